@@ -1,0 +1,46 @@
+"""Errors that a user can act on. Each message names the value, the limit and the way out; the class decides the exit code."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+
+
+class StriateError(Exception):
+    """The run failed for a reason that we can explain (exit code 1)."""
+
+    exit_code = 1
+
+
+class UsageError(StriateError):
+    """What was asked for cannot be done as asked: an unknown name, a value out of range (exit code 2)."""
+
+    exit_code = 2
+
+
+class DataError(StriateError):
+    """The data, a picture or a run's files need mending first (exit code 3)."""
+
+    exit_code = 3
+
+
+class CheckError(StriateError):
+    """A check that was asked for did not hold (exit code 4)."""
+
+    exit_code = 4
+
+
+class Interrupted(StriateError):
+    """Stopped by SIGINT (exit code 130) or SIGTERM (143) after the state was saved."""
+
+    def __init__(self, message: str, exit_code: int = 130) -> None:
+        super().__init__(message)
+        self.exit_code = exit_code
+
+
+def unknown_name(kind: str, name: str, known: Iterable[str], listing: str) -> UsageError:
+    """The error for a name that is not known: the nearest known ones, and the command that lists all of them."""
+    known = sorted(known)
+    near = difflib.get_close_matches(name.lower(), known, n=3, cutoff=0.4)
+    guess = f" Did you mean {' or '.join(near)}?" if near else ""
+    return UsageError(f"there is no {kind} named {name!r}.{guess} All of them: {listing}")

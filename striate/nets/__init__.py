@@ -1,0 +1,51 @@
+"""The catalogue: one paper, one file, readable beside the paper. `CATALOGUE` is the list; `build` makes a net from a row."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from striate.errors import UsageError, unknown_name
+from striate.nets import lenet
+from striate.nets.net import Net
+from striate.nets.spec import NetSpec
+
+__all__ = ["CATALOGUE", "Net", "NetSpec", "build", "spec"]
+
+CATALOGUE: dict[str, NetSpec] = {
+    row.name: row
+    for row in (
+        *lenet.ROWS,
+    )
+}
+
+
+def spec(name: str) -> NetSpec:
+    """The catalogue's row of that name. Raises UsageError with the nearest names if there is none."""
+    if name not in CATALOGUE:
+        raise unknown_name("net", name, CATALOGUE, "striate nets")
+    return CATALOGUE[name]
+
+
+def build(
+    name: str, *, channels: int | None = None, classes: int | None = None, init: Literal["default", "paper"] = "default"
+) -> Net:
+    """Makes the net of a catalogue row, with weights drawn from torch's global generator.
+
+    Args:
+        name: a row of `CATALOGUE`.
+        channels: input channels; the row's own if None.
+        classes: outputs; the row's own if None.
+        init: `default` trains well today; `paper` draws the weights as the paper says.
+
+    Raises:
+        UsageError: unknown name, or a number of channels or classes that the net cannot have.
+    """
+    row = spec(name)
+    channels = row.input[0] if channels is None else channels
+    classes = row.classes if classes is None else classes
+    for what, value in (("channels", channels), ("classes", classes)):
+        if value < 1:
+            raise UsageError(f"{name}: {what} must be at least 1, got {value}")
+    net = row.builder(channels, classes, init)
+    net.spec, net.channels, net.classes = row, channels, classes
+    return net

@@ -1,0 +1,66 @@
+"""Net: the one form that every network of the catalogue has, named stages and then a head."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from torch import Tensor, nn
+
+from striate.errors import UsageError
+from striate.nets.spec import NetSpec
+
+
+class Net(nn.Module):
+    """Named stages, tensor to tensor, then a head that pools, flattens and classifies.
+
+    Args:
+        stages: name -> module, in order; each takes and gives one tensor (N, C, H, W). The last one includes the closing
+            norm and activation.
+        head: (N, C, H, W) -> logits (N, classes).
+        auxiliary: stage name -> (weight of its loss, head on that stage's output). They train with the net and are no
+            part of `forward`; empty but for GoogLeNet.
+    """
+
+    spec: NetSpec
+    channels: int
+    classes: int
+
+    def __init__(
+        self,
+        stages: Mapping[str, nn.Module],
+        head: nn.Module,
+        auxiliary: Mapping[str, tuple[float, nn.Module]] | None = None,
+    ) -> None:
+        super().__init__()
+        self.stages = nn.ModuleDict(stages)
+        self.head = head
+        auxiliary = auxiliary or {}
+        if unknown := auxiliary.keys() - stages.keys():
+            raise ValueError(f"auxiliary heads on stages that are not there: {sorted(unknown)}; there are {list(stages)}")
+        self._auxiliary_weights = {stage: weight for stage, (weight, _) in auxiliary.items()}
+        self.auxiliary_heads = nn.ModuleDict({stage: head for stage, (_, head) in auxiliary.items()})
+
+    @property
+    def auxiliary(self) -> dict[str, tuple[float, nn.Module]]:
+        """{stage: (weight of its loss, head)}; empty for most nets."""
+        return {stage: (weight, self.auxiliary_heads[stage]) for stage, weight in self._auxiliary_weights.items()}
+
+    def forward(self, x: Tensor) -> Tensor:  # (N, C, H, W) -> logits (N, classes), in every mode
+        for stage in self.stages.values():
+            x = stage(x)
+        logits: Tensor = self.head(x)
+        return logits
+
+    def check_input(self, channels: int, height: int, width: int) -> None:
+        """Raises UsageError if a picture of (channels, height, width) is not one that this net takes."""
+        if channels != self.channels:
+            raise UsageError(
+                f"{self.spec.name} was built for {self.channels}-channel pictures, got {channels} channels: "
+                f"build it with channels={channels}, or convert the pictures"
+            )
+        least = self.spec.min_size
+        if min(height, width) < least:
+            raise UsageError(
+                f"{self.spec.name} needs pictures of at least {least}x{least}, got {height}x{width}: use --size {least}, "
+                "or a net with a smaller limit (striate nets)"
+            )

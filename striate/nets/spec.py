@@ -1,0 +1,49 @@
+"""NetSpec: one row of the catalogue, a net's facts together with their proof."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal
+
+if TYPE_CHECKING:
+    from striate.nets.net import Net
+
+Geometry = Literal["paper", "native", "tutorial"]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class NetSpec:
+    """The facts of one form of a net. A test recomputes every number from the net that `builder` makes."""
+
+    name: str
+    """What one types: `lenet5`, `vgg16-native`. Lower case, digits, hyphens."""
+    title: str
+    """As a paper would write it: `LeNet-5`."""
+    family: str
+    """The file of the catalogue that builds it: `lenet`, `alexnet`, ..."""
+    year: int
+    citation: str
+    """Authors, title, venue, arXiv number where there is one."""
+    source: str
+    """The table, figure or section that this row follows."""
+    deviations: tuple[str, ...] = ()
+    """Where this row departs from its source, in words; empty if nowhere."""
+    geometry: Geometry
+    """`paper`: as published. `native`: stem changed for pictures of 28 to 32 pixels. `tutorial`: as a well-known tutorial trains it."""
+    input: tuple[int, int, int]
+    """Default input (channels, height, width)."""
+    min_size: int
+    """Smallest legal height and width in pixels."""
+    classes: int
+    """Default number of classes."""
+    params: int
+    """Trainable parameters at the defaults, auxiliary heads left out."""
+    params_training: int | None = None
+    """Trainable parameters with the auxiliary heads, where there are any."""
+    macs: int
+    """Multiply-accumulates of convolutions and matrix products for one picture of `input`, eval mode. FLOPs are 2 x MACs."""
+    known_findings: tuple[str, ...] = ()
+    """Mistakes that the source itself makes, by the names that `striate inspect` gives them."""
+    builder: Callable[[int, int, str], Net]
+    """(channels, classes, init) -> Net. `init` is `default` or `paper`."""
