@@ -1,0 +1,99 @@
+"""ImageData and DataSet: pictures as one array, and a set of them with its splits and provenance."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+Pixels = npt.NDArray[np.uint8]
+Labels = npt.NDArray[np.int64]
+
+
+@dataclass(frozen=True, eq=False, slots=True)
+class ImageData:
+    """Labelled pictures of one size, as they are trained on.
+
+    Attributes:
+        pixels: uint8 (N, H, W, C); they stay uint8 until the last moment.
+        labels: int64 (N,), indices into `classes`.
+        classes: the class names, in the order of the labels.
+        paths: where each picture came from, if it was a file.
+    """
+
+    pixels: Pixels
+    labels: Labels
+    classes: tuple[str, ...]
+    paths: tuple[str, ...] | None = None
+
+    def __post_init__(self) -> None:
+        if self.pixels.dtype != np.uint8 or self.pixels.ndim != 4:
+            raise ValueError(f"pixels must be uint8 (N, H, W, C), got {self.pixels.dtype} {self.pixels.shape}")
+        if self.labels.shape != (len(self.pixels),):
+            raise ValueError(
+                f"{len(self.pixels)} pictures need as many labels, got labels of shape {self.labels.shape}"
+            )
+        if len(self.labels) and not 0 <= self.labels.min() <= self.labels.max() < len(self.classes):
+            raise ValueError(
+                f"labels run from {self.labels.min()} to {self.labels.max()}, but there are {len(self.classes)} classes"
+            )
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+    @property
+    def shape(self) -> tuple[int, int, int]:
+        """(H, W, C) of one picture."""
+        height, width, channels = self.pixels.shape[1:]
+        return height, width, channels
+
+    def class_counts(self) -> list[int]:
+        """Pictures of each class, in the order of `classes`."""
+        counts: list[int] = np.bincount(self.labels, minlength=len(self.classes)).tolist()
+        return counts
+
+    def select(self, indices: npt.NDArray[np.int64]) -> ImageData:
+        """The pictures at these positions, in this order."""
+        paths = None if self.paths is None else tuple(self.paths[i] for i in indices)
+        return ImageData(self.pixels[indices], self.labels[indices], self.classes, paths)
+
+    def fingerprint(self) -> str:
+        """SHA-256 over shape, pixels, labels and class names: the same pictures in the same order, wherever they came from."""
+        digest = hashlib.sha256(repr((self.pixels.shape, self.classes)).encode())
+        digest.update(np.ascontiguousarray(self.pixels))
+        digest.update(np.ascontiguousarray(self.labels))
+        return f"sha256:{digest.hexdigest()}"
+
+
+@dataclass(frozen=True, eq=False, kw_only=True, slots=True)
+class DataSet:
+    """A set of pictures under one name: its splits, where it came from, and what may be done to it.
+
+    Attributes:
+        name: what one types, `fashion-mnist` or a folder's path.
+        title: how a person would write it.
+        source: who made it, with a reference.
+        licence: its terms as the makers state them; `not stated` where unknown.
+        splits: `train`, and `validation` and `test` where the set gives them. All have the same classes.
+        flippable: whether a mirrored picture keeps its class (it does not for digits).
+        unreadable: file -> reason, for those that were left out.
+    """
+
+    name: str
+    title: str
+    source: str
+    licence: str
+    splits: Mapping[str, ImageData]
+    flippable: bool
+    unreadable: Mapping[str, str]
+
+    @property
+    def train(self) -> ImageData:
+        return self.splits["train"]
+
+    @property
+    def classes(self) -> tuple[str, ...]:
+        return self.train.classes

@@ -1,0 +1,125 @@
+"""The one preprocessing: training, evaluation, prediction, export and serving all call the object that the run keeps."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from PIL import Image
+from torch import Tensor
+
+from striate.data.images import ImageData, Pixels
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Preprocessing:
+    """From a decoded picture to what the net is fed.
+
+    Attributes:
+        size: (H, W) in pixels. A picture of another size is scaled until it covers it (antialiased bilinear) and the
+            middle is cut out; one of this size is left as it is.
+        channels: 1 (luma, ITU-R 601-2) or 3 (RGB).
+        mean, std: of each channel, of pixel values divided by 255.
+    """
+
+    size: tuple[int, int]
+    channels: int
+    mean: tuple[float, ...]
+    std: tuple[float, ...]
+
+    def pixels(self, image: Image.Image) -> Pixels:
+        """uint8 (H, W, C) of a decoded picture of any size."""
+        image = image.convert("L" if self.channels == 1 else "RGB")
+        height, width = self.size
+        if image.size != (width, height):
+            image = _cover(image, width, height)
+        return np.asarray(image).reshape(height, width, self.channels)
+
+    def fit(self, data: ImageData) -> ImageData:
+        """The same pictures at this size and number of channels; `data` itself where they are already."""
+        if data.shape == (*self.size, self.channels):
+            return data
+        images = (Image.fromarray(picture.squeeze(2) if picture.shape[2] == 1 else picture) for picture in data.pixels)
+        return ImageData(stack(map(self.pixels, images), len(data)), data.labels, data.classes, data.paths)
+
+    def normalise(self, pixels: Tensor) -> Tensor:
+        """float32 (N, C, H, W) of uint8 (N, C, H, W): (pixels / 255 - mean) / std."""
+        scale = torch.tensor([1 / (255 * s) for s in self.std], device=pixels.device).view(-1, 1, 1)
+        shift = torch.tensor([m / s for m, s in zip(self.mean, self.std, strict=True)], device=pixels.device).view(
+            -1, 1, 1
+        )
+        return pixels.to(torch.float32).mul_(scale).sub_(shift)
+
+    def tensor(self, pixels: Pixels) -> Tensor:
+        """float32 (N, C, H, W) of uint8 (N, H, W, C)."""
+        return self.normalise(torch.from_numpy(np.ascontiguousarray(pixels)).permute(0, 3, 1, 2).contiguous())
+
+    def as_dict(self) -> dict[str, Any]:
+        """Plain lists and numbers, for the run's config."""
+        return {key: list(value) if isinstance(value, tuple) else value for key, value in asdict(self).items()}
+
+    @classmethod
+    def from_dict(cls, values: dict[str, Any]) -> Preprocessing:
+        """The inverse of `as_dict`."""
+        height, width = values["size"]
+        return cls(
+            size=(height, width),
+            channels=values["channels"],
+            mean=tuple(values["mean"]),
+            std=tuple(values["std"]),
+        )
+
+
+def stack(pictures: Iterable[Pixels], count: int) -> Pixels:
+    """uint8 (count, H, W, C) of `count` pictures, without holding them twice."""
+    iterator = iter(pictures)
+    first = next(iterator)
+    stacked = np.empty((count, *first.shape), dtype=np.uint8)
+    stacked[0] = first
+    for position, picture in enumerate(iterator, start=1):
+        stacked[position] = picture
+    return stacked
+
+
+def statistics(pixels: Pixels) -> tuple[tuple[float, ...], tuple[float, ...]]:
+    """(mean, standard deviation) of each channel of uint8 (N, H, W, C), of values divided by 255, rounded to 6 digits.
+
+    Exact integer sums, so that the figures depend on no order of addition. A constant channel gets the deviation 1/255.
+    """
+    values = np.arange(256)
+    means, deviations = [], []
+    for channel in range(pixels.shape[3]):
+        counts = np.zeros(256, dtype=np.int64)
+        for start in range(0, len(pixels), 4096):  # bincount makes int64 of its input: in portions, to save memory
+            counts += np.bincount(pixels[start : start + 4096, ..., channel].ravel(), minlength=256)
+        total = int(counts.sum())
+        mean = int(counts @ values) / total
+        variance = int(counts @ values**2) / total - mean**2
+        means.append(round(mean / 255, 6))
+        deviations.append(round(max(variance, 1.0) ** 0.5 / 255, 6))
+    return tuple(means), tuple(deviations)
+
+
+def preprocessing_for(data: ImageData, size: Sequence[int] | None, channels: int | None) -> Preprocessing:
+    """The preprocessing of a run: size and channels of `data` unless given, mean and deviation of its training pictures."""
+    height, width, native_channels = data.shape
+    unscaled = Preprocessing(
+        size=(size[0], size[1]) if size else (height, width),
+        channels=channels or native_channels,
+        mean=(),
+        std=(),
+    )
+    mean, std = statistics(unscaled.fit(data).pixels)
+    return Preprocessing(size=unscaled.size, channels=unscaled.channels, mean=mean, std=std)
+
+
+def _cover(image: Image.Image, width: int, height: int) -> Image.Image:
+    """Scales until the picture covers width x height, and cuts out the middle."""
+    scale = max(width / image.width, height / image.height)
+    box_width, box_height = width / scale, height / scale
+    left, top = (image.width - box_width) / 2, (image.height - box_height) / 2
+    box = (left, top, left + box_width, top + box_height)
+    return image.resize((width, height), Image.Resampling.BILINEAR, box=box, reducing_gap=3.0)
