@@ -1,0 +1,331 @@
+"""The graph of operations of any net, recorded in one run on the meta device: shapes without numbers, so no memory and no data.
+
+Nodes are aten operations that depend on the picture, in the order in which they ran; edges go from the operation that made a
+tensor to the one that reads it. Functional calls, branches, skips, views and in-place writes are all seen, because the recording
+sits below them (`TorchDispatchMode`), not on the modules.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch._ops import OpOverload
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_leaves, tree_map_only
+
+from striate.anatomy.macs import count_macs
+
+Shape = tuple[int, ...]
+_SPLITS = {"split", "split_with_sizes", "unbind", "chunk"}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Node:
+    """One operation that depends on the picture."""
+
+    index: int
+    operation: str
+    """aten's name without overload: `convolution`, `add`, `cat`; `input` for the picture itself."""
+    module: str
+    """Path of the innermost module that ran it, as in `named_modules()`; empty for the net itself."""
+    call: int
+    """Which call of that module, from 0: a module used twice has two."""
+    inputs: tuple[int, ...]
+    """Nodes whose outputs it reads, in the order of its arguments."""
+    shape: Shape
+    """Of its (first) output, the batch dimension first."""
+    attributes: Mapping[str, Any]
+    """Arguments that are no tensors, by aten's names; `kernel` (kh, kw) of a convolution; `weight`, the shape of a weight."""
+    parameters: tuple[str, ...]
+    """Parameters that it reads."""
+    macs: int
+    """Multiply-accumulates for the batch that was traced."""
+    bytes: int
+    """Of newly stored output; 0 for a view or an in-place write."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Graph:
+    """A net as a graph of operations for one input shape."""
+
+    nodes: tuple[Node, ...]
+    outputs: tuple[int, ...]
+    """Nodes that make the net's outputs."""
+    input_shape: Shape
+    """(N, C, H, W)"""
+    modules: Mapping[str, str]
+    """Path -> class name, of every module of the net, whether it ran or not."""
+    leaves: frozenset[str]
+    """Paths of the modules that have no children."""
+    parameters: Mapping[str, int]
+    """Name -> number of values, of every parameter, tied ones once."""
+    buffers_bytes: int
+    parameter_bytes: int
+
+    def consumers(self) -> list[list[int]]:
+        """For each node the nodes that read its output."""
+        readers: list[list[int]] = [[] for _ in self.nodes]
+        for node in self.nodes:
+            for source in dict.fromkeys(node.inputs):
+                readers[source].append(node.index)
+        return readers
+
+
+@dataclass(slots=True)
+class Call:
+    """A module that is running."""
+
+    module: str
+    number: int
+    inputs: tuple[Shape, ...]
+    first_node: int = 0
+    """Number of nodes that there were when it began."""
+
+
+@dataclass(eq=False)
+class TraceFailure(Exception):
+    """The net could not be run on this input. Holds what ran before, and where it stopped; `limits` turns it into advice."""
+
+    cause: Exception
+    calls: tuple[Call, ...]
+    """The modules that were running, outermost first."""
+    operation: str
+    """The aten operation that refused its arguments; empty if the failure lay outside one."""
+    operands: tuple[Shape, ...]
+    """Shapes of that operation's tensors."""
+    graph: Graph
+
+    def __str__(self) -> str:
+        return str(self.cause)
+
+
+def trace(module: nn.Module, input_shape: Sequence[int]) -> Graph:
+    """Runs `module` once, in eval mode, on a meta tensor of `input_shape` (N, C, H, W), and gives its graph of operations.
+
+    The module's own weights, buffers and modes are left as they were, on whatever device they are.
+
+    Raises:
+        TraceFailure: the module cannot take that input.
+    """
+    shape = tuple(int(size) for size in input_shape)
+    modes = {part: part.training for part in module.modules()}
+    recorder = Recorder(module, shape)
+    calls: tuple[Call, ...] = ()
+    try:
+        module.eval()
+        with recorder.following_modules(), torch.no_grad(), recorder:
+            try:
+                output = module(recorder.picture)
+            except Exception as error:
+                calls = tuple(recorder.calls)
+                failed = recorder.failed or ("", ())
+                raise TraceFailure(error, calls, *failed, recorder.graph([])) from error
+    finally:
+        for part, training in modes.items():
+            part.training = training
+    return recorder.graph([leaf for leaf in tree_leaves(output) if isinstance(leaf, Tensor)])
+
+
+@dataclass(slots=True)
+class _Value:
+    """What is known of a tensor: the node that made it (None: it does not depend on the picture), the parameters in it."""
+
+    node: int | None
+    parameters: tuple[str, ...] = ()
+
+
+def _key(tensor: Tensor) -> tuple[Any, ...]:
+    """A tensor's identity: its place in its storage. (Python objects do not do: autograd makes new ones for views.)"""
+    return (tensor.untyped_storage()._cdata, tensor.storage_offset(), *tensor.shape, -1, *tensor.stride())
+
+
+@dataclass(eq=False)
+class Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
+    """Records each aten operation as a Node, and runs it on the meta device whatever device its tensors are on."""
+
+    module: nn.Module
+    input_shape: Shape
+    calls: list[Call] = field(default_factory=lambda: [Call("", 0, ())])
+    failed: tuple[str, tuple[Shape, ...]] | None = None
+
+    def __post_init__(self) -> None:
+        super().__init__()  # type: ignore[no-untyped-call]
+        self.nodes: list[Node] = []
+        self.values: dict[tuple[Any, ...], _Value] = {}
+        self.aliases: dict[int, list[tuple[Any, ...]]] = {}  # storage -> keys of the tensors on it
+        self.metas: dict[tuple[Any, ...], Tensor] = {}
+        self.alive: list[Tensor] = []  # so that no storage's address is used again
+        for name, parameter in self.module.named_parameters():
+            self._remember(parameter, _Value(None, (name,)))
+        self.picture = torch.empty(self.input_shape, device="meta")
+        self.nodes.append(self._node("input", (), self.input_shape, {}, (), 0, 0))
+        self._remember(self.picture, _Value(0))
+
+    @contextmanager
+    def following_modules(self) -> Iterator[None]:
+        """Keeps `calls` up to date by hooks, which are removed at the end."""
+        counts: dict[str, int] = {}
+        handles = []
+
+        def enter(name: str) -> Any:
+            def hook(_: nn.Module, args: tuple[Any, ...]) -> None:
+                shapes = tuple(tuple(leaf.shape) for leaf in tree_leaves(args) if isinstance(leaf, Tensor))
+                self.calls.append(Call(name, counts.get(name, 0), shapes, len(self.nodes)))
+                counts[name] = counts.get(name, 0) + 1
+
+            return hook
+
+        def leave(_: nn.Module, args: tuple[Any, ...], output: Any) -> None:
+            if self.calls[-1].first_node == len(self.nodes) and isinstance(output, Tensor):
+                self._passed_through(output)
+            self.calls.pop()
+
+        try:
+            for name, part in self.module.named_modules():
+                handles.append(part.register_forward_pre_hook(enter(name)))
+                handles.append(part.register_forward_hook(leave))
+            yield
+        finally:
+            for handle in handles:
+                handle.remove()
+
+    def __torch_dispatch__(
+        self, func: OpOverload, types: Sequence[type], args: Sequence[Any] = (), kwargs: Mapping[str, Any] | None = None
+    ) -> Any:
+        kwargs = kwargs or {}
+        tensors = [leaf for leaf in tree_leaves((args, kwargs)) if isinstance(leaf, Tensor)]
+        values = [self.values.get(_key(tensor)) or _Value(None) for tensor in tensors]
+        on_meta = any(tensor.is_meta for tensor in tensors)
+        if on_meta and not all(tensor.is_meta for tensor in tensors):
+            args, kwargs = tree_map_only(Tensor, self._to_meta, (tuple(args), kwargs))
+        if on_meta and "device" in kwargs:
+            kwargs = {**kwargs, "device": torch.device("meta")}
+        shapes = [tuple(tensor.shape) for tensor in tensors]
+        try:
+            output = func(*args, **kwargs)
+            _check_not_empty(output)
+        except Exception:
+            self.failed = (func.overloadpacket.__name__, tuple(shapes))
+            raise
+        self._record(func, args, kwargs, list(zip(tensors, values, strict=True)), output)
+        return output
+
+    def _to_meta(self, tensor: Tensor) -> Tensor:
+        if tensor.is_meta:
+            return tensor
+        return self.metas.setdefault(_key(tensor), tensor.detach().to("meta"))
+
+    def _record(
+        self,
+        func: OpOverload,
+        args: Sequence[Any],
+        kwargs: Mapping[str, Any],
+        operands: list[tuple[Tensor, _Value]],
+        output: Any,
+    ) -> None:
+        outputs = [leaf for leaf in tree_leaves(output) if isinstance(leaf, Tensor)]
+        if not outputs:
+            return
+        parameters = tuple(dict.fromkeys(name for _, value in operands for name in value.parameters))
+        inputs = tuple(value.node for _, value in operands if value.node is not None)
+        if not inputs:  # a mask on a weight, a random draw: no part of the graph, but its parameters are carried along
+            for tensor in outputs:
+                self._remember(tensor, _Value(None, parameters))
+            return
+        name = func.overloadpacket.__name__
+        arguments = _arguments(func, args, kwargs)
+        attributes: dict[str, Any] = {key: value for key, value in arguments.items() if not _holds_tensors(value)}
+        weight = arguments.get("weight")
+        if isinstance(weight, Tensor):
+            attributes["weight"] = tuple(weight.shape)
+            if name == "convolution":
+                attributes["kernel"] = tuple(weight.shape[2:])
+        macs = count_macs(name, [tuple(tensor.shape) for tensor, _ in operands], tuple(outputs[0].shape), attributes)
+        parts = outputs if name in _SPLITS else outputs[:1]
+        for part, tensor in enumerate(parts):
+            if len(parts) > 1:
+                attributes = {**attributes, "part": part}
+            fresh = 0 if tensor.untyped_storage()._cdata in self.aliases else tensor.numel() * tensor.element_size()
+            node = self._node(name, inputs, tuple(tensor.shape), attributes, parameters, macs, fresh)
+            self.nodes.append(node)
+            if func._schema.is_mutable:
+                self._written(tensor, node)
+            self._remember(tensor, _Value(node.index))
+        for tensor in outputs[len(parts) :]:
+            self._remember(tensor, _Value(self.nodes[-1].index))
+
+    def _node(
+        self, name: str, inputs: tuple[int, ...], shape: Shape, attributes: Mapping[str, Any], parameters: tuple[str, ...],
+        macs: int, new_bytes: int,
+    ) -> Node:  # fmt: skip
+        call = self.calls[-1]
+        return Node(
+            index=len(self.nodes), operation=name, module=call.module, call=call.number, inputs=inputs, shape=shape,
+            attributes=attributes, parameters=parameters, macs=macs, bytes=new_bytes,
+        )  # fmt: skip
+
+    def _passed_through(self, tensor: Tensor) -> None:
+        """A module that ran without an operation (dropout in eval mode) gets a node too: readers look for it."""
+        value = self.values.get(_key(tensor))
+        if value is not None and value.node is not None:
+            self.nodes.append(self._node("identity", (value.node,), tuple(tensor.shape), {}, (), 0, 0))
+            self.values[_key(tensor)] = _Value(len(self.nodes) - 1)
+
+    def _written(self, tensor: Tensor, node: Node) -> None:
+        """An in-place write changes every tensor that shares the storage: each now depends on what it held and on the write."""
+        own = _key(tensor)
+        for key in self.aliases.get(own[0], []):
+            value = self.values[key]
+            if key == own:
+                continue
+            shape = tuple(key[2 : key.index(-1, 2)])
+            inputs = (node.index,) if value.node is None else (value.node, node.index)
+            joined = self._node("write", inputs, shape, {}, value.parameters, 0, 0)
+            self.nodes.append(joined)
+            self.values[key] = _Value(joined.index)
+
+    def _remember(self, tensor: Tensor, value: _Value) -> None:
+        key = _key(tensor)
+        if key not in self.values:
+            self.aliases.setdefault(key[0], []).append(key)
+        self.values[key] = value
+        self.alive.append(tensor)
+
+    def graph(self, outputs: list[Tensor]) -> Graph:
+        """What was recorded so far."""
+        made_by = [self.values.get(_key(tensor)) for tensor in outputs]
+        named = list(self.module.named_modules())
+        return Graph(
+            nodes=tuple(self.nodes),
+            outputs=tuple(value.node for value in made_by if value is not None and value.node is not None),
+            input_shape=self.input_shape,
+            modules={name: type(part).__name__ for name, part in named},
+            leaves=frozenset(name for name, part in named if next(part.children(), None) is None),
+            parameters={name: parameter.numel() for name, parameter in self.module.named_parameters()},
+            parameter_bytes=sum(p.numel() * p.element_size() for p in self.module.parameters()),
+            buffers_bytes=sum(b.numel() * b.element_size() for b in self.module.buffers()),
+        )
+
+
+def _arguments(func: OpOverload, args: Sequence[Any], kwargs: Mapping[str, Any]) -> dict[str, Any]:
+    """All arguments by name, defaults too."""
+    schema = func._schema.arguments
+    defaults = {item.name: item.default_value for item in schema[len(args) :] if item.has_default_value()}
+    return {item.name: value for item, value in zip(schema, args, strict=False)} | defaults | dict(kwargs)
+
+
+def _holds_tensors(value: Any) -> bool:
+    return isinstance(value, Tensor) or (isinstance(value, list | tuple) and any(isinstance(v, Tensor) for v in value))
+
+
+def _check_not_empty(output: Any) -> None:
+    """meta's shape rules let a convolution shrink to nothing where the real one refuses."""
+    first = output[0] if isinstance(output, tuple | list) and output else output
+    if isinstance(first, Tensor) and first.is_meta and 0 in first.shape and math.prod(first.shape[:2]) != 0:
+        raise RuntimeError(f"Calculated output size {tuple(first.shape[2:])} is too small")

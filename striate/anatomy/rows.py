@@ -1,0 +1,129 @@
+"""Rows: what a reader calls one layer. The operations of a norm are one row; a functional `relu` or `add` is a row too."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from itertools import groupby
+from typing import Any
+
+from striate.anatomy.graph import Graph, Node, Shape
+
+_NAMES = {
+    "convolution": "conv", "addmm": "linear", "mm": "matmul", "bmm": "matmul", "baddbmm": "matmul", "view": "reshape",
+    "_unsafe_view": "reshape", "max_pool2d_with_indices": "max_pool", "avg_pool2d": "avg_pool", "constant_pad_nd": "pad",
+    "_adaptive_avg_pool2d": "adaptive_avg_pool", "adaptive_max_pool2d": "adaptive_max_pool", "cat": "concat",
+    "native_batch_norm": "batch_norm", "_softmax": "softmax", "_log_softmax": "log_softmax", "native_group_norm": "group_norm",
+    "native_layer_norm": "layer_norm", "_native_batch_norm_legit_no_training": "batch_norm",
+}  # fmt: skip
+INVISIBLE = frozenset({"alias", "detach", "lift_fresh", "_to_copy", "clone", "contiguous", "empty_like"})
+"""Operations that change nothing that a reader cares for; they get no row of their own."""
+
+
+def operation_name(node: Node) -> str:
+    """The name that a reader knows: `conv`, `linear`, `max_pool`; aten's own where there is no better one."""
+    return _NAMES.get(node.operation, node.operation.rstrip("_"))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Row:
+    """One layer, or one functional operation, in the order in which they run."""
+
+    path: str
+    """The module's path; for a functional operation the module that calls it and the operation: `layer1.0.add`."""
+    operation: str
+    """The module's class (`Conv2d`), or the operation (`add`)."""
+    setting: str
+    """Kernel, stride and the like: `11x11/4, pad 2`; empty where there is nothing to say."""
+    shape: Shape
+    """Of the output, batch dimension left out."""
+    parameters: int
+    """Counted where they are first used."""
+    macs: int
+    """For one picture."""
+    activation_bytes: int
+    """Stored for the output of one picture; 0 for views and in-place writes."""
+    nodes: tuple[int, ...]
+    """Of the graph; the last one makes the output."""
+
+
+def make_rows(graph: Graph) -> tuple[Row, ...]:
+    """The graph's operations as rows: parameters and MACs summed over the rows are those of the net's forward pass."""
+    seen: set[str] = set()
+    rows = []
+    layers = single_layers(graph)
+    for _, members in groupby(
+        graph.nodes[1:],
+        key=lambda node: (node.module, node.call, None if node.module in layers else node.index),
+    ):
+        nodes = tuple(members)
+        if all(node.operation in INVISIBLE for node in nodes) or graph.modules[nodes[0].module] == "Identity":
+            continue
+        used = dict.fromkeys(name for node in nodes for name in node.parameters if name not in seen)
+        seen.update(used)
+        layer = nodes[0].module if nodes[0].module in layers else None
+        rows.append(_row(graph, nodes, layer, sum(graph.parameters[name] for name in used)))
+    return tuple(rows)
+
+
+def single_layers(graph: Graph) -> frozenset[str]:
+    """Modules that make one row: those without children, but not the net itself and not one that computes several layers."""
+    products: dict[str, int] = {}
+    for node in graph.nodes:
+        if node.macs and node.call == 0:
+            products[node.module] = products.get(node.module, 0) + 1
+    return frozenset(path for path in graph.leaves if path and products.get(path, 0) <= 1)
+
+
+def _row(graph: Graph, nodes: tuple[Node, ...], layer: str | None, parameters: int) -> Row:
+    main = max(nodes, key=lambda node: (node.macs, bool(node.parameters)))
+    name = operation_name(main)
+    batch = graph.input_shape[0]
+    return Row(
+        path=layer if layer is not None else f"{main.module}.{name}".removeprefix("."),
+        operation=graph.modules[layer] if layer is not None else name,
+        setting=setting(main),
+        shape=nodes[-1].shape[1:],
+        parameters=parameters,
+        macs=sum(node.macs for node in nodes) // batch,
+        activation_bytes=next((node.bytes for node in reversed(nodes) if node.bytes), 0) // batch,
+        nodes=tuple(node.index for node in nodes),
+    )
+
+
+def setting(node: Node) -> str:
+    """A node's kernel, stride, padding, dilation and groups, in short: `3x3/2, pad 1`."""
+    attributes = node.attributes
+    kernel = attributes.get("kernel") or attributes.get("kernel_size")
+    if not kernel:
+        dim = attributes.get("dim", 1)
+        return f"dim {dim}" if node.operation == "cat" and dim != 1 else ""
+    text = "x".join(str(size) for size in pair(kernel))
+    stride = _short(attributes.get("stride") or kernel)
+    words = [text + (f"/{stride}" if stride != "1" else "")]
+    for name, word, usual in (("padding", "pad", "0"), ("dilation", "dilation", "1"), ("groups", "groups", "1")):
+        value = _short(attributes.get(name, usual))
+        if value != usual:
+            words.append(f"{word} {value}")
+    if attributes.get("transposed"):
+        words.append("transposed")
+    if attributes.get("ceil_mode"):
+        words.append("ceil")
+    return ", ".join(words)
+
+
+def pair(value: int | Sequence[int]) -> tuple[int, int]:
+    """(height, width) of a setting that aten gives as one or two numbers."""
+    values = [value] if isinstance(value, int) else list(value)
+    return (values[0], values[-1])
+
+
+def _short(value: Any) -> str:
+    values = [value] if not isinstance(value, list | tuple) else list(value)
+    return str(values[0]) if len(set(values)) == 1 else "x".join(str(item) for item in values)
+
+
+def unused_parameters(graph: Graph) -> Mapping[str, int]:
+    """Parameters that the forward pass does not read (auxiliary heads, forgotten layers): name -> number of values."""
+    used = {name for node in graph.nodes for name in node.parameters}
+    return {name: count for name, count in graph.parameters.items() if name not in used}

@@ -1,0 +1,130 @@
+"""The anatomy as a plain text table: nested by stage, aligned, readable at 100 columns."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import groupby
+from typing import TYPE_CHECKING
+
+from striate.anatomy.rows import Row
+
+if TYPE_CHECKING:
+    from striate.anatomy.inspecting import Anatomy
+
+_PAGE = 90  # lines of a table that one still reads; longer ones are folded unless a depth is asked for
+
+
+def quantity(count: int) -> str:
+    """1234567 -> `1,234,567`; nothing for 0."""
+    return f"{count:,}" if count else ""
+
+
+def size(count: int) -> str:
+    """Bytes in binary units with three significant digits: `1.53 MiB`."""
+    if count < 1024:
+        return f"{count} B"
+    value = float(count)
+    for unit in ("KiB", "MiB", "GiB", "TiB"):
+        value /= 1024
+        if value < 1000 or unit == "TiB":
+            break
+    return f"{value:.{max(0, 2 - len(str(int(value))) + 1)}f} {unit}"
+
+
+def dimensions(shape: Sequence[int]) -> str:
+    """(6, 28, 28) -> `6x28x28`."""
+    return "x".join(str(length) for length in shape) or "scalar"
+
+
+@dataclass(frozen=True, slots=True)
+class _Line:
+    name: str
+    indent: int
+    cells: tuple[str, ...] = ()
+
+
+def render(anatomy: Anatomy, depth: int | None, width: int) -> str:
+    """The table. Lines that stand for several layers (folded) are marked with the number of them."""
+    deepest = max((len(_parts(row.path)) for row in anatomy.rows), default=1)
+    lines: list[_Line] = []
+    shown = deepest
+    for shown in [depth] if depth is not None else range(deepest, 0, -1):
+        lines = _lines(anatomy.rows, max(1, shown))
+        if len(lines) <= _PAGE:
+            break
+    totals = anatomy.totals
+    last = _Line(
+        "total", 0, ("", quantity(totals.parameters), quantity(totals.macs), size(totals.activation_bytes))
+    )  # fmt: skip
+    head = _Line("", 0, ("output", "parameters", "MACs", "stored"))
+    text = [f"{anatomy.name}, one picture of {dimensions(anatomy.input)}", ""]
+    text += _align([head, *lines, last], width)
+    text.insert(-1, "-" * max(len(line) for line in text))
+    text.append("")
+    text.append(f"{totals.macs:,} MACs are {totals.flops:,} FLOPs (2 x MACs).")
+    if totals.parameters_unused:
+        text.append(
+            f"{totals.parameters_unused:,} parameters more are not read by the forward pass: {_owners(anatomy)}."
+        )
+    if depth is None and shown < deepest:
+        text.append(f"Folded to {shown} of {deepest} levels; --depth {deepest} shows every operation.")
+    return "\n".join(text)
+
+
+def _owners(anatomy: Anatomy) -> str:
+    names = list(dict.fromkeys(name.rpartition(".")[0] or name for name in anatomy.unused))
+    return ", ".join(names[:4]) + (f" and {len(names) - 4} modules more" if len(names) > 4 else "")
+
+
+def _parts(path: str) -> list[str]:
+    return path.removeprefix("stages.").split(".")
+
+
+def _lines(rows: Sequence[Row], depth: int) -> list[_Line]:
+    lines: list[_Line] = []
+    open_path: list[str] = []
+    for parts, members in groupby(rows, key=lambda row: tuple(_parts(row.path)[:depth])):
+        group = list(members)
+        *outer, own = parts
+        shared = next(
+            (i for i, (a, b) in enumerate(zip(outer, open_path, strict=False)) if a != b),
+            min(len(outer), len(open_path)),
+        )
+        lines += [_Line(name, level) for level, name in list(enumerate(outer))[shared:]]
+        open_path = outer
+        folded = len(_parts(group[0].path)) > depth
+        for row in [_folded(group)] if folded else group:
+            what = f"({len(group)} layers)" if folded else f"{row.operation} {row.setting}".rstrip()
+            name = what if own == row.operation or row.operation == own else f"{own}  {what}"
+            lines.append(_Line(name, len(outer), _cells(row)))
+    return lines
+
+
+def _folded(group: list[Row]) -> Row:
+    """Several rows as one: the last one's output, the sums of the rest."""
+    last = group[-1]
+    return Row(
+        path=last.path, operation="", setting="", shape=last.shape, nodes=last.nodes,
+        parameters=sum(row.parameters for row in group), macs=sum(row.macs for row in group),
+        activation_bytes=sum(row.activation_bytes for row in group),
+    )  # fmt: skip
+
+
+def _cells(row: Row) -> tuple[str, ...]:
+    stored = size(row.activation_bytes) if row.activation_bytes else ""
+    return (dimensions(row.shape), quantity(row.parameters), quantity(row.macs), stored)
+
+
+def _align(lines: Sequence[_Line], width: int) -> list[str]:
+    columns = max(len(line.cells) for line in lines)
+    widths = [max(len(line.cells[i]) for line in lines if line.cells) for i in range(columns)]
+    room = width - sum(widths) - 2 * columns
+    names = ["  " * line.indent + line.name for line in lines]
+    first = min(max(len(name) for name in names), max(room, 20))
+    text = []
+    for name, line in zip(names, lines, strict=True):
+        short = name if len(name) <= first or not line.cells else name[: first - 1] + "…"
+        cells = [short.ljust(first)] + [cell.rjust(w) for cell, w in zip(line.cells, widths, strict=False)]
+        text.append("  ".join(cells).rstrip())
+    return text
