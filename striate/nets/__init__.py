@@ -1,22 +1,17 @@
-"""The catalogue: one paper, one file, readable beside the paper. `CATALOGUE` is the list; `build` makes a net from a row."""
+"""The catalogue: one paper, one file, readable beside the paper. `CATALOGUE` is the list, `build` makes a net."""
 
 from __future__ import annotations
 
 from typing import Literal
 
 from striate.errors import UsageError, unknown_name
-from striate.nets import lenet
 from striate.nets.net import Net
+from striate.nets.rows import lenet
 from striate.nets.spec import NetSpec
 
 __all__ = ["CATALOGUE", "Net", "NetSpec", "build", "spec"]
 
-CATALOGUE: dict[str, NetSpec] = {
-    row.name: row
-    for row in (
-        *lenet.ROWS,
-    )
-}
+CATALOGUE: dict[str, NetSpec] = {row.name: row for row in (*lenet.ROWS,)}
 
 
 def spec(name: str) -> NetSpec:

@@ -14,8 +14,8 @@ class Net(nn.Module):
     """Named stages, tensor to tensor, then a head that pools, flattens and classifies.
 
     Args:
-        stages: name -> module, in order; each takes and gives one tensor (N, C, H, W). The last one includes the closing
-            norm and activation.
+        stages: name -> module, in order; each takes and gives one tensor (N, C, H, W). The last one includes the
+            closing norm and activation.
         head: (N, C, H, W) -> logits (N, classes).
         auxiliary: stage name -> (weight of its loss, head on that stage's output). They train with the net and are no
             part of `forward`; empty but for GoogLeNet.
@@ -36,7 +36,9 @@ class Net(nn.Module):
         self.head = head
         auxiliary = auxiliary or {}
         if unknown := auxiliary.keys() - stages.keys():
-            raise ValueError(f"auxiliary heads on stages that are not there: {sorted(unknown)}; there are {list(stages)}")
+            raise ValueError(
+                f"auxiliary heads on stages that are not there: {sorted(unknown)}; there are {list(stages)}"
+            )
         self._auxiliary_weights = {stage: weight for stage, (weight, _) in auxiliary.items()}
         self.auxiliary_heads = nn.ModuleDict({stage: head for stage, (_, head) in auxiliary.items()})
 
@@ -61,6 +63,6 @@ class Net(nn.Module):
         least = self.spec.min_size
         if min(height, width) < least:
             raise UsageError(
-                f"{self.spec.name} needs pictures of at least {least}x{least}, got {height}x{width}: use --size {least}, "
-                "or a net with a smaller limit (striate nets)"
+                f"{self.spec.name} needs pictures of at least {least}x{least}, got {height}x{width}: "
+                f"use --size {least}, or a net with a smaller limit (striate nets)"
             )

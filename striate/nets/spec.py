@@ -30,7 +30,7 @@ class NetSpec:
     deviations: tuple[str, ...] = ()
     """Where this row departs from its source, in words; empty if nowhere."""
     geometry: Geometry
-    """`paper`: as published. `native`: stem changed for pictures of 28 to 32 pixels. `tutorial`: as a well-known tutorial trains it."""
+    """`paper`: as published. `native`: stem changed for 28 to 32 pixels. `tutorial`: as a known tutorial trains it."""
     input: tuple[int, int, int]
     """Default input (channels, height, width)."""
     min_size: int
@@ -42,8 +42,10 @@ class NetSpec:
     params_training: int | None = None
     """Trainable parameters with the auxiliary heads, where there are any."""
     macs: int
-    """Multiply-accumulates of convolutions and matrix products for one picture of `input`, eval mode. FLOPs are 2 x MACs."""
+    """Multiply-accumulates of convolutions and matrix products on one picture of `input`. FLOPs are 2 x MACs."""
     known_findings: tuple[str, ...] = ()
     """Mistakes that the source itself makes, by the names that `striate inspect` gives them."""
+    biases_before_norm: tuple[str, ...] = ()
+    """Biases that the batch norm after them cancels, so that their gradient is zero: names, as shell patterns."""
     builder: Callable[[int, int, str], Net]
     """(channels, classes, init) -> Net. `init` is `default` or `paper`."""

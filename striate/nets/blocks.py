@@ -1,0 +1,46 @@
+"""What three papers' files or more share: naming of layers, initialisation, the head that pools globally."""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Mapping
+from typing import Literal
+
+from torch import nn
+
+
+def named(layers: Mapping[str, nn.Module | None]) -> nn.Sequential:
+    """The layers one after the other under these names; a None is left out."""
+    return nn.Sequential(OrderedDict((name, layer) for name, layer in layers.items() if layer is not None))
+
+
+def he_init(net: nn.Module) -> None:
+    """He et al. 2015 (arXiv:1502.01852, eq. 10): weights N(0, 2 / fan_in), biases 0; batch norm starts as the identity.
+
+    The layer named `classifier`, which no ReLU follows, has N(0, 1 / fan_in).
+    """
+    for name, module in net.named_modules():
+        if isinstance(module, nn.Conv2d | nn.Linear):
+            follows: Literal["linear", "relu"] = "linear" if name.endswith("classifier") else "relu"
+            nn.init.kaiming_normal_(module.weight, nonlinearity=follows)
+            if module.bias is not None:
+                nn.init.zeros_(module.bias)
+
+
+def xavier_init(net: nn.Module) -> None:
+    """Glorot and Bengio 2010, eq. 16: weights uniform within sqrt(6 / (fan_in + fan_out)); biases as torch has them."""
+    for module in net.modules():
+        if isinstance(module, nn.Conv2d | nn.Linear):
+            nn.init.xavier_uniform_(module.weight)
+
+
+def global_head(features: int, classes: int, dropout: float = 0.0) -> nn.Sequential:
+    """(N, features, H, W) -> logits (N, classes): average over the map, dropout where asked for, one linear layer."""
+    return named(
+        {
+            "pool": nn.AdaptiveAvgPool2d(1),
+            "flatten": nn.Flatten(),
+            "dropout": nn.Dropout(dropout) if dropout else None,
+            "classifier": nn.Linear(features, classes),
+        }
+    )

@@ -1,0 +1,207 @@
+"""LeNet-5: LeCun, Bottou, Bengio, Haffner 1998, "Gradient-based learning applied to document recognition", Proc. IEEE.
+
+Section II.B, Fig. 2 and Table I. Layers bear the paper's names: C convolution, S sub-sampling, F full connection.
+Sizes at the default inputs, 28x28 with padding 2 (modern) and 32x32 (1998):
+
+    C1 6@28x28   S2 6@14x14   C3 16@10x10   S4 16@5x5   C5 120   F6 84   output 10
+
+`lenet5` is the net as it is drawn today. `lenet5_1998` is the paper's own, with the parts that later were dropped: the
+partly connected C3, sub-sampling with a coefficient and a bias to learn, the scaled tanh, and an output that measures
+the distance to a drawing of each digit.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+from striate.errors import UsageError
+from striate.nets.blocks import he_init, named, xavier_init
+from striate.nets.net import Net
+
+# Table I: the maps of S2 that each of the sixteen maps of C3 sees.
+C3_INPUTS = (
+    (0, 1, 2), (1, 2, 3), (2, 3, 4), (3, 4, 5), (0, 4, 5), (0, 1, 5),
+    (0, 1, 2, 3), (1, 2, 3, 4), (2, 3, 4, 5), (0, 3, 4, 5), (0, 1, 4, 5), (0, 1, 2, 5),
+    (0, 1, 3, 4), (1, 2, 4, 5), (0, 2, 3, 5),
+    (0, 1, 2, 3, 4, 5),
+)  # fmt: skip
+
+# Fig. 3: the codes of 0 to 9, drawings 7 wide and 12 high; ink is +1, paper -1. The bars over some tell 0 from O and o.
+DIGITS = """
+.#####. ...##.. .#####. ####### .#####. .#####. ..####. ####### .#####. .#####.
+....... ..###.. ....... .....## ....... ....... .##.... .....## ##...## ##..###
+..###.. .####.. .#####. ....##. ....... ####### ##..... .....## ##...## ##...##
+.##.##. ...##.. ##...## ...##.. .##..## ##..... ##..... ....##. ##...## ##...##
+##...## ...##.. #....## ..####. .##..## ##..... ######. ...##.. .#####. ##..###
+##...## ...##.. ....##. .....## ###..## .####.. ###..## ...##.. ##...## .######
+##...## ...##.. ..###.. .....## ##...## ..####. ##...## ..##... ##...## .....##
+##...## ...##.. .##.... .....## ##...## .....## ##...## ..##... ##...## .....##
+.##.##. ...##.. ##..... ##...## ##..### ##...## ###..## ..##... ##...## ....##.
+..###.. .###### ####### .#####. .###### .#####. .#####. ..##... .#####. .####..
+....... ....... ....... ....... .....## ....... ....... ....... ....... .......
+....... ....... ....... ....... .....## ....... ....... ....... ....... .......
+"""
+
+
+def digit_codes() -> Tensor:
+    """The ten fixed codes of the 1998 output, (10, 84) of +1 and -1, each drawing read row by row."""
+    rows = [line.split() for line in DIGITS.split("\n") if line]
+    drawings = ["".join(row[digit] for row in rows) for digit in range(10)]
+    return torch.tensor([[1.0 if dot == "#" else -1.0 for dot in drawing] for drawing in drawings])
+
+
+class ScaledTanh(nn.Module):
+    """f(a) = 1.7159 tanh(2/3 a), so that f(1) = 1 and f(-1) = -1 (appendix A). Any shape."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return 1.7159 * torch.tanh(x * (2 / 3))
+
+
+class Subsampling(nn.Module):
+    """Sums 2x2 neighbours, times a coefficient, plus a bias, both learned a map. (N, C, H, W) -> (N, C, H/2, W/2)."""
+
+    def __init__(self, maps: int) -> None:
+        super().__init__()
+        self.coefficient = nn.Parameter(torch.ones(maps, 1, 1))
+        self.bias = nn.Parameter(torch.zeros(maps, 1, 1))
+        self.average = nn.AvgPool2d(2)
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = self.average(x) * 4  # the sum over the four
+        return x * self.coefficient + self.bias
+
+
+class PartialConv(nn.Module):
+    """C3: each map a 5x5 convolution over its own maps of S2. (N, 6, H, W) -> (N, 16, H-4, W-4).
+
+    Maps with equally many inputs are done as one grouped convolution over a copy of these inputs side by side.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        counts = sorted({len(inputs) for inputs in C3_INPUTS})
+        self.convs = nn.ModuleList()
+        for position, count in enumerate(counts):
+            sources = [inputs for inputs in C3_INPUTS if len(inputs) == count]
+            self.convs.append(nn.Conv2d(count * len(sources), len(sources), 5, groups=len(sources)))
+            self.register_buffer(f"sources{position}", torch.tensor(sources).flatten(), persistent=False)
+
+    def forward(self, x: Tensor) -> Tensor:
+        parts = [
+            conv(x.index_select(1, self.get_buffer(f"sources{position}"))) for position, conv in enumerate(self.convs)
+        ]
+        return torch.cat(parts, 1)
+
+
+class EuclideanRBF(nn.Module):
+    """Logits (N, 10) = -1/2 squared distance of F6 (N, 84) to each digit's fixed code.
+
+    The paper's output y is the squared distance itself, small for the right class (eq. 7). With this sign and factor
+    the codes are the means of ten unit Gaussians, and the softmax of the logits is their posterior.
+    """
+
+    codes: Tensor
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.register_buffer("codes", digit_codes(), persistent=False)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return (x.unsqueeze(1) - self.codes).square().sum(2) / -2
+
+
+def paper_init(net: nn.Module) -> None:
+    """Appendix A: weights and biases uniform within 2.4 / fan_in of 0."""
+    for module in net.modules():
+        if isinstance(module, nn.Conv2d | nn.Linear | Subsampling):
+            bound = 2.4 / (4 if isinstance(module, Subsampling) else module.weight[0].numel())
+            for parameter in module.parameters():
+                nn.init.uniform_(parameter, -bound, bound)
+
+
+def lenet5(
+    channels: int,
+    classes: int,
+    init: str,
+    *,
+    activation: type[nn.Module] = nn.ReLU,
+    norm: bool = False,
+    padding: int = 2,
+) -> Net:
+    """LeNet-5 in its modern form: C3 sees all of S2, sub-sampling is average pooling, the output is linear.
+
+    Args:
+        channels, classes: of the pictures and the output.
+        init: `paper` or `default`, which is He's. Other activations than ReLU have Glorot's, as their tutorials do.
+        activation: module class after every layer but the last.
+        norm: batch norm between each layer, whose bias stays, and its activation.
+        padding: of C1; 2 takes 28x28 pictures where the paper has 32x32.
+    """
+
+    side = 5 if padding else 4  # of S4 at 28x28
+    stages = {
+        "c1": named(
+            {
+                "conv": nn.Conv2d(channels, 6, 5, padding=padding),
+                "norm": nn.BatchNorm2d(6) if norm else None,
+                "act": activation(),
+            }
+        ),
+        "s2": nn.AvgPool2d(2),
+        "c3": named({"conv": nn.Conv2d(6, 16, 5), "norm": nn.BatchNorm2d(16) if norm else None, "act": activation()}),
+        "s4": nn.AvgPool2d(2),
+    }
+    head = named(
+        {
+            "pool": nn.AdaptiveAvgPool2d(side),
+            "flatten": nn.Flatten(),
+            "c5": nn.Linear(16 * side * side, 120),
+            "norm5": nn.BatchNorm1d(120) if norm else None,
+            "act5": activation(),
+            "f6": nn.Linear(120, 84),
+            "norm6": nn.BatchNorm1d(84) if norm else None,
+            "act6": activation(),
+            "classifier": nn.Linear(84, classes),
+        }
+    )
+    net = Net(stages, head)
+    if activation is not nn.ReLU:
+        xavier_init(net)
+    elif init == "paper":
+        paper_init(net)
+    else:
+        he_init(net)
+    return net
+
+
+def lenet5_1998(channels: int, classes: int, init: str) -> Net:
+    """LeNet-5 as published: 60,000 parameters to learn. `default` and `paper` initialise alike, as the paper says.
+
+    Raises:
+        UsageError: classes is not 10; the codes of the output are the ten digits'.
+    """
+    if classes != 10:
+        raise UsageError(
+            f"lenet5-1998 has exactly 10 classes, got {classes}: its output compares with drawings of the ten digits; "
+            "use lenet5"
+        )
+    stages = {
+        "c1": named({"conv": nn.Conv2d(channels, 6, 5), "act": ScaledTanh()}),
+        "s2": named({"pool": Subsampling(6), "act": ScaledTanh()}),
+        "c3": named({"conv": PartialConv(), "act": ScaledTanh()}),
+        "s4": named({"pool": Subsampling(16), "act": ScaledTanh()}),
+        "c5": named({"conv": nn.Conv2d(16, 120, 5), "act": ScaledTanh()}),
+    }
+    head = named(
+        {
+            "pool": nn.AdaptiveAvgPool2d(1),
+            "flatten": nn.Flatten(),
+            "f6": nn.Linear(120, 84),
+            "act6": ScaledTanh(),
+            "rbf": EuclideanRBF(),
+        }
+    )
+    net = Net(stages, head)
+    paper_init(net)
+    return net

@@ -1,0 +1,1 @@
+"""The rows of the catalogue, a file a family: facts only. What they build stands in `striate/nets/<family>.py`."""
