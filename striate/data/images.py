@@ -63,8 +63,8 @@ class ImageData:
     def fingerprint(self) -> str:
         """SHA-256 over shape, pixels, labels and class names: the same pictures in the same order, wherever they came from."""
         digest = hashlib.sha256(repr((self.pixels.shape, self.classes)).encode())
-        digest.update(np.ascontiguousarray(self.pixels))
-        digest.update(np.ascontiguousarray(self.labels))
+        digest.update(np.ascontiguousarray(self.pixels).data)
+        digest.update(np.ascontiguousarray(self.labels).data)
         return f"sha256:{digest.hexdigest()}"
 
 

@@ -1,0 +1,56 @@
+"""Batches as arithmetic: which samples make a batch is a pure function of (seed, epoch, step)."""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Tensor
+
+from striate.data.augmentation import Augmentation
+from striate.data.draws import Draws, permutation
+from striate.data.images import ImageData
+from striate.data.preprocessing import Preprocessing
+
+
+class Batches:
+    """Training batches from pictures that lie on the device as one uint8 tensor: a gather, an augmentation, a normalisation.
+
+    Args:
+        data: the training split, at the size of `preprocessing`.
+        preprocessing: as the run keeps it.
+        augmentation: what is done to the pictures.
+        batch_size: the largest batch. The ceil(N / batch_size) batches of an epoch differ by at most one in size, so that
+            there is no small last one, whose gradient would weigh too much and whose batch norm could fail.
+        seed: of order and draws.
+        device: where pictures and labels are kept.
+    """
+
+    def __init__(
+        self,
+        data: ImageData,
+        preprocessing: Preprocessing,
+        augmentation: Augmentation,
+        batch_size: int,
+        seed: int,
+        device: torch.device,
+    ) -> None:
+        self.pixels = torch.from_numpy(data.pixels).permute(0, 3, 1, 2).contiguous().to(device)  # (N, C, H, W)
+        self.labels = torch.from_numpy(data.labels).to(device)
+        self.preprocessing, self.augmentation, self.seed = preprocessing, augmentation, seed
+        self.steps_per_epoch = math.ceil(len(data) / batch_size)
+        self._order: tuple[int, Tensor] = (-1, torch.empty(0, dtype=torch.int64))
+
+    def samples(self, epoch: int, step: int) -> Tensor:
+        """int64 (n,) on the device: positions in the split that make batch `step` (0 .. steps_per_epoch - 1) of `epoch`."""
+        if self._order[0] != epoch:
+            order = permutation(self.seed, epoch, len(self.labels))
+            self._order = (epoch, order.to(self.labels.device))
+        start, stop = (len(self.labels) * bound // self.steps_per_epoch for bound in (step, step + 1))
+        return self._order[1][start:stop]
+
+    def batch(self, epoch: int, step: int) -> tuple[Tensor, Tensor]:
+        """(float32 (n, C, H, W), int64 (n,)): inputs and labels of batch `step` of `epoch`."""
+        samples = self.samples(epoch, step)
+        pixels = self.augmentation(self.pixels[samples], Draws(self.seed, epoch, samples))
+        return self.preprocessing.normalise(pixels), self.labels[samples]

@@ -1,0 +1,123 @@
+"""This machine: the device to compute on, the cores that may be used, the versions, the speed of a matrix product."""
+
+from __future__ import annotations
+
+import math
+import os
+import platform
+import statistics
+import time
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+from striate.errors import UsageError
+
+PACKAGES = ("striate", "torch", "torchvision", "numpy", "pillow", "safetensors", "altair", "vl-convert-python")
+
+
+def usable_cores() -> int:
+    """Cores that this process may use: those of its affinity mask, at most what the cgroup grants (containers)."""
+    affinity = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return max(1, min(affinity, math.floor(_cgroup_quota())))
+
+
+def _cgroup_quota() -> float:
+    """CPUs that the cgroup grants, infinity where there is no limit."""
+    try:
+        quota, period = Path("/sys/fs/cgroup/cpu.max").read_text().split()
+        return math.inf if quota == "max" else max(1.0, int(quota) / int(period))
+    except (OSError, ValueError):
+        pass
+    try:
+        folder = Path("/sys/fs/cgroup/cpu")
+        micros = int((folder / "cpu.cfs_quota_us").read_text())
+        return math.inf if micros < 0 else max(1.0, micros / int((folder / "cpu.cfs_period_us").read_text()))
+    except (OSError, ValueError):
+        return math.inf
+
+
+def pick_device(device: str) -> Any:
+    """The torch.device of `auto` (CUDA where there is one, then Apple's MPS, else the CPU) or of a name such as `cuda:1`.
+
+    Raises:
+        UsageError: no such device on this machine.
+    """
+    import torch
+
+    available = {"cpu": 1, "cuda": torch.cuda.device_count(), "mps": int(torch.backends.mps.is_available())}
+    if device == "auto":
+        return torch.device(next(kind for kind in ("cuda", "mps", "cpu") if available[kind]))
+    try:
+        chosen = torch.device(device)
+    except RuntimeError:
+        raise UsageError(f"there is no device {device!r}: use auto, cpu, cuda, cuda:0 or mps") from None
+    if (chosen.index or 0) >= available.get(chosen.type, 0):
+        here = ", ".join(kind for kind, count in available.items() if count)
+        raise UsageError(f"this machine has no device {device!r} that torch can use; it has: {here}")
+    return chosen
+
+
+def use_cores() -> int:
+    """Gives torch all usable cores and lets it flush denormal numbers, which are slow and worth nothing; returns the cores."""
+    import torch
+
+    cores = usable_cores()
+    torch.set_num_threads(cores)
+    torch.set_flush_denormal(True)
+    return cores
+
+
+def cpu_name() -> str:
+    """The processor's name as the system gives it."""
+    try:
+        for line in Path("/proc/cpuinfo").read_text().splitlines():
+            if line.startswith("model name"):
+                return line.split(":", 1)[1].strip()
+    except OSError:
+        pass
+    return platform.processor() or platform.machine()
+
+
+def environment(device: Any) -> dict[str, Any]:
+    """Versions and machine, for the run."""
+    import torch
+
+    return {
+        **{name: _version(name) for name in PACKAGES},
+        "python": platform.python_version(),
+        "platform": platform.platform(),
+        "cpu": cpu_name(),
+        "cores": usable_cores(),
+        "threads": torch.get_num_threads(),
+        "device": torch.cuda.get_device_name(device) if device.type == "cuda" else device.type,
+    }
+
+
+def sgemm_gflops(size: int = 2048, repeats: int = 5) -> float:
+    """Billions of floating-point operations a second in a float32 matrix product on the CPU: the median of `repeats`."""
+    import torch
+
+    use_cores()
+    a, b = torch.randn(size, size), torch.randn(size, size)
+    a @ b
+    seconds = []
+    for _ in range(repeats):
+        begin = time.perf_counter()
+        a @ b
+        seconds.append(time.perf_counter() - begin)
+    return 2 * size**3 / statistics.median(seconds) / 1e9
+
+
+def process_start() -> float:
+    """`time.perf_counter()` as it was when this process began, so that a budget covers interpreter and imports too."""
+    import psutil
+
+    return time.perf_counter() - (time.time() - psutil.Process().create_time())
+
+
+def _version(package: str) -> str:
+    try:
+        return version(package)
+    except PackageNotFoundError:
+        return "not installed"

@@ -1,0 +1,51 @@
+"""Counts of right and wrong, by class. Labels are int64 (N,) in 0 .. classes - 1, logits float (N, classes)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+Ints = npt.NDArray[np.int64]
+Floats = npt.NDArray[np.floating[Any]]
+
+
+def confusion_matrix(truth: Ints, predicted: Ints, classes: int) -> Ints:
+    """int64 (classes, classes): how often each class (row) was taken for each class (column)."""
+    return np.bincount(truth * classes + predicted, minlength=classes * classes).reshape(classes, classes)
+
+
+def top_k_hits(logits: Floats, truth: Ints, k: int) -> int:
+    """How many of the N have the true class among their k largest logits; ties go to the lower class index."""
+    best = np.argsort(-logits, axis=1, kind="stable")[:, :k]
+    return int((best == truth[:, None]).any(axis=1).sum())
+
+
+def per_class(confusion: Ints, classes: Sequence[str]) -> list[dict[str, Any]]:
+    """A row a class: class, support, precision, recall, f1. A ratio over nothing is 0."""
+    rows = []
+    for index, name in enumerate(classes):
+        hits, support, predicted = (
+            int(value) for value in (confusion[index, index], confusion[index].sum(), confusion[:, index].sum())
+        )
+        rows.append(
+            {
+                "class": name,
+                "support": support,
+                "precision": hits / predicted if predicted else 0.0,
+                "recall": hits / support if support else 0.0,
+                "f1": 2 * hits / (support + predicted) if support + predicted else 0.0,
+            }
+        )
+    return rows
+
+
+def most_confused(confusion: Ints, classes: Sequence[str], count: int = 10) -> list[dict[str, Any]]:
+    """The most frequent mistakes: rows of truth, predicted, count; at most `count` of them."""
+    wrong = confusion.copy()
+    np.fill_diagonal(wrong, 0)
+    order = np.argsort(-wrong, axis=None, kind="stable")[:count]
+    pairs = [(int(place) // len(classes), int(place) % len(classes)) for place in order]
+    return [{"truth": classes[i], "predicted": classes[j], "count": int(wrong[i, j])} for i, j in pairs if wrong[i, j]]

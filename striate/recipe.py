@@ -1,0 +1,252 @@
+"""Recipe: how a net is trained, one frozen dataclass, validated, kept with the run and enough to repeat it."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, fields, replace
+from typing import Any, Literal
+
+from striate.errors import UsageError, unknown_name
+
+Optimizer = Literal["adamw", "adam", "sgd"]
+Schedule = Literal["one-cycle", "constant", "step"]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Recipe:
+    """Everything that decides what training does, apart from net and data."""
+
+    name: str
+    """The named recipe that this one began as."""
+    source: str
+    """Where its figures come from."""
+    epochs: float
+    """Passes over the training pictures; a part of one is possible where a time budget decides."""
+    budget: float | None = None
+    """Seconds that the whole command may take; `epochs` is planned from it."""
+    batch_size: int
+    """Pictures a step. The batches of an epoch are near-equal: their sizes differ by at most one."""
+    optimizer: Optimizer
+    lr: float
+    """The highest learning rate of the schedule."""
+    momentum: float = 0.0
+    """For `sgd`."""
+    nesterov: bool = False
+    """For `sgd` with momentum."""
+    weight_decay: float = 0.0
+    decay_all: bool = False
+    """Whether biases and norms decay too, as the papers had it."""
+    schedule: Schedule
+    """`one-cycle`: linear rise over `warmup`, then linear fall to zero. `constant`. `step`: the factors of `steps`."""
+    warmup: float = 0.0
+    """Share of training with a linear rise from zero."""
+    steps: tuple[tuple[float, float], ...] = ()
+    """For `step`: (share of training, factor on `lr` from there on), in order."""
+    label_smoothing: float = 0.0
+    flip: bool = False
+    """Mirror half of the pictures left to right."""
+    shift: int = 0
+    """Move each picture by up to so many pixels each way (zero padding and a random crop)."""
+    validation: float = 0.1
+    """Share of the training pictures kept for validation where the data has no validation split of its own."""
+    seed: int = 0
+    """Decides weights, order, augmentation and dropout."""
+
+    def __post_init__(self) -> None:
+        self._require(math.isfinite(self.epochs) and self.epochs > 0, "epochs", "above 0")
+        self._require(self.budget is None or self.budget > 0, "budget", "above 0 seconds")
+        self._require(self.batch_size >= 1, "batch_size", "at least 1")
+        self._require(math.isfinite(self.lr) and self.lr > 0, "lr", "above 0")
+        self._require(0 <= self.momentum < 1, "momentum", "at least 0 and below 1")
+        self._require(self.weight_decay >= 0, "weight_decay", "at least 0")
+        self._require(0 <= self.warmup <= 1, "warmup", "from 0 to 1")
+        self._require(0 <= self.label_smoothing < 1, "label_smoothing", "at least 0 and below 1")
+        self._require(self.shift >= 0, "shift", "at least 0 pixels")
+        self._require(0 <= self.validation < 1, "validation", "at least 0 and below 1")
+        self._require(0 <= self.seed < 2**63, "seed", "from 0 to 2^63 - 1")
+        self._require(self.optimizer in ("adamw", "adam", "sgd"), "optimizer", "adamw, adam or sgd")
+        self._require(self.schedule in ("one-cycle", "constant", "step"), "schedule", "one-cycle, constant or step")
+
+    def _require(self, holds: bool, field: str, limit: str) -> None:
+        if not holds:
+            raise UsageError(f"{field.replace('_', '-')} must be {limit}, got {getattr(self, field)}")
+
+    def rate(self, progress: float) -> float:
+        """The learning rate when a share `progress` (0 <= progress < 1) of the steps is done."""
+        if self.schedule == "step":
+            factor = 1.0
+            for share, value in self.steps:
+                factor = value if progress >= share else factor
+            return self.lr * factor
+        if progress < self.warmup:
+            return self.lr * progress / self.warmup
+        if self.schedule == "constant":
+            return self.lr
+        return self.lr * (1 - progress) / (1 - self.warmup)
+
+    def as_dict(self) -> dict[str, Any]:
+        """Plain lists and numbers, for the run's config."""
+        return {**asdict(self), "steps": [list(step) for step in self.steps]}
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> Recipe:
+        """The inverse of `as_dict`. Raises UsageError for a field that there is not."""
+        known = {field.name for field in fields(cls)}
+        if unknown := sorted(values.keys() - known):
+            raise unknown_name("recipe field", unknown[0], known, ", ".join(sorted(known)))
+        return cls(**{**values, "steps": tuple((share, factor) for share, factor in values.get("steps", ()))})
+
+
+TUTORIAL = Recipe(
+    name="tutorial",
+    source="the loop of the well-known tutorials: Adam at a constant 1e-3, nothing else",
+    epochs=10,
+    batch_size=64,
+    optimizer="adam",
+    lr=1e-3,
+    schedule="constant",
+)
+
+FAST_PLAIN = Recipe(
+    name="fast",
+    source="measured here for nets without batch norm: bench/LOG.md",
+    epochs=12,
+    batch_size=64,
+    optimizer="adamw",
+    lr=4e-3,
+    weight_decay=0.01,
+    schedule="one-cycle",
+    warmup=0.2,
+)
+
+FAST_NORM = Recipe(
+    name="fast",
+    source="measured here for nets with batch norm: bench/LOG.md",
+    epochs=12,
+    batch_size=128,
+    optimizer="sgd",
+    lr=0.2,
+    momentum=0.9,
+    nesterov=True,
+    weight_decay=5e-4,
+    schedule="one-cycle",
+    warmup=0.2,
+    label_smoothing=0.1,
+)
+
+_SGD = Recipe(
+    name="paper",
+    source="",
+    epochs=90,
+    batch_size=128,
+    optimizer="sgd",
+    lr=0.01,
+    momentum=0.9,
+    decay_all=True,
+    schedule="step",
+)
+
+PAPER: dict[str, Recipe] = {
+    "lenet": replace(
+        _SGD,
+        source="LeCun et al. 1998, section III.C: 20 passes, one picture a step, global rates 5e-4, 2e-4, 1e-4, 5e-5, 1e-5 over "
+        "mu = 0.02; plain gradient steps here for the paper's diagonal second-order ones",
+        epochs=20,
+        batch_size=1,
+        lr=0.025,
+        momentum=0.0,
+        steps=((0.1, 0.4), (0.25, 0.2), (0.4, 0.1), (0.6, 0.02)),
+    ),
+    "alexnet": replace(
+        _SGD,
+        source="Krizhevsky et al. 2012, section 5: rate divided by 10 three times; when is not given, equal quarters here",
+        weight_decay=5e-4,
+        steps=((0.25, 0.1), (0.5, 0.01), (0.75, 0.001)),
+        flip=True,
+    ),
+    "vgg": replace(
+        _SGD,
+        source="Simonyan and Zisserman 2014, section 3.1: 74 epochs, rate divided by 10 three times; equal quarters here",
+        epochs=74,
+        batch_size=256,
+        weight_decay=5e-4,
+        steps=((0.25, 0.1), (0.5, 0.01), (0.75, 0.001)),
+        flip=True,
+    ),
+    "nin": replace(
+        _SGD,
+        source="Lin et al. 2013, section 4.1: batch 128, rate divided by 10 twice; rate, epochs and times are not given, "
+        "0.1 and AlexNet's 90 here",
+        lr=0.1,
+        weight_decay=5e-4,
+        steps=((0.5, 0.1), (0.75, 0.01)),
+        flip=True,
+    ),
+    "googlenet": replace(
+        _SGD,
+        source="Szegedy et al. 2014, section 6: momentum 0.9, rate less 4 % every 8 epochs; rate, batch and decay are not "
+        "given, those of Caffe's reference solver here",
+        epochs=250,
+        batch_size=32,
+        weight_decay=2e-4,
+        steps=tuple((8 * i / 250, 0.96**i) for i in range(1, 32)),
+        flip=True,
+    ),
+    "resnet": replace(
+        _SGD,
+        source="He et al. 2015, section 4.2: 64,000 steps of 128, rate divided by 10 at a half and at three quarters",
+        epochs=182,
+        lr=0.1,
+        weight_decay=1e-4,
+        steps=((0.5, 0.1), (0.75, 0.01)),
+        flip=True,
+        shift=4,
+    ),
+    "preresnet": replace(
+        _SGD,
+        source="He et al. 2016, appendix: as He et al. 2015, section 4.2, at a tenth of the rate for the first 400 steps",
+        epochs=182,
+        lr=0.1,
+        weight_decay=1e-4,
+        steps=((0.0, 0.1), (400 / 64_000, 1.0), (0.5, 0.1), (0.75, 0.01)),
+        flip=True,
+        shift=4,
+    ),
+    "densenet": replace(
+        _SGD,
+        source="Huang et al. 2017, section 4.2 (CIFAR): batch 64, 300 epochs, rate divided by 10 at 50 % and 75 %",
+        epochs=300,
+        batch_size=64,
+        lr=0.1,
+        nesterov=True,
+        weight_decay=1e-4,
+        steps=((0.5, 0.1), (0.75, 0.01)),
+        flip=True,
+        shift=4,
+    ),
+}
+
+RECIPES = ("fast", "paper", "tutorial")
+
+
+def named_recipe(name: str, *, family: str, batch_norm: bool, flippable: bool) -> Recipe:
+    """The recipe of that name for a net: `fast`, `paper` or `tutorial`.
+
+    Args:
+        name: one of `RECIPES`.
+        family: the net's file in the catalogue; `paper` has one recipe for each.
+        batch_norm: whether the net has batch norm; `fast` differs by it.
+        flippable: whether the data's pictures may be mirrored; no recipe mirrors those that may not.
+    """
+    if name == "fast":
+        recipe = FAST_NORM if batch_norm else FAST_PLAIN
+    elif name == "tutorial":
+        recipe = TUTORIAL
+    elif name == "paper":
+        if family not in PAPER:
+            raise unknown_name("paper recipe for the family", family, PAPER, ", ".join(PAPER))
+        recipe = PAPER[family]
+    else:
+        raise unknown_name("recipe", name, RECIPES, ", ".join(RECIPES))
+    return replace(recipe, flip=recipe.flip and flippable)

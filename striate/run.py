@@ -1,0 +1,200 @@
+"""The run directory: it explains itself, and every later command needs nothing else."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import os
+import re
+import tempfile
+from collections.abc import Iterable, Mapping, Sequence
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import yaml
+
+from striate.errors import DataError, StriateError, UsageError
+
+if TYPE_CHECKING:
+    from striate.predicting import Picture, Prediction
+
+FORMAT = 1
+"""Of the run directory. Older ones stay readable; newer ones are refused."""
+
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
+
+
+class Run:
+    """One training run on disk. Attributes are read from its files when they are first used.
+
+    Attributes:
+        path: its directory.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    @classmethod
+    def create(cls, out: Path, name: str | None, fallback: str) -> Run:
+        """Makes a new, empty run directory in `out`.
+
+        Args:
+            out: made if it is not there.
+            name: what the user asked for; an error if it is taken.
+            fallback: the name where none was asked for; -2, -3, ... is added while it is taken.
+
+        Raises:
+            UsageError: the name is taken or cannot be a folder's name.
+            StriateError: `out` cannot be written.
+        """
+        if name is not None and not _NAME.fullmatch(name):
+            raise UsageError(f"a run's name is letters, digits, '.', '_' and '-', up to 100 of them; got {name!r}")
+        fallback = re.sub(r"[^A-Za-z0-9._-]+", "-", fallback).strip("-.")[:90] or "run"
+        try:
+            out.mkdir(parents=True, exist_ok=True)
+            number = 1
+            while True:
+                path = out / (name or (fallback if number == 1 else f"{fallback}-{number}"))
+                try:
+                    path.mkdir()
+                except FileExistsError:
+                    if name is not None:
+                        raise UsageError(f"{path} exists already: choose another --name, or leave it out") from None
+                    number += 1
+                    continue
+                return cls(path)
+        except OSError as error:
+            raise StriateError(f"{out} cannot be written ({error.strerror}): name another folder with --out") from error
+
+    @classmethod
+    def open(cls, path: str | Path) -> Run:
+        """The run in that directory.
+
+        Raises:
+            DataError: it is not a run, or of a later format than this version reads.
+        """
+        run = cls(Path(path))
+        if not (run.path / "config.yaml").is_file():
+            there = "is not a run: it has no config.yaml" if run.path.is_dir() else "does not exist"
+            raise DataError(f"{path} {there}. The runs that there are: striate runs")
+        if run.config.get("format", FORMAT) > FORMAT:
+            raise DataError(f"{path} was written by a later version of striate (format {run.config['format']}): update")
+        return run
+
+    @property
+    def name(self) -> str:
+        return self.path.resolve().name
+
+    @cached_property
+    def config(self) -> dict[str, Any]:
+        """Net, data, preprocessing, recipe and plan, resolved: enough to repeat the run."""
+        path = self.path / "config.yaml"
+        try:
+            config = yaml.safe_load(path.read_text(encoding="utf-8"))
+        except (yaml.YAMLError, UnicodeDecodeError) as error:
+            raise DataError(f"{path} is damaged: {error}") from error
+        if not isinstance(config, dict):
+            raise DataError(f"{path} is damaged: it holds no settings")
+        return config
+
+    @cached_property
+    def environment(self) -> dict[str, Any]:
+        """Versions and machine."""
+        return self._json("environment.json")
+
+    @cached_property
+    def data(self) -> dict[str, Any]:
+        """What it was trained on: name, classes, counts, fingerprint."""
+        return self._json("data.json")
+
+    @property
+    def summary(self) -> dict[str, Any]:
+        """Status, times and where they went."""
+        return self._json("summary.json")
+
+    @property
+    def metrics(self) -> list[dict[str, Any]]:
+        """One row an epoch; numbers as numbers, an empty field as None."""
+        path = self.path / "metrics.csv"
+        if not path.is_file():
+            return []
+        with path.open(encoding="utf-8", newline="") as file:
+            return [{key: _number(value) for key, value in row.items()} for row in csv.DictReader(file)]
+
+    @property
+    def evaluations(self) -> dict[str, dict[str, Any]]:
+        """Folder name -> evaluation.json, in the order in which they were made."""
+        files = sorted(
+            (self.path / "evaluations").glob("*/evaluation.json"), key=lambda file: (file.stat().st_mtime_ns, file)
+        )
+        return {file.parent.name: json.loads(file.read_text(encoding="utf-8")) for file in files}
+
+    def predict(self, *pictures: Picture, top: int = 3) -> list[Prediction]:
+        """What the net sees in pictures: see `striate.predicting.predict`."""
+        from striate.predicting import predict
+
+        return predict(self, pictures, top=top)
+
+    def _json(self, name: str) -> dict[str, Any]:
+        path = self.path / name
+        if not path.is_file():
+            return {}
+        try:
+            content: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+        except ValueError as error:
+            raise DataError(f"{path} is damaged: {error}") from error
+        return content
+
+    def __repr__(self) -> str:
+        net, data = self.config["net"]["name"], self.config["data"]["name"]
+        results = [f"{e['split']} accuracy {e['accuracy']:.1%}" for e in self.evaluations.values()]
+        return f"<Run {self.path}: {', '.join([f'{net} on {data}', *results[:1]])}>"
+
+
+def list_runs(out: Path) -> list[Run]:
+    """The runs in a folder, oldest first; anything else in it is passed over."""
+    return [Run(file.parent) for file in sorted(out.glob("*/config.yaml"), key=lambda file: file.stat().st_mtime_ns)]
+
+
+def write_atomic(path: Path, content: bytes | str) -> None:
+    """Writes a file so that a crash leaves either the old one or the new one, never a part: temporary name, fsync, rename."""
+    data = content.encode() if isinstance(content, str) else content
+    path.parent.mkdir(parents=True, exist_ok=True)
+    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    try:
+        with os.fdopen(handle, "wb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+        Path(temporary).chmod(0o644)
+        Path(temporary).replace(path)
+    except BaseException:
+        Path(temporary).unlink(missing_ok=True)
+        raise
+
+
+def write_json(path: Path, content: Mapping[str, Any]) -> None:
+    """`write_atomic` of a mapping as indented JSON."""
+    write_atomic(path, json.dumps(content, indent=1, ensure_ascii=False) + "\n")
+
+
+def write_yaml(path: Path, content: Mapping[str, Any]) -> None:
+    """`write_atomic` of a mapping as YAML, in its own order."""
+    write_atomic(path, yaml.safe_dump(dict(content), sort_keys=False, allow_unicode=True, width=120))
+
+
+def write_csv(path: Path, rows: Iterable[Mapping[str, Any]], columns: Sequence[str]) -> None:
+    """`write_atomic` of rows as CSV with a header; None becomes an empty field."""
+    text = io.StringIO(newline="")
+    writer = csv.DictWriter(text, columns, lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(rows)
+    write_atomic(path, text.getvalue())
+
+
+def _number(value: str) -> int | float | None:
+    if value == "":
+        return None
+    return float(value) if any(mark in value for mark in ".einf") else int(value)

@@ -1,0 +1,134 @@
+"""Job: a resolved config and its data made into what the loop needs. A resumed run makes the same job as the first one."""
+
+from __future__ import annotations
+
+import copy
+import math
+import time
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+
+from striate.data.augmentation import Augmentation
+from striate.data.batches import Batches
+from striate.data.draws import ORDER, Draws
+from striate.data.images import ImageData
+from striate.data.preprocessing import Preprocessing
+from striate.inference import logits
+from striate.nets import Net, build
+from striate.recipe import Recipe
+from striate.training.optimizers import make_optimizer
+from striate.training.step import TrainingStep
+
+MEASURE_SECONDS = 0.4
+"""How long the speed of training is measured before step 1, at the least three steps."""
+MEASURE_SHARE = 0.04
+"""Of a time budget: a longer look makes a better plan."""
+
+
+@dataclass(frozen=True, eq=False, kw_only=True, slots=True)
+class Job:
+    """What the loop works on, all of it on the device.
+
+    Attributes:
+        net, optimizer, step: step is TrainingStep(net).
+        validation: pictures at the size of `preprocessing`, or None.
+    """
+
+    net: Net
+    optimizer: torch.optim.Optimizer
+    step: TrainingStep
+    batches: Batches
+    validation: ImageData | None
+    preprocessing: Preprocessing
+    recipe: Recipe
+    device: torch.device
+
+
+def make_job(config: dict[str, Any], train: ImageData, validation: ImageData | None, device: torch.device) -> Job:
+    """The job of a config (net, preprocessing, recipe) on pictures that have the size of its preprocessing."""
+    recipe = Recipe.from_dict(config["recipe"])
+    preprocessing = Preprocessing.from_dict(config["preprocessing"])
+    wanted = config["net"]
+    torch.manual_seed(recipe.seed)
+    net = build(wanted["name"], channels=wanted["channels"], classes=wanted["classes"], init=wanted["init"]).to(device)
+    return Job(
+        net=net,
+        optimizer=make_optimizer(net, recipe),
+        step=TrainingStep(net, recipe.label_smoothing),
+        batches=Batches(
+            train, preprocessing, Augmentation(recipe.flip, recipe.shift), recipe.batch_size, recipe.seed, device
+        ),
+        validation=validation,
+        preprocessing=preprocessing,
+        recipe=recipe,
+        device=device,
+    )
+
+
+def seed_step(seed: int, step: int) -> None:
+    """Seeds torch for one step, so that dropout is a function of (seed, step) and nothing has to be restored on resume."""
+    samples = torch.tensor([step])
+    torch.manual_seed(int((Draws(seed, -1, samples).uniform(ORDER) * 2**24).item()) * 1_000_003 + step)
+
+
+@dataclass(frozen=True, slots=True)
+class Speed:
+    """What was measured before step 1.
+
+    Attributes:
+        step: seconds of one training step.
+        picture: seconds to classify one picture.
+    """
+
+    step: float
+    picture: float
+
+
+def measure(job: Job) -> Speed:
+    """Times training steps and inference on a copy of the job's net; the job itself is left untouched."""
+    net = copy.deepcopy(job.net)
+    module, optimizer = TrainingStep(net, job.recipe.label_smoothing), make_optimizer(net, job.recipe)
+    limit = max(MEASURE_SECONDS, MEASURE_SHARE * (job.recipe.budget or 0))
+
+    def step(number: int) -> None:
+        x, labels = job.batches.batch(0, number % job.batches.steps_per_epoch)
+        loss, _ = module(x, labels)
+        optimizer.zero_grad(set_to_none=True)
+        loss.backward()
+        optimizer.step()
+
+    step(0)  # the first one allocates and chooses kernels
+    _wait(job.device)
+    begin, steps = time.perf_counter(), 0
+    while steps < 3 or time.perf_counter() - begin < limit:
+        step(steps)
+        steps += 1
+        _wait(job.device)
+    seconds = (time.perf_counter() - begin) / steps
+    pixels = job.batches.pixels[:500].permute(0, 2, 3, 1).cpu().numpy()
+    logits(net, job.preprocessing, pixels[:32], job.device)
+    begin = time.perf_counter()
+    logits(net, job.preprocessing, pixels, job.device)
+    return Speed(step=seconds, picture=(time.perf_counter() - begin) / len(pixels))
+
+
+def plan_steps(job: Job, speed: Speed, seconds: float | None) -> int:
+    """How many steps to train: the recipe's epochs, or what fits into `seconds` of training and validation; at least one."""
+    per_epoch = job.batches.steps_per_epoch
+    if seconds is None:
+        return max(1, round(job.recipe.epochs * per_epoch))
+    return max(1, math.floor(per_epoch * seconds / epoch_seconds(job, speed)))
+
+
+def epoch_seconds(job: Job, speed: Speed) -> float:
+    """Predicted seconds of an epoch, its validation included."""
+    return job.batches.steps_per_epoch * speed.step + len(job.validation or ()) * speed.picture
+
+
+def _wait(device: torch.device) -> None:
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)
+    elif device.type == "mps":
+        torch.mps.synchronize()

@@ -1,0 +1,100 @@
+"""What a person sees while a net trains: a bar on a terminal, one plain line an epoch elsewhere. All of it on stderr."""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any, TextIO
+
+if TYPE_CHECKING:
+    from rich.progress import Progress as Bar
+
+REFRESH_SECONDS = 0.2
+
+
+class Progress:
+    """Prints the course of training.
+
+    Args:
+        quiet: nothing at all.
+        stream: stderr unless given.
+    """
+
+    def __init__(self, quiet: bool = False, stream: TextIO | None = None) -> None:
+        self.quiet = quiet
+        self.stream = stream or sys.stderr
+        self._bar: Bar | None = None
+        self._next = 0.0
+
+    def say(self, text: str) -> None:
+        """One line."""
+        if self.quiet:
+            return
+        if self._bar is not None:
+            self._bar.console.print(text, markup=False, highlight=False, soft_wrap=True)
+        else:
+            print(text, file=self.stream, flush=True)
+
+    def table(self, rows: Mapping[str, str]) -> None:
+        """Names and what they are, aligned."""
+        width = max(map(len, rows))
+        for name, value in rows.items():
+            self.say(f"{name:<{width}}  {value}")
+
+    def begin(self, steps: int, done: int) -> None:
+        """Training begins at step `done` of `steps`."""
+        if self.quiet or not self.stream.isatty():
+            return
+        from rich.console import Console
+        from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
+
+        self._bar = Progress(
+            TextColumn("epoch {task.fields[epoch]}"),
+            BarColumn(bar_width=None),
+            TextColumn("{task.percentage:>3.0f} %  {task.fields[state]}"),
+            TimeRemainingColumn(compact=True),
+            TextColumn("left"),
+            console=Console(file=self.stream),
+            transient=True,
+        )
+        self._bar.start()
+        self._bar.add_task("", total=steps, completed=done, epoch="", state="")
+
+    def due(self) -> bool:
+        """Whether the bar wants a new state now: reading it from an accelerator makes the loop wait."""
+        now = time.perf_counter()
+        if self._bar is None or now < self._next:
+            return False
+        self._next = now + REFRESH_SECONDS
+        return True
+
+    def step(self, step: int, epoch: str, loss: float, accuracy: float, rate: float) -> None:
+        """The state after `step` steps: mean loss, accuracy (0 to 1) and pictures a second of this epoch so far."""
+        if self._bar is not None:
+            state = f"loss {loss:.3f}  accuracy {accuracy:.1%}  {rate:,.0f} pictures/s"
+            self._bar.update(self._bar.task_ids[0], completed=step, epoch=epoch, state=state)
+
+    def epoch(self, row: Mapping[str, Any], epochs: str, left: float) -> None:
+        """One line for a finished epoch, a row of metrics.csv; `left`: seconds that the rest of the run should take."""
+        validation = "" if row["val_accuracy"] is None else f"  validation {row['val_accuracy']:.1%}"
+        self.say(
+            f"epoch {row['epoch']:>{len(epochs)}}/{epochs}  loss {row['train_loss']:.3f}  train {row['train_accuracy']:.1%}"
+            f"{validation}  {row['pictures_per_second']:,.0f} pictures/s  {duration(left)} left"
+        )
+
+    def end(self) -> None:
+        """Removes the bar."""
+        if self._bar is not None:
+            self._bar.stop()
+            self._bar = None
+
+
+def duration(seconds: float) -> str:
+    """Seconds as a person says them: 0.45 s, 8.1 s, 53 s, 3 min 20 s, 2 h 05 min."""
+    if seconds < 59.5:
+        return f"{seconds:.2f} s" if seconds < 0.95 else f"{seconds:.1f} s" if seconds < 9.95 else f"{seconds:.0f} s"
+    minutes, rest = divmod(round(seconds), 60)
+    if minutes < 60:
+        return f"{minutes} min {rest:02d} s"
+    return f"{minutes // 60} h {minutes % 60:02d} min"

@@ -1,0 +1,40 @@
+"""TrainingStep: net and loss as one module, which is what a compiler, a graph or a distributed wrapper takes hold of."""
+
+from __future__ import annotations
+
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from striate.nets import Net
+
+
+class TrainingStep(nn.Module):
+    """(inputs, labels) -> (loss, hits), the loss with that of the auxiliary heads added by their weights.
+
+    Args:
+        net: any net of the catalogue's form.
+        label_smoothing: share of the target spread evenly over all classes (Szegedy et al. 2015, section 7).
+    """
+
+    def __init__(self, net: Net, label_smoothing: float = 0.0) -> None:
+        super().__init__()
+        self.net = net
+        self.label_smoothing = label_smoothing
+
+    def forward(self, x: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
+        """x (N, C, H, W), labels int64 (N,) -> scalar mean loss with its graph, and how many of the N were right (int64)."""
+        auxiliary = self.net.auxiliary
+        extra: list[Tensor] = []
+        for name, stage in self.net.stages.items():
+            x = stage(x)
+            if name in auxiliary:
+                weight, head = auxiliary[name]
+                extra.append(weight * self._loss(head(x), labels))
+        logits = self.net.head(x)
+        loss = self._loss(logits, labels)
+        for term in extra:
+            loss = loss + term
+        return loss, (logits.detach().argmax(1) == labels).sum()
+
+    def _loss(self, logits: Tensor, labels: Tensor) -> Tensor:
+        return F.cross_entropy(logits, labels, label_smoothing=self.label_smoothing)
