@@ -1,4 +1,4 @@
-"""What three papers' files or more share: naming of layers, initialisation, the head that pools globally."""
+"""What three papers' files or more share: named layers, normalisation, initialisation, a head."""
 
 from __future__ import annotations
 
@@ -32,6 +32,14 @@ def xavier_init(net: nn.Module) -> None:
     for module in net.modules():
         if isinstance(module, nn.Conv2d | nn.Linear):
             nn.init.xavier_uniform_(module.weight)
+
+
+def response_norm() -> nn.LocalResponseNorm:
+    """Krizhevsky et al. 2012, section 3.3: b = a / (2 + 1e-4 * sum of squares of 5 neighbours) ** 0.75.
+
+    torch divides alpha by the number of neighbours, as Caffe did; the paper's formula does not, hence 5 * 1e-4.
+    """
+    return nn.LocalResponseNorm(5, alpha=5e-4, beta=0.75, k=2)
 
 
 def global_head(features: int, classes: int, dropout: float = 0.0) -> nn.Sequential:
