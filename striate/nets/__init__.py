@@ -6,7 +6,7 @@ from typing import Literal
 
 from striate.errors import UsageError, unknown_name
 from striate.nets.net import Net
-from striate.nets.rows import alexnet, lenet, resnet, vgg
+from striate.nets.rows import alexnet, lenet, preresnet, resnet, vgg
 from striate.nets.spec import NetSpec
 
 __all__ = ["CATALOGUE", "Net", "NetSpec", "build", "spec"]
@@ -18,6 +18,7 @@ CATALOGUE: dict[str, NetSpec] = {
         *alexnet.ROWS,
         *vgg.ROWS,
         *resnet.ROWS,
+        *preresnet.ROWS,
     )
 }
 

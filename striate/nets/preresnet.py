@@ -1,0 +1,195 @@
+"""Identity mappings: He, Zhang, Ren, Sun 2016, "Identity mappings in deep residual networks", arXiv:1603.05027 (ECCV 2016).
+
+The residual nets for CIFAR-10 with other shortcuts (Fig. 2, Table 1) and other orders of batch norm, ReLU and addition
+(Fig. 4, Table 2). Tensors are N C H W; three groups of units:
+
+    conv1 16@32   conv2 @32   conv3 @16   conv4 @8   average   10        16, 32, 64 maps; a bottleneck leaves four times as many
+
+Depth is 6n+2 with units of two 3x3 convolutions, 9n+2 with bottlenecks of 1x1, 3x3, 1x1.
+In the two pre-activation orders the first activation of the first unit is conv1's, what comes ahead of a projection feeds
+both paths, and the last addition has an activation of its own behind it (appendix).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+import torch
+from torch import Tensor, nn
+
+from striate.errors import UsageError
+from striate.nets.blocks import global_head, he_init, named
+from striate.nets.net import Net
+from striate.nets.resnet import Scale, ZeroPadShortcut
+
+Order = Literal["original", "bn-after-addition", "relu-before-addition", "relu-preactivation", "full-preactivation"]
+Shortcut = Literal["identity", "constant-scaling", "exclusive-gating", "shortcut-gating", "conv", "dropout"]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class IdentityMappingForm:
+    """What tells the nets of the paper apart. The defaults are ResNet-110 as it was."""
+
+    depth: int = 110
+    """Layers with weights: 6n+2, or 9n+2 with bottlenecks."""
+    bottleneck: bool = False
+    """Units of 1x1, 3x3 and 1x1 for two 3x3."""
+    order: Order = "original"
+    """Fig. 4 a to e."""
+    shortcut: Shortcut = "identity"
+    """Fig. 2 a to f, on the original order."""
+    shortcut_scale: float = 0.5
+    """Constant scaling: of the shortcut."""
+    residual_scale: float = 0.5
+    """Constant scaling: of what is added to it."""
+    gate_bias: float = -6.0
+    """Gating: where the biases of the gates start; the paper searched 0 to -10 and had its best results at -6."""
+
+
+class Unit(nn.Module):
+    """after(body(y) + shortcut(y)) with y = before(x). (N, C, H, W) -> (N, maps, H/stride, W/stride)."""
+
+    def __init__(self, before: nn.Module, body: nn.Module, shortcut: nn.Module, after: nn.Module) -> None:
+        super().__init__()
+        self.before = before
+        self.body = body
+        self.shortcut = shortcut
+        self.after = after
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = self.before(x)
+        y: Tensor = self.after(self.body(x) + self.shortcut(x))
+        return y
+
+
+class GatedUnit(nn.Module):
+    """Section 3.1: relu(body(x) * g(x) + shortcut(x) * (1 - g(x))), g(x) = sigmoid(1x1 convolution of x), as in highway nets.
+
+    With `exclusive` off, body(x) is not gated. Where the size changes, the gate's convolution has the unit's stride and maps.
+    """
+
+    def __init__(self, body: nn.Module, shortcut: nn.Module, gate: nn.Conv2d, exclusive: bool) -> None:
+        super().__init__()
+        self.body = body
+        self.shortcut = shortcut
+        self.gate = gate
+        self.exclusive = exclusive
+        self.relu = nn.ReLU()
+
+    def forward(self, x: Tensor) -> Tensor:
+        gate = torch.sigmoid(self.gate(x))
+        added = self.body(x)
+        y: Tensor = self.relu((added * gate if self.exclusive else added) + self.shortcut(x) * (1 - gate))
+        return y
+
+
+def body(inputs: int, width: int, stride: int, form: IdentityMappingForm) -> dict[str, nn.Module]:
+    """F(x): the convolutions with batch norms and ReLUs in the form's order, by name."""
+    if form.bottleneck:
+        convs = [(1, width, stride), (3, width, 1), (1, 4 * width, 1)]
+    else:
+        convs = [(3, width, stride), (3, width, 1)]
+    layers: dict[str, nn.Module] = {}
+    for number, (kernel, maps, step) in enumerate(convs, 1):
+        conv = nn.Conv2d(inputs, maps, kernel, step, kernel // 2, bias=False)
+        norm = nn.BatchNorm2d(inputs if form.order == "full-preactivation" else maps)
+        if form.order == "full-preactivation":
+            layers |= {f"norm{number}": norm, f"relu{number}": nn.ReLU(), f"conv{number}": conv}
+        elif form.order == "relu-preactivation":
+            layers |= {f"relu{number}": nn.ReLU(), f"conv{number}": conv, f"norm{number}": norm}
+        else:
+            layers |= {f"conv{number}": conv, f"norm{number}": norm, f"relu{number}": nn.ReLU()}
+        inputs = maps
+    last = str(len(convs))
+    if form.order in ("original", "bn-after-addition"):
+        del layers["relu" + last]
+    if form.order == "bn-after-addition":
+        del layers["norm" + last]
+    return layers
+
+
+def projection(inputs: int, maps: int, stride: int, norm: bool) -> nn.Sequential:
+    """A 1x1 convolution on the shortcut."""
+    conv = nn.Conv2d(inputs, maps, 1, stride, bias=False)
+    return named({"conv": conv, "norm": nn.BatchNorm2d(maps) if norm else None})
+
+
+def path(inputs: int, maps: int, stride: int, form: IdentityMappingForm) -> nn.Module:
+    """The shortcut: the identity; where the shape changes, zeros for new maps (two 3x3) or a projection (bottleneck).
+
+    A projection has a batch norm of its own unless one follows the addition or comes ahead of the unit.
+    """
+    if form.shortcut == "conv":
+        return projection(inputs, maps, stride, norm=True)
+    if stride == 1 and inputs == maps:
+        return nn.Identity()
+    if form.bottleneck:
+        return projection(inputs, maps, stride, norm=form.order not in ("bn-after-addition", "full-preactivation"))
+    return ZeroPadShortcut(inputs, maps, stride)
+
+
+# What an order has ahead of its first convolution, and behind the addition of the last unit.
+AHEAD = {"full-preactivation": ("norm1", "relu1"), "relu-preactivation": ("relu1",)}
+
+
+def unit(inputs: int, width: int, stride: int, form: IdentityMappingForm, first: bool) -> nn.Module:
+    """A residual unit of the form; `first` is the one behind conv1."""
+    maps = 4 * width if form.bottleneck else width
+    layers, shortcut = body(inputs, width, stride, form), path(inputs, maps, stride, form)
+    if form.shortcut.endswith("gating"):
+        gate = nn.Conv2d(inputs, maps, 1, stride)
+        return GatedUnit(named(layers), shortcut, gate, form.shortcut == "exclusive-gating")
+    if form.shortcut == "constant-scaling":
+        layers |= {"scale": Scale(form.residual_scale)}
+        shortcut = named({"path": shortcut, "scale": Scale(form.shortcut_scale)})
+    elif form.shortcut == "dropout":
+        shortcut = named({"path": shortcut, "dropout": nn.Dropout(0.5)})
+
+    before: dict[str, nn.Module] = {}
+    if first or "conv" in dict(shortcut.named_children()):
+        ahead = {name: layers.pop(name) for name in AHEAD.get(form.order, ())}
+        before = {} if first else ahead
+    after: dict[str, nn.Module] = {}
+    if form.order == "bn-after-addition":
+        after["norm"] = nn.BatchNorm2d(maps)
+    if form.order in ("original", "bn-after-addition"):
+        after["relu"] = nn.ReLU()
+    return Unit(named(before), named(layers), shortcut, named(after))
+
+
+def identity_mappings(channels: int, classes: int, init: str, form: IdentityMappingForm) -> Net:
+    """A residual net for CIFAR-10 with any of the paper's shortcuts or orders, of any depth.
+
+    Both values of `init` are the paper's, which is He's; the biases of gates start at `form.gate_bias`.
+
+    Raises:
+        UsageError: a depth that is no 6n+2 (9n+2 with bottlenecks), or a shortcut with another order than the original.
+    """
+    layers = 9 if form.bottleneck else 6
+    units, rest = divmod(form.depth - 2, layers)
+    if rest or units < 1:
+        raise UsageError(
+            f"depth must be {layers}n+2 with n at least 1, got {form.depth}: use {layers * max(units, 1) + 2}"
+        )
+    if form.shortcut != "identity" and form.order != "original":
+        raise UsageError(f"shortcut {form.shortcut!r} goes with the original order, got {form.order!r}")
+    stem = {"conv": nn.Conv2d(channels, 16, 3, padding=1, bias=False), "norm": nn.BatchNorm2d(16), "relu": nn.ReLU()}
+    stages: dict[str, nn.Module] = {"conv1": named(stem)}
+    inputs = 16
+    for group, width in enumerate((16, 32, 64)):
+        members: dict[str, nn.Module] = {}
+        for number in range(units):
+            first = group == 0 and number == 0
+            members[str(number)] = unit(inputs, width, 2 if group and number == 0 else 1, form, first)
+            inputs = 4 * width if form.bottleneck else width
+        if group == 2:
+            closing = {"norm1": nn.BatchNorm2d(inputs), "relu1": nn.ReLU()}
+            members |= {name.removesuffix("1"): closing[name] for name in AHEAD.get(form.order, ())}
+        stages[f"conv{group + 2}"] = named(members)
+    net = Net(stages, global_head(inputs, classes))
+    he_init(net)
+    for name, parameter in net.named_parameters():
+        if name.endswith("gate.bias"):
+            nn.init.constant_(parameter, form.gate_bias)
+    return net
