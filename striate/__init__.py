@@ -1,1 +1,86 @@
-"""Striate."""
+"""Striate, the workbench of the classic convolutional networks: read, measure, train, see inside, compare, ship.
+
+    import striate
+
+    run = striate.train("lenet5", "fashion-mnist-sample")
+    run.predict("boot.png")
+
+Importing this package loads nothing heavy: each name is fetched from its module when it is first used.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+__version__ = "0.1.0"
+
+if TYPE_CHECKING:
+    from striate.anatomy import Anatomy, inspect
+    from striate.data import DataSet, ImageData, Preprocessing, load_data
+    from striate.errors import DataError, StriateError, UsageError
+    from striate.experiment import evaluate, resume, train
+    from striate.nets import CATALOGUE, Net, NetSpec, build
+    from striate.predicting import Prediction, predict
+    from striate.recipe import Recipe
+    from striate.run import Run, list_runs, load
+
+_HOME = {
+    "Anatomy": "anatomy",
+    "CATALOGUE": "nets",
+    "DataError": "errors",
+    "DataSet": "data",
+    "ImageData": "data",
+    "Net": "nets",
+    "NetSpec": "nets",
+    "Prediction": "predicting",
+    "Preprocessing": "data",
+    "Recipe": "recipe",
+    "Run": "run",
+    "StriateError": "errors",
+    "UsageError": "errors",
+    "build": "nets",
+    "evaluate": "experiment",
+    "inspect": "anatomy",
+    "list_runs": "run",
+    "load": "run",
+    "load_data": "data",
+    "predict": "predicting",
+    "resume": "experiment",
+    "train": "experiment",
+}
+
+__all__ = [
+    "CATALOGUE",
+    "Anatomy",
+    "DataError",
+    "DataSet",
+    "ImageData",
+    "Net",
+    "NetSpec",
+    "Prediction",
+    "Preprocessing",
+    "Recipe",
+    "Run",
+    "StriateError",
+    "UsageError",
+    "build",
+    "evaluate",
+    "inspect",
+    "list_runs",
+    "load",
+    "load_data",
+    "predict",
+    "resume",
+    "train",
+]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOME:
+        raise AttributeError(f"module 'striate' has no attribute {name!r}")
+    return getattr(import_module(f"striate.{_HOME[name]}"), name)
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

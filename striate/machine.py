@@ -19,7 +19,7 @@ PACKAGES = ("striate", "torch", "torchvision", "numpy", "pillow", "safetensors",
 def usable_cores() -> int:
     """Cores that this process may use: those of its affinity mask, at most what the cgroup grants (containers)."""
     affinity = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    return max(1, min(affinity, math.floor(_cgroup_quota())))
+    return max(1, math.floor(min(affinity, _cgroup_quota())))
 
 
 def _cgroup_quota() -> float:

@@ -230,14 +230,13 @@ PAPER: dict[str, Recipe] = {
 RECIPES = ("fast", "paper", "tutorial")
 
 
-def named_recipe(name: str, *, family: str, batch_norm: bool, flippable: bool) -> Recipe:
+def named_recipe(name: str, *, family: str, batch_norm: bool) -> Recipe:
     """The recipe of that name for a net: `fast`, `paper` or `tutorial`.
 
     Args:
         name: one of `RECIPES`.
         family: the net's file in the catalogue; `paper` has one recipe for each.
         batch_norm: whether the net has batch norm; `fast` differs by it.
-        flippable: whether the data's pictures may be mirrored; no recipe mirrors those that may not.
     """
     if name == "fast":
         recipe = FAST_NORM if batch_norm else FAST_PLAIN
@@ -249,4 +248,4 @@ def named_recipe(name: str, *, family: str, batch_norm: bool, flippable: bool) -
         recipe = PAPER[family]
     else:
         raise unknown_name("recipe", name, RECIPES, ", ".join(RECIPES))
-    return replace(recipe, flip=recipe.flip and flippable)
+    return recipe

@@ -13,6 +13,8 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+import numpy.typing as npt
 import yaml
 
 from striate.errors import DataError, StriateError, UsageError
@@ -109,6 +111,11 @@ class Run:
         """What it was trained on: name, classes, counts, fingerprint."""
         return self._json("data.json")
 
+    def validation_indices(self) -> npt.NDArray[np.int64] | None:
+        """Positions in the data's training split that the run kept for validation; None where the data has its own."""
+        indices = self._json("split.json").get("validation")
+        return None if indices is None else np.asarray(indices, dtype=np.int64)
+
     @property
     def summary(self) -> dict[str, Any]:
         """Status, times and where they went."""
@@ -137,6 +144,23 @@ class Run:
 
         return predict(self, pictures, top=top)
 
+    def overview(self) -> dict[str, Any]:
+        """The run in one row, for lists: run, status, net, data, epochs, accuracy with its interval, seconds, started."""
+        evaluation = next(iter(self.evaluations.values()), None) or {}
+        summary = self.summary
+        return {
+            "run": str(self.path),
+            "status": summary.get("status", "unknown"),
+            "net": self.config["net"]["name"],
+            "data": self.config["data"]["name"],
+            "epochs": self.config["recipe"]["epochs"],
+            "accuracy": evaluation.get("accuracy"),
+            "low": evaluation.get("low"),
+            "high": evaluation.get("high"),
+            "seconds": summary.get("seconds", {}).get("total", 0.0),
+            "started": summary.get("started"),
+        }
+
     def _json(self, name: str) -> dict[str, Any]:
         path = self.path / name
         if not path.is_file():
@@ -151,6 +175,11 @@ class Run:
         net, data = self.config["net"]["name"], self.config["data"]["name"]
         results = [f"{e['split']} accuracy {e['accuracy']:.1%}" for e in self.evaluations.values()]
         return f"<Run {self.path}: {', '.join([f'{net} on {data}', *results[:1]])}>"
+
+
+def load(path: str | Path) -> Run:
+    """The run in that directory: `striate.load("runs/lenet5").predict("boot.png")`. See `Run.open`."""
+    return Run.open(path)
 
 
 def list_runs(out: Path) -> list[Run]:

@@ -42,13 +42,18 @@ def decode(source: str | Path | bytes) -> Image.Image:
             warnings.simplefilter("error", Image.DecompressionBombWarning)
             with Image.open(io.BytesIO(content), formats=FORMATS) as image:
                 image.load()
-                return _grey_or_rgb(ImageOps.exif_transpose(image))
+                return upright(image)
     except UnidentifiedImageError:
         raise DataError(f"{name}: not a picture ({', '.join(FORMATS)} are read)") from None
     except (Image.DecompressionBombError, Image.DecompressionBombWarning):
         raise DataError(f"{name}: more than {Image.MAX_IMAGE_PIXELS} pixels, refused as a possible bomb") from None
     except Exception as error:  # damaged files make Pillow raise many types: OSError, SyntaxError, struct.error, ...
         raise DataError(f"{name}: damaged ({type(error).__name__}: {error})") from error
+
+
+def upright(image: Image.Image) -> Image.Image:
+    """The same rules on a picture that is decoded already: EXIF orientation applied, mode `L` or `RGB`."""
+    return _grey_or_rgb(ImageOps.exif_transpose(image))
 
 
 def _grey_or_rgb(image: Image.Image) -> Image.Image:

@@ -45,9 +45,10 @@ def load_folder(folder: Path, size: tuple[int, int], channels: int, workers: int
         kept, held = hold_out(splits["train"].labels, TEST_SHARE, seed=0)
         splits = {**splits, "train": splits["train"].select(kept), "test": splits["train"].select(held)}
     return DataSet(
-        name=str(folder),
+        name=folder.resolve().name,
+        location=str(folder.resolve()),
         title=folder.resolve().name,
-        source=str(folder),
+        source="a folder of pictures",
         licence="not stated",
         splits=splits,
         flippable=True,

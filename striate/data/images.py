@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -73,7 +74,8 @@ class DataSet:
     """A set of pictures under one name: its splits, where it came from, and what may be done to it.
 
     Attributes:
-        name: what one types, `fashion-mnist` or a folder's path.
+        name: `fashion-mnist`, or the folder's name.
+        location: what `load_data` takes to load it again: the name, or the folder's absolute path.
         title: how a person would write it.
         source: who made it, with a reference.
         licence: its terms as the makers state them; `not stated` where unknown.
@@ -83,6 +85,7 @@ class DataSet:
     """
 
     name: str
+    location: str
     title: str
     source: str
     licence: str
@@ -97,3 +100,18 @@ class DataSet:
     @property
     def classes(self) -> tuple[str, ...]:
         return self.train.classes
+
+    def as_dict(self) -> dict[str, Any]:
+        """What the set holds, in plain types."""
+        return {
+            "name": self.name,
+            "title": self.title,
+            "source": self.source,
+            "licence": self.licence,
+            "location": self.location,
+            "classes": list(self.classes),
+            "shape": list(self.train.shape),
+            "pictures": {split: len(data) for split, data in self.splits.items()},
+            "class_counts": {split: data.class_counts() for split, data in self.splits.items()},
+            "unreadable": dict(self.unreadable),
+        }

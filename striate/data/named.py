@@ -160,6 +160,7 @@ def load_named(row: NamedSet, data_dir: str | Path | None = None) -> DataSet:
     train, test = _read_idx_set(row, folder) if row.form == "idx" else _read_cifar(row, folder)
     return DataSet(
         name=row.name,
+        location=row.name,
         title=row.title,
         source=row.source,
         licence=row.licence,

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal
+from dataclasses import dataclass, fields
+from typing import TYPE_CHECKING, Any, Literal
 
 if TYPE_CHECKING:
     from striate.nets.net import Net
@@ -49,3 +49,8 @@ class NetSpec:
     """Biases that the batch norm after them cancels, so that their gradient is zero: names, as shell patterns."""
     builder: Callable[[int, int, str], Net]
     """(channels, classes, init) -> Net. `init` is `default` or `paper`."""
+
+    def as_dict(self) -> dict[str, Any]:
+        """The facts in plain types, without the builder."""
+        facts = {field.name: getattr(self, field.name) for field in fields(self) if field.name != "builder"}
+        return {name: list(value) if isinstance(value, tuple) else value for name, value in facts.items()}

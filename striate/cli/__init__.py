@@ -1,0 +1,71 @@
+"""The command line. Each command parses, calls one library function and shows what came back."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+
+import typer
+
+from striate import __version__
+from striate.cli import reading, training, using
+from striate.errors import StriateError
+
+app = typer.Typer(
+    name="striate",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+    context_settings={"help_option_names": ["-h", "--help"]},
+    help="The workbench of the classic convolutional networks: read them, measure them, train them in minutes, ship them.",
+    epilog="Begin with: striate train",
+)
+app.command("train")(training.train)
+app.command("evaluate")(using.evaluate)
+app.command("predict")(using.predict)
+app.command("runs")(using.runs)
+app.command("nets")(reading.nets)
+app.command("inspect")(reading.inspect)
+app.command("data")(reading.data)
+app.command("doctor")(reading.doctor)
+
+
+def _version(wanted: bool) -> None:
+    if wanted:
+        print(f"striate {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _options(
+    version: bool = typer.Option(False, "--version", callback=_version, is_eager=True, help="Print the version."),
+    debug: bool = typer.Option(
+        False, "--debug", help="Show the whole traceback of an error. Works behind a command too."
+    ),
+) -> None:
+    pass
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    """Runs the command line and ends the process: 0 done, 1 failed, 2 usage, 3 the data needs mending, 4 a check failed,
+    130 or 143 interrupted after saving.
+    """
+    arguments = list(sys.argv[1:] if argv is None else argv)
+    debug = "--debug" in arguments
+    arguments = [argument for argument in arguments if argument != "--debug"]
+    try:
+        sys.exit(app(arguments, prog_name="striate", standalone_mode=True))
+    except StriateError as error:
+        if debug:
+            raise
+        print(f"striate: {error}", file=sys.stderr)
+        sys.exit(error.exit_code)
+    except BrokenPipeError:
+        # The reader went away (striate nets | head): nothing is wrong, and nobody is left to tell.
+        sys.stderr.close()
+        sys.exit(0)
+    except (OSError, MemoryError) as error:
+        if debug:
+            raise
+        print(f"striate: {error or type(error).__name__}", file=sys.stderr)
+        sys.exit(1)

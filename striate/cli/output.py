@@ -1,0 +1,44 @@
+"""How results are written to stdout."""
+
+from __future__ import annotations
+
+import json
+import unicodedata
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+
+def show_json(value: Any) -> None:
+    """Prints a value as JSON."""
+    print(json.dumps(value, indent=2, ensure_ascii=False))
+
+
+def show_table(rows: Sequence[Mapping[str, Any]], right: Sequence[str] = ()) -> None:
+    """Prints rows of the same keys under a heading, columns in `right` aligned to the right. Never cut: pipes need it whole."""
+    if not rows:
+        return
+    columns = list(rows[0])
+    cells = [columns, *([str(row[column]) for column in columns] for row in rows)]
+    widths = [max(_width(line[place]) for line in cells) for place in range(len(columns))]
+    for line in cells:
+        padded = []
+        for column, cell, width in zip(columns, line, widths, strict=True):
+            space = " " * (width - _width(cell))
+            padded.append(space + cell if column in right else cell + space)
+        print("  ".join(padded).rstrip())
+
+
+def show_fields(fields: Mapping[str, Any]) -> None:
+    """Prints names and values, aligned."""
+    width = max(map(len, fields))
+    for name, value in fields.items():
+        print(f"{name:<{width}}  {value}")
+
+
+def percent(fraction: float) -> str:
+    """0.8934 as `89.3 %`."""
+    return f"{fraction * 100:.1f} %"
+
+
+def _width(text: str) -> int:
+    return sum(2 if unicodedata.east_asian_width(letter) in "WF" else 1 for letter in text)

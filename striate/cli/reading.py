@@ -1,0 +1,154 @@
+"""striate nets, inspect, data, doctor"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from striate.cli.output import show_fields, show_json, show_table
+from striate.errors import UsageError
+
+AsJson = Annotated[bool, typer.Option("--json", help="Print the result as JSON.")]
+DataDir = Annotated[Path | None, typer.Option(help="Where to look for named sets first.", envvar="STRIATE_DATA")]
+
+
+def nets(
+    name: Annotated[str | None, typer.Argument(help="Show one net's card.")] = None,
+    family: Annotated[str | None, typer.Option(help="Only this family, as in resnet.")] = None,
+    geometry: Annotated[str | None, typer.Option(help="Only paper, native or tutorial.")] = None,
+    sort: Annotated[str, typer.Option(help="name, year, params, macs or input.")] = "year",
+    as_json: AsJson = False,
+) -> None:
+    """List the catalogue, or show the facts of one net."""
+    from striate.nets import CATALOGUE, spec
+
+    if name is not None:
+        card = spec(name).as_dict()
+        if as_json:
+            show_json(card)
+        else:
+            show_fields(
+                {key.replace("_", " "): _words(value) for key, value in card.items() if value not in (None, [])}
+            )
+        return
+    rows = [
+        row.as_dict()
+        for row in CATALOGUE.values()
+        if (family is None or row.family == family) and (geometry is None or row.geometry == geometry)
+    ]
+    if not rows:
+        families, geometries = sorted({row.family for row in CATALOGUE.values()}), ("paper", "native", "tutorial")
+        raise UsageError(f"no net is left; families: {', '.join(families)}; geometries: {', '.join(geometries)}")
+    if sort not in ("name", "year", "params", "macs", "input"):
+        raise UsageError(f"--sort must be name, year, params, macs or input, got {sort!r}")
+    rows.sort(key=lambda row: row["input"][1] if sort == "input" else row[sort])
+    if as_json:
+        show_json(rows)
+        return
+    show_table(
+        [
+            {
+                "net": row["name"],
+                "year": row["year"],
+                "geometry": row["geometry"],
+                "input": "x".join(map(str, row["input"])),
+                "params": f"{row['params']:,}",
+                "MACs": f"{row['macs']:,}",
+                "smallest": row["min_size"],
+            }
+            for row in rows
+        ],
+        right=("params", "MACs", "smallest"),
+    )
+
+
+def inspect(
+    target: Annotated[
+        str,
+        typer.Argument(metavar="NET", help="A net of the catalogue, FILE.py:OBJECT, torchvision:NAME or timm:NAME."),
+    ],
+    input: Annotated[str | None, typer.Option(help="Channels, height and width of a picture, as in 3x224x224.")] = None,
+    classes: Annotated[int | None, typer.Option(help="Number of classes.")] = None,
+    batch: Annotated[int, typer.Option(help="Pictures a batch.")] = 1,
+    as_json: AsJson = False,
+) -> None:
+    """Read a net without data: each operation's shape, parameters and multiply-accumulates."""
+    from striate.anatomy import inspect as read
+
+    anatomy = read(target, None if input is None else parse_shape(input), classes=classes, batch=batch)
+    if as_json:
+        show_json(anatomy.as_dict())
+    else:
+        print(anatomy)
+
+
+def data(
+    name: Annotated[str, typer.Argument(metavar="DATA", help="A set by name, or a folder with one folder a class.")],
+    grid: Annotated[
+        Path | None, typer.Option(help="Where to write a grid of pictures; DATA-samples.png if left out.")
+    ] = None,
+    data_dir: DataDir = None,
+    as_json: AsJson = False,
+) -> None:
+    """Show what a set or folder holds, and draw a grid of its pictures."""
+    from striate.data import load_data
+    from striate.machine import usable_cores
+    from striate.report.samples import write_sample_grid
+
+    dataset = load_data(name, data_dir=data_dir, size=(96, 96), workers=usable_cores())
+    picture = write_sample_grid(dataset, grid)
+    card = {**dataset.as_dict(), "grid": str(picture)}
+    if as_json:
+        show_json(card)
+        return
+    shown = ("title", "source", "licence", "location", "shape", "pictures", "grid")
+    show_fields({key: _words(card[key]) for key in shown} | {"left out": f"{len(dataset.unreadable)} unreadable files"})
+    print()
+    show_table(
+        [
+            {"class": label, **{split: counts[place] for split, counts in card["class_counts"].items()}}
+            for place, label in enumerate(card["classes"])
+        ],
+        right=tuple(card["class_counts"]),
+    )
+    for path, reason in dataset.unreadable.items():
+        typer.echo(f"{path}: {reason}", err=True)
+
+
+def doctor(data_dir: DataDir = None, as_json: AsJson = False) -> None:
+    """Check this machine: versions, device, cores, speed of a matrix product, data found."""
+    from striate.data.named import NAMED, find
+    from striate.machine import environment, pick_device, sgemm_gflops, use_cores
+
+    use_cores()
+    found = {name: find(row, data_dir) for name, row in NAMED.items()}
+    report = {
+        **environment(pick_device("auto")),
+        "sgemm_gflops": round(sgemm_gflops(), 1),
+        "data": {name: None if place is None else str(place) for name, place in found.items()},
+    }
+    if as_json:
+        show_json(report)
+        return
+    sets = {f"data {name}": place or "not on this machine" for name, place in report.pop("data").items()}
+    speed = report.pop("sgemm_gflops")
+    show_fields({**report, "SGEMM": f"{speed} GFLOP/s (float32, 2048 x 2048)", **sets})
+
+
+def parse_shape(text: str) -> tuple[int, int, int]:
+    """(C, H, W) of `1x28x28` or `1,28,28`."""
+    parts = text.lower().replace(",", "x").split("x")
+    if len(parts) != 3 or not all(part.strip().isdigit() for part in parts):
+        raise UsageError(f"--input is channels, height and width, as in 1x28x28; got {text!r}")
+    channels, height, width = map(int, parts)
+    return channels, height, width
+
+
+def _words(value: object) -> str:
+    if isinstance(value, dict):
+        return ", ".join(f"{key} {_words(item)}" for key, item in value.items())
+    if isinstance(value, list):
+        return (" x " if all(isinstance(item, int) for item in value) else "; ").join(map(str, value))
+    return f"{value:,}" if isinstance(value, int) and value > 9999 else str(value)

@@ -1,0 +1,127 @@
+"""striate train"""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from striate.cli.output import percent, show_fields, show_json
+from striate.errors import UsageError
+
+if TYPE_CHECKING:
+    from striate.run import Run
+
+_DURATION = re.compile(r"(?:(\d+(?:\.\d+)?)h)?(?:(\d+(?:\.\d+)?)m)?(?:(\d+(?:\.\d+)?)s?)?")
+
+
+def train(
+    net: Annotated[str, typer.Argument(help="A net of the catalogue; striate nets lists them.")] = "lenet5",
+    data: Annotated[
+        str, typer.Option(help="A set by name, or a folder with one folder a class.")
+    ] = "fashion-mnist-sample",
+    epochs: Annotated[float | None, typer.Option(help="Passes over the training pictures.")] = None,
+    budget: Annotated[
+        str | None, typer.Option(help="Time for the whole command instead, as in 90s, 5m or 1h30m.")
+    ] = None,
+    recipe: Annotated[str, typer.Option(help="fast, paper or tutorial.")] = "fast",
+    batch_size: Annotated[int | None, typer.Option("--batch-size", "-b", help="Pictures a step.")] = None,
+    lr: Annotated[float | None, typer.Option(help="Highest learning rate.")] = None,
+    seed: Annotated[int | None, typer.Option(help="Decides weights, order and augmentation.")] = None,
+    validation: Annotated[
+        float | None, typer.Option(help="Share of the training pictures kept for validation.")
+    ] = None,
+    size: Annotated[int | None, typer.Option(help="Scale pictures to so many pixels each way.")] = None,
+    init: Annotated[str, typer.Option(help="How weights are drawn: default, or paper.")] = "default",
+    device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1 or mps.")] = "auto",
+    name: Annotated[str | None, typer.Option(help="Name of the run.")] = None,
+    out: Annotated[Path, typer.Option(help="Folder of the runs.")] = Path("runs"),
+    data_dir: Annotated[
+        Path | None, typer.Option(help="Where to look for named sets first.", envvar="STRIATE_DATA")
+    ] = None,
+    resume: Annotated[
+        Path | None, typer.Option(help="Go on with this interrupted run, with its own settings.", metavar="RUN")
+    ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print the result as JSON.")] = False,
+) -> None:
+    """Train a net, evaluate it on the test pictures, write the report. Without arguments: LeNet-5 on the sample."""
+    from striate import experiment
+    from striate.machine import process_start
+
+    started = process_start()
+    if init not in ("default", "paper"):
+        raise UsageError(f"--init must be default or paper, got {init!r}")
+    if resume is not None:
+        run = experiment.resume(resume, data_dir=data_dir, started=started)
+    else:
+        run = experiment.train(
+            net,
+            data,
+            recipe=recipe,
+            epochs=epochs,
+            budget=None if budget is None else parse_duration(budget),
+            batch_size=batch_size,
+            lr=lr,
+            seed=seed,
+            validation=validation,
+            size=size,
+            init="paper" if init == "paper" else "default",
+            device=device,
+            name=name,
+            out=out,
+            data_dir=data_dir,
+            started=started,
+        )
+    if as_json:
+        show_json(result(run))
+    else:
+        show_result(run)
+
+
+def result(run: Run) -> dict[str, object]:
+    """What `striate train --json` prints."""
+    key, evaluation = next(iter(run.evaluations.items()))
+    plan = run.config["plan"]
+    return {
+        "run": str(run.path),
+        "net": run.config["net"]["name"],
+        "data": run.config["data"]["name"],
+        "evaluation": key,
+        "accuracy": evaluation["accuracy"],
+        "low": evaluation["low"],
+        "high": evaluation["high"],
+        "n": evaluation["n"],
+        "params": plan["params"],
+        "macs": plan["macs"],
+        "epochs": plan["epochs"],
+        "steps": plan["steps"],
+        "seconds": run.summary["seconds"],
+        "report": str(run.path / "report.html"),
+    }
+
+
+def show_result(run: Run) -> None:
+    """The end of `striate train` for a person: accuracy, time, where things are, what to try next."""
+    evaluation = next(iter(run.evaluations.values()))
+    seconds = run.summary["seconds"]
+    spent = sorted(((value, key) for key, value in seconds.items() if key != "total" and value >= 0.05), reverse=True)
+    show_fields(
+        {
+            "accuracy": f"{percent(evaluation['accuracy'])} of {evaluation['n']:,} test pictures "
+            f"(95 % interval {percent(evaluation['low'])} to {percent(evaluation['high'])})",
+            "time": f"{seconds['total']:.1f} s: {', '.join(f'{key} {value:.1f}' for value, key in spent)}",
+            "report": run.path / "report.html",
+            "next": f"striate predict {run.path} PICTURE",
+        }
+    )
+
+
+def parse_duration(text: str) -> float:
+    """Seconds of `90s`, `90`, `5m`, `1.5h` or `1h30m`. Raises UsageError for anything else."""
+    match = _DURATION.fullmatch(text.strip().lower())
+    if not text.strip() or match is None:
+        raise UsageError(f"a budget is a time such as 90s, 5m or 1h30m, got {text!r}")
+    hours, minutes, seconds = (float(part or 0) for part in match.groups())
+    return hours * 3600 + minutes * 60 + seconds

@@ -1,0 +1,158 @@
+"""Evaluation: a run's net on labelled pictures, every prediction kept."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from striate.data import DataSet, ImageData, Preprocessing, load_data
+from striate.errors import DataError, UsageError
+from striate.inference import load_net, logits
+from striate.machine import pick_device, usable_cores, use_cores
+from striate.metrics import (
+    confusion_matrix,
+    expected_calibration_error,
+    most_confused,
+    per_class,
+    top_k_hits,
+    wilson,
+)
+from striate.run import Run, write_csv, write_json
+
+__all__ = ["Evaluation", "evaluate", "score", "write_evaluation"]
+
+PREDICTION_COLUMNS = ("index", "path", "truth", "predicted", "confidence", "loss")
+PER_CLASS_COLUMNS = ("class", "support", "precision", "recall", "f1")
+
+
+@dataclass(frozen=True, eq=False, kw_only=True, slots=True)
+class Evaluation:
+    """How good a net is on some pictures.
+
+    Attributes:
+        key: the name of its folder in the run, `<data>-<split>-<views>`.
+        summary: what evaluation.json holds: n, correct, accuracy with its 95 % interval (low, high), top5, loss, macro_f1,
+            ece, confusion (rows are the truth), per_class, most_confused, classes.
+        predictions: a row a picture: index, path, truth, predicted, confidence, loss.
+        data: the pictures, at the size that the net was fed.
+    """
+
+    key: str
+    summary: dict[str, Any]
+    predictions: list[dict[str, Any]]
+    data: ImageData
+
+
+def evaluate(
+    run: Run,
+    data: str | Path | None = None,
+    *,
+    split: str = "test",
+    device: str = "auto",
+    data_dir: str | Path | None = None,
+) -> Evaluation:
+    """Evaluates the run's net and keeps the result in the run.
+
+    Args:
+        run: a finished run.
+        data: a set's name or a folder; the run's own data if None. It must have the run's classes.
+        split: `train`, `validation` or `test`.
+        device: see `striate.machine.pick_device`.
+        data_dir: where to look for named sets first.
+
+    Raises:
+        DataError: the data is not there, is damaged, or has other classes.
+        UsageError: it has no such split.
+    """
+    chosen = pick_device(device)
+    use_cores()
+    preprocessing = Preprocessing.from_dict(run.config["preprocessing"])
+    own = run.config["data"]["location"]
+    dataset = load_data(
+        data or own,
+        data_dir=data_dir,
+        size=preprocessing.size,
+        channels=preprocessing.channels,
+        workers=usable_cores(),
+    )
+    pictures = _split(run, dataset, split, own=dataset.location == own)
+    if pictures.classes != tuple(run.data["classes"]):
+        raise DataError(
+            f"{dataset.name} has other classes than {run.name} was trained on: "
+            f"{', '.join(pictures.classes[:12])} against {', '.join(run.data['classes'][:12])}"
+        )
+    evaluation = score(load_net(run, chosen), preprocessing, pictures, chosen, name=dataset.name, split=split)
+    write_evaluation(run, evaluation)
+    return evaluation
+
+
+def score(
+    net: torch.nn.Module, preprocessing: Preprocessing, data: ImageData, device: torch.device, *, name: str, split: str
+) -> Evaluation:
+    """Evaluates a net on pictures; nothing is written. `name` and `split` say what the pictures are."""
+    data = preprocessing.fit(data)
+    outputs = logits(net, preprocessing, data.pixels, device).double()
+    losses = torch.nn.functional.cross_entropy(outputs, torch.from_numpy(data.labels), reduction="none").numpy()
+    probabilities = outputs.softmax(1).numpy()
+    predicted = probabilities.argmax(1)
+    confidence = probabilities.max(1)
+    hits = predicted == data.labels
+    confusion = confusion_matrix(data.labels, predicted, len(data.classes))
+    low, high = wilson(int(hits.sum()), len(data))
+    rows = per_class(confusion, data.classes)
+    summary = {
+        "data": name,
+        "split": split,
+        "views": "centre",
+        "fingerprint": data.fingerprint(),
+        "n": len(data),
+        "correct": int(hits.sum()),
+        "accuracy": int(hits.sum()) / len(data),
+        "low": low,
+        "high": high,
+        "top5": top_k_hits(outputs.numpy(), data.labels, 5) / len(data) if len(data.classes) > 5 else None,
+        "loss": float(losses.mean()),
+        "macro_f1": float(np.mean([row["f1"] for row in rows])),
+        "ece": expected_calibration_error(confidence, hits),
+        "classes": list(data.classes),
+        "confusion": confusion.tolist(),
+        "per_class": rows,
+        "most_confused": most_confused(confusion, data.classes),
+    }
+    predictions = [
+        {
+            "index": index,
+            "path": data.paths[index] if data.paths else "",
+            "truth": data.classes[data.labels[index]],
+            "predicted": data.classes[predicted[index]],
+            "confidence": round(float(confidence[index]), 6),
+            "loss": round(float(losses[index]), 6),
+        }
+        for index in range(len(data))
+    ]
+    stem = re.sub(r"[^A-Za-z0-9._-]+", "-", name).strip("-.") or "data"
+    return Evaluation(key=f"{stem}-{split}-centre", summary=summary, predictions=predictions, data=data)
+
+
+def write_evaluation(run: Run, evaluation: Evaluation) -> None:
+    """Writes evaluation.json, per_class.csv and predictions.csv into the run's evaluations/<key>."""
+    folder = run.path / "evaluations" / evaluation.key
+    write_csv(folder / "predictions.csv", evaluation.predictions, PREDICTION_COLUMNS)
+    write_csv(folder / "per_class.csv", evaluation.summary["per_class"], PER_CLASS_COLUMNS)
+    write_json(folder / "evaluation.json", evaluation.summary)
+
+
+def _split(run: Run, dataset: DataSet, split: str, own: bool) -> ImageData:
+    """The pictures of a split. `own`: of the run's own data, whose validation pictures the run chose."""
+    held = run.validation_indices() if own else None
+    if held is not None and split in ("train", "validation"):
+        kept = np.setdiff1d(np.arange(len(dataset.train), dtype=np.int64), held)
+        return dataset.train.select(held if split == "validation" else kept)
+    if split not in dataset.splits:
+        raise UsageError(f"{dataset.name} has no split {split!r}; it has: {', '.join(dataset.splits)}")
+    return dataset.splits[split]

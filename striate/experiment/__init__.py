@@ -1,0 +1,227 @@
+"""An experiment: train a net, evaluate it, write the report. What `striate train` and `striate.train()` do."""
+
+from __future__ import annotations
+
+import time
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, Literal
+
+import torch
+
+from striate.data import DataSet, Preprocessing, load_data
+from striate.data.preprocessing import preprocessing_for
+from striate.errors import DataError, Interrupted, UsageError
+from striate.evaluation import Evaluation, score, write_evaluation
+from striate.evaluation import evaluate as evaluate_run
+from striate.experiment.announcing import announcement, prediction
+from striate.experiment.preparing import (
+    Settings,
+    check_size,
+    check_space,
+    make_config,
+    plan,
+    predictions,
+    resolve_recipe,
+    split,
+    write_start,
+)
+from striate.inference import save_weights
+from striate.machine import pick_device, usable_cores, use_cores
+from striate.nets import spec
+from striate.recipe import Recipe
+from striate.run import Run, write_json
+from striate.training import Job, Progress, State, fit, fresh_state, make_job, measure, resumed_state
+from striate.training.clock import Clock
+
+__all__ = ["evaluate", "resume", "train"]
+
+
+def train(
+    net: str = "lenet5",
+    data: str | Path = "fashion-mnist-sample",
+    *,
+    recipe: str | Recipe = "fast",
+    epochs: float | None = None,
+    budget: float | None = None,
+    batch_size: int | None = None,
+    lr: float | None = None,
+    seed: int | None = None,
+    validation: float | None = None,
+    size: int | None = None,
+    init: Literal["default", "paper"] = "default",
+    device: str = "auto",
+    name: str | None = None,
+    out: str | Path = "runs",
+    data_dir: str | Path | None = None,
+    progress: Progress | None = None,
+    started: float | None = None,
+) -> Run:
+    """Trains a net of the catalogue, evaluates it on the test pictures once, at the end, and writes the report.
+
+    Args:
+        net: a name of the catalogue.
+        data: a set's name or a folder of class folders.
+        recipe: `fast`, `paper`, `tutorial`, or a Recipe of your own. What follows is laid over it where it is given.
+        epochs: passes over the training pictures.
+        budget: seconds for the whole command instead; the epochs are planned from it.
+        batch_size, lr, seed, validation: see `Recipe`.
+        size: pictures are scaled to (size, size) pixels.
+        init: how the weights are drawn, `default` or `paper`.
+        device: `auto`, `cpu`, `cuda`, `cuda:1` or `mps`.
+        name: of the run; made of net and data if None.
+        out: the folder that the run is made in.
+        data_dir: where to look for named sets first.
+        progress: what is printed while it goes; a bar or lines on stderr if None.
+        started: `time.perf_counter()` from which a budget counts; now if None.
+
+    Raises:
+        UsageError: an unknown name, or numbers that do not go together.
+        DataError: the data is missing, damaged, or nothing for this net.
+        Interrupted: SIGINT or SIGTERM; the run can be resumed.
+        StriateError: training failed, or there is no place to write.
+    """
+    progress = progress or Progress()
+    clock = Clock(started if started is not None else time.perf_counter())
+    row = spec(net)
+    settings = Settings(
+        recipe=recipe,
+        epochs=epochs,
+        budget=budget,
+        batch_size=batch_size,
+        lr=lr,
+        seed=seed,
+        validation=validation,
+        size=size,
+        init=init,
+    )
+    chosen = pick_device(device)
+    threads = use_cores()
+    with clock.charge("load"):
+        dataset = load_data(
+            data,
+            data_dir=data_dir,
+            size=(size, size) if size else (row.input[1], row.input[2]),
+            channels=row.input[0],
+            workers=usable_cores(),
+        )
+        resolved = resolve_recipe(row, dataset, settings)
+        training, validating, held = split(dataset, resolved)
+        preprocessing = preprocessing_for(training, (size, size) if size else None, None)
+        check_size(row, preprocessing.size)
+        config = make_config(row, dataset, preprocessing, resolved, init)
+        job = make_job(config, preprocessing.fit(training), validating and preprocessing.fit(validating), chosen)
+    check_space(job, Path(out))
+    run = Run.create(Path(out), name, f"{row.name}-{dataset.name}")
+    progress.table(announcement(job, row, dataset, config, run))
+    with clock.charge("measure"):
+        speed = measure(job)
+    steps = plan(job, speed, len(dataset.splits["test"]), clock)
+    config["recipe"]["epochs"] = round(steps / job.batches.steps_per_epoch, 6)
+    config["plan"] |= predictions(job, speed, steps, threads)
+    with clock.charge("load"):
+        write_start(run, config, dataset, held, chosen)
+    _write_summary(run, "running", clock)
+    progress.say(prediction(config["plan"]))
+    _finish(run, job, dataset, fresh_state(job), clock, progress)
+    return Run.open(run.path)
+
+
+def resume(
+    path: str | Path,
+    *,
+    data_dir: str | Path | None = None,
+    progress: Progress | None = None,
+    started: float | None = None,
+) -> Run:
+    """Goes on with an interrupted run from its newest checkpoint, with its own settings; then evaluates and reports.
+
+    Raises:
+        UsageError: the run is finished.
+        DataError: no checkpoint, or the data is no longer what the run was trained on.
+    """
+    progress = progress or Progress()
+    clock = Clock(started if started is not None else time.perf_counter())
+    run = Run.open(path)
+    config = run.config
+    if run.summary.get("status") == "finished":
+        raise UsageError(f"{run.path} is finished: all {config['plan']['steps']} steps are done")
+    device = pick_device(config["plan"]["device"])
+    use_cores()
+    torch.set_num_threads(config["plan"]["threads"])  # float sums depend on the number of threads
+    with clock.charge("load"):
+        preprocessing = Preprocessing.from_dict(config["preprocessing"])
+        dataset = load_data(
+            config["data"]["location"],
+            data_dir=data_dir,
+            size=preprocessing.size,
+            channels=preprocessing.channels,
+            workers=usable_cores(),
+        )
+        if dataset.train.fingerprint() != run.data["fingerprint"]:
+            raise DataError(f"{dataset.location} has changed since {run.path} was begun: its training pictures differ")
+        training, validation, _ = split(dataset, Recipe.from_dict(config["recipe"]))
+        job = make_job(config, preprocessing.fit(training), validation and preprocessing.fit(validation), device)
+        state, warnings = resumed_state(job, run)
+    for warning in warnings:
+        progress.say(f"warning: {warning}")
+    progress.say(f"going on with {run.path} after step {state.step} of {config['plan']['steps']}")
+    _write_summary(run, "running", clock)
+    _finish(run, job, dataset, state, clock, progress)
+    return Run.open(run.path)
+
+
+def evaluate(
+    run: Run,
+    data: str | None = None,
+    *,
+    split: str = "test",
+    device: str = "auto",
+    data_dir: str | Path | None = None,
+) -> Evaluation:
+    """`striate.evaluation.evaluate`, then the pictures of the worst mistakes and the report made again with the result."""
+    from striate.report import write_all, write_mistakes
+
+    evaluation = evaluate_run(run, data, split=split, device=device, data_dir=data_dir)
+    write_mistakes(run.path / "evaluations" / evaluation.key, evaluation.data.pixels, evaluation.predictions)
+    write_all(run)
+    return evaluation
+
+
+def _finish(run: Run, job: Job, dataset: DataSet, state: State, clock: Clock, progress: Progress) -> None:
+    """The rest of a run from `state`: training, the last weights, evaluation, report."""
+    try:
+        fit(job, run, run.config["plan"]["steps"], state, clock, progress)
+        save_weights(job.net, run.path / "weights" / "last.safetensors", run.config)
+        with clock.charge("evaluate"):
+            evaluation = score(
+                job.net, job.preprocessing, dataset.splits["test"], job.device, name=dataset.name, split="test"
+            )
+            write_evaluation(run, evaluation)
+    except BaseException as error:
+        _write_summary(run, "interrupted" if isinstance(error, Interrupted | KeyboardInterrupt) else "failed", clock)
+        raise
+    _write_summary(run, "finished", clock)
+    with clock.charge("report"):
+        _report(run, job, evaluation)
+    _write_summary(run, "finished", clock)
+
+
+def _report(run: Run, job: Job, evaluation: Evaluation) -> None:
+    from striate.report import write_all, write_mistakes, write_samples
+
+    training = job.batches
+    count = min(40, len(training.labels))
+    pixels = training.pixels[:count].permute(0, 2, 3, 1).cpu().numpy()
+    write_samples(run, pixels, training.labels[:count].cpu().numpy())
+    write_mistakes(run.path / "evaluations" / evaluation.key, evaluation.data.pixels, evaluation.predictions)
+    write_all(run)
+
+
+def _write_summary(run: Run, status: str, clock: Clock) -> None:
+    now = datetime.now(UTC).isoformat(timespec="seconds")
+    before: dict[str, Any] = run.summary or {"started": now}
+    write_json(
+        run.path / "summary.json",
+        {**before, "status": status, "finished": None if status == "running" else now, "seconds": clock.as_dict()},
+    )

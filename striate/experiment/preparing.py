@@ -1,0 +1,184 @@
+"""Before step 1: what was asked for, made into a config that repeats the run, and the checks that come first."""
+
+from __future__ import annotations
+
+import shutil
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import numpy.typing as npt
+import torch
+
+from striate import __version__
+from striate.anatomy import inspect
+from striate.data import DataSet, ImageData, Preprocessing
+from striate.data.splits import hold_out
+from striate.errors import StriateError, UsageError
+from striate.machine import environment
+from striate.nets import CATALOGUE, NetSpec, build
+from striate.recipe import Recipe, named_recipe
+from striate.run import FORMAT, Run, write_json, write_yaml
+from striate.training import Job, Speed, duration, epoch_seconds, plan_steps
+from striate.training.clock import Clock
+
+REPORT_SECONDS = 3.0
+"""Kept free of a budget for charts, report and leaving."""
+FREE_BYTES = 64 * 2**20
+"""Kept free on the disk besides weights and checkpoints."""
+
+Indices = npt.NDArray[np.int64]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Settings:
+    """What was asked for besides net and data; `striate.train` says what each means. None: as the recipe has it."""
+
+    recipe: str | Recipe
+    epochs: float | None
+    budget: float | None
+    batch_size: int | None
+    lr: float | None
+    seed: int | None
+    validation: float | None
+    size: int | None
+    init: Literal["default", "paper"]
+
+
+def resolve_recipe(row: NetSpec, dataset: DataSet, settings: Settings) -> Recipe:
+    """The recipe with what was asked for laid over it.
+
+    Raises:
+        UsageError: an unknown recipe, epochs and budget both, or a number out of range.
+    """
+    if settings.epochs is not None and settings.budget is not None:
+        raise UsageError("epochs and budget cannot both be given: the budget decides the epochs")
+    recipe = settings.recipe
+    if isinstance(recipe, str):
+        with torch.device("meta"):
+            modules = build(row.name).modules()
+        batch_norm = any(isinstance(module, torch.nn.modules.batchnorm._BatchNorm) for module in modules)
+        recipe = named_recipe(recipe, family=row.family, batch_norm=batch_norm)
+    given: dict[str, Any] = {
+        field: getattr(settings, field)
+        for field in ("epochs", "budget", "batch_size", "lr", "seed", "validation")
+        if getattr(settings, field) is not None
+    }
+    # No recipe mirrors pictures that lose their meaning by it, such as digits.
+    return replace(recipe, **given, flip=recipe.flip and dataset.flippable)
+
+
+def split(dataset: DataSet, recipe: Recipe) -> tuple[ImageData, ImageData | None, Indices | None]:
+    """(training pictures, validation pictures or None, positions held out of the training split or None)."""
+    if "validation" in dataset.splits:
+        return dataset.train, dataset.splits["validation"], None
+    # The same pictures for every seed, so that runs can be compared on them.
+    kept, held = hold_out(dataset.train.labels, recipe.validation, seed=0)
+    if not len(held):
+        return dataset.train, None, held
+    return dataset.train.select(kept), dataset.train.select(held), held
+
+
+def make_config(
+    row: NetSpec, dataset: DataSet, preprocessing: Preprocessing, recipe: Recipe, init: str
+) -> dict[str, Any]:
+    """Net, data, preprocessing and recipe of the run, resolved; the plan is added when the speed is known."""
+    channels, classes = preprocessing.channels, len(dataset.classes)
+    totals = inspect(row.name, (channels, *preprocessing.size), classes=classes).totals
+    return {
+        "format": FORMAT,
+        "striate": __version__,
+        "net": {"name": row.name, "channels": channels, "classes": classes, "init": init},
+        "data": {"name": dataset.name, "location": dataset.location},
+        "preprocessing": preprocessing.as_dict(),
+        "recipe": recipe.as_dict(),
+        "plan": {"params": totals.parameters, "macs": totals.macs},
+    }
+
+
+def check_size(row: NetSpec, size: tuple[int, int]) -> None:
+    """Raises UsageError if pictures of `size` (H, W) are too small for the net; names its family's nets that take them."""
+    if min(size) < row.min_size:
+        others = [
+            name for name, other in CATALOGUE.items() if other.family == row.family and other.min_size <= min(size)
+        ]
+        instead = f", or {' or '.join(others[:3])}" if others else ""
+        raise UsageError(
+            f"{row.name} needs pictures of at least {row.min_size}x{row.min_size}, got {size[0]}x{size[1]}: "
+            f"use --size {row.min_size}{instead}"
+        )
+
+
+def check_space(job: Job, out: Path) -> None:
+    """Raises StriateError if the disk of `out` has too little room for the run's weights and checkpoints."""
+    place = next(folder for folder in (out, *out.resolve().parents) if folder.is_dir())
+    weights = sum(tensor.numel() * tensor.element_size() for tensor in job.net.state_dict().values())
+    needed = FREE_BYTES + weights + 3 * 3 * weights  # last weights; three checkpoints, each with two moments a weight
+    free = shutil.disk_usage(place).free
+    if free < needed:
+        raise StriateError(
+            f"{place} has {free / 2**20:,.0f} MiB free and this run may need {needed / 2**20:,.0f} MiB: "
+            "make room, or name another folder with --out"
+        )
+
+
+def plan(job: Job, speed: Speed, tests: int, clock: Clock) -> int:
+    """How many steps to train: the recipe's epochs, or what its budget leaves after start, evaluation and report.
+
+    Raises:
+        UsageError: the budget leaves nothing.
+    """
+    if job.recipe.budget is None:
+        return plan_steps(job, speed, None)
+    after = REPORT_SECONDS + tests * speed.picture
+    seconds = job.recipe.budget - clock.total() - after
+    if seconds < speed.step:
+        raise UsageError(
+            f"a budget of {duration(job.recipe.budget)} leaves no time to train: starting took {duration(clock.total())}, "
+            f"evaluation and report need {duration(after)}"
+        )
+    return plan_steps(job, speed, seconds)
+
+
+def predictions(job: Job, speed: Speed, steps: int, threads: int) -> dict[str, Any]:
+    """What the config keeps of the plan: everything that was decided by measuring."""
+    an_epoch = epoch_seconds(job, speed)
+    return {
+        "steps": steps,
+        "steps_per_epoch": job.batches.steps_per_epoch,
+        "epochs": round(steps / job.batches.steps_per_epoch, 6),
+        "seconds_per_step": round(speed.step, 6),
+        "seconds_per_epoch": round(an_epoch, 3),
+        "seconds": round(an_epoch * steps / job.batches.steps_per_epoch, 3),
+        "device": str(job.device),
+        "threads": threads,
+    }
+
+
+def write_start(run: Run, config: dict[str, Any], dataset: DataSet, held: Indices | None, device: torch.device) -> None:
+    """Writes what the run is, before its first step: config, environment, split and data."""
+    split = {"validation": None if held is None else held.tolist()}
+    counts = {name: data.class_counts() for name, data in dataset.splits.items()}
+    if held is not None and len(held):
+        held_counts = dataset.train.select(held).class_counts()
+        counts["validation"] = held_counts
+        counts["train"] = [a - b for a, b in zip(counts["train"], held_counts, strict=True)]
+    write_yaml(run.path / "config.yaml", config)
+    write_json(run.path / "environment.json", environment(device))
+    write_json(run.path / "split.json", split)
+    write_json(
+        run.path / "data.json",
+        {
+            "name": dataset.name,
+            "title": dataset.title,
+            "source": dataset.source,
+            "licence": dataset.licence,
+            "classes": list(dataset.classes),
+            "counts": {name: sum(values) for name, values in counts.items()},
+            "class_counts": counts,
+            "shape": list(dataset.train.shape),
+            "fingerprint": dataset.train.fingerprint(),
+            "unreadable": dict(dataset.unreadable),
+        },
+    )
