@@ -6,21 +6,12 @@ from typing import Literal
 
 from striate.errors import UsageError, unknown_name
 from striate.nets.net import Net
-from striate.nets.rows import alexnet, lenet, preresnet, resnet, vgg
+from striate.nets.rows import ROWS
 from striate.nets.spec import NetSpec
 
 __all__ = ["CATALOGUE", "Net", "NetSpec", "build", "spec"]
 
-CATALOGUE: dict[str, NetSpec] = {
-    row.name: row
-    for row in (
-        *lenet.ROWS,
-        *alexnet.ROWS,
-        *vgg.ROWS,
-        *resnet.ROWS,
-        *preresnet.ROWS,
-    )
-}
+CATALOGUE: dict[str, NetSpec] = {row.name: row for row in ROWS}
 
 
 def spec(name: str) -> NetSpec:

@@ -1,1 +1,15 @@
 """The rows of the catalogue, a file a family: facts only. What they build stands in `striate/nets/<family>.py`."""
+
+from __future__ import annotations
+
+from striate.nets.rows import alexnet, googlenet, lenet, preresnet, resnet, vgg
+from striate.nets.spec import NetSpec
+
+ROWS: tuple[NetSpec, ...] = (
+    *lenet.ROWS,
+    *alexnet.ROWS,
+    *vgg.ROWS,
+    *googlenet.ROWS,
+    *resnet.ROWS,
+    *preresnet.ROWS,
+)

@@ -1,0 +1,262 @@
+"""GoogLeNet: Szegedy et al. 2014, "Going deeper with convolutions", arXiv:1409.4842 (CVPR 2015), and BN-Inception:
+Ioffe and Szegedy 2015, "Batch normalization", arXiv:1502.03167.
+
+Table 1 and Fig. 3 of the one, Fig. 5 of the other. Tensors are N C H W. Sizes at 224x224:
+
+    conv1 64@112   pool1 56   conv2 192@56   pool2 28   3a 256   3b 480@28   pool3 14   4a 512 ... 4e 832@14   pool4 7
+    5a 832   5b 1024@7   average   1000
+
+An Inception block runs four branches over the same map and puts what they found side by side.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Literal
+
+import torch
+from torch import Tensor, nn
+
+from striate.nets.blocks import global_head, he_init, named, response_norm, xavier_init
+from striate.nets.net import Net
+
+# Table 1: maps of 1x1 | 1x1 ahead of 3x3, 3x3 | 1x1 ahead of 5x5, 5x5 | 1x1 behind the pooling.
+BLOCKS = {
+    "3a": (64, 96, 128, 16, 32, 32),
+    "3b": (128, 128, 192, 32, 96, 64),
+    "4a": (192, 96, 208, 16, 48, 64),
+    "4b": (160, 112, 224, 24, 64, 64),
+    "4c": (128, 128, 256, 24, 64, 64),
+    "4d": (112, 144, 288, 32, 64, 64),
+    "4e": (256, 160, 320, 32, 128, 128),
+    "5a": (256, 160, 320, 32, 128, 128),
+    "5b": (384, 192, 384, 48, 128, 128),
+}
+
+# Fig. 5 of the batch norm paper: maps of 1x1 | 1x1, 3x3 | 1x1, 3x3, 3x3 | 1x1 behind the pooling; 0 is no such convolution.
+# Blocks without 1x1 halve the size. The sums of 4c, 4d and 4e are 608, 608 and 1056; the figure prints 576, 576, 1024.
+BN_BLOCKS = {
+    "3a": (64, 64, 64, 64, 96, 32),
+    "3b": (64, 64, 96, 64, 96, 64),
+    "3c": (0, 128, 160, 64, 96, 0),
+    "4a": (224, 64, 96, 96, 128, 128),
+    "4b": (192, 96, 128, 96, 128, 128),
+    "4c": (160, 128, 160, 128, 160, 128),
+    "4d": (96, 128, 192, 160, 192, 128),
+    "4e": (0, 128, 192, 192, 256, 0),
+    "5a": (352, 192, 320, 160, 224, 128),
+    "5b": (352, 192, 320, 192, 224, 128),
+}
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class GoogLeNetForm:
+    """What tells the forms of GoogLeNet apart. The defaults are the paper's."""
+
+    batch_norm: Literal["none", "blocks", "all"] = "none"
+    """Where batch norm stands between convolution and ReLU: nowhere, in the Inception blocks, everywhere."""
+    conv_bias: bool = True
+    """Biases in the convolutions."""
+    norm_epsilon: float = 1e-5
+    """Of batch norm."""
+    response_norm: bool = True
+    """Response normalisation behind pool1 and conv2."""
+    auxiliary: bool = True
+    """Two more heads, on 4a and 4d, with weight 0.3 in the loss."""
+    average_first: bool = True
+    """An auxiliary head begins with 5x5 average pooling at stride 3; without, it averages to 4x4 whatever the size."""
+    large_kernel: int = 5
+    """Kernel of the branch with the larger kernel."""
+    small_stem: bool = False
+    """conv1 of 3x3 at stride 1, and no pool2: a stem of stride 2 for 8."""
+    ceil_pools: bool = True
+    """Max pooling rounds its size up, without padding; else it pads by 1."""
+    pool4: int = 3
+    """Kernel of pool4."""
+    dropout: float = 0.4
+    """In front of the classifier."""
+    hidden: int = 0
+    """Units of a hidden layer in the head; 0 is none."""
+
+
+class Branches(nn.Module):
+    """Runs branches over one input and puts their maps side by side. (N, C, H, W) -> (N, sum of maps, H', W')."""
+
+    def __init__(self, branches: Mapping[str, nn.Module]) -> None:
+        super().__init__()
+        self.branches = nn.ModuleDict(branches)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return torch.cat([branch(x) for branch in self.branches.values()], 1)
+
+
+def conv(
+    inputs: int, maps: int, kernel: int, form: GoogLeNetForm, *, stride: int = 1, in_block: bool = True
+) -> nn.Sequential:
+    """Convolution, batch norm where the form has it, ReLU; keeps the size but for the stride."""
+    norm = form.batch_norm == "all" or (form.batch_norm == "blocks" and in_block)
+    return named(
+        {
+            "conv": nn.Conv2d(inputs, maps, kernel, stride, kernel // 2, bias=form.conv_bias),
+            "norm": nn.BatchNorm2d(maps, eps=form.norm_epsilon) if norm else None,
+            "relu": nn.ReLU(),
+        }
+    )
+
+
+def inception(inputs: int, maps: tuple[int, ...], form: GoogLeNetForm) -> Branches:
+    """Fig. 2b, with the six numbers of a row of Table 1."""
+    one, reduce3, three, reduce5, five, project = maps
+    return Branches(
+        {
+            "conv1x1": conv(inputs, one, 1, form),
+            "conv3x3": named({"reduce": conv(inputs, reduce3, 1, form), "conv": conv(reduce3, three, 3, form)}),
+            "conv5x5": named(
+                {"reduce": conv(inputs, reduce5, 1, form), "conv": conv(reduce5, five, form.large_kernel, form)}
+            ),
+            "pool": named({"pool": nn.MaxPool2d(3, 1, 1), "project": conv(inputs, project, 1, form)}),
+        }
+    )
+
+
+def auxiliary_head(inputs: int, classes: int, form: GoogLeNetForm) -> nn.Sequential:
+    """Section 5: 4x4 averages, 128 maps, 1024 units, dropout 0.7. (N, inputs, H, W) -> logits (N, classes)."""
+    return named(
+        {
+            "average": nn.AvgPool2d(5, 3) if form.average_first else None,
+            "pool": nn.AdaptiveAvgPool2d(4),
+            "conv": conv(inputs, 128, 1, form),
+            "flatten": nn.Flatten(),
+            "fc": nn.Linear(128 * 4 * 4, 1024),
+            "relu": nn.ReLU(),
+            "dropout": nn.Dropout(0.7),
+            "classifier": nn.Linear(1024, classes),
+        }
+    )
+
+
+def googlenet(channels: int, classes: int, init: str, form: GoogLeNetForm) -> Net:
+    """A stem, nine Inception blocks, global average pooling, one linear layer.
+
+    The paper does not say how its weights began: `init="paper"` is Glorot's, as in Caffe's reimplementation; `default` is He's.
+    """
+
+    def pool(kernel: int = 3) -> nn.MaxPool2d:
+        return nn.MaxPool2d(kernel, 2, ceil_mode=True) if form.ceil_pools else nn.MaxPool2d(kernel, 2, 1)
+
+    def normalised(layers: dict[str, nn.Module]) -> nn.Sequential:
+        return named(layers | {"norm": response_norm() if form.response_norm else None})
+
+    kernel, stride = (3, 1) if form.small_stem else (7, 2)
+    stages: dict[str, nn.Module] = {
+        "conv1": conv(channels, 64, kernel, form, stride=stride, in_block=False),
+        "pool1": normalised({"pool": pool()}),
+        "conv2": normalised(
+            {"reduce": conv(64, 64, 1, form, in_block=False), "conv": conv(64, 192, 3, form, in_block=False)}
+        ),
+    }
+    if not form.small_stem:
+        stages["pool2"] = pool()
+    inputs = 192
+    auxiliary: dict[str, tuple[float, nn.Module]] = {}
+    for name, maps in BLOCKS.items():
+        stages[f"inception{name}"] = inception(inputs, maps, form)
+        inputs = maps[0] + maps[2] + maps[4] + maps[5]
+        if form.auxiliary and name in ("4a", "4d"):
+            auxiliary[f"inception{name}"] = (0.3, auxiliary_head(inputs, classes, form))
+        if name == "3b":
+            stages["pool3"] = pool()
+        elif name == "4e":
+            stages["pool4"] = pool(form.pool4)
+    head = global_head(inputs, classes, form.dropout)
+    if form.hidden:
+        head = named(
+            {
+                "pool": nn.AdaptiveAvgPool2d(1),
+                "flatten": nn.Flatten(),
+                "dropout": nn.Dropout(form.dropout),
+                "fc": nn.Linear(inputs, form.hidden),
+                "relu": nn.ReLU(),
+                "classifier": nn.Linear(form.hidden, classes),
+            }
+        )
+    return initialise(Net(stages, head, auxiliary), init)
+
+
+def initialise(net: Net, init: str) -> Net:
+    """`paper`: Glorot's; `default`: He's."""
+    if init == "paper":
+        xavier_init(net)
+    else:
+        he_init(net)
+    return net
+
+
+def bn_inception(channels: int, classes: int, init: str) -> Net:
+    """The net of the batch norm paper: two 3x3 for each 5x5, batch norm everywhere, average pooling in most blocks.
+
+    `init` as in `googlenet`.
+    """
+    form = GoogLeNetForm(batch_norm="all", conv_bias=False)
+    stages: dict[str, nn.Module] = {
+        "conv1": conv(channels, 64, 7, form, stride=2),
+        "pool1": nn.MaxPool2d(3, 2, ceil_mode=True),
+        "conv2": named({"reduce": conv(64, 64, 1, form), "conv": conv(64, 192, 3, form)}),
+        "pool2": nn.MaxPool2d(3, 2, ceil_mode=True),
+    }
+    inputs = 192
+    for name, (one, reduce3, three, reduce_double, double, project) in BN_BLOCKS.items():
+        stride = 1 if one else 2
+        branches: dict[str, nn.Module] = {"conv1x1": conv(inputs, one, 1, form)} if one else {}
+        branches["conv3x3"] = named(
+            {"reduce": conv(inputs, reduce3, 1, form), "conv": conv(reduce3, three, 3, form, stride=stride)}
+        )
+        branches["twice3x3"] = named(
+            {
+                "reduce": conv(inputs, reduce_double, 1, form),
+                "conv1": conv(reduce_double, double, 3, form),
+                "conv2": conv(double, double, 3, form, stride=stride),
+            }
+        )
+        kind = nn.MaxPool2d if name == "5b" or not project else nn.AvgPool2d
+        branches["pool"] = named(
+            {"pool": kind(3, stride, 1), "project": conv(inputs, project, 1, form) if project else None}
+        )
+        stages[f"inception{name}"] = Branches(branches)
+        inputs = one + three + double + (project or inputs)
+    return initialise(Net(stages, global_head(inputs, classes)), init)
+
+
+def inception_mnist(channels: int, classes: int, init: str) -> Net:
+    """A tutorial's small net for MNIST: two convolutions, with an Inception block of 88 maps behind each.
+
+    There is no activation inside the blocks. `init` as in `googlenet`.
+    """
+
+    def block(inputs: int) -> Branches:
+        return Branches(
+            {
+                "conv1x1": nn.Conv2d(inputs, 16, 1),
+                "conv5x5": named({"reduce": nn.Conv2d(inputs, 16, 1), "conv": nn.Conv2d(16, 24, 5, padding=2)}),
+                "twice3x3": named(
+                    {
+                        "reduce": nn.Conv2d(inputs, 16, 1),
+                        "conv1": nn.Conv2d(16, 24, 3, padding=1),
+                        "conv2": nn.Conv2d(24, 24, 3, padding=1),
+                    }
+                ),
+                "pool": named({"pool": nn.AvgPool2d(3, 1, 1), "project": nn.Conv2d(inputs, 24, 1)}),
+            }
+        )
+
+    stages = {
+        "conv1": nn.Conv2d(channels, 10, 5),
+        "pool1": named({"pool": nn.MaxPool2d(2), "relu": nn.ReLU()}),
+        "inception1": block(10),
+        "conv2": nn.Conv2d(88, 20, 5),
+        "pool2": named({"pool": nn.MaxPool2d(2), "relu": nn.ReLU()}),
+        "inception2": block(20),
+    }
+    head = {"pool": nn.AdaptiveAvgPool2d(4), "flatten": nn.Flatten(), "classifier": nn.Linear(88 * 4 * 4, classes)}
+    return initialise(Net(stages, named(head)), init)
