@@ -20,7 +20,8 @@ def write_sample_grid(dataset: DataSet, path: Path | None = None) -> Path:
 
     Args:
         dataset: pictures of any size.
-        path: where; if None, `<name>-samples.png` in this folder, with a number added rather than overwriting another picture.
+        path: where; if None, `<name>-samples.png` in this folder, with a number added rather than overwriting
+            another picture.
 
     Raises:
         FileExistsError: `path` was given and holds something else.

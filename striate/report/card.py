@@ -1,0 +1,194 @@
+"""README.md of a run: a model card in the form of the Hugging Face Hub, YAML front matter first.
+
+No licence is claimed: what the weights may be used for is for whoever trained them to say, and depends on the data.
+"""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import yaml
+
+from striate.report import facts
+from striate.report.facts import percent, thousands
+from striate.run import write_atomic
+
+if TYPE_CHECKING:
+    from striate.run import Run
+
+HUB_NAMES = {
+    "fashion-mnist": "zalando-datasets/fashion_mnist",
+    "fashion-mnist-sample": "zalando-datasets/fashion_mnist",
+    "mnist": "ylecun/mnist",
+    "cifar10": "uoft-cs/cifar10",
+    "cifar100": "uoft-cs/cifar100",
+}
+"""Our names of data sets -> their names on the Hub."""
+
+
+def write_card(run: Run) -> Path:
+    """Write README.md of the run, from its files, and return its path."""
+    path = run.path / "README.md"
+    write_atomic(path, render(run))
+    return path
+
+
+def render(run: Run) -> str:
+    """The card as text."""
+    evaluations = run.evaluations
+    key = facts.leading(run.config, evaluations)
+    lead = evaluations[key] if key else None
+    sections = [
+        _summary(run, lead),
+        _use(run),
+        _data(run),
+        _results(run, evaluations, key),
+        "## Limits\n\n" + "\n".join(f"- {escaped(limit)}" for limit in facts.limits(run, lead)),
+        _training(run),
+    ]
+    front = yaml.safe_dump(front_matter(run), sort_keys=False, allow_unicode=True, width=120)
+    return f"---\n{front}---\n\n" + "\n\n".join(section.strip() for section in sections) + "\n"
+
+
+def front_matter(run: Run) -> dict[str, Any]:
+    """The card's metadata (https://huggingface.co/docs/hub/model-cards): every evaluation becomes a result of the
+    model index."""
+    config, data = run.config, run.data
+    front: dict[str, Any] = {
+        "library_name": "striate",
+        "pipeline_tag": "image-classification",
+        "tags": ["image-classification", "pytorch", "striate", config["net"]["name"]],
+    }
+    if config["data"]["name"] in HUB_NAMES:
+        front["datasets"] = [HUB_NAMES[config["data"]["name"]]]
+    front["metrics"] = ["accuracy", "f1"]
+    results = []
+    for found in run.evaluations.values():
+        own = found["data"] == config["data"]["name"]
+        results.append(
+            {
+                "task": {"type": "image-classification", "name": "Image Classification"},
+                "dataset": {
+                    "name": (data.get("title") or data["name"]) if own else found["data"],
+                    "type": HUB_NAMES.get(found["data"], found["data"]),
+                    "split": found["split"],
+                },
+                "metrics": [
+                    {"type": "accuracy", "value": found["accuracy"], "name": f"accuracy ({found['views']})"},
+                    {"type": "f1", "value": found["macro_f1"], "name": f"macro F1 ({found['views']})"},
+                ],
+            }
+        )
+    if results:
+        front["model-index"] = [{"name": run.name, "results": results}]
+    return front
+
+
+def escaped(text: str) -> str:
+    """Text that Markdown and the HTML inside it show as it is, in a table too."""
+    flat = " ".join(text.split())
+    return re.sub(r"([\\`*_\[\]<>|#~$])", r"\\\1", flat).replace("&", "&amp;")
+
+
+def _table(head: list[str], rows: list[list[str]], numbers: int) -> str:
+    """A Markdown table; the last `numbers` columns are aligned right."""
+    rule = [":---"] * (len(head) - numbers) + ["---:"] * numbers
+    return "\n".join(f"| {' | '.join(row)} |" for row in [head, rule, *rows])
+
+
+def _summary(run: Run, lead: dict[str, Any] | None) -> str:
+    config, data, status = run.config, run.data, run.summary.get("status")
+    title = data.get("title") or data["name"]
+    words = f"{config['net']['name']} ({thousands(config['plan']['params'])} parameters), trained on {escaped(title)}"
+    words += f" to tell {len(data['classes'])} classes apart"
+    if lead:
+        digits = facts.digits_for(lead["n"])
+        words += (
+            f". It named **{percent(lead['accuracy'], digits)}** of {thousands(lead['n'])} {lead['split']} pictures right "
+            f"(95{facts.SPACE}% interval {percent(lead['low'], digits)} to {percent(lead['high'], digits)})"
+        )
+    else:
+        words += ". It has not been tested yet"
+    words += "."
+    if status in ("interrupted", "failed"):
+        words += f"\n\n**The training {'was interrupted' if status == 'interrupted' else 'failed'}** before its end."
+    shown = "[report.html](report.html) shows all of it: open it in a browser."
+    curves = "\n\n![Loss and accuracy by epoch](curves.png)" if run.metrics else ""
+    return f"# {escaped(run.name)}\n\n{words} {shown}{curves}"
+
+
+def _use(run: Run) -> str:
+    address, quoted = facts.address(run), facts.quoted(run)
+    return f"""## How to use it
+
+The folder holds all that is needed. With `pip install striate`:
+
+```sh
+striate predict {address} picture.png
+```
+
+```python
+import striate
+
+run = striate.load({quoted})
+print(run.predict("picture.png"))
+```
+
+Pictures are brought to {facts.size(run.config["preprocessing"])}, as in training."""
+
+
+def _data(run: Run) -> str:
+    data = run.data
+    lines = [f"## Data\n\n{escaped(data.get('title') or data['name'])}"]
+    for word, key in (("Source", "source"), ("Licence of the data", "licence")):
+        if data.get(key):
+            lines.append(f"{word}: {escaped(data[key])}")
+    counts = [[facts.PARTS.get(part, part), thousands(count)] for part, count in data["counts"].items() if count]
+    return (
+        ". ".join(lines) + f".\n\n{_table(['pictures', 'number'], counts, 1)}\n\nFingerprint: `{data['fingerprint']}`"
+    )
+
+
+def _results(run: Run, evaluations: dict[str, dict[str, Any]], lead: str | None) -> str:
+    if not evaluations:
+        return f"## Results\n\nNone yet: `striate evaluate {facts.address(run)}`"
+    rows = [
+        [
+            escaped(f"{found['data']}, {found['split']}, {found['views']}"),
+            thousands(found["n"]),
+            percent(found["accuracy"], 2),
+            f"{percent(found['low'], 2)} to {percent(found['high'], 2)}",
+            percent(found["macro_f1"], 2),
+            percent(found["ece"], 2),
+        ]
+        for found in evaluations.values()
+    ]
+    head = ["pictures", "number", "accuracy", f"95{facts.SPACE}% interval", "macro F1", "calibration error"]
+    text = f"## Results\n\n{_table(head, rows, 5)}"
+    if lead is None:
+        return text
+    classes = [
+        [
+            escaped(row["class"]),
+            thousands(row["support"]),
+            percent(row["precision"]),
+            percent(row["recall"]),
+            percent(row["f1"]),
+        ]
+        for row in evaluations[lead]["per_class"]
+    ]
+    return f"{text}\n\n{_table(['class', 'pictures', 'precision', 'recall', 'F1'], classes, 4)}"
+
+
+def _training(run: Run) -> str:
+    recipe = [[f"`{key}`", escaped(facts.value(item))] for key, item in run.config["recipe"].items()]
+    machine = [[f"`{key}`", escaped(facts.value(item))] for key, item in run.environment.items()]
+    command = run.summary.get("command")
+    text = "## How to repeat it\n\n"
+    if command:
+        fence = "`" * max(3, 1 + max((len(ticks) for ticks in re.findall("`+", command)), default=0))
+        text += f"{fence}sh\n{command}\n{fence}\n\n"
+    text += f"Every setting is in [config.yaml](config.yaml).\n\n{_table(['recipe', ''], recipe, 0)}"
+    return f"{text}\n\n## Environment\n\n{_table(['', ''], machine, 0)}" if machine else text

@@ -1,0 +1,128 @@
+"""The one look of everything that a run shows: colours for paper (and PNG), for a dark screen, and as CSS
+variables.
+
+Series are told apart by Okabe and Ito's colours (Okabe & Ito 2008, "Color universal design"), lightened for dark
+backgrounds, and by dash and point shape besides. In the confusion matrix blue is right and orange is wrong; the
+share of the row is the opacity of the ink.
+"""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass, fields
+from typing import Any
+
+FONT = 'system-ui, -apple-system, "Segoe UI", Roboto, "Helvetica Neue", "Liberation Sans", Arial, sans-serif'
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Palette:
+    """Colours as CSS colours. Every chart is drawn with one of these and names no colour itself."""
+
+    surface: str
+    """Behind a chart."""
+    text: str
+    muted: str
+    """Axis labels, notes."""
+    grid: str
+    first: str
+    """Training; precision."""
+    second: str
+    """Validation; recall."""
+    third: str
+    """A third series; F1."""
+    right: str
+    """Ink of the matrix's diagonal."""
+    wrong: str
+    """Ink of the matrix's other cells."""
+    on_ink: str
+    """Numbers on dense ink."""
+
+
+PAPER = Palette(
+    surface="#ffffff",
+    text="#1b2430",
+    muted="#566273",
+    grid="#e3e7ec",
+    first="#0072b2",
+    second="#d55e00",
+    third="#00805c",
+    right="#0b4a82",
+    wrong="#b84800",
+    on_ink="#ffffff",
+)
+NIGHT = Palette(
+    surface="#171d26",
+    text="#e8ecf2",
+    muted="#a3afbf",
+    grid="#2d3643",
+    first="#56b4e9",
+    second="#e69f00",
+    third="#3fc79a",
+    right="#8ccbf5",
+    wrong="#ffb66e",
+    on_ink="#10151c",
+)
+PAGE = Palette(
+    **{field.name: f"var(--{field.name.replace('_', '-')})" for field in fields(Palette)} | {"surface": "transparent"}
+)
+"""The colours as CSS variables: an SVG drawn with it lies on the page and follows it, light, dark or printed."""
+
+
+def css_variables(palette: Palette) -> str:
+    """The declarations that `PAGE` refers to, for a `:root` rule."""
+    return " ".join(f"--{name.replace('_', '-')}: {colour};" for name, colour in asdict(palette).items())
+
+
+def vega_config(palette: Palette) -> dict[str, Any]:
+    """Our theme as a Vega-Lite `config`: quiet axes, horizontal grid, the legend on top."""
+    axis = {
+        "domainColor": palette.grid,
+        "tickColor": palette.grid,
+        "gridColor": palette.grid,
+        "labelColor": palette.muted,
+        "titleColor": palette.muted,
+        "labelFontSize": 11,
+        "titleFontSize": 12,
+        "titleFontWeight": "normal",
+        "titlePadding": 8,
+        "labelLimit": 0,
+        "titleLimit": 0,
+    }
+    return {
+        "aria": False,
+        "background": palette.surface,
+        "font": FONT,
+        "padding": 12,
+        "view": {"stroke": None},
+        "axis": axis,
+        "axisX": {"grid": False},
+        "axisY": {"domain": False, "ticks": False},
+        "title": {
+            "anchor": "start",
+            "color": palette.text,
+            "fontSize": 14,
+            "fontWeight": "bold",
+            "offset": 10,
+            "subtitleColor": palette.muted,
+            "subtitleFontSize": 12,
+            "subtitlePadding": 5,
+            "limit": 0,
+        },
+        "legend": {
+            "orient": "top",
+            "title": None,
+            "labelColor": palette.text,
+            "titleColor": palette.muted,
+            "labelFontSize": 12,
+            "titleFontSize": 12,
+            "titleFontWeight": "normal",
+            "labelLimit": 0,
+            "titleLimit": 0,
+            "symbolSize": 90,
+            "symbolStrokeWidth": 2.5,
+            "offset": 6,
+            "titlePadding": 8,
+        },
+        "text": {"color": palette.text, "fontSize": 11},
+        "range": {"category": [palette.first, palette.second, palette.third]},
+    }
