@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from striate.nets.rows import alexnet, googlenet, lenet, preresnet, resnet, vgg
+from striate.nets.rows import alexnet, densenet, googlenet, lenet, nin, preresnet, resnet, vgg
 from striate.nets.spec import NetSpec
 
 ROWS: tuple[NetSpec, ...] = (
     *lenet.ROWS,
     *alexnet.ROWS,
     *vgg.ROWS,
+    *nin.ROWS,
     *googlenet.ROWS,
     *resnet.ROWS,
     *preresnet.ROWS,
+    *densenet.ROWS,
 )

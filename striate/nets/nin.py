@@ -1,0 +1,82 @@
+"""Network in Network: Lin, Chen, Yan 2013, arXiv:1312.4400 (ICLR 2014).
+
+Section 3 and the author's published configurations. Tensors are N C H W. A block ("mlpconv") is a convolution and two 1x1
+convolutions, a small fully connected net at each pixel; the last block has a map a class, and the average of each map is
+its class's logit. A ReLU follows every convolution, the last one too.
+
+    CIFAR-10   mlpconv1 192-160-96@32   pool1 16   mlpconv2 192-192-192@16   pool2 8   mlpconv3 192-192-10@8   average
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from torch import nn
+
+from striate.nets.blocks import he_init, named
+from striate.nets.net import Net
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class NiNForm:
+    """What tells the forms of NiN apart. The defaults are the paper's net for CIFAR-10."""
+
+    convs: tuple[tuple[int, int, int], ...] = ((5, 1, 2), (5, 1, 2), (3, 1, 1))
+    """Kernel, stride and padding of each block's first convolution."""
+    maps: tuple[tuple[int, int, int], ...] = ((192, 160, 96), (192, 192, 192), (192, 192, 0))
+    """Maps of each block's three convolutions; 0 is a map a class."""
+    dropout_behind: tuple[int, ...] = (1, 2)
+    """The poolings with dropout 0.5 behind them."""
+    ceil_pools: bool = True
+    """Pooling rounds its size up, as Caffe and cuda-convnet do."""
+
+
+def mlpconv(inputs: int, maps: tuple[int, int, int], conv: tuple[int, int, int]) -> nn.Sequential:
+    """A convolution and two of 1x1, with ReLUs."""
+    first, second, third = maps
+    kernel, stride, padding = conv
+    return named(
+        {
+            "conv": nn.Conv2d(inputs, first, kernel, stride, padding),
+            "relu1": nn.ReLU(),
+            "mlp1": nn.Conv2d(first, second, 1),
+            "relu2": nn.ReLU(),
+            "mlp2": nn.Conv2d(second, third, 1),
+            "relu3": nn.ReLU(),
+        }
+    )
+
+
+def nin(channels: int, classes: int, init: str, form: NiNForm) -> Net:
+    """Blocks with 3x3 max pooling at stride 2 between them; the head only averages.
+
+    `init="paper"` is the author's: weights N(0, 0.05), biases 0. `default` is He's, which does not depend on the widths.
+    """
+    stages: dict[str, nn.Module] = {}
+    inputs = channels
+    for number, (conv, widths) in enumerate(zip(form.convs, form.maps, strict=True), 1):
+        first, second, third = (width or classes for width in widths)
+        stages[f"mlpconv{number}"] = mlpconv(inputs, (first, second, third), conv)
+        if number < len(form.convs):
+            stages[f"pool{number}"] = named(
+                {
+                    "pool": nn.MaxPool2d(3, 2, ceil_mode=form.ceil_pools),
+                    "dropout": nn.Dropout(0.5) if number in form.dropout_behind else None,
+                }
+            )
+        inputs = third
+    net = Net(stages, named({"pool": nn.AdaptiveAvgPool2d(1), "flatten": nn.Flatten()}))
+    if init == "paper":
+        paper_init(net)
+    else:
+        he_init(net)
+    return net
+
+
+def paper_init(net: nn.Module) -> None:
+    """The author's configuration for CIFAR-10: initW = 0.05."""
+    for module in net.modules():
+        if isinstance(module, nn.Conv2d):
+            nn.init.normal_(module.weight, std=0.05)
+            if module.bias is not None:
+                nn.init.zeros_(module.bias)
