@@ -163,7 +163,8 @@ class Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
         self.alive: list[Tensor] = []  # so that no storage's address is used again
         for name, parameter in self.module.named_parameters():
             self._remember(parameter, _Value(None, (name,)))
-        self.picture = torch.empty(self.input_shape, device="meta")
+        kinds = [parameter.dtype for parameter in self.module.parameters() if parameter.is_floating_point()]
+        self.picture = torch.empty(self.input_shape, device="meta", dtype=kinds[0] if kinds else None)
         self.nodes.append(self._node("input", (), self.input_shape, {}, (), 0, 0))
         self._remember(self.picture, _Value(0))
 

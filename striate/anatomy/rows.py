@@ -8,6 +8,7 @@ from itertools import groupby
 from typing import Any
 
 from striate.anatomy.graph import Graph, Node, Shape
+from striate.anatomy.receptive import ReceptiveField, receptive_fields
 
 _NAMES = {
     "convolution": "conv", "addmm": "linear", "mm": "matmul", "bmm": "matmul", "baddbmm": "matmul", "view": "reshape",
@@ -43,6 +44,8 @@ class Row:
     """For one picture."""
     activation_bytes: int
     """Stored for the output of one picture; 0 for views and in-place writes."""
+    field: ReceptiveField | None
+    """Pixels that one position of the output reads; None where that cannot be followed."""
     nodes: tuple[int, ...]
     """Of the graph; the last one makes the output."""
 
@@ -52,6 +55,7 @@ def make_rows(graph: Graph) -> tuple[Row, ...]:
     seen: set[str] = set()
     rows = []
     layers = single_layers(graph)
+    fields = receptive_fields(graph)
     for _, members in groupby(
         graph.nodes[1:],
         key=lambda node: (node.module, node.call, None if node.module in layers else node.index),
@@ -62,7 +66,8 @@ def make_rows(graph: Graph) -> tuple[Row, ...]:
         used = dict.fromkeys(name for node in nodes for name in node.parameters if name not in seen)
         seen.update(used)
         layer = nodes[0].module if nodes[0].module in layers else None
-        rows.append(_row(graph, nodes, layer, sum(graph.parameters[name] for name in used)))
+        parameters = sum(graph.parameters[name] for name in used)
+        rows.append(_row(graph, nodes, layer, parameters, fields[nodes[-1].index]))
     return tuple(rows)
 
 
@@ -75,7 +80,9 @@ def single_layers(graph: Graph) -> frozenset[str]:
     return frozenset(path for path in graph.leaves if path and products.get(path, 0) <= 1)
 
 
-def _row(graph: Graph, nodes: tuple[Node, ...], layer: str | None, parameters: int) -> Row:
+def _row(
+    graph: Graph, nodes: tuple[Node, ...], layer: str | None, parameters: int, field: ReceptiveField | None
+) -> Row:
     main = max(nodes, key=lambda node: (node.macs, bool(node.parameters)))
     name = operation_name(main)
     batch = graph.input_shape[0]
@@ -87,6 +94,7 @@ def _row(graph: Graph, nodes: tuple[Node, ...], layer: str | None, parameters: i
         parameters=parameters,
         macs=sum(node.macs for node in nodes) // batch,
         activation_bytes=next((node.bytes for node in reversed(nodes) if node.bytes), 0) // batch,
+        field=field,
         nodes=tuple(node.index for node in nodes),
     )
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from itertools import groupby
 from typing import TYPE_CHECKING
 
+from striate.anatomy.receptive import ReceptiveField
 from striate.anatomy.rows import Row
 
 if TYPE_CHECKING:
@@ -57,7 +58,7 @@ def render(anatomy: Anatomy, depth: int | None, width: int) -> str:
     last = _Line(
         "total", 0, ("", quantity(totals.parameters), quantity(totals.macs), size(totals.activation_bytes))
     )  # fmt: skip
-    head = _Line("", 0, ("output", "parameters", "MACs", "stored"))
+    head = _Line("", 0, ("output", "parameters", "MACs", "stored", "field", "stride", "centre"))
     text = [f"{anatomy.name}, one picture of {dimensions(anatomy.input)}", ""]
     text += _align([head, *lines, last], width)
     text.insert(-1, "-" * max(len(line) for line in text))
@@ -105,7 +106,7 @@ def _folded(group: list[Row]) -> Row:
     """Several rows as one: the last one's output, the sums of the rest."""
     last = group[-1]
     return Row(
-        path=last.path, operation="", setting="", shape=last.shape, nodes=last.nodes,
+        path=last.path, operation="", setting="", shape=last.shape, nodes=last.nodes, field=last.field,
         parameters=sum(row.parameters for row in group), macs=sum(row.macs for row in group),
         activation_bytes=sum(row.activation_bytes for row in group),
     )  # fmt: skip
@@ -113,12 +114,28 @@ def _folded(group: list[Row]) -> Row:
 
 def _cells(row: Row) -> tuple[str, ...]:
     stored = size(row.activation_bytes) if row.activation_bytes else ""
-    return (dimensions(row.shape), quantity(row.parameters), quantity(row.macs), stored)
+    return (dimensions(row.shape), quantity(row.parameters), quantity(row.macs), stored, *_field_cells(row.field))
+
+
+def _field_cells(field: ReceptiveField | None) -> tuple[str, str, str]:
+    """`27` or, over branches and skips, `11-27`; `all` for the whole picture, which has no stride and one centre."""
+    if field is None:
+        return ("?", "", "")
+    if field.whole:
+        return ("all", "", "")
+    largest, smallest = both(field.largest), both(field.smallest)
+    return (largest if largest == smallest else f"{smallest}-{largest}", both(field.stride), both(field.centre))
+
+
+def both(values: tuple[float, float]) -> str:
+    """One number where height and width agree, else `HxW`."""
+    texts = [f"{value:g}" for value in values]
+    return texts[0] if texts[0] == texts[1] else "x".join(texts)
 
 
 def _align(lines: Sequence[_Line], width: int) -> list[str]:
     columns = max(len(line.cells) for line in lines)
-    widths = [max(len(line.cells[i]) for line in lines if line.cells) for i in range(columns)]
+    widths = [max(len(line.cells[i]) for line in lines if i < len(line.cells)) for i in range(columns)]
     room = width - sum(widths) - 2 * columns
     names = ["  " * line.indent + line.name for line in lines]
     first = min(max(len(name) for name in names), max(room, 20))

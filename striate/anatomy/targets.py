@@ -80,10 +80,8 @@ def _from_torchvision(name: str, channels: int | None, classes: int | None) -> T
         options["num_classes"] = classes
     with torch.device("meta"):
         module = builder(**options)
-    weights = torchvision.models.get_model_weights(name)
-    side = max(
-        (row.transforms().crop_size[0] for row in weights if hasattr(row.transforms(), "crop_size")), default=224
-    )
+    published = next(iter(torchvision.models.get_model_weights(name)), None)
+    side = published.transforms().crop_size[0] if published is not None else 224
     if channels not in (None, 3):
         raise UsageError(
             f"torchvision:{name} takes 3-channel pictures, got {channels}: torchvision has no argument for it"
