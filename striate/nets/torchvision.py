@@ -1,0 +1,239 @@
+"""torchvision's weights, in and out: the same tensors under the other's names, for every row that has a twin there."""
+
+from __future__ import annotations
+
+import re
+import warnings
+from collections.abc import Mapping
+from dataclasses import dataclass
+from urllib.error import URLError
+
+import torch
+from torch import Tensor, nn
+
+from striate.errors import DataError, StriateError, UsageError
+from striate.nets import build, spec
+from striate.nets.net import Net
+
+# Row of the catalogue: torchvision's name of the same net.
+TWINS = {
+    "alexnet-owt": "alexnet",
+    "vgg11": "vgg11",
+    "vgg13": "vgg13",
+    "vgg16": "vgg16",
+    "vgg19": "vgg19",
+    "vgg11-bn": "vgg11_bn",
+    "vgg13-bn": "vgg13_bn",
+    "vgg16-bn": "vgg16_bn",
+    "vgg19-bn": "vgg19_bn",
+    "googlenet-torchvision": "googlenet",
+    "resnet18": "resnet18",
+    "resnet34": "resnet34",
+    "resnet50-v1.5": "resnet50",
+    "resnet101-v1.5": "resnet101",
+    "resnet152-v1.5": "resnet152",
+    "densenet121": "densenet121",
+    "densenet161": "densenet161",
+    "densenet169": "densenet169",
+    "densenet201": "densenet201",
+}
+
+# Family: what to replace in our name of a tensor, rule after rule, to have torchvision's.
+RULES = {
+    "resnet": (
+        (r"^stages\.conv1\.conv\.", "conv1."),
+        (r"^stages\.conv1\.norm\.", "bn1."),
+        (r"^stages\.conv2\.", "layer1."),
+        (r"^stages\.conv3\.", "layer2."),
+        (r"^stages\.conv4\.", "layer3."),
+        (r"^stages\.conv5\.", "layer4."),
+        (r"\.body\.conv", ".conv"),
+        (r"\.body\.norm", ".bn"),
+        (r"\.shortcut\.conv\.", ".downsample.0."),
+        (r"\.shortcut\.norm\.", ".downsample.1."),
+        (r"^head\.classifier\.", "fc."),
+    ),
+    "densenet": (
+        (r"^stages\.conv0\.conv\.", "features.conv0."),
+        (r"^stages\.conv0\.norm\.", "features.norm0."),
+        (r"^stages\.dense4\.norm\.", "features.norm5."),
+        (r"^stages\.dense(\d)\.layer(\d+)\.layers\.", r"features.denseblock\1.denselayer\2."),
+        (r"^stages\.transition", "features.transition"),
+        (r"^head\.classifier\.", "classifier."),
+    ),
+    "googlenet": (
+        (r"\.norm\.", ".bn."),
+        (r"^stages\.conv2\.conv\.", "conv3."),
+        (r"^stages\.conv2\.reduce\.", "conv2."),
+        (r"\.branches\.conv1x1\.", ".branch1."),
+        (r"\.branches\.conv3x3\.reduce\.", ".branch2.0."),
+        (r"\.branches\.conv3x3\.conv\.", ".branch2.1."),
+        (r"\.branches\.conv5x5\.reduce\.", ".branch3.0."),
+        (r"\.branches\.conv5x5\.conv\.", ".branch3.1."),
+        (r"\.branches\.pool\.project\.", ".branch4.1."),
+        (r"^auxiliary_heads\.inception4a\.", "aux1."),
+        (r"^auxiliary_heads\.inception4d\.", "aux2."),
+        (r"^(aux\d)\.fc\.", r"\1.fc1."),
+        (r"^(aux\d)\.classifier\.", r"\1.fc2."),
+        (r"^head\.classifier\.", "fc."),
+        (r"^stages\.", ""),
+    ),
+}
+
+
+def twin(name: str) -> str:
+    """torchvision's name of the net of a row. Raises UsageError if the row has no twin there."""
+    if spec(name).name not in TWINS:
+        raise UsageError(f"{name} has no twin in torchvision; these have: {', '.join(TWINS)}")
+    return TWINS[name]
+
+
+def their_names(net: Net) -> dict[str, str]:
+    """Our name of each tensor of the net: torchvision's."""
+    if net.spec.family in RULES:
+        names = {}
+        for ours in net.state_dict():
+            theirs = ours
+            for pattern, replacement in RULES[net.spec.family]:
+                theirs = re.sub(pattern, replacement, theirs)
+            names[ours] = theirs
+        return names
+    # AlexNet and VGG are numbered there: `features` are our stages, layer by layer, `classifier` the head behind the flattening.
+    numbered: dict[str, str] = {}
+    stages = [name for name, module in net.named_modules() if name.startswith("stages.") and not any(module.children())]
+    head = [name for name, module in net.named_modules() if name.startswith("head.") and not any(module.children())]
+    for theirs, layers in (("features", stages), ("classifier", head[2:])):
+        numbered |= {layer: f"{theirs}.{number}" for number, layer in enumerate(layers)}
+    return {
+        f"{layer}.{tensor}": f"{numbered[layer]}.{tensor}"
+        for layer, tensor in (ours.rsplit(".", 1) for ours in net.state_dict())
+    }
+
+
+def load(name: str, state_dict: Mapping[str, Tensor]) -> Net:
+    """The net of row `name` with torchvision's weights, its channels and classes as the weights have them.
+
+    Args:
+        state_dict: of the twin, all of it; GoogLeNet's with the auxiliary heads.
+
+    Raises:
+        UsageError: the row has no twin.
+        DataError: tensors are missing, left over or of another shape.
+    """
+    twin(name)
+    with torch.device("meta"):
+        names = their_names(build(name))
+    ours_of = {theirs: ours for ours, theirs in names.items()}
+    _check_names(name, state_dict, ours_of)
+    renamed = {ours: state_dict[theirs].detach().clone() for ours, theirs in names.items()}
+    stem = next(tensor for tensor in renamed.values() if tensor.dim() == 4)
+    classes = len(renamed["head.classifier.weight"])
+    with torch.device("meta"):
+        net = build(name, channels=stem.shape[1], classes=classes)
+    for ours, expected in net.state_dict().items():
+        if renamed[ours].shape != expected.shape:
+            raise DataError(
+                f"{names[ours]} of torchvision's {twin(name)} should have shape {tuple(expected.shape)}, "
+                f"got {tuple(renamed[ours].shape)}"
+            )
+    net.load_state_dict(renamed, assign=True)
+    return net
+
+
+def save(net: Net) -> dict[str, Tensor]:
+    """The net's weights under torchvision's names, to be loaded into its twin there.
+
+    Raises:
+        UsageError: the net's row has no twin.
+    """
+    twin(net.spec.name)
+    state_dict = net.state_dict()
+    return {theirs: state_dict[ours] for ours, theirs in their_names(net).items()}
+
+
+def _check_names(name: str, given: Mapping[str, Tensor], known: Mapping[str, str]) -> None:
+    missing = [theirs for theirs in known if theirs not in given]
+    left_over = [theirs for theirs in given if theirs not in known]
+    if missing or left_over:
+        raise DataError(
+            f"these are not the weights of torchvision's {twin(name)}: {len(missing)} tensors are missing "
+            f"({', '.join(missing[:3]) or 'none'}), {len(left_over)} left over ({', '.join(left_over[:3]) or 'none'})"
+        )
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Pretrained:
+    """A net with published weights, and how its pictures have to be."""
+
+    net: Net
+    mean: tuple[float, ...]
+    """Of each channel, to be subtracted from pixels of 0 to 1."""
+    std: tuple[float, ...]
+    """Of each channel, to divide by then."""
+    notes: tuple[str, ...]
+    """What was done, in words: which weights, a stem that was folded, a head that begins anew."""
+
+
+def fold_stem(weight: Tensor, channels: int) -> Tensor:
+    """The first convolution's weights (maps, 3, H, W) for pictures of other channels: (maps, channels, H, W).
+
+    For one channel the three are summed, which gives what the same grey in all three would have given. For others they are
+    repeated in turn and scaled by 3 / channels, so that the sum over the channels keeps its size.
+    """
+    if channels == 1:
+        return weight.sum(1, keepdim=True)
+    repeated = weight[:, [channel % 3 for channel in range(channels)]]
+    return repeated * (3 / channels)
+
+
+def pretrained(name: str, *, channels: int = 3, classes: int = 1000, progress: bool = True) -> Pretrained:
+    """The net of row `name` with torchvision's published ImageNet weights, made to fit channels and classes.
+
+    Args:
+        progress: show the download, which happens once and is kept in torch's hub directory.
+
+    Raises:
+        UsageError: the row has no twin in torchvision.
+        StriateError: the weights could not be downloaded.
+    """
+    label, state_dict = _published(twin(name), progress)
+    source = load(name, state_dict)
+    net = build(name, channels=channels, classes=classes)
+    weights = source.state_dict()
+    notes = [f"{name} begins with torchvision's weights {label}"]
+    mean: tuple[float, ...] = (0.485, 0.456, 0.406)
+    std: tuple[float, ...] = (0.229, 0.224, 0.225)
+    if name == "googlenet-torchvision":
+        mean = std = (0.5, 0.5, 0.5)
+        notes.append("its auxiliary heads were not trained; its pictures have mean and deviation 0.5")
+    if channels != 3:
+        stem = next(key for key, tensor in weights.items() if tensor.dim() == 4)
+        weights[stem] = fold_stem(weights[stem], channels)
+        mean, std = (sum(mean) / 3,) * channels, (sum(std) / 3,) * channels
+        how = "the sum of its three colours" if channels == 1 else "its three colours in turn, times 3 / channels"
+        notes.append(f"the first convolution takes {channels} channels: {how}")
+    if classes != source.classes:
+        weights = {key: tensor for key, tensor in weights.items() if ".classifier." not in key}
+        notes.append(f"the classifier of {source.classes} classes is replaced by a new one of {classes}")
+    net.load_state_dict(net.state_dict() | weights)
+    return Pretrained(net=net, mean=mean, std=std, notes=tuple(notes))
+
+
+def _published(name: str, progress: bool) -> tuple[str, dict[str, Tensor]]:
+    """torchvision's default weights of its net `name`: their label there, and the state dict of the net that has them."""
+    import torchvision.models
+
+    weights = torchvision.models.get_model_weights(name).DEFAULT
+    try:
+        with warnings.catch_warnings():  # that GoogLeNet's auxiliary heads were not trained: our notes say so
+            warnings.simplefilter("ignore", UserWarning)
+            if name == "googlenet":
+                model: nn.Module = torchvision.models.googlenet(weights=weights, progress=progress, aux_logits=True)
+            else:
+                model = torchvision.models.get_model(name, weights=weights, progress=progress)
+    except (URLError, OSError) as error:
+        raise StriateError(
+            f"could not download {weights.url}: {error}. With a copy of that file in {torch.hub.get_dir()}/checkpoints it "
+            "needs no network"
+        ) from error
+    return str(weights), dict(model.state_dict())
