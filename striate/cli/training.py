@@ -36,6 +36,7 @@ def train(
     size: Annotated[int | None, typer.Option(help="Scale pictures to so many pixels each way.")] = None,
     init: Annotated[str, typer.Option(help="How weights are drawn: default, or paper.")] = "default",
     device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1 or mps.")] = "auto",
+    threads: Annotated[int | None, typer.Option(help="Threads on the CPU; measured if left out.")] = None,
     name: Annotated[str | None, typer.Option(help="Name of the run.")] = None,
     out: Annotated[Path, typer.Option(help="Folder of the runs.")] = Path("runs"),
     data_dir: Annotated[
@@ -69,6 +70,7 @@ def train(
             size=size,
             init="paper" if init == "paper" else "default",
             device=device,
+            threads=threads,
             name=name,
             out=out,
             data_dir=data_dir,

@@ -43,7 +43,7 @@ def parse_idx(content: bytes, path: Path) -> Pixels:
             f"{path} should hold {' x '.join(map(str, sizes))} bytes and holds {len(content) - start}: "
             "remove it and get it again"
         )
-    return np.frombuffer(content, dtype=np.uint8, offset=start).reshape(sizes)
+    return np.frombuffer(content, dtype=np.uint8, offset=start).reshape(sizes).copy()  # writable: torch wants it so
 
 
 def write_idx(path: Path, values: Pixels) -> None:

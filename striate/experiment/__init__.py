@@ -14,7 +14,7 @@ from striate.data.preprocessing import preprocessing_for
 from striate.errors import DataError, Interrupted, UsageError
 from striate.evaluation import Evaluation, score, write_evaluation
 from striate.evaluation import evaluate as evaluate_run
-from striate.experiment.announcing import announcement, prediction
+from striate.experiment.announcing import announcement, prediction, repeat_command
 from striate.experiment.preparing import (
     Settings,
     check_size,
@@ -51,6 +51,7 @@ def train(
     size: int | None = None,
     init: Literal["default", "paper"] = "default",
     device: str = "auto",
+    threads: int | None = None,
     name: str | None = None,
     out: str | Path = "runs",
     data_dir: str | Path | None = None,
@@ -69,6 +70,8 @@ def train(
         size: pictures are scaled to (size, size) pixels.
         init: how the weights are drawn, `default` or `paper`.
         device: `auto`, `cpu`, `cuda`, `cuda:1` or `mps`.
+        threads: of torch on the CPU; the faster of one and all cores, measured, if None. Sums of floats depend on it, so
+            that two runs of one seed are the same to the bit only with the same number.
         name: of the run; made of net and data if None.
         out: the folder that the run is made in.
         data_dir: where to look for named sets first.
@@ -96,7 +99,9 @@ def train(
         init=init,
     )
     chosen = pick_device(device)
-    threads = use_cores()
+    cores = use_cores()
+    if threads is not None and threads < 1:
+        raise UsageError(f"threads must be at least 1, got {threads}")
     with clock.charge("load"):
         dataset = load_data(
             data,
@@ -115,10 +120,10 @@ def train(
     run = Run.create(Path(out), name, f"{row.name}-{dataset.name}")
     progress.table(announcement(job, row, dataset, config, run))
     with clock.charge("measure"):
-        speed = measure(job)
+        speed = measure(job, (threads,) if threads else (cores, 1) if cores > 1 else (1,))
     steps = plan(job, speed, len(dataset.splits["test"]), clock)
     config["recipe"]["epochs"] = round(steps / job.batches.steps_per_epoch, 6)
-    config["plan"] |= predictions(job, speed, steps, threads)
+    config["plan"] |= predictions(job, speed, steps)
     with clock.charge("load"):
         write_start(run, config, dataset, held, chosen)
     _write_summary(run, "running", clock)
@@ -220,8 +225,8 @@ def _report(run: Run, job: Job, evaluation: Evaluation) -> None:
 
 def _write_summary(run: Run, status: str, clock: Clock) -> None:
     now = datetime.now(UTC).isoformat(timespec="seconds")
-    before: dict[str, Any] = run.summary or {"started": now}
+    before: dict[str, Any] = run.summary or {"started": now, "command": repeat_command(run.config)}
+    finished = None if status == "running" else now
     write_json(
-        run.path / "summary.json",
-        {**before, "status": status, "finished": None if status == "running" else now, "seconds": clock.as_dict()},
+        run.path / "summary.json", {**before, "status": status, "finished": finished, "seconds": clock.as_dict()}
     )

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
+import shlex
 from typing import Any
-
-import torch
 
 from striate.data import DataSet
 from striate.nets import NetSpec
@@ -33,14 +32,34 @@ def announcement(job: Job, row: NetSpec, dataset: DataSet, config: dict[str, Any
                 f"seed {recipe.seed}",
             ]
         ),
-        "device": f"{job.device}, {torch.get_num_threads()} threads",
+        "device": str(job.device),
         "run": str(run.path),
     }
 
 
 def prediction(plan: dict[str, Any]) -> str:
     """The line about what was measured: how long an epoch and the whole training take on this machine."""
+    threads = f", {plan['threads']} thread{'s' * (plan['threads'] > 1)}" if plan["device"] == "cpu" else ""
     return (
-        f"plan    {plan['epochs']:.4g} epochs of {plan['steps_per_epoch']} steps, {plan['seconds_per_epoch']:.2g} s each: "
-        f"{duration(plan['seconds'])} of training"
+        f"plan    {plan['epochs']:.4g} epochs of {plan['steps_per_epoch']} steps, {duration(plan['seconds_per_epoch'])} each: "
+        f"{duration(plan['seconds'])} of training{threads}"
     )
+
+
+def repeat_command(config: dict[str, Any]) -> str:
+    """The command that repeats the run of a config: every choice that was made is spelled out."""
+    net, data, recipe = config["net"], config["data"], config["recipe"]
+    preprocessing = config["preprocessing"]
+    options = {
+        "--data": data["location"],
+        "--recipe": recipe["name"],
+        "--epochs": f"{recipe['epochs']:g}",
+        "--batch-size": recipe["batch_size"],
+        "--lr": f"{recipe['lr']:g}",
+        "--validation": f"{recipe['validation']:g}",
+        "--seed": recipe["seed"],
+        "--threads": config["plan"]["threads"],
+        "--size": preprocessing["size"][0],
+        "--init": net["init"],
+    }
+    return shlex.join(["striate", "train", net["name"], *(str(word) for option in options.items() for word in option)])

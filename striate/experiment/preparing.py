@@ -141,7 +141,7 @@ def plan(job: Job, speed: Speed, tests: int, clock: Clock) -> int:
     return plan_steps(job, speed, seconds)
 
 
-def predictions(job: Job, speed: Speed, steps: int, threads: int) -> dict[str, Any]:
+def predictions(job: Job, speed: Speed, steps: int) -> dict[str, Any]:
     """What the config keeps of the plan: everything that was decided by measuring."""
     an_epoch = epoch_seconds(job, speed)
     return {
@@ -152,7 +152,7 @@ def predictions(job: Job, speed: Speed, steps: int, threads: int) -> dict[str, A
         "seconds_per_epoch": round(an_epoch, 3),
         "seconds": round(an_epoch * steps / job.batches.steps_per_epoch, 3),
         "device": str(job.device),
-        "threads": threads,
+        "threads": speed.threads,
     }
 
 

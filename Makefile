@@ -1,0 +1,45 @@
+# Every target sets up what it needs: a virtual environment in .venv, with pinned versions. The second time it is there.
+PYTHON ?= python3
+BIN := .venv/bin
+PIP := $(BIN)/python -m pip --disable-pip-version-check install --quiet --constraint constraints.txt
+
+.PHONY: demo test test-slow check fix bench clean
+
+demo: .venv/.installed  ## Train LeNet-5 on the sample that ships with the package, and say where the report is
+	$(BIN)/striate train
+
+test: .venv/.developing  ## The fast tests
+	$(BIN)/python -m pytest
+
+test-slow: .venv/.developing  ## The tests that take long or need much disk
+	$(BIN)/python -m pytest -m slow
+
+check: .venv/.developing  ## Format, lint, types, tests: what continuous integration runs
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/python -m pytest
+
+fix: .venv/.developing  ## Mend format and lint where a machine can
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+
+bench: .venv/.developing  ## Measure every figure that the documentation quotes; rows go to bench/results
+	$(BIN)/python -m bench
+
+clean:  ## Remove the environment and all caches; runs stay
+	rm -rf .venv .mypy_cache .ruff_cache .pytest_cache build dist
+
+.venv/bin/python:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+	  { echo "striate needs Python 3.11 or newer; name one with: make PYTHON=python3.11"; exit 1; }
+	$(PYTHON) -m venv .venv
+
+.venv/.installed: pyproject.toml constraints.txt | .venv/bin/python
+	@echo "installing striate and PyTorch into .venv, once: some minutes and 5 GB"
+	$(PIP) --editable .
+	@touch $@
+
+.venv/.developing: .venv/.installed
+	$(PIP) --editable '.[dev]'
+	@touch $@

@@ -1,0 +1,222 @@
+"""The same config gives the same bits, an interrupted run goes on as if nothing had been, and the loop is the plain loop."""
+
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+import torch.nn.functional as F
+from safetensors.torch import load_file
+
+import striate
+from striate.data import load_data
+from striate.data.draws import permutation
+from striate.errors import DataError, Interrupted, StriateError, UsageError
+from striate.nets import build
+from striate.recipe import FAST_NORM, FAST_PLAIN, TUTORIAL, Recipe
+from striate.training import Progress
+from striate.training.checkpoint import load_checkpoint
+
+QUIET = Progress(quiet=True)
+
+
+@pytest.fixture(autouse=True)
+def _one_thread():
+    """What is computed beside a run must use as many threads as the run."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
+def weights(run):
+    return load_file(run.path / "weights" / "last.safetensors")
+
+
+def same_bits(a, b):
+    return a.keys() == b.keys() and all(torch.equal(a[name], b[name]) for name in a)
+
+
+def training_columns(run):
+    return [{key: row[key] for key in row if key not in ("seconds", "pictures_per_second")} for row in run.metrics]
+
+
+def test_the_same_config_twice_gives_the_same_bits_in_another_process_too(trained, tmp_path):
+    again = striate.train("lenet5", epochs=2, out=tmp_path, threads=1, progress=QUIET)
+    assert same_bits(weights(trained), weights(again))
+    command = [
+        sys.executable,
+        "-m",
+        "striate",
+        "train",
+        "lenet5",
+        "--epochs",
+        "2",
+        "--threads",
+        "1",
+        "--out",
+        tmp_path,
+    ]
+    subprocess.run([*command, "--name", "fresh"], check=True, capture_output=True)
+    fresh = striate.load(tmp_path / "fresh")
+    assert same_bits(weights(trained), weights(fresh))
+    assert training_columns(trained) == training_columns(fresh)
+    other = striate.train("lenet5", epochs=2, seed=1, out=tmp_path, threads=1, progress=QUIET)
+    assert not same_bits(weights(trained), weights(other))
+
+
+@pytest.mark.parametrize(
+    "recipe",
+    [
+        replace(TUTORIAL, epochs=1, batch_size=100, seed=3),
+        replace(FAST_PLAIN, epochs=1.5, batch_size=100, seed=3),
+        replace(FAST_NORM, epochs=1.5, batch_size=100, seed=3, lr=0.02),
+    ],
+    ids=lambda recipe: f"{recipe.name}-{recipe.optimizer}",
+)
+def test_weights_equal_those_of_a_plain_pytorch_loop_bit_for_bit(tmp_path, recipe):
+    run = striate.train("lenet5", recipe=recipe, out=tmp_path, threads=1, progress=QUIET)
+    assert same_bits(weights(run), plain_loop(run, recipe))
+
+
+def plain_loop(run, recipe):
+    """Written with nothing of the training package: PyTorch as everybody writes it."""
+    data = load_data("fashion-mnist-sample").train
+    held = set(run.validation_indices().tolist())
+    kept = [i for i in range(len(data)) if i not in held]
+    x = torch.from_numpy(data.pixels[kept]).permute(0, 3, 1, 2)
+    y = torch.from_numpy(data.labels[kept])
+    mean, std = (run.config["preprocessing"][key][0] for key in ("mean", "std"))
+    torch.manual_seed(recipe.seed)
+    net = build("lenet5")
+    matrices = [p for p in net.parameters() if p.ndim > 1]
+    vectors = [p for p in net.parameters() if p.ndim == 1]
+    groups = [{"params": matrices, "weight_decay": recipe.weight_decay}, {"params": vectors, "weight_decay": 0.0}]
+    optimizer = {
+        "adam": lambda: torch.optim.Adam(groups, lr=recipe.lr, fused=True),
+        "adamw": lambda: torch.optim.AdamW(groups, lr=recipe.lr, fused=True),
+        "sgd": lambda: torch.optim.SGD(groups, lr=recipe.lr, momentum=0.9, nesterov=True, fused=True),
+    }[recipe.optimizer]()
+    per_epoch = -(-len(y) // recipe.batch_size)
+    total = round(recipe.epochs * per_epoch)
+    for step in range(total):
+        epoch, place = divmod(step, per_epoch)
+        order = permutation(recipe.seed, epoch, len(y))
+        batch = order[len(y) * place // per_epoch : len(y) * (place + 1) // per_epoch]
+        progress = (step + 0.5) / total
+        rise, fall = progress / (recipe.warmup or 1), (1 - progress) / (1 - recipe.warmup)
+        factor = 1 if recipe.schedule == "constant" else rise if progress < recipe.warmup else fall
+        for group in optimizer.param_groups:
+            group["lr"] = recipe.lr * factor
+        picture = x[batch]
+        if recipe.flip:
+            raise NotImplementedError
+        inputs = picture.float() * (1 / (255 * std)) - mean / std
+        loss = F.cross_entropy(net(inputs), y[batch], label_smoothing=recipe.label_smoothing)
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+    return net.state_dict()
+
+
+class StopAfter(Progress):
+    """Sends this process a signal when some epochs are done, or within one where `steps` are given."""
+
+    def __init__(self, epochs, number=signal.SIGINT):
+        super().__init__(quiet=True)
+        self.epochs, self.number = epochs, number
+
+    def epoch(self, row, epochs, left):
+        if row["epoch"] == self.epochs:
+            os.kill(os.getpid(), self.number)
+
+
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_an_interrupted_run_resumes_to_the_bit(tmp_path, number, code):
+    whole = striate.train("lenet5-bn", epochs=3, name="whole", out=tmp_path, threads=1, progress=QUIET)
+    with pytest.raises(Interrupted, match=r"striate train --resume .*broken") as caught:
+        striate.train("lenet5-bn", epochs=3, name="broken", out=tmp_path, threads=1, progress=StopAfter(1, number))
+    assert caught.value.exit_code == code
+    broken = striate.load(tmp_path / "broken")
+    assert broken.summary["status"] == "interrupted"
+    resumed = striate.resume(broken.path, progress=QUIET)
+    assert resumed.summary["status"] == "finished"
+    assert same_bits(weights(whole), weights(resumed))
+    assert training_columns(whole) == training_columns(resumed)
+    with pytest.raises(UsageError, match="is finished"):
+        striate.resume(broken.path)
+
+
+def test_killed_outright_in_the_middle_it_goes_on_from_the_last_checkpoint(tmp_path):
+    whole = striate.train("lenet5", epochs=4, name="whole", out=tmp_path, threads=1, progress=QUIET)
+    command = [sys.executable, "-m", "striate", "train", "lenet5", "--epochs", "4", "--threads", "1"]
+    process = subprocess.Popen([*command, "--out", tmp_path, "--name", "killed"], stderr=subprocess.PIPE, text=True)
+    for line in process.stderr:
+        if line.startswith("epoch 2/4"):
+            break
+    time.sleep(0.05)
+    process.kill()
+    process.communicate()
+    assert not (tmp_path / "killed" / "weights").exists()
+    resumed = striate.resume(tmp_path / "killed", progress=QUIET)
+    assert same_bits(weights(whole), weights(resumed))
+
+
+def test_a_damaged_checkpoint_is_named_and_the_one_before_is_used(tmp_path):
+    with pytest.raises(Interrupted):
+        striate.train("lenet5", epochs=3, name="run", out=tmp_path, threads=1, progress=StopAfter(2))
+    run = striate.load(tmp_path / "run")
+    newest = sorted((run.path / "checkpoints").glob("*.pt"))[-1]
+    content = bytearray(newest.read_bytes())
+    content[len(content) // 2] ^= 1
+    newest.write_bytes(content)
+    state, reasons = load_checkpoint(run)
+    assert len(reasons) == 1
+    assert newest.name in reasons[0]
+    assert state["step"] == 71
+    for path in (run.path / "checkpoints").glob("*.pt"):
+        path.write_bytes(b"")
+    with pytest.raises(DataError, match="no checkpoint to go on from"):
+        load_checkpoint(run)
+
+
+def test_resume_refuses_data_that_changed(tmp_path, pictures):
+    with pytest.raises(Interrupted):
+        striate.train(
+            "lenet5", pictures, epochs=3, batch_size=4, name="run", out=tmp_path, threads=1, progress=StopAfter(1)
+        )
+    next((pictures / "dark").glob("*.png")).unlink()
+    with pytest.raises(DataError, match="has changed"):
+        striate.resume(tmp_path / "run")
+
+
+def test_a_rate_that_blows_up_is_said_with_the_way_out(tmp_path):
+    with pytest.raises(StriateError, match=r"no longer a number.*try --lr"):
+        striate.train(
+            "lenet5", epochs=1, lr=1e12, recipe="paper", batch_size=64, name="nan", out=tmp_path, progress=QUIET
+        )
+    assert striate.load(tmp_path / "nan").summary["status"] == "failed"
+
+
+def test_training_in_a_thread_works_without_signal_handlers(tmp_path):
+    found = []
+    thread = threading.Thread(
+        target=lambda: found.append(striate.train(epochs=0.1, out=tmp_path, threads=1, progress=QUIET))
+    )
+    thread.start()
+    thread.join()
+    assert found[0].summary["status"] == "finished"
+
+
+def test_a_fraction_of_an_epoch_is_trained_and_recorded(tmp_path):
+    run = striate.train(epochs=1.5, out=tmp_path, threads=1, progress=QUIET)
+    assert run.config["plan"]["steps"] == 106
+    assert [row["step"] for row in run.metrics] == [71, 106]
+    assert isinstance(Recipe.from_dict(run.config["recipe"]), Recipe)
+    assert np.isfinite([row["train_loss"] for row in run.metrics]).all()
