@@ -16,10 +16,10 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 from torch._ops import OpOverload
-from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves, tree_map_only
 
 from striate.anatomy.macs import count_macs
+from striate.anatomy.shapes import LightMode, quick_result
 
 Shape = tuple[int, ...]
 _SPLITS = {"split", "split_with_sizes", "unbind", "chunk"}
@@ -146,7 +146,7 @@ def _key(tensor: Tensor) -> tuple[Any, ...]:
 
 
 @dataclass(eq=False)
-class Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
+class Recorder(LightMode):  # type: ignore[no-untyped-call]
     """Records each aten operation as a Node, and runs it on the meta device whatever device its tensors are on."""
 
     module: nn.Module
@@ -209,7 +209,8 @@ class Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
             kwargs = {**kwargs, "device": torch.device("meta")}
         shapes = [tuple(tensor.shape) for tensor in tensors]
         try:
-            output = func(*args, **kwargs)
+            output = quick_result(func, args, kwargs) if on_meta else None
+            output = func(*args, **kwargs) if output is None else output
             _check_not_empty(output)
         except Exception:
             self.failed = (func.overloadpacket.__name__, tuple(shapes))

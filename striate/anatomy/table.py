@@ -65,17 +65,15 @@ def render(anatomy: Anatomy, depth: int | None, width: int) -> str:
     text.append("")
     text.append(f"{totals.macs:,} MACs are {totals.flops:,} FLOPs (2 x MACs).")
     if totals.parameters_unused:
-        text.append(
-            f"{totals.parameters_unused:,} parameters more are not read by the forward pass: {_owners(anatomy)}."
-        )
+        text.append(f"{totals.parameters_unused:,} more are not read by the forward pass: {_owners(anatomy)}.")
     if depth is None and shown < deepest:
         text.append(f"Folded to {shown} of {deepest} levels; --depth {deepest} shows every operation.")
     return "\n".join(text)
 
 
 def _owners(anatomy: Anatomy) -> str:
-    names = list(dict.fromkeys(name.rpartition(".")[0] or name for name in anatomy.unused))
-    return ", ".join(names[:4]) + (f" and {len(names) - 4} modules more" if len(names) > 4 else "")
+    names = list(dict.fromkeys(_parts(name)[0] for name in anatomy.unused))
+    return ", ".join(names[:3]) + (f" and {len(names) - 3} modules more" if len(names) > 3 else "")
 
 
 def _parts(path: str) -> list[str]:
@@ -136,12 +134,13 @@ def both(values: tuple[float, float]) -> str:
 def _align(lines: Sequence[_Line], width: int) -> list[str]:
     columns = max(len(line.cells) for line in lines)
     widths = [max(len(line.cells[i]) for line in lines if i < len(line.cells)) for i in range(columns)]
-    room = width - sum(widths) - 2 * columns
     names = ["  " * line.indent + line.name for line in lines]
-    first = min(max(len(name) for name in names), max(room, 20))
+    longest = max(len(name) for name in names)
+    gap = 2 if longest + sum(widths) + 2 * columns <= width else 1
+    first = min(longest, max(width - sum(widths) - gap * columns, 20))
     text = []
     for name, line in zip(names, lines, strict=True):
         short = name if len(name) <= first or not line.cells else name[: first - 1] + "…"
         cells = [short.ljust(first)] + [cell.rjust(w) for cell, w in zip(line.cells, widths, strict=False)]
-        text.append("  ".join(cells).rstrip())
+        text.append((" " * gap).join(cells).rstrip())
     return text

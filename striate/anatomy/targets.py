@@ -11,9 +11,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import torch
 from torch import nn
 
+from striate.anatomy.shapes import weightless
 from striate.errors import UsageError, unknown_name
 from striate.nets import build
 
@@ -59,7 +59,7 @@ def resolve(target: str, *, channels: int | None = None, classes: int | None = N
 def _from_catalogue(name: str, channels: int | None, classes: int | None) -> Target:
     if name.endswith(".py"):
         raise UsageError(f"which net in {name}? Write {name}:OBJECT, the name of a module, class or function in it")
-    with torch.device("meta"):
+    with weightless():
         net = build(name, channels=channels, classes=classes)
     return Target(name=name, module=net, input=(net.channels, *net.spec.input[1:]), classes=net.classes)
 
@@ -78,7 +78,7 @@ def _from_torchvision(name: str, channels: int | None, classes: int | None) -> T
         options["init_weights"] = False
     if classes is not None:
         options["num_classes"] = classes
-    with torch.device("meta"):
+    with weightless():
         module = builder(**options)
     published = next(iter(torchvision.models.get_model_weights(name)), None)
     side = published.transforms().crop_size[0] if published is not None else 224
@@ -102,7 +102,7 @@ def _from_timm(name: str, channels: int | None, classes: int | None) -> Target:
         options["in_chans"] = channels
     if classes is not None:
         options["num_classes"] = classes
-    with torch.device("meta"):
+    with weightless():
         module: nn.Module = timm.create_model(name, pretrained=False, **options)
     default: Input = tuple(module.default_cfg["input_size"])  # type: ignore[index]
     return Target(
@@ -159,7 +159,7 @@ def _make(factory: Callable[[], object] | object, name: str) -> object:
             f"{name} needs the arguments {', '.join(needed)}: give them defaults, or name a function without arguments"
         )
     try:
-        with torch.device("meta"):
+        with weightless():
             return factory()
     except Exception as error:
         raise UsageError(f"{name} could not be built: {type(error).__name__}: {error}") from error

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import re
 from pathlib import Path
 
 import pytest
@@ -39,7 +40,9 @@ def test_torchvision_nets_have_the_published_numbers(name: str) -> None:
     assert (anatomy.totals.parameters, anatomy.totals.macs) == PUBLISHED[name]
 
 
-@pytest.mark.parametrize("name", CATALOGUE)
+@pytest.mark.parametrize(
+    "name", [pytest.param(name, marks=[pytest.mark.slow] if re.search(r"\d\d\d", name) else []) for name in CATALOGUE]
+)
 def test_rows_add_up(name: str) -> None:
     anatomy, spec = inspect(name), CATALOGUE[name]
     assert sum(row.parameters for row in anatomy.rows) == anatomy.totals.parameters
@@ -103,7 +106,7 @@ def test_dropout_has_a_row() -> None:
 
 
 def test_the_table_is_at_most_100_columns_and_adds_up() -> None:
-    for name in (*CATALOGUE, "torchvision:densenet201", "torchvision:vgg19"):
+    for name in ("lenet5", "vgg19", "googlenet", "resnet50", "torchvision:densenet201", "torchvision:googlenet"):
         anatomy = inspect(name)
         text = str(anatomy)
         lines = text.splitlines()
