@@ -51,11 +51,13 @@ class Preprocessing:
         shift = torch.tensor([m / s for m, s in zip(self.mean, self.std, strict=True)], device=pixels.device).view(
             -1, 1, 1
         )
-        return pixels.to(torch.float32).mul_(scale).sub_(shift)
+        # A fresh tensor, for its strides: with one channel those of NumPy's arrays can read as NCHW and as NHWC, and
+        # convolution would choose its kernel, and so the last bits, by an accident.
+        return torch.empty(pixels.shape, device=pixels.device).copy_(pixels).mul_(scale).sub_(shift)
 
     def tensor(self, pixels: Pixels) -> Tensor:
         """float32 (N, C, H, W) of uint8 (N, H, W, C)."""
-        return self.normalise(torch.from_numpy(np.ascontiguousarray(pixels)).permute(0, 3, 1, 2).contiguous())
+        return self.normalise(torch.from_numpy(np.ascontiguousarray(pixels)).permute(0, 3, 1, 2))
 
     def as_dict(self) -> dict[str, Any]:
         """Plain lists and numbers, for the run's config."""

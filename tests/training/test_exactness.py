@@ -90,7 +90,7 @@ def plain_loop(run, recipe):
     data = load_data("fashion-mnist-sample").train
     held = set(run.validation_indices().tolist())
     kept = [i for i in range(len(data)) if i not in held]
-    x = torch.from_numpy(data.pixels[kept]).permute(0, 3, 1, 2)
+    x = torch.from_numpy(data.pixels[kept]).permute(0, 3, 1, 2).clone(memory_format=torch.contiguous_format)
     y = torch.from_numpy(data.labels[kept])
     mean, std = (run.config["preprocessing"][key][0] for key in ("mean", "std"))
     torch.manual_seed(recipe.seed)

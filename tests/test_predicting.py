@@ -1,0 +1,153 @@
+"""Prediction feeds the net what evaluation feeds it, and a bad picture stops nothing."""
+
+import csv
+import json
+import shutil
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+import striate
+from striate import evaluation, predicting
+from striate.data import Preprocessing, load_data
+from striate.errors import DataError, UsageError
+from striate.inference import load_net, logits
+from striate.predicting import predict
+
+CPU = torch.device("cpu")
+
+
+@pytest.fixture(scope="module")
+def test_set():
+    return load_data("fashion-mnist-sample").splits["test"]
+
+
+@pytest.fixture
+def png_files(test_set, tmp_path):
+    files = []
+    for number, pixels in enumerate(test_set.pixels[:300]):
+        files.append(tmp_path / f"{number:03d}.png")
+        Image.fromarray(pixels[..., 0]).save(files[-1])
+    return files
+
+
+@pytest.fixture
+def fed(monkeypatch):
+    """Every tensor that a net loaded from a run is called with, and what it answers."""
+    seen = []
+
+    def recording(run, device):
+        net = load_net(run, device)
+        net.register_forward_hook(lambda module, inputs, output: seen.append((inputs[0].clone(), output.clone())))
+        return net
+
+    monkeypatch.setattr(predicting, "load_net", recording)
+    monkeypatch.setattr(evaluation, "load_net", recording)
+    return seen
+
+
+def test_files_reach_the_net_as_the_very_tensors_of_evaluation(trained, png_files, test_set, fed, tmp_path):
+    copy = striate.load(shutil.copytree(trained.path, tmp_path / "copy"))
+    evaluation.evaluate(copy)
+    evaluated = [torch.cat(parts)[:300] for parts in zip(*fed, strict=True)]
+    fed.clear()
+    predict(copy, png_files)
+    predicted = [torch.cat(parts) for parts in zip(*fed, strict=True)]
+    assert torch.equal(predicted[0], evaluated[0])
+    torch.testing.assert_close(predicted[1], evaluated[1], rtol=1.3e-6, atol=1e-5)
+
+
+def test_at_the_same_batch_size_the_logits_are_the_same_bits(trained, png_files, test_set):
+    preprocessing = Preprocessing.from_dict(trained.config["preprocessing"])
+    net = load_net(trained, CPU)
+    from_files = np.stack([predicting.read(preprocessing, file) for file in png_files])
+    assert torch.equal(
+        logits(net, preprocessing, from_files, CPU), logits(net, preprocessing, test_set.pixels[:300], CPU)
+    )
+
+
+def test_every_form_of_a_picture_gives_the_same_answer(trained, png_files, test_set):
+    with Image.open(png_files[0]) as image:
+        forms = [png_files[0], str(png_files[0]), png_files[0].read_bytes(), image, test_set.pixels[0]]
+        predictions = trained.predict(*forms, test_set.pixels[0][..., 0])
+    # In one batch the place decides which kernel sums a picture's products, and so the last bits.
+    for prediction in predictions:
+        assert [name for name, _ in prediction.top] == [name for name, _ in predictions[0].top]
+        assert [value for _, value in prediction.top] == pytest.approx([value for _, value in predictions[0].top], abs=1e-5)
+    assert predictions[0].picture == str(png_files[0])
+    assert predictions[2].picture == "picture 3"
+    assert predictions[0].label == predictions[0].top[0][0]
+    assert len(predictions[0].top) == 3
+    everything = predict(trained, png_files[:1], top=99)[0].top
+    assert sum(value for _, value in everything) == pytest.approx(1)
+
+
+def test_predictions_agree_with_the_evaluation_kept_in_the_run(trained, png_files):
+    folder = trained.path / "evaluations" / "fashion-mnist-sample-test-centre"
+    with (folder / "predictions.csv").open() as file:
+        rows = list(csv.DictReader(file))
+    predictions = predict(trained, png_files)
+    assert [prediction.label for prediction in predictions] == [row["predicted"] for row in rows[:300]]
+    kept = json.loads((folder / "evaluation.json").read_text())
+    assert kept["correct"] == sum(row["truth"] == row["predicted"] for row in rows)
+    assert kept["n"] == len(rows) == 2000
+
+
+def test_a_photo_of_any_size_and_colour_is_taken(trained, tmp_path):
+    Image.new("RGBA", (300, 200), (200, 10, 10, 128)).save(tmp_path / "photo.png")
+    prediction = trained.predict(tmp_path / "photo.png")[0]
+    assert prediction.error is None
+    assert prediction.label in trained.data["classes"]
+
+
+def test_what_cannot_be_read_is_named_and_the_rest_predicted(trained, png_files, tmp_path):
+    (tmp_path / "empty.png").write_bytes(b"")
+    (tmp_path / "text.png").write_text("hello")
+    found = predict(trained, [tmp_path / "gone.png", png_files[0], tmp_path / "empty.png", tmp_path / "text.png", b""])
+    assert [prediction.error for prediction in found][:3] == ["no such file", None, "empty file"]
+    assert found[3].error.startswith("not a picture")
+    assert found[4].error.endswith("empty file")
+    assert found[1].label is not None
+    assert str(found[0]) == f"{tmp_path / 'gone.png'}: no such file"
+    assert all(prediction.error for prediction in predict(trained, [b"", b"x"]))
+
+
+def test_odd_arrays_are_refused_with_what_is_taken(trained):
+    with pytest.raises(DataError, match=r"uint8 \(H, W\)"):
+        predicting.read(Preprocessing.from_dict(trained.config["preprocessing"]), np.zeros((4, 4)))
+
+
+def test_evaluating_other_data_adds_to_the_run_and_wrong_data_is_refused(trained, tmp_path, pictures):
+    run = striate.load(shutil.copytree(trained.path, tmp_path / "copy"))
+    found = striate.evaluate(run, split="validation")
+    assert found.summary["n"] == 1000
+    assert found.summary["correct"] / 1000 == pytest.approx(run.metrics[-1]["val_accuracy"])
+    assert set(run.evaluations) == {"fashion-mnist-sample-test-centre", "fashion-mnist-sample-validation-centre"}
+    assert "validation" in (run.path / "report.html").read_text()
+    with pytest.raises(DataError, match="other classes"):
+        striate.evaluate(run, pictures)
+    with pytest.raises(UsageError, match="no split 'tests'"):
+        striate.evaluate(run, split="tests")
+
+
+def test_damaged_and_foreign_weights_are_refused(trained, tmp_path):
+    run = striate.load(shutil.copytree(trained.path, tmp_path / "copy"))
+    path = run.path / "weights" / "last.safetensors"
+    content = path.read_bytes()
+    path.write_bytes(content[:100])
+    with pytest.raises(DataError, match=r"last\.safetensors is damaged"):
+        run.predict(b"")
+    path.write_bytes(striate_weights_of("lenet5-bn"))
+    with pytest.raises(DataError, match="does not hold the weights of lenet5"):
+        run.predict(b"")
+    path.unlink()
+    with pytest.raises(DataError, match="no finished weights"):
+        run.predict(b"")
+
+
+def striate_weights_of(name):
+    from safetensors.torch import save
+
+    return save(striate.build(name).state_dict())
