@@ -11,11 +11,12 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from striate.report.facts import percent, worst_mistakes
 from striate.run import write_atomic
 
 if TYPE_CHECKING:
-    import numpy as np
     from numpy.typing import NDArray
 
     from striate.run import Run
@@ -41,44 +42,46 @@ def write_all(run: Run) -> list[Path]:
     return [*written, html.write_report(run), card.write_card(run)]
 
 
-def write_samples(run: Run, pixels: NDArray[np.uint8], labels: Sequence[int] | NDArray[np.integer[Any]]) -> Path:
-    """Write samples.png: some training pictures with their classes, the same number of each class, class by class.
+def write_samples(run: Run, pixels: NDArray[np.uint8], labels: NDArray[np.integer[Any]]) -> Path:
+    """Write samples.png: training pictures with their classes, a column for each class; a row for each where they are
+    four or fewer; one of each where they are many.
 
     Args:
-        pixels: uint8 (N, H, W, C), as the net sees them, before they are made floats. The first ones of each class
-            are shown.
+        run: its data.json names the classes.
+        pixels: uint8 (N, H, W, C), as the net sees them, before they are made floats. The first ones of each class are
+            shown, as many as there are of the rarest, so pass them all: only those that are shown are copied.
         labels: (N) positions in the run's list of classes.
     """
     from striate.report.grids import grid
 
     classes = run.data["classes"]
-    columns = min(10, len(classes)) if len(classes) > 4 else 8
-    each = max(1, 40 // len(classes)) if len(classes) > 4 else 8
-    found: dict[int, list[int]] = {}
-    for i, label in enumerate(labels):
-        found.setdefault(int(label), []).append(i)
-    if len(classes) > 4:  # a column for each class
-        chosen = [places[k] for k in range(each) for _, places in sorted(found.items()) if k < len(places)]
-    else:  # a row for each class
-        chosen = [i for _, places in sorted(found.items()) for i in places[:each]]
-    chosen = chosen[:MOST_SAMPLES]
-    captions = [classes[int(labels[i])] for i in chosen]
-    return _save(grid(pixels[chosen], captions, columns=columns), run.path / "samples.png")
+    few = len(classes) <= 4
+    first = [np.flatnonzero(labels == label)[:8] for label in range(len(classes))]
+    first = [places for places in first if len(places)]
+    each = min(8 if few else max(1, 40 // len(classes)), *(len(places) for places in first), len(pixels))
+    table = np.array([places[:each] for places in first])
+    chosen = (table if few else table.T).ravel()[:MOST_SAMPLES]
+    captions = [classes[label] for label in labels[chosen]]
+    return _save(grid(pixels[chosen], captions, columns=each if few else min(10, len(first))), run.path / "samples.png")
 
 
-def write_mistakes(folder: Path, pixels: NDArray[np.uint8], mistakes: Sequence[dict[str, Any]]) -> Path | None:
-    """Write mistakes.png into an evaluation's folder: each picture with its true class, the answer and the confidence.
+def write_mistakes(folder: Path, pixels: NDArray[np.uint8], predictions: Sequence[dict[str, Any]]) -> Path | None:
+    """Write mistakes.png into an evaluation's folder: the worst mistakes, each with the true class, the answer and its
+    confidence.
 
     Args:
-        pixels: uint8 (N, H, W, C), the pictures of `mistakes` in their order, as the net saw them.
-        mistakes: N rows of predictions.csv, chosen by `worst_mistakes`. Without any nothing is written.
+        folder: of the evaluation.
+        pixels: uint8 (N, H, W, C), all pictures evaluated, as the net saw them.
+        predictions: rows of predictions.csv; `index` is the place in `pixels`. If all are right nothing is written.
     """
     from striate.report.grids import grid
 
+    mistakes = worst_mistakes(predictions)
     if not mistakes:
         return None
     captions = [f"{row['truth']}\nread as {row['predicted']}, {percent(row['confidence'], 0)}" for row in mistakes]
-    return _save(grid(pixels, captions, columns=8), folder / "mistakes.png")
+    shown = pixels[[row["index"] for row in mistakes]]
+    return _save(grid(shown, captions, columns=8), folder / "mistakes.png")
 
 
 def _save(image: Any, path: Path) -> Path:

@@ -106,7 +106,8 @@ def _summary(run: Run, lead: dict[str, Any] | None) -> str:
     if lead:
         digits = facts.digits_for(lead["n"])
         words += (
-            f". It named **{percent(lead['accuracy'], digits)}** of {thousands(lead['n'])} {lead['split']} pictures right "
+            f". It named **{percent(lead['accuracy'], digits)}** of {thousands(lead['n'])} "
+            f"{lead['split']} pictures right "
             f"(95{facts.SPACE}% interval {percent(lead['low'], digits)} to {percent(lead['high'], digits)})"
         )
     else:
@@ -145,7 +146,7 @@ def _data(run: Run) -> str:
     for word, key in (("Source", "source"), ("Licence of the data", "licence")):
         if data.get(key):
             lines.append(f"{word}: {escaped(data[key])}")
-    counts = [[facts.PARTS.get(part, part), thousands(count)] for part, count in data["counts"].items() if count]
+    counts = [[facts.PARTS.get(part, part), thousands(count)] for part, count in facts.parts(data).items()]
     return (
         ". ".join(lines) + f".\n\n{_table(['pictures', 'number'], counts, 1)}\n\nFingerprint: `{data['fingerprint']}`"
     )

@@ -26,6 +26,7 @@ PHASES = {
     "backward": "backward pass",
     "optimizer": "updating the weights",
     "validate": "validation after each epoch",
+    "checkpoint": "saving checkpoints",
     "evaluate": "the final test",
     "report": "report and charts",
     "other": "everything else",
@@ -116,19 +117,19 @@ def leading(config: dict[str, Any], evaluations: dict[str, dict[str, Any]]) -> s
     return next(iter(centre + tests + own), None)
 
 
-def course(metrics: Sequence[dict[str, Any]], quantity: str, digits: int) -> str:
+def course(metrics: Sequence[dict[str, Any]], quantity: str) -> str:
     """Where a curve began and ended, in words: `Training from 1.601 to 0.497, validation from ... .`; empty without
     any figure."""
     parts = []
     for word, key in (("training", f"train_{quantity}"), ("validation", f"val_{quantity}")):
         numbers = [number for row in metrics if (number := measured(row, key)) is not None]
-        shown = [percent(number, digits) if quantity == "accuracy" else f"{number:.{digits}f}" for number in numbers]
+        shown = [percent(number) if quantity == "accuracy" else f"{number:.3f}" for number in numbers]
         if len(shown) == 1:
             parts.append(f"{word} {shown[0]}")
         elif shown:
             parts.append(f"{word} from {shown[0]} to {shown[-1]}")
     words = ", ".join(parts)
-    return f"{words[0].upper()}{words[1:]}." if words else ""
+    return f"{words[0].upper()}{words[1:]}."
 
 
 def moment(iso: str) -> str:
@@ -152,7 +153,7 @@ def read_predictions(folder: Path) -> list[dict[str, Any]]:
         ]
 
 
-def worst_mistakes(predictions: list[dict[str, Any]], count: int = 24) -> list[dict[str, Any]]:
+def worst_mistakes(predictions: Sequence[dict[str, Any]], count: int = 24) -> list[dict[str, Any]]:
     """The `count` wrong predictions of largest loss, worst first; equal ones by index, so that the choice is always
     the same."""
     wrong = [row for row in predictions if row["truth"] != row["predicted"]]
@@ -162,6 +163,13 @@ def worst_mistakes(predictions: list[dict[str, Any]], count: int = 24) -> list[d
 def most_common_share(evaluation: dict[str, Any]) -> float:
     """The accuracy of always answering the most frequent class of the pictures evaluated."""
     return float(max(row["support"] for row in evaluation["per_class"]) / evaluation["n"])
+
+
+def parts(data: dict[str, Any]) -> dict[str, int]:
+    """Pictures in each part of the data that has any: training, validation, test, then whatever else there is."""
+    order = list(PARTS)
+    known = {part: data["counts"][part] for part in order if data["counts"].get(part)}
+    return known | {part: count for part, count in data["counts"].items() if count}
 
 
 def support(evaluation: dict[str, Any], name: str) -> int:
@@ -200,7 +208,7 @@ def cell(key: str, item: Any) -> str:
 
 def pace(metrics: list[dict[str, Any]]) -> float:
     """Pictures a second while training: the median of the epochs."""
-    return float(statistics.median(row["pictures_per_second"] for row in metrics if row["pictures_per_second"]))
+    return float(statistics.median(row["pictures_per_second"] for row in metrics if row.get("pictures_per_second")))
 
 
 def reading(metrics: list[dict[str, Any]]) -> str:
@@ -249,6 +257,6 @@ def limits(run: Run, evaluation: dict[str, Any] | None) -> list[str]:
         *said,
         f"Its confidence is off by {percent(evaluation['ece'])} on average (calibration error, measured on the same "
         "pictures): read it as an indication and not as a probability of being right.",
-        f"One run with one seed ({run.config['recipe']['seed']}). Another seed gives another net, with an accuracy that "
-        "differs a little by luck alone: compare nets over several seeds.",
+        f"One run with one seed ({run.config['recipe']['seed']}). Another seed gives another net, with an "
+        "accuracy that differs a little by luck alone: compare nets over several seeds.",
     ]

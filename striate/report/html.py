@@ -14,7 +14,7 @@ import json
 from collections.abc import Iterator
 from importlib.metadata import version
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 import jinja2
 import platformdirs
@@ -78,16 +78,11 @@ def _curves(metrics: list[dict[str, Any]]) -> Iterator[dict[str, Any]]:
 
     if not metrics:
         return
-    quantities: list[tuple[Literal["loss", "accuracy"], int]] = [("loss", 3), ("accuracy", 1)]
-    for quantity, digits in quantities:
-        words = facts.course(metrics, quantity, digits)
-        if words:
-            yield _chart(charts.curve(metrics, quantity, PAGE), f"{quantity.capitalize()} by epoch. {words}", 340)
-    if any(facts.measured(row, "lr") is not None for row in metrics):
-        rates = [facts.measured(row, "lr") or 0.0 for row in metrics]
-        yield _chart(
-            charts.rate(metrics, PAGE), f"Learning rate by epoch, from {rates[0]:.4g} to {rates[-1]:.4g}.", 340
-        )
+    for quantity in charts.drawable(metrics):
+        words = facts.course(metrics, quantity)
+        yield _chart(charts.curve(metrics, quantity, PAGE), f"{quantity.capitalize()} by epoch. {words}", 340)
+    first, last = metrics[0]["lr"], metrics[-1]["lr"]
+    yield _chart(charts.rate(metrics, PAGE), f"Learning rate by epoch, from {first:.4g} to {last:.4g}.", 340)
 
 
 def _time_spent(summary: dict[str, Any]) -> dict[str, Any] | None:
@@ -131,12 +126,12 @@ def _chart(chart: alt.TopLevelMixin, description: str, narrowest: int) -> dict[s
     scaled. Below `narrowest` it scrolls; it grows to an eighth more than its own width."""
     from striate.report import charts
 
-    definition = json.dumps(chart.to_dict(), ensure_ascii=True).replace("<", "\\u003c")
-    svg = charts.svg(chart)
+    definition = charts.definition(chart)
+    svg = charts.svg(definition)
     width = int(float(svg.split(' width="', 1)[1].split('"', 1)[0]))
     return {
         "svg": Markup(svg),
-        "definition": Markup(definition),
+        "definition": Markup(json.dumps(definition).replace("<", "\\u003c")),
         "alt": description,
         "narrowest": min(narrowest, width),
         "widest": round(1.125 * width),

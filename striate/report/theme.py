@@ -1,9 +1,9 @@
 """The one look of everything that a run shows: colours for paper (and PNG), for a dark screen, and as CSS
 variables.
 
-Series are told apart by Okabe and Ito's colours (Okabe & Ito 2008, "Color universal design"), lightened for dark
-backgrounds, and by dash and point shape besides. In the confusion matrix blue is right and orange is wrong; the
-share of the row is the opacity of the ink.
+Series are told apart by Okabe and Ito's blue and vermilion (Okabe & Ito 2008, "Color universal design"; sky blue
+and orange on a dark background) and by dash and point shape besides. In the confusion matrix blue is right and
+orange is wrong; the share of the row is the opacity of the ink.
 """
 
 from __future__ import annotations
@@ -36,6 +36,8 @@ class Palette:
     """Ink of the matrix's other cells."""
     on_ink: str
     """Numbers on dense ink."""
+    off_ink: str
+    """Numbers on thin ink."""
 
 
 PAPER = Palette(
@@ -45,10 +47,11 @@ PAPER = Palette(
     grid="#e3e7ec",
     first="#0072b2",
     second="#d55e00",
-    third="#00805c",
+    third="#2b2f36",
     right="#0b4a82",
-    wrong="#b84800",
+    wrong="#8c3200",
     on_ink="#ffffff",
+    off_ink="#000000",
 )
 NIGHT = Palette(
     surface="#171d26",
@@ -57,10 +60,11 @@ NIGHT = Palette(
     grid="#2d3643",
     first="#56b4e9",
     second="#e69f00",
-    third="#3fc79a",
-    right="#8ccbf5",
-    wrong="#ffb66e",
-    on_ink="#10151c",
+    third="#f2f4f7",
+    right="#4fa0d8",
+    wrong="#d98a3a",
+    on_ink="#000000",
+    off_ink="#ffffff",
 )
 PAGE = Palette(
     **{field.name: f"var(--{field.name.replace('_', '-')})" for field in fields(Palette)} | {"surface": "transparent"}

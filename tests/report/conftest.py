@@ -105,9 +105,9 @@ def write_run(
     path.mkdir(parents=True)
     k = len(classes)
     recipe = {
-        "name": "fast", "source": "measured here: bench/LOG.md", "epochs": 12, "budget": None, "batch_size": 64, "optimizer": "adamw",
-        "lr": 0.004, "momentum": 0.0, "nesterov": False, "weight_decay": 0.01, "schedule": "one-cycle", "warmup": 0.2, "steps": [],
-        "label_smoothing": 0.0, "flip": False, "shift": 0, "validation": 0.1, "seed": 17,
+        "name": "fast", "source": "bench/LOG.md", "epochs": 12, "budget": None, "batch_size": 64, "optimizer": "adamw",
+        "lr": 0.004, "momentum": 0.0, "nesterov": False, "weight_decay": 0.01, "schedule": "one-cycle", "warmup": 0.2,
+        "steps": [], "label_smoothing": 0.0, "flip": False, "shift": 0, "validation": 0.1, "seed": 17,
     }  # fmt: skip
     plan = {
         "steps": 1692, "steps_per_epoch": 141, "epochs": 12.0, "seconds_per_epoch": 3.19, "device": "cpu", "threads": 2,
@@ -126,28 +126,35 @@ def write_run(
     write_json(
         path / "environment.json",
         {
-            "striate": "0.1.0", "python": "3.11.7", "torch": "2.14.1+cpu", "numpy": "2.4.6", "platform": "Linux-6.1-x86_64",
-            "cpu": "Intel Xeon 8481C", "cores": 2, "device": "cpu", "commit": None,
+            "striate": "0.1.0",
+            "torch": "2.14.1",
+            "python": "3.11.7",
+            "platform": "Linux-6.1-x86_64",
+            "cpu": "AMD EPYC",
+            "cores": 2,
+            "threads": 2,
+            "device": "cpu",
         },
-    )  # fmt: skip
+    )
     write_json(
         path / "data.json",
         {
             "name": "fashion-mnist-sample",
-            "title": "Fashion-MNIST, a sample",
-            "source": "Zalando Research, https://github.com/zalandoresearch/fashion-mnist",
+            "title": "Fashion-MNIST, the first 10,000 and 2,000",
+            "source": "Xiao, Rasul, Vollgraf: Fashion-MNIST, https://arxiv.org/abs/1708.07747",
             "licence": "MIT",
             "classes": classes,
-            "counts": {"train": 900 * k, "validation": 100 * k, "test": 200 * k},
+            "counts": {"train": 900 * k, "test": 200 * k, "validation": 100 * k},
             "shape": [28, 28, 1],
             "fingerprint": "sha256:0f2c7b1ad94e55d3c9f6",
-            "class_counts": {"train": [900] * k, "validation": [100] * k, "test": [200] * k},
+            "class_counts": {"train": [900] * k, "test": [200] * k, "validation": [100] * k},
+            "unreadable": {},
         },
     )
     write_csv(path / "metrics.csv", metrics_of(12)[:epochs], METRICS)
     seconds = {
-        "load": 0.41, "measure": 0.83, "augment": 1.92, "forward": 13.37, "backward": 20.11, "optimizer": 2.04, "validate": 1.11,
-        "evaluate": 0.29, "report": 1.46, "other": 0.52,
+        "load": 0.41, "measure": 0.83, "augment": 1.92, "forward": 13.37, "backward": 20.11, "optimizer": 2.04,
+        "validate": 1.11, "checkpoint": 0.03, "evaluate": 0.29, "report": 1.46, "other": 0.52,
     }  # fmt: skip
     write_json(
         path / "summary.json",

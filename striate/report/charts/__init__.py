@@ -1,0 +1,28 @@
+"""The charts of a run. Each is defined once, as an Altair chart drawn in a Palette: PNG in the run, interactive SVG in
+the report.
+
+The functions take plain lists and dicts (rows of metrics.csv, parts of evaluation.json) and return a chart; only
+`save_png` touches a file. A class is a position on an axis and its name is only a label, so that any text can be a
+class name. Labels are set in the fonts of this computer: a PNG shows Chinese names where it has a Chinese font.
+"""
+
+from striate.report.charts.classes import DENSE, confusion, per_class, worst_classes
+from striate.report.charts.drawing import definition, png, save_png, svg
+from striate.report.charts.learning import curve, curves, drawable, rate
+from striate.report.charts.timing import time_spent
+
+__all__ = [
+    "DENSE",
+    "confusion",
+    "curve",
+    "curves",
+    "definition",
+    "drawable",
+    "per_class",
+    "png",
+    "rate",
+    "save_png",
+    "svg",
+    "time_spent",
+    "worst_classes",
+]

@@ -1,0 +1,185 @@
+"""How the classes fared: the confusion matrix; precision, recall and F1."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Any, Literal
+
+import altair as alt
+
+from striate.report.charts.drawing import PERCENT_LABEL, name_axis, names_param, percent_axis, shown_name, themed
+from striate.report.facts import SPACE, percent, thousands
+from striate.report.theme import PAPER, Palette
+
+MOST_NUMBERED = 25  # with more classes the matrix has no numbers in its cells
+MOST_ROWS = 30  # with more classes the chart of classes shows the worst ones
+DENSE = 0.48  # share of the row above which a count is set in the colour for dense ink
+
+
+def confusion(matrix: Sequence[Sequence[int]], classes: Sequence[str], palette: Palette = PAPER) -> alt.LayerChart:
+    """The confusion matrix: a row for each true class, a column for each answer; cells without a picture stay
+    empty.
+
+    Blue is right, orange is wrong. The ink's opacity follows the square root of the share of the row, from a tenth
+    up, so that rare errors show. Up to 25 classes each cell has its count.
+    """
+    n = len(classes)
+    numbered = n <= MOST_NUMBERED
+    cell = {2: 110, 3: 90, 4: 76, 5: 66}.get(n, 52 if n <= 10 else 36 if numbered else max(9, 760 // n))
+    short = [shown_name(name) for name in classes]
+    x, y = _matrix_axes(short, cell, palette)
+    base = alt.Chart(alt.InlineData(values=_cells(matrix, classes))).encode(x=x, y=y)
+    layers = [_matrix_ink(base, "right" if n <= 5 else "bottom", palette)]
+    if numbered:
+        dense = alt.datum.share > DENSE
+        counts = base.mark_text(fontSize=13 if cell >= 50 else 10).encode(
+            text="pictures:N", color=alt.condition(dense, alt.value(palette.on_ink), alt.value(palette.off_ink))
+        )
+        layers.append(counts)
+    edge = alt.ViewBackground(stroke=palette.grid, strokeWidth=1)
+    chart = alt.LayerChart(layer=layers).properties(width=n * cell, height=n * cell, view=edge)
+    return themed(chart.add_params(names_param(short)), palette)
+
+
+def _matrix_axes(names: Sequence[str], cell: int, palette: Palette) -> tuple[alt.X, alt.Y]:
+    """Axes of class positions, labelled from the chart's parameter `names`; column labels are slanted where they
+    are too long."""
+    size = 12 if cell >= 50 else 11 if cell >= 16 else 8
+    common: dict[str, Any] = {
+        "labelExpr": "names[datum.value]",
+        "labelFontSize": size,
+        "labelColor": palette.text,
+        "labelOverlap": False,
+        "labelPadding": 6,
+        "ticks": False,
+        "domain": False,
+        "grid": cell >= 16,
+        "tickBand": "extent",
+        "zindex": 1,
+        "maxExtent": 900,
+    }
+    slant: dict[str, Any] = {"labelAngle": 0}
+    if max(map(len, names)) * 0.62 * size > cell - 6:
+        slant = {"labelAngle": -45 if cell >= 16 else -90, "labelAlign": "left", "labelBaseline": "middle"}
+    places = alt.Scale(domain=list(range(len(names))), paddingInner=0, paddingOuter=0)
+    across = alt.Axis(title="answer of the net", orient="top", **common, **slant)
+    return alt.X("predicted:O", scale=places, axis=across), alt.Y(
+        "truth:O", scale=places, axis=alt.Axis(title="true class", **common)
+    )
+
+
+def _matrix_ink(base: alt.Chart, legend: Literal["right", "bottom"], palette: Palette) -> alt.Chart:
+    pointed = alt.selection_point(name="pointed_cell", on="pointerover", clear="pointerout", empty=False)
+    hue = alt.Color(
+        "kind:N",
+        scale=alt.Scale(domain=["right", "wrong"], range=[palette.right, palette.wrong]),
+        legend=alt.Legend(
+            orient=legend,
+            labelExpr=f"datum.label + '{4 * SPACE}'",  # the gap to the legend beside it
+            symbolType="square",
+            symbolStrokeWidth=0,
+            offset=16,
+        ),
+    )
+    density = alt.Legend(
+        orient=legend,
+        title="share of the true class",
+        titleOrient="top" if legend == "right" else "left",
+        values=[0.01, 0.05, 0.25, 0.5, 1],
+        labelExpr=PERCENT_LABEL.format(digits=0),
+        symbolType="square",
+        symbolFillColor=palette.right,
+        symbolStrokeWidth=0,
+        symbolSize=140,
+        offset=16,
+    )
+    share = alt.Opacity("share:Q", scale=alt.Scale(type="sqrt", domain=[0, 1], range=[0.1, 1]), legend=density)
+    chart = base.mark_rect(strokeWidth=1.5).encode(
+        color=hue,
+        opacity=share,
+        stroke=alt.condition(pointed, alt.value(palette.text), alt.value("transparent")),
+        tooltip=[
+            alt.Tooltip("truth_name:N", title="true class"),
+            alt.Tooltip("answer_name:N", title="answer"),
+            alt.Tooltip("pictures:N"),
+            alt.Tooltip("of_row:N", title="of the true class"),
+        ],
+    )
+    drawn: alt.Chart = chart.add_params(pointed)
+    return drawn
+
+
+def _cells(matrix: Sequence[Sequence[int]], classes: Sequence[str]) -> list[dict[str, Any]]:
+    return [
+        {
+            "truth": i,
+            "predicted": j,
+            "kind": "right" if i == j else "wrong",
+            "share": round(count / sum(row), 5),
+            "pictures": thousands(count),
+            "of_row": percent(count / sum(row)),
+            "truth_name": classes[i],
+            "answer_name": classes[j],
+        }
+        for i, row in enumerate(matrix)
+        for j, count in enumerate(row)
+        if count
+    ]
+
+
+def per_class(rows: Sequence[dict[str, Any]], palette: Palette = PAPER) -> alt.LayerChart:
+    """Precision, recall and F1 of each class as points on a line, the worst F1 on top, its figure at the right.
+
+    `rows` are those of evaluation.json (`class`, `support`, `precision`, `recall`, `f1`); of more than 30 classes
+    the 30 worst are drawn.
+    """
+    worst = worst_classes(rows)
+    measures = {"precision": "precision", "recall": "recall", "f1": "F1"}
+    points = [
+        {"place": place, "measure": word, "value": row[key], "class": row["class"], "shown": percent(row[key])}
+        for place, row in enumerate(worst)
+        for key, word in measures.items()
+    ]
+    extremes = [(min(row[key] for key in measures), max(row[key] for key in measures)) for row in worst]
+    spans = [
+        {"place": place, "low": low, "high": high, "f1": percent(row["f1"])}
+        for place, (row, (low, high)) in enumerate(zip(worst, extremes, strict=True))
+    ]
+    words, inks = list(measures.values()), [palette.first, palette.second, palette.third]
+    floor = max(
+        0.0, math.floor(20 * min(low for low, _ in extremes) - 0.2) / 20
+    )  # a multiple of 5 %, below every point
+    scale = alt.Scale(domain=[floor, 1], nice=False, zero=False)
+    y = alt.Y("place:O", scale=alt.Scale(domain=list(range(len(worst)))), axis=name_axis(palette, grid=True))
+    width = 470
+    dots = (
+        alt.Chart(alt.InlineData(values=points))
+        .mark_point(filled=True, size=85, opacity=1)
+        .encode(
+            x=alt.X("value:Q", scale=scale, axis=percent_axis(1 - floor)),
+            y=y,
+            color=alt.Color("measure:N", scale=alt.Scale(domain=words, range=inks)),
+            shape=alt.Shape("measure:N", scale=alt.Scale(domain=words, range=["circle", "triangle-up", "diamond"])),
+            tooltip=[alt.Tooltip("class:N"), alt.Tooltip("measure:N"), alt.Tooltip("shown:N", title="value")],
+        )
+    )
+    beside = alt.Chart(alt.InlineData(values=spans)).encode(y=y)
+    lines = beside.mark_rule(color=palette.muted, strokeWidth=1.5).encode(x=alt.X("low:Q", scale=scale), x2="high:Q")
+    figures = beside.mark_text(align="left", color=palette.text, fontSize=12).encode(
+        x=alt.value(width + 12), text="f1:N"
+    )
+    head = (
+        alt.Chart(alt.InlineData(values=[{"word": "F1"}]))
+        .mark_text(align="left", baseline="bottom", color=palette.muted, fontSize=12)
+        .encode(x=alt.value(width + 12), y=alt.value(-4), text="word:N")
+    )
+    chart = alt.LayerChart(layer=[lines, dots, figures, head]).properties(
+        width=width, height=alt.Step(30 if len(worst) <= 12 else 22)
+    )
+    return themed(chart.add_params(names_param([shown_name(row["class"]) for row in worst])), palette)
+
+
+def worst_classes(rows: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
+    """The classes that the chart shows: by F1, the worst first, 30 at most."""
+    return sorted(rows, key=lambda row: float(row["f1"]))[:MOST_ROWS]

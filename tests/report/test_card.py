@@ -1,0 +1,86 @@
+"""The model card: front matter that the Hub reads, figures of the files, text that Markdown leaves alone."""
+
+import re
+
+import yaml
+from conftest import evaluation_of, write_evaluation
+
+from striate.report import card
+from striate.run import Run, write_json
+
+
+def split(text: str) -> tuple[dict, str]:
+    _, front, body = text.split("---\n", 2)
+    return yaml.safe_load(front), body.replace("\u00a0", " ")
+
+
+def test_front_matter_is_what_the_hub_expects(make_run):
+    run = make_run()
+    front, _ = split(card.render(run))
+    (evaluation,) = run.evaluations.values()
+    assert front["pipeline_tag"] == "image-classification"
+    assert "lenet5" in front["tags"]
+    assert front["datasets"] == ["zalando-datasets/fashion_mnist"]
+    assert "license" not in front
+    (result,) = front["model-index"][0]["results"]
+    assert result["task"]["type"] == "image-classification"
+    assert result["dataset"]["split"] == "test"
+    assert [(m["type"], m["value"]) for m in result["metrics"]] == [
+        ("accuracy", evaluation["accuracy"]),
+        ("f1", evaluation["macro_f1"]),
+    ]
+
+
+def test_body_has_use_results_and_every_class(make_run):
+    run = make_run()
+    _, body = split(card.render(run))
+    (e,) = run.evaluations.values()
+    low, high = f"{100 * e['low']:.1f} %", f"{100 * e['high']:.1f} %"
+    assert f"**{100 * e['accuracy']:.1f} %** of 2,000 test pictures right (95 % interval {low} to {high})" in body
+    assert "striate predict runs/first picture.png" in body
+    assert 'striate.load("runs/first")' in body
+    assert run.summary["command"] in body
+    assert "![Loss and accuracy by epoch](curves.png)" in body
+    for row in e["per_class"]:
+        cells = " | ".join(f"{100 * row[key]:.1f} %" for key in ("precision", "recall", "f1"))
+        assert f"| {row['class']} | {row['support']} | {cells} |" in body
+    for key, item in run.config["recipe"].items():
+        assert f"| `{key}` |" in body, item
+
+
+def test_names_cannot_break_out_of_a_table(make_run):
+    names = ["a | b", "<script>alert(1)</script>", "[x](http://y) *z* `c`", "line\nbreak", "靴"]
+    run = make_run(names)
+    _, body = split(card.render(run))
+    assert "<script" not in re.sub(r"\\<", "", body)
+    table = body.split("| class |")[1].split("\n\n")[0].splitlines()
+    assert [len(re.findall(r"(?<!\\)\|", line)) for line in table[2:]] == [6] * 5
+    assert r"a \| b" in body
+    assert r"\[x\](http://y) \*z\* \`c\`" in body
+    assert "line break" in body
+
+
+def test_without_an_evaluation_nothing_is_claimed(make_run):
+    run = make_run(epochs=3, status="interrupted", evaluated=False)
+    front, body = split(card.render(run))
+    assert "model-index" not in front
+    assert "It has not been tested yet" in body
+    assert "was interrupted" in body
+
+
+def test_other_data_is_listed_but_not_quoted(make_run):
+    run = make_run(evaluated=False)
+    evaluation, rows = evaluation_of(run.data["classes"], 20)
+    write_evaluation(run.path, "other-test-centre", evaluation | {"data": "other"}, rows)
+    front, body = split(card.render(run))
+    assert front["model-index"][0]["results"][0]["dataset"]["name"] == "other"
+    assert "It has not been tested yet" in body
+    assert "| other, test, centre |" in body
+
+
+def test_a_set_of_ones_own_has_no_name_on_the_hub(make_run):
+    run = make_run()
+    config = run.config | {"data": {"name": "photos"}}
+    write_json(run.path / "config.yaml", config)  # JSON is YAML
+    front, _ = split(card.render(Run.open(run.path)))
+    assert "datasets" not in front

@@ -1,0 +1,255 @@
+"""The report: true, whole, safe, offline."""
+
+import re
+from html.parser import HTMLParser
+
+import numpy as np
+import pytest
+from conftest import FASHION, evaluation_of, write_evaluation, write_run
+
+from striate import report
+from striate.report import facts, html
+from striate.run import Run, write_json
+
+VOID = {"meta", "link", "br", "img", "hr", "input"}
+HOSTILE = [
+    "<script>alert(1)</script>",
+    '"><img src=x onerror=alert(2)>',
+    "</script><script>alert(3)</script>",
+    "{{ 7 * 7 }} '\"& \\u003c",
+    "靴と帽子",
+]
+
+
+class Page(HTMLParser):
+    """Tags in order, their nesting checked; the text outside of scripts and styles."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__()
+        self.open: list[str] = []
+        self.tags: list[tuple[str, dict]] = []
+        self.words: list[str] = []
+        self.feed(text)
+        self.close()
+        assert self.open == []
+        self.text = re.sub(r"\s+", " ", " ".join(self.words).replace("\u00a0", " "))
+
+    def handle_starttag(self, tag, attributes):
+        self.tags.append((tag, dict(attributes)))
+        if tag not in VOID:
+            self.open.append(tag)
+
+    def handle_startendtag(self, tag, attributes):
+        self.tags.append((tag, dict(attributes)))
+
+    def handle_endtag(self, tag):
+        assert self.open.pop() == tag
+
+    def handle_data(self, data):
+        if self.open and self.open[-1] not in ("script", "style"):
+            self.words.append(data)
+
+
+@pytest.fixture(autouse=True)
+def small_bundle(monkeypatch, request):
+    """Vega's 900 kB stay out of the pages under test, but for the test that is about them."""
+    if "bundle" not in request.node.name:
+        monkeypatch.setattr(html, "vega_bundle", lambda: "window.vegaEmbed = null;")
+
+
+def page_of(run: Run) -> Page:
+    return Page(html.render(run))
+
+
+def test_says_what_the_files_say(make_run):
+    run = make_run()
+    page = page_of(run)
+    (e,) = run.evaluations.values()
+    last = run.metrics[-1]
+
+    def percent(fraction, digits=1):
+        return f"{100 * fraction:.{digits}f} %"
+
+    for said in (
+        f"{percent(e['accuracy'])} of {e['n']:,} test pictures named right",
+        f"{e['correct']:,} right, {e['n'] - e['correct']:,} wrong",
+        f"{percent(e['low'])} to {percent(e['high'])}",
+        f"{percent(e['accuracy'], 2)} {percent(e['low'], 2)} to {percent(e['high'], 2)}",
+        f"{percent(e['macro_f1'], 2)} {e['loss']:.4f} {percent(e['ece'], 2)}",
+        "61,706 parameters, 0.417 million multiply-adds a picture",
+        "9,000 to learn from 1,000 to watch the learning (validation) 2,000 for the test, seen only at the end",
+        f"After epoch 12 it named {percent(last['val_accuracy'])} of them right",
+        "Fashion-MNIST, the first 10,000 and 2,000",
+        "Licence: MIT",
+        run.data["fingerprint"],
+        run.summary["command"],
+        "AMD EPYC",
+        "The orange mark, at 10.0 %",
+        "2.30 is giving every class the same probability",
+        f"{run.summary['seconds']['total']:.1f} s for the whole command",
+    ):
+        assert said in page.text, said
+    for row in e["per_class"]:
+        figures = " ".join(percent(row[key]) for key in ("precision", "recall", "f1"))
+        assert f"{row['class']} {row['support']} {figures}" in page.text
+    for pair in e["most_confused"]:
+        share = percent(pair["count"] / 200)
+        assert f"{pair['truth']} {pair['predicted']} {pair['count']} {share}" in page.text
+    for row in run.metrics:
+        assert f"{row['train_loss']:.4f} {percent(row['train_accuracy'], 2)} {row['val_loss']:.4f}" in page.text
+    for row in report.worst_mistakes(facts.read_predictions(run.path / "evaluations" / next(iter(run.evaluations)))):
+        assert f"{row['truth']} {row['predicted']} {percent(row['confidence'])} {row['loss']:.3f}" in page.text
+    for section in (run.config["recipe"], run.config["plan"], run.config["net"], run.environment):
+        for key, item in section.items():
+            assert f"{key.replace('_', ' ')} {facts.value(item)}" in page.text
+
+
+def test_is_one_file_that_asks_the_network_for_nothing(make_run):
+    run = make_run()
+    pixels = np.zeros((2000, 28, 28, 1), np.uint8)
+    report.write_samples(run, pixels, np.arange(2000) % 10)
+    key = next(iter(run.evaluations))
+    folder = run.path / "evaluations" / key
+    report.write_mistakes(folder, pixels, facts.read_predictions(folder))
+    text = html.render(run)
+    page = Page(text)
+    loaded = [v for _, attributes in page.tags for k, v in attributes.items() if k in ("src", "href", "data", "poster")]
+    assert loaded
+    assert all(place.startswith(("#", "data:image/png;base64,")) for place in loaded)
+    assert not re.search(r"@import|url\(|\bimport\(|fetch\(|XMLHttpRequest|srcset", text)
+    assert {tag for tag, _ in page.tags}.isdisjoint({"link", "iframe", "object", "embed", "base", "form"})
+    policy = next(a["content"] for tag, a in page.tags if a.get("http-equiv") == "Content-Security-Policy")
+    assert policy.startswith("default-src 'none'; img-src data:;")
+    assert all(attributes["alt"] for tag, attributes in page.tags if tag == "img")
+    assert sum(tag == "img" for tag, _ in page.tags) == 2
+    assert next(attributes for tag, attributes in page.tags if tag == "html")["lang"] == "en"
+
+
+def test_sections_are_linked_and_ids_are_unique(make_run):
+    page = page_of(make_run())
+    ids = [attributes["id"] for _, attributes in page.tags if "id" in attributes]
+    assert len(ids) == len(set(ids))
+    links = {attributes["href"][1:] for tag, attributes in page.tags if tag == "a"}
+    assert links == {"learning", "quality", "failures", "data", "time", "use", "limits", "settings"} <= set(ids)
+
+
+def test_names_are_text_whatever_they_contain(make_run):
+    run = make_run(HOSTILE)
+    write_json(run.path / "summary.json", run.summary | {"command": "striate train '</pre><script>alert(4)</script>'"})
+    folder = run.path / "evaluations" / next(iter(run.evaluations))
+    text = html.render(run)
+    page = Page(text)
+    scripts = [attributes.get("type", "code") for tag, attributes in page.tags if tag == "script"]
+    assert scripts == ["application/json"] * 6 + ["code"] * 2
+    assert sum(tag == "img" for tag, _ in page.tags) == 0
+    assert not [attributes for _, attributes in page.tags if any(key.startswith("on") for key in attributes)]
+    assert all(name in page.text for name in HOSTILE)
+    assert "alert(4)" in page.text
+    assert facts.read_predictions(folder)[0]["truth"] in HOSTILE
+
+
+@pytest.mark.parametrize(
+    ("classes", "epochs"), [(["ants", "bees"], 12), (FASHION, 1), ([f"class {i}" for i in range(100)], 12)]
+)
+def test_few_and_many_classes_and_a_single_epoch(make_run, classes, epochs):
+    run = make_run(classes, epochs=epochs)
+    page = page_of(run)
+    assert f"{len(classes)} classes" in page.text
+    assert f"Trained for {epochs} epoch" in page.text
+    many = "Precision, recall and F1 of the 30 classes with the lowest F1 of 100"
+    assert (many in page.text) == (len(classes) == 100)
+
+
+def test_an_interrupted_run_says_so_and_claims_no_test(make_run):
+    page = page_of(make_run(epochs=5, status="interrupted", evaluated=False))
+    assert "This run was interrupted after 5 of 12 epochs." in page.text
+    assert "of the 1,000 validation pictures named right after 5 epochs. This is not a test result" in page.text
+    assert "striate train --resume runs/first" in page.text
+    assert "It has not been tested" in page.text
+    assert not {"quality", "failures"} & {attributes.get("id") for _, attributes in page.tags}
+
+
+def test_a_run_that_failed_at_once_has_no_empty_panel(make_run):
+    page = page_of(make_run(epochs=0, status="failed", evaluated=False))
+    assert "This run failed after 0 of 12 epochs." in page.text
+    assert "Not tested." in page.text
+    ids = {attributes.get("id") for _, attributes in page.tags}
+    assert {"summary", "data", "use", "limits", "settings"} <= ids
+    assert not {"learning", "quality", "failures"} & ids
+
+
+def test_the_headline_is_the_test_of_the_runs_own_data(make_run):
+    run = make_run()
+    for name, data, split in (
+        ("a-test-centre", "fashion-mnist", "test"),
+        ("b-val-centre", "fashion-mnist-sample", "validation"),
+    ):
+        evaluation, rows = evaluation_of(FASHION, 30, seed=5)
+        write_evaluation(run.path, name, evaluation | {"data": data, "split": split}, rows)
+    page = page_of(run)
+    own = run.evaluations["fashion-mnist-sample-test-centre"]
+    assert f"{100 * own['accuracy']:.1f} % of 2,000 test pictures" in page.text
+    assert "fashion-mnist, test, centre" in page.text
+    elsewhere = {"x": own | {"data": "mnist"}}
+    assert facts.leading(run.config, elsewhere) is None
+    assert facts.leading(run.config, {}) is None
+
+
+def test_pictures_left_out_are_named(make_run):
+    run = make_run()
+    write_json(run.path / "data.json", run.data | {"unreadable": {"ants/not <found>.gif": "not a picture"}})
+    page = page_of(Run.open(run.path))
+    assert "1 file could not be read and was left out ants/not <found>.gif : not a picture" in page.text
+
+
+def test_is_the_same_each_time_it_is_made(make_run):
+    run = make_run()
+    assert html.render(run) == html.render(Run.open(run.path))
+
+
+def test_write_all_writes_everything_and_the_bundle_once(tmp_path, monkeypatch):
+    import vl_convert
+
+    monkeypatch.setattr(html.platformdirs, "user_cache_path", lambda _: tmp_path / "cache")
+    run = write_run(tmp_path / "runs" / "first")
+    written = {path.relative_to(run.path).as_posix() for path in report.write_all(run)}
+    confusion = "evaluations/fashion-mnist-sample-test-centre/confusion.png"
+    assert written == {"curves.png", confusion, "report.html", "README.md"}
+    assert all((run.path / name).stat().st_size > 1000 for name in written)
+    text = (run.path / "report.html").read_text(encoding="utf-8")
+    assert text.count("window.vegaEmbed") == 1
+    Page(text)
+    monkeypatch.setattr(vl_convert, "javascript_bundle", lambda _: pytest.fail("bundled twice"))
+    assert html.vega_bundle() in text
+
+
+def test_the_bundle_does_without_a_cache(tmp_path, monkeypatch):
+    import vl_convert
+
+    (tmp_path / "file").write_text("")
+    monkeypatch.setattr(html.platformdirs, "user_cache_path", lambda _: tmp_path / "file")
+    monkeypatch.setattr(vl_convert, "javascript_bundle", lambda _: "made </script> anew")
+    assert html.vega_bundle() == "made <\\/script> anew"
+
+
+def test_importing_the_package_loads_no_chart_library():
+    import subprocess
+    import sys
+
+    code = "import striate.report, sys; assert not {'altair', 'vl_convert', 'jinja2', 'torch'} & set(sys.modules)"
+    subprocess.run([sys.executable, "-c", code], check=True)
+
+
+@pytest.mark.parametrize(
+    ("seconds", "words"),
+    [
+        (0.424, "0.42 s"),
+        (48.24, "48.2 s"),
+        (59.97, "1 min 00 s"),
+        (192, "3 min 12 s"),
+        (3599.6, "1 h 00 min"),
+        (3780, "1 h 03 min"),
+    ],
+)
+def test_durations(seconds, words):
+    assert facts.duration(seconds).replace("\u00a0", " ") == words
