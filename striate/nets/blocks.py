@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Mapping
-from typing import Literal
 
 from torch import nn
 
@@ -17,12 +16,14 @@ def named(layers: Mapping[str, nn.Module | None]) -> nn.Sequential:
 def he_init(net: nn.Module) -> None:
     """He et al. 2015 (arXiv:1502.01852, eq. 10): weights N(0, 2 / fan_in), biases 0; batch norm starts as the identity.
 
-    The layer named `classifier`, which no ReLU follows, has N(0, 1 / fan_in).
+    The layer named `classifier` has N(0, 0.01), so that the net begins undecided between its classes.
     """
     for name, module in net.named_modules():
         if isinstance(module, nn.Conv2d | nn.Linear):
-            follows: Literal["linear", "relu"] = "linear" if name.endswith("classifier") else "relu"
-            nn.init.kaiming_normal_(module.weight, nonlinearity=follows)
+            if name.endswith("classifier"):
+                nn.init.normal_(module.weight, std=0.01)
+            else:
+                nn.init.kaiming_normal_(module.weight, nonlinearity="relu")
             if module.bias is not None:
                 nn.init.zeros_(module.bias)
 

@@ -231,7 +231,8 @@ def bn_inception(channels: int, classes: int, init: str) -> Net:
 def inception_mnist(channels: int, classes: int, init: str) -> Net:
     """A tutorial's small net for MNIST: two convolutions, with an Inception block of 88 maps behind each.
 
-    There is no activation inside the blocks. `init` as in `googlenet`.
+    There is no activation inside the blocks. Both values of `init` leave the weights as torch draws them, as the tutorial
+    does; He's would double the variance at each layer that has no ReLU behind it.
     """
 
     def block(inputs: int) -> Branches:
@@ -259,4 +260,4 @@ def inception_mnist(channels: int, classes: int, init: str) -> Net:
         "inception2": block(20),
     }
     head = {"pool": nn.AdaptiveAvgPool2d(4), "flatten": nn.Flatten(), "classifier": nn.Linear(88 * 4 * 4, classes)}
-    return initialise(Net(stages, named(head)), init)
+    return Net(stages, named(head))

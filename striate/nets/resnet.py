@@ -145,7 +145,8 @@ def resnet_mnist(channels: int, classes: int, init: str, *, scale: float = 1.0, 
     """A tutorial's small residual net: two convolutions, each with pooling and a unit of two 3x3 behind it, no batch norm.
 
     Its exercise, two shortcuts of He et al. 2016 (arXiv:1603.05027): `scale` multiplies both the input and what is
-    added to it; `conv_shortcut` puts a 1x1 convolution on the shortcut. Both values of `init` are He's.
+    added to it; `conv_shortcut` puts a 1x1 convolution on the shortcut. Both values of `init` leave the weights as torch
+    draws them, as the tutorial does; He's would double the variance at each addition.
     """
 
     def residual(maps: int) -> Residual:
@@ -167,9 +168,7 @@ def resnet_mnist(channels: int, classes: int, init: str, *, scale: float = 1.0, 
         "residual2": residual(32),
     }
     head = {"pool": nn.AdaptiveAvgPool2d(4), "flatten": nn.Flatten(), "classifier": nn.Linear(32 * 4 * 4, classes)}
-    net = Net(stages, named(head))
-    he_init(net)
-    return net
+    return Net(stages, named(head))
 
 
 class Scale(nn.Module):
