@@ -6,8 +6,8 @@ from typing import Literal
 
 from striate.errors import UsageError, unknown_name
 from striate.nets.net import Net
+from striate.nets.netspec import NetSpec
 from striate.nets.rows import ROWS
-from striate.nets.spec import NetSpec
 
 __all__ = ["CATALOGUE", "Net", "NetSpec", "build", "spec"]
 

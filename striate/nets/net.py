@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from torch import Tensor, nn
 
 from striate.errors import UsageError
-from striate.nets.spec import NetSpec
+from striate.nets.netspec import NetSpec
 
 
 class Net(nn.Module):

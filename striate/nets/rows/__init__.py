@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+from striate.nets.netspec import NetSpec
 from striate.nets.rows import alexnet, densenet, googlenet, lenet, nin, preresnet, resnet, vgg
-from striate.nets.spec import NetSpec
 
 ROWS: tuple[NetSpec, ...] = (
     *lenet.ROWS,

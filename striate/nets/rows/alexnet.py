@@ -6,7 +6,7 @@ from dataclasses import replace
 from functools import partial
 
 from striate.nets.alexnet import AlexNetForm, alexnet
-from striate.nets.spec import NetSpec
+from striate.nets.netspec import NetSpec
 
 CITATION = "A. Krizhevsky, I. Sutskever, G. E. Hinton: ImageNet classification with deep convolutional neural networks. NIPS 2012"
 ONE_WEIRD_TRICK = AlexNetForm(

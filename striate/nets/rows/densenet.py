@@ -6,7 +6,7 @@ from dataclasses import replace
 from functools import partial
 
 from striate.nets.densenet import DenseNetForm, cifar_form, densenet
-from striate.nets.spec import NetSpec
+from striate.nets.netspec import NetSpec
 
 DENSENET_121 = NetSpec(
     name="densenet121",

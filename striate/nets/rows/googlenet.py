@@ -6,7 +6,7 @@ from dataclasses import replace
 from functools import partial
 
 from striate.nets.googlenet import GoogLeNetForm, bn_inception, googlenet, inception_mnist
-from striate.nets.spec import NetSpec
+from striate.nets.netspec import NetSpec
 
 CITATION = "C. Szegedy et al.: Going deeper with convolutions. CVPR 2015, arXiv:1409.4842"
 

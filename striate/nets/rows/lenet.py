@@ -7,7 +7,7 @@ from functools import partial
 from torch import nn
 
 from striate.nets.lenet import lenet5, lenet5_1998
-from striate.nets.spec import NetSpec
+from striate.nets.netspec import NetSpec
 
 CITATION = (
     "Y. LeCun, L. Bottou, Y. Bengio, P. Haffner: Gradient-based learning applied to document recognition. "

@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import replace
 from functools import partial
 
+from striate.nets.netspec import NetSpec
 from striate.nets.nin import NiNForm, nin
-from striate.nets.spec import NetSpec
 
 IMAGENET = NiNForm(
     convs=((11, 4, 0), (5, 1, 2), (3, 1, 1), (3, 1, 1)),

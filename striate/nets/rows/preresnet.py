@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import replace
 from functools import partial
 
+from striate.nets.netspec import NetSpec
 from striate.nets.preresnet import IdentityMappingForm, Order, Shortcut, identity_mappings
-from striate.nets.spec import NetSpec
 
 ORIGINAL_164 = NetSpec(
     name="resnet164",

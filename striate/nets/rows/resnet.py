@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import replace
 from functools import partial
 
+from striate.nets.netspec import NetSpec
 from striate.nets.resnet import ResNetForm, cifar_form, resnet, resnet_mnist
-from striate.nets.spec import NetSpec
 
 CITATION = "K. He, X. Zhang, S. Ren, J. Sun: Deep residual learning for image recognition. CVPR 2016, arXiv:1512.03385"
 FORM_34 = ResNetForm(depths=(3, 4, 6, 3))

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from functools import partial
 
-from striate.nets.spec import NetSpec
+from striate.nets.netspec import NetSpec
 from striate.nets.vgg import B, C, D, E, VGGForm, vgg
 
 CITATION = (
