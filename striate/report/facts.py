@@ -43,8 +43,15 @@ PARTS = {
 
 
 def percent(fraction: float, digits: int = 1) -> str:
-    """0.8935 -> `89.3 %` (0.8935 is stored a hair below it), with a space that does not break."""
-    return f"{100 * fraction:.{digits}f}{SPACE}%"
+    """0.8936 -> `89.4 %`, with a space that does not break. Rounding never claims all or nothing: 0.9999 -> `>99.9 %`,
+    0.0001 -> `<0.1 %`."""
+    shown = f"{100 * fraction:.{digits}f}"
+    smallest = 10.0**-digits
+    if fraction < 1 and float(shown) >= 100:
+        shown = f">{100 - smallest:.{digits}f}"
+    elif fraction > 0 and float(shown) == 0:
+        shown = f"<{smallest:.{digits}f}"
+    return f"{shown}{SPACE}%"
 
 
 def digits_for(count: int) -> int:

@@ -1,11 +1,12 @@
 """Grids of pictures: exact pixels, whole captions, any script."""
 
 import io
+from pathlib import Path
 
 import numpy as np
 import pytest
 from conftest import FASHION
-from PIL import Image
+from PIL import Image, ImageFont
 
 from striate import report
 from striate.report import grids
@@ -64,17 +65,21 @@ def test_without_a_fitting_font_letters_lose_accents_or_become_question_marks(mo
 
 
 def test_a_font_of_the_computer_is_found(monkeypatch, tmp_path):
-    """Pillow's built-in font, saved as a file, stands for a system font; a damaged one before it is passed over."""
-    (tmp_path / "broken.ttf").write_bytes(b"no font")
+    """Pillow's built-in font as a file stands for a system font; a damaged file before it is passed over."""
+    (tmp_path / "a-broken.ttf").write_bytes(b"no font")
+    (tmp_path / "b.otf").write_bytes(ImageFont.load_default(10).path.getvalue())
+    (tmp_path / "readme.txt").write_text("no font either")
     monkeypatch.setattr(grids, "FONT_FOLDERS", (str(tmp_path), str(tmp_path / "missing")))
-    monkeypatch.setattr(grids, "_has", lambda font, letter: False)
-    for cached in (grids._font_files, grids._font_with):
-        cached.cache_clear()
-    assert grids._font_files() == (tmp_path / "broken.ttf",)
-    assert grids._font_with(frozenset("é")) is None
+    monkeypatch.setattr(grids, "_has", lambda font, letter: font is not grids._built_in())
+    grids._font_files.cache_clear()
+    grids._font_with.cache_clear()
+    assert [path.name for path in grids._font_files()] == ["a-broken.ttf", "b.otf"]
+    found = grids._font_with(frozenset("é"))
     monkeypatch.undo()
-    for cached in (grids._font_files, grids._font_with):
-        cached.cache_clear()
+    grids._font_files.cache_clear()
+    grids._font_with.cache_clear()
+    assert found is not None
+    assert Path(found.path).name == "b.otf"
 
 
 def test_refuses_what_it_cannot_draw():

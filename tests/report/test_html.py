@@ -253,3 +253,18 @@ def test_importing_the_package_loads_no_chart_library():
 )
 def test_durations(seconds, words):
     assert facts.duration(seconds).replace("\u00a0", " ") == words
+
+
+@pytest.mark.parametrize(
+    ("fraction", "digits", "words"),
+    [
+        (0.8936, 1, "89.4 %"),
+        (1.0, 0, "100 %"),
+        (0.9969, 0, ">99 %"),
+        (0.99996, 2, ">99.99 %"),
+        (0.0, 1, "0.0 %"),
+        (0.0004, 1, "<0.1 %"),
+    ],
+)
+def test_percentages_never_round_to_all_or_nothing(fraction, digits, words):
+    assert facts.percent(fraction, digits).replace("\u00a0", " ") == words

@@ -21,7 +21,7 @@ def confusion(matrix: Sequence[Sequence[int]], classes: Sequence[str], palette: 
     """The confusion matrix: a row for each true class, a column for each answer; cells without a picture stay
     empty.
 
-    Blue is right, orange is wrong. The ink's opacity follows the square root of the share of the row, from a tenth
+    Blue is right, brown is wrong. The ink's opacity follows the square root of the share of the row, from a tenth
     up, so that rare errors show. Up to 25 classes each cell has its count.
     """
     n = len(classes)
