@@ -101,8 +101,10 @@ def _table(head: list[str], rows: list[list[str]], numbers: int) -> str:
 def _summary(run: Run, lead: dict[str, Any] | None) -> str:
     config, data, status = run.config, run.data, run.summary.get("status")
     title = data.get("title") or data["name"]
-    words = f"{config['net']['name']} ({thousands(config['plan']['params'])} parameters), trained on {escaped(title)}"
-    words += f" to tell {len(data['classes'])} classes apart"
+    words = (
+        f"{config['net']['name']} ({thousands(config['plan']['params'])} parameters), trained to tell "
+        f"{len(data['classes'])} classes apart on the set *{escaped(title)}*"
+    )
     if lead:
         digits = facts.digits_for(lead["n"])
         words += (
