@@ -151,4 +151,4 @@ def _words(value: object) -> str:
         return ", ".join(f"{key} {_words(item)}" for key, item in value.items())
     if isinstance(value, list):
         return (" x " if all(isinstance(item, int) for item in value) else "; ").join(map(str, value))
-    return f"{value:,}" if isinstance(value, int) and value > 9999 else str(value)
+    return f"{value:,}" if isinstance(value, int) else str(value)

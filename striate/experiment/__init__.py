@@ -117,17 +117,17 @@ def train(
         config = make_config(row, dataset, preprocessing, resolved, init)
         job = make_job(config, preprocessing.fit(training), validating and preprocessing.fit(validating), chosen)
     check_space(job, Path(out))
-    run = Run.create(Path(out), name, f"{row.name}-{dataset.name}")
-    progress.table(announcement(job, row, dataset, config, run))
+    progress.table(announcement(job, row, dataset, config))
     with clock.charge("measure"):
         speed = measure(job, (threads,) if threads else (cores, 1) if cores > 1 else (1,))
     steps = plan(job, speed, len(dataset.splits["test"]), clock)
     config["recipe"]["epochs"] = round(steps / job.batches.steps_per_epoch, 6)
     config["plan"] |= predictions(job, speed, steps)
+    run = Run.create(Path(out), name, f"{row.name}-{dataset.name}")
+    progress.table({"plan": prediction(config["plan"]), "run": str(run.path)})
     with clock.charge("load"):
         write_start(run, config, dataset, held, chosen)
     _write_summary(run, "running", clock)
-    progress.say(prediction(config["plan"]))
     _finish(run, job, dataset, fresh_state(job), clock, progress)
     return Run.open(run.path)
 

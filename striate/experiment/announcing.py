@@ -7,12 +7,11 @@ from typing import Any
 
 from striate.data import DataSet
 from striate.nets import NetSpec
-from striate.run import Run
 from striate.training import Job, duration
 
 
-def announcement(job: Job, row: NetSpec, dataset: DataSet, config: dict[str, Any], run: Run) -> dict[str, str]:
-    """What will happen: net, data, recipe, device, run; a line each."""
+def announcement(job: Job, row: NetSpec, dataset: DataSet, config: dict[str, Any]) -> dict[str, str]:
+    """What will happen: net, data, recipe, device; a line each."""
     plan, recipe = config["plan"], job.recipe
     height, width = job.preprocessing.size
     validating = f"{len(job.validation):,} to validate, " if job.validation else ""
@@ -33,15 +32,14 @@ def announcement(job: Job, row: NetSpec, dataset: DataSet, config: dict[str, Any
             ]
         ),
         "device": str(job.device),
-        "run": str(run.path),
     }
 
 
 def prediction(plan: dict[str, Any]) -> str:
-    """The line about what was measured: how long an epoch and the whole training take on this machine."""
+    """What was measured: how long an epoch and the whole training take on this machine."""
     threads = f", {plan['threads']} thread{'s' * (plan['threads'] > 1)}" if plan["device"] == "cpu" else ""
     return (
-        f"plan    {plan['epochs']:.4g} epochs of {plan['steps_per_epoch']} steps, {duration(plan['seconds_per_epoch'])} each: "
+        f"{plan['epochs']:.4g} epochs of {plan['steps_per_epoch']} steps, {duration(plan['seconds_per_epoch'])} each: "
         f"{duration(plan['seconds'])} of training{threads}"
     )
 

@@ -37,10 +37,9 @@ class Progress:
             print(text, file=self.stream, flush=True)
 
     def table(self, rows: Mapping[str, str]) -> None:
-        """Names and what they are, aligned."""
-        width = max(map(len, rows))
+        """Names of up to six letters and what they are, aligned."""
         for name, value in rows.items():
-            self.say(f"{name:<{width}}  {value}")
+            self.say(f"{name:<6}  {value}")
 
     def begin(self, steps: int, done: int) -> None:
         """Training begins at step `done` of `steps`."""

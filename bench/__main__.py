@@ -1,0 +1,23 @@
+"""python -m bench [NAME ...]: all measurements, or the named ones. Close other programs first: they share the cores."""
+
+from __future__ import annotations
+
+import sys
+from importlib import import_module
+
+BENCHMARKS = {
+    "startup": "striate --help, and from Enter to the first accuracy (about 1 minute)",
+    "budget": "LeNet-5 on Fashion-MNIST in 60 s, three seeds (about 3 minutes)",
+    "lenet": "LeNet-5 on Fashion-MNIST against the plain tutorial loop (about 6 minutes)",
+}
+
+
+def main(names: list[str]) -> None:
+    if unknown := [name for name in names if name not in BENCHMARKS]:
+        lines = "\n".join(f"  {name:<8} {what}" for name, what in BENCHMARKS.items())
+        sys.exit(f"there is no benchmark {unknown[0]!r}. There are:\n{lines}")
+    for name in names or BENCHMARKS:
+        import_module(f"bench.{name}").main()
+
+
+main(sys.argv[1:])

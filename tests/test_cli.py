@@ -1,0 +1,328 @@
+"""The command line: results on stdout, the rest on stderr, exit codes, and what bad input gets."""
+
+import errno
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+from PIL import Image
+
+import striate
+from striate import run as run_module
+from striate.cli import main
+from striate.cli.reading import parse_shape
+from striate.cli.training import parse_duration
+from striate.errors import UsageError
+from striate.training.progress import Progress, duration
+
+
+@pytest.fixture
+def call(capsys, tmp_path, monkeypatch):
+    """Runs the command line in an empty folder; gives (exit code, stdout, stderr)."""
+    monkeypatch.chdir(tmp_path)
+
+    def run(*arguments):
+        with pytest.raises(SystemExit) as exited:
+            main([str(argument) for argument in arguments])
+        captured = capsys.readouterr()
+        return exited.value.code or 0, captured.out, captured.err
+
+    return run
+
+
+def test_train_prints_the_plan_an_epoch_a_line_and_the_result(call):
+    code, out, err = call("train", "--epochs", "2", "--threads", "1")
+    assert code == 0
+    for part in (
+        "61,706 parameters",
+        "416,520 MACs",
+        "9,000 to train, 1,000 to validate",
+        "fast: 2 epochs",
+        "2 epochs of 71",
+    ):
+        assert part in err
+    epochs = [line for line in err.splitlines() if line.startswith("epoch")]
+    assert [line.split()[1] for line in epochs] == ["1/2", "2/2"]
+    assert "validation" in epochs[0]
+    assert "95 % interval" in out
+    assert "striate predict runs/lenet5-fashion-mnist-sample PICTURE" in out
+    assert Path("runs/lenet5-fashion-mnist-sample/report.html").is_file()
+
+
+def test_train_json_is_json_and_agrees_with_the_run(call):
+    code, out, _ = call("train", "lenet5-bn", "--epochs", "0.3", "--json", "--name", "short", "--threads", "1")
+    result = json.loads(out)
+    assert code == 0
+    run = striate.load("runs/short")
+    assert result["accuracy"] == run.evaluations["fashion-mnist-sample-test-centre"]["accuracy"]
+    assert result["low"] < result["accuracy"] < result["high"]
+    assert result["params"] == 44_878
+    assert run.summary["command"].startswith(
+        "striate train lenet5-bn --data fashion-mnist-sample --recipe fast --epochs 0."
+    )
+
+
+def test_the_command_kept_in_the_run_repeats_it_to_the_bit(call):
+    call("train", "--epochs", "1", "--seed", "4", "--lr", "0.002", "--name", "first")
+    first = striate.load("runs/first")
+    call(*first.summary["command"].split()[1:], "--name", "again")
+    read = [Path(f"runs/{name}/weights/last.safetensors").read_bytes() for name in ("first", "again")]
+    assert read[0] == read[1]
+
+
+def test_nothing_that_exists_is_overwritten(call):
+    for _ in range(2):
+        assert call("train", "--epochs", "0.1", "--threads", "1")[0] == 0
+    assert sorted(path.name for path in Path("runs").iterdir()) == [
+        "lenet5-fashion-mnist-sample",
+        "lenet5-fashion-mnist-sample-2",
+    ]
+    code, _, err = call("train", "--epochs", "0.1", "--name", "lenet5-fashion-mnist-sample")
+    assert code == 2
+    assert "exists already: choose another --name" in err
+
+
+def test_runs_lists_them_and_says_how_to_make_one(call, trained):
+    assert "striate train" in call("runs")[1]
+    _, out, _ = call("runs", "--out", trained.path.parent)
+    assert "trained" in out
+    assert "lenet5" in out
+    listed = json.loads(call("runs", "--out", trained.path.parent, "--json")[1])
+    assert listed[0]["status"] == "finished"
+    assert listed[0]["epochs"] == 2
+
+
+def test_evaluate_and_predict(call, trained, tmp_path):
+    copy = shutil.copytree(trained.path, tmp_path / "copy")
+    code, out, _ = call("evaluate", copy)
+    assert code == 0
+    assert "of 2,000 test pictures" in out
+    assert json.loads(call("evaluate", copy, "--split", "validation", "--json")[1])["n"] == 1000
+    Image.new("L", (28, 28), 90).save("grey.png")
+    code, out, _ = call("predict", copy, "grey.png", "--top", "2")
+    assert code == 0
+    assert out.startswith("grey.png: ")
+    assert out.count("%") == 2
+    Path("broken.png").write_bytes(b"nothing")
+    code, out, err = call("predict", copy, "broken.png", "grey.png", "gone.png")
+    assert code == 3
+    assert out.startswith("grey.png")
+    assert "broken.png: not a picture" in err
+    assert "gone.png: no such file" in err
+    code, out, _ = call("predict", copy, "broken.png", "grey.png", "--json")
+    answers = json.loads(out)
+    assert code == 3
+    assert answers[0]["error"].startswith("not a picture")
+    assert answers[1]["top"][0]["confidence"] == answers[1]["confidence"]
+
+
+def test_nets_lists_filters_sorts_and_shows_a_card(call):
+    everything = json.loads(call("nets", "--json")[1])
+    assert {row["name"] for row in everything} == set(striate.CATALOGUE)
+    _, out, _ = call("nets", "--family", "lenet", "--sort", "params")
+    assert out.splitlines()[1].split()[0] == "lenet5-bn"
+    _, out, _ = call("nets", "lenet5-1998")
+    assert "60,000" in out
+    assert "1998" in out
+    assert json.loads(call("nets", "lenet5", "--json")[1])["params"] == 61_706
+    assert call("nets", "--family", "letnet")[0] == 2
+    assert call("nets", "--sort", "colour")[0] == 2
+
+
+def test_inspect_prints_the_table(call):
+    _, out, _ = call("inspect", "lenet5")
+    assert "61,706" in out
+    assert "416,520" in out
+    read = json.loads(call("inspect", "lenet5", "--input", "3x32x32", "--classes", "7", "--json")[1])
+    assert read["totals"]["parameters"] == 61_706 + 2 * 150 - 3 * 85
+    assert call("inspect", "lenet5", "--input", "big")[0] == 2
+
+
+def test_data_says_what_a_set_holds_and_draws_it(call, pictures):
+    code, out, _ = call("data", "fashion-mnist-sample")
+    assert code == 0
+    assert "train 10,000, test 2,000" in out
+    assert "Ankle boot" in out
+    with Image.open("fashion-mnist-sample-samples.png") as grid:
+        assert grid.width > 500
+    call("data", "fashion-mnist-sample")
+    assert len(list(Path().glob("*samples*.png"))) == 1
+    held = json.loads(call("data", pictures, "--json", "--grid", "grid.png")[1])
+    assert held["pictures"] == {"train": 20, "test": 4}
+    assert Path(held["grid"]).is_file()
+
+
+def test_doctor_reports_the_machine(call):
+    report = json.loads(call("doctor", "--json")[1])
+    assert report["sgemm_gflops"] > 0
+    assert report["data"]["fashion-mnist-sample"]
+    assert report["cores"] >= 1
+    assert "SGEMM" in call("doctor")[1]
+
+
+def test_a_folder_of_pictures_is_trained_on(call, pictures):
+    code, out, err = call("train", "lenet5", "--data", pictures, "--epochs", "8", "--json", "--threads", "1")
+    assert code == 0, err
+    assert "28x28x1, 2 classes" in err
+    result = json.loads(out)
+    assert result["accuracy"] == 1.0
+    prediction = striate.load(result["run"]).predict(pictures / "light" / "03.png")[0]
+    assert prediction.label == "light"
+    assert call("evaluate", result["run"])[0] == 0
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "parts"),
+    [
+        (("train", "lenet"), 2, ["no net named 'lenet'", "Did you mean lenet5", "striate nets"]),
+        (("train", "--data", "fashon-mnist"), 2, ["Did you mean fashion-mnist"]),
+        (("train", "--data", "no/such/folder"), 3, ["no/such/folder: no such folder"]),
+        (("train", "--recipe", "slow"), 2, ["no recipe named 'slow'", "fast, paper, tutorial"]),
+        (("train", "lenet5-1998"), 2, ["lenet5-1998 needs pictures of at least 32x32, got 28x28", "--size 32"]),
+        (("train", "--size", "8"), 2, ["lenet5 needs pictures of at least 12x12, got 8x8"]),
+        (("train", "--epochs", "-1"), 2, ["epochs must be above 0, got -1"]),
+        (("train", "--epochs", "1", "--budget", "5m"), 2, ["epochs and budget cannot both"]),
+        (("train", "--budget", "soon"), 2, ["a budget is a time such as 90s, 5m", "'soon'"]),
+        (("train", "--budget", "1s"), 2, ["leaves no time to train"]),
+        (("train", "--batch-size", "0"), 2, ["batch-size must be at least 1, got 0"]),
+        (("train", "--lr", "0"), 2, ["lr must be above 0"]),
+        (("train", "--device", "cuda:9"), 2, ["no device 'cuda:9'", "it has: "]),
+        (("train", "--device", "tpu"), 2, ["no device 'tpu'"]),
+        (("train", "--threads", "0"), 2, ["threads must be at least 1"]),
+        (("train", "--init", "random"), 2, ["--init must be default or paper"]),
+        (("train", "--name", "../up"), 2, ["a run's name is letters"]),
+        (("train", "--resume", "nowhere"), 3, ["nowhere does not exist"]),
+        (("evaluate", "nowhere"), 3, ["nowhere does not exist"]),
+        (("predict", ".", "x.png"), 3, [". is not a run: it has no config.yaml"]),
+        (("inspect", "resnet999"), 2, ["no net named 'resnet999'"]),
+        (("nets", "vgg"), 2, ["no net named 'vgg'"]),
+        (("train", "--colour", "red"), 2, ["No such option"]),
+    ],
+    ids=lambda value: " ".join(value) if isinstance(value, tuple) else None,
+)
+def test_bad_input_gets_value_limit_and_way_out(call, arguments, code, parts):
+    found, out, err = call(*arguments)
+    assert found == code
+    assert out == ""
+    assert "Traceback" not in err
+    for part in parts:
+        assert part in err
+    assert not Path("runs").exists() or not list(Path("runs").iterdir())
+
+
+def test_the_paper_form_trains_at_its_size_with_ten_classes_only(call, pictures):
+    assert call("train", "lenet5-1998", "--size", "32", "--epochs", "0.1", "--init", "paper", "--threads", "1")[0] == 0
+    code, _, err = call("train", "lenet5-1998", "--data", pictures)
+    assert code == 2
+    assert "ten" in err or "10" in err
+
+
+def test_debug_shows_the_traceback(call):
+    with pytest.raises(UsageError):
+        main(["train", "lenet", "--debug"])
+
+
+def test_an_unwritable_place_and_a_full_disk_are_said_before_training(call, monkeypatch):
+    Path("file").write_text("in the way")
+    code, _, err = call("train", "--epochs", "1", "--out", "file/runs")
+    assert code == 1
+    assert "cannot be written" in err
+    assert "epoch 1" not in err
+    monkeypatch.setattr(shutil, "disk_usage", lambda place: shutil._ntuple_diskusage(10**9, 10**9 - 10**6, 10**6))
+    code, _, err = call("train", "--epochs", "1")
+    assert code == 1
+    assert "1 MiB free" in err
+    assert "epoch 1" not in err
+
+
+def test_a_disk_that_fills_while_training_is_said_and_nothing_is_left_half_written(call, monkeypatch):
+    real = os.fsync
+
+    def full(handle):
+        if "step-" in str(Path(f"/proc/self/fd/{handle}").readlink()):
+            raise OSError(errno.ENOSPC, "No space left on device")
+        real(handle)
+
+    monkeypatch.setattr(run_module.os, "fsync", full)
+    code, _, err = call("train", "--epochs", "1", "--name", "full", "--threads", "1")
+    assert code == 1
+    assert "No space left on device" in err
+    assert not list(Path("runs/full/checkpoints").iterdir())
+    assert striate.load("runs/full").summary["status"] == "failed"
+
+
+def test_control_c_saves_and_says_how_to_go_on(tmp_path):
+    command = [sys.executable, "-m", "striate", "train", "--epochs", "50", "--threads", "1", "--out", tmp_path]
+    process = subprocess.Popen(command, stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+    lines = []
+    for line in process.stderr:
+        lines.append(line)
+        if line.startswith("epoch  2/50"):
+            break
+    begin = time.perf_counter()
+    process.send_signal(signal.SIGINT)
+    out, err = process.communicate(timeout=30)
+    assert time.perf_counter() - begin < 5
+    assert process.returncode == 130
+    run = tmp_path / "lenet5-fashion-mnist-sample"
+    assert f"To go on: striate train --resume {run}" in err
+    assert "Traceback" not in err
+    assert out == ""
+    assert list((run / "checkpoints").glob("*.pt"))
+
+
+def test_durations_and_shapes_are_parsed():
+    assert [parse_duration(text) for text in ("90s", "90", "5m", "1h30m", "1.5h", "1m30s")] == [
+        90,
+        90,
+        300,
+        5400,
+        5400,
+        90,
+    ]
+    for text in ("", "s", "5x", "-3s"):
+        with pytest.raises(UsageError):
+            parse_duration(text)
+    assert parse_shape("3x224x200") == parse_shape("3,224,200") == (3, 224, 200)
+    assert [duration(seconds) for seconds in (0.45, 8.13, 53.4, 200, 7500)] == [
+        "0.45 s",
+        "8.1 s",
+        "53 s",
+        "3 min 20 s",
+        "2 h 05 min",
+    ]
+
+
+def test_on_a_terminal_there_is_a_bar_and_still_a_line_an_epoch():
+    class Terminal:
+        def __init__(self):
+            self.text = ""
+
+        def isatty(self):
+            return True
+
+        def write(self, text):
+            self.text += text
+            return len(text)
+
+        def flush(self):
+            pass
+
+    terminal = Terminal()
+    progress = Progress(stream=terminal)
+    progress.begin(10, 0)
+    assert progress.due()
+    assert not progress.due()
+    progress.step(4, "1/2", 0.5, 0.75, 1234.0)
+    row = {"epoch": 1, "train_loss": 0.5, "train_accuracy": 0.75, "val_accuracy": 0.7, "pictures_per_second": 1234.0}
+    progress.epoch(row, "2", 3.0)
+    progress.end()
+    assert "loss 0.500" in terminal.text
+    assert "accuracy 75.0%" in terminal.text
+    assert "epoch 1/2" in terminal.text
