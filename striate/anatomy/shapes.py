@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from itertools import pairwise
 from typing import Any
 
 import torch
@@ -51,7 +52,9 @@ _FILLS = {_aten.normal_.default, _aten.uniform_.default, _aten.fill_.Scalar, _at
 def quick_result(func: OpOverload, args: Sequence[Any], kwargs: Mapping[str, Any]) -> Any:
     """An empty result of the right shape and type, or None where there is no rule for these arguments."""
     rule = _RULES.get(func)
-    return None if rule is None or kwargs else rule(*args)
+    if rule is None or any(value is not None for name, value in kwargs.items() if name not in _IRRELEVANT):
+        return None
+    return rule(*args)
 
 
 def _empty(like: Tensor, shape: Sequence[int], dtype: torch.dtype | None = None) -> Tensor:
@@ -62,9 +65,20 @@ def _empty(like: Tensor, shape: Sequence[int], dtype: torch.dtype | None = None)
     return torch.empty_strided(shape, strides[::-1], dtype=dtype or like.dtype, device="meta")
 
 
+_IRRELEVANT = {"pin_memory", "layout", "device", "memory_format", "alpha"}
+
+
 def _same(x: Any, *_: Any) -> Tensor | None:
-    plain = isinstance(x, Tensor) and x.is_meta and x.is_contiguous() and x.is_floating_point()
-    return _empty(x, x.shape) if plain else None
+    """A contiguous tensor like x, which is contiguous itself, or a slice or an expansion of one that is."""
+    if not (isinstance(x, Tensor) and x.is_meta and x.is_floating_point()):
+        return None
+    strides = [stride for stride, length in zip(x.stride(), x.shape, strict=True) if length > 1 and stride]
+    in_order = all(a >= b for a, b in pairwise(strides))
+    return _empty(x, x.shape) if in_order else None
+
+
+def _in_place(x: Tensor, value: Any) -> Tensor | None:
+    return x if x.is_meta and isinstance(value, int | float) else None
 
 
 def _binary(x: Any, y: Any, *_: Any) -> Tensor | None:
@@ -156,6 +170,11 @@ def _linear(bias: Tensor, x: Tensor, weight: Tensor, *_: Any) -> Tensor | None:
     return _empty(x, (x.shape[0], weight.shape[1])) if fits and x.dtype == weight.dtype else None
 
 
+def _product(x: Tensor, y: Tensor) -> Tensor | None:
+    fits = x.ndim == y.ndim == 2 and x.shape[1] == y.shape[0] and x.dtype == y.dtype and x.is_meta and y.is_meta
+    return _empty(x, (x.shape[0], y.shape[1])) if fits else None
+
+
 def _concatenation(parts: Sequence[Tensor], dim: int = 0) -> Tensor | None:
     first = parts[0]
     dim %= first.ndim
@@ -175,6 +194,12 @@ def _mean(x: Tensor, dims: Sequence[int] | None, keep: bool = False, *_: Any) ->
 
 _RULES: dict[OpOverload, Callable[..., Any]] = {
     _aten.relu.default: _same,
+    _aten.empty_like.default: _same,
+    _aten.ones_like.default: _same,
+    _aten.div.Scalar: _same,
+    _aten.mul.Scalar: _same,
+    _aten.pow.Tensor_Scalar: _same,
+    _aten.div_.Scalar: _in_place,
     _aten.sigmoid.default: _same,
     _aten.tanh.default: _same,
     _aten.add.Tensor: _binary,
@@ -187,6 +212,7 @@ _RULES: dict[OpOverload, Callable[..., Any]] = {
     _aten.max_pool2d_with_indices.default: _max_pool,
     _aten._adaptive_avg_pool2d.default: _adaptive_pool,
     _aten.addmm.default: _linear,
+    _aten.mm.default: _product,
     _aten.cat.default: _concatenation,
     _aten.mean.dim: _mean,
     _aten.threshold_backward.default: _backward,

@@ -21,7 +21,14 @@ def meta(*shape: int) -> Tensor:
 
 def cases() -> Iterator[tuple[Any, tuple[Any, ...]]]:
     x, gradient, channels = meta(2, 6, 9, 12), meta(2, 6, 9, 12), meta(6)
-    for func in (aten.relu, aten.sigmoid, aten.tanh):
+    for func in (aten.div.Scalar, aten.mul.Scalar, aten.pow.Tensor_Scalar):
+        yield func, (x, 2.0)
+        yield func, (meta(2, 6, 1, 1).expand(2, 6, 9, 12), 2.0)
+        yield func, (meta(2, 9, 9, 12)[:, 1:7], 2.0)
+    yield aten.div_.Scalar, (x, 2.0)
+    yield aten.add.Tensor, (meta(2, 9, 9, 12)[:, 1:7], meta(2, 8, 9, 12)[:, :6])
+    yield aten.mm.default, (meta(3, 4), meta(4, 5))
+    for func in (aten.relu, aten.sigmoid, aten.tanh, aten.empty_like, aten.ones_like):
         yield func.default, (x,)
     for func in (aten.add, aten.sub, aten.mul, aten.div):
         yield func.Tensor, (x, gradient)
@@ -74,6 +81,8 @@ def test_every_rule_is_tested() -> None:
         (aten.addmm.default, (meta(5), meta(3, 3), meta(4, 5))),
         (aten.cat.default, ([meta(1, 2, 3), meta(1, 2, 4)], 1)),
         (aten.add.Tensor, (meta(2, 3), meta(2, 4))),
+        (aten.relu.default, (meta(2, 3).t(),)),
+        (aten.mm.default, (meta(3, 3), meta(4, 5))),
         (aten.avg_pool2d.default, (meta(1, 2, 2, 2), [3, 3])),
     ],
 )
