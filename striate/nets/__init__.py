@@ -33,7 +33,7 @@ def build(
         init: `default` trains well today; `paper` draws the weights as the paper says.
 
     Raises:
-        UsageError: unknown name, or a number of channels or classes that the net cannot have.
+        UsageError: unknown name or init, or a number of channels or classes that the net cannot have.
     """
     row = spec(name)
     channels = row.input[0] if channels is None else channels
@@ -41,6 +41,8 @@ def build(
     for what, value in (("channels", channels), ("classes", classes)):
         if value < 1:
             raise UsageError(f"{name}: {what} must be at least 1, got {value}")
+    if init not in ("default", "paper"):
+        raise UsageError(f"{name}: init must be default or paper, got {init!r}")
     net = row.builder(channels, classes, init)
     net.spec, net.channels, net.classes = row, channels, classes
     return net

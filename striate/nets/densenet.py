@@ -123,9 +123,10 @@ def cifar_form(depth: int, growth: int, bottleneck: bool) -> DenseNetForm:
     Raises:
         UsageError: a depth L that does not divide so.
     """
-    layers, rest = divmod(depth - 4, 6 if bottleneck else 3)
+    step = 6 if bottleneck else 3
+    layers, rest = divmod(depth - 4, step)
     if rest or layers < 1:
-        raise UsageError(f"depth must be {6 if bottleneck else 3}n+4 with n at least 1, got {depth}")
+        raise UsageError(f"depth must be {step}n+4 with n at least 1, got {depth}: use {step * max(layers, 1) + 4}")
     return DenseNetForm(
         depths=(layers,) * 3,
         growth=growth,

@@ -17,6 +17,7 @@ from typing import Literal
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from striate.errors import UsageError
 from striate.nets.blocks import global_head, he_init, named
 from striate.nets.net import Net
 
@@ -137,8 +138,15 @@ def resnet(channels: int, classes: int, init: str, form: ResNetForm) -> Net:
 
 
 def cifar_form(depth: int, shortcut: Literal["A", "B", "C", "none"] = "A") -> ResNetForm:
-    """Section 4.2: depth 6n+2, three groups of n units with 16, 32 and 64 maps."""
-    return ResNetForm(depths=((depth - 2) // 6,) * 3, width=16, shortcut=shortcut, large_stem=False)
+    """Section 4.2: depth 6n+2, three groups of n units with 16, 32 and 64 maps.
+
+    Raises:
+        UsageError: a depth that is no 6n+2.
+    """
+    units, rest = divmod(depth - 2, 6)
+    if rest or units < 1:
+        raise UsageError(f"depth must be 6n+2 with n at least 1, got {depth}: use {6 * max(units, 1) + 2}")
+    return ResNetForm(depths=(units,) * 3, width=16, shortcut=shortcut, large_stem=False)
 
 
 def resnet_mnist(channels: int, classes: int, init: str, *, scale: float = 1.0, conv_shortcut: bool = False) -> Net:

@@ -172,6 +172,13 @@ def test_numbers(name: str) -> None:
             macs += output.numel() * inputs[0].shape[1]
 
     handles = [m.register_forward_hook(count) for m in net.modules() if isinstance(m, nn.Conv2d | nn.Linear)]
+    last_map = torch.Size()
+
+    def see(head: nn.Module, inputs: tuple[Tensor, ...]) -> None:
+        nonlocal last_map
+        last_map = inputs[0].shape
+
+    handles.append(net.head.register_forward_pre_hook(see))
     with FlopCounterMode(display=False) as counter:
         logits = net(torch.zeros(1, *row.input, device="meta"))
     for handle in handles:
@@ -179,6 +186,10 @@ def test_numbers(name: str) -> None:
     assert logits.shape == (1, row.classes)
     assert counter.get_total_flops() // 2 == row.macs
     assert macs == row.macs
+
+    # Dense evaluation takes the pooling out: it averages globally, or changes nothing at this size.
+    assert list(net.head._modules)[:2] == ["pool", "flatten"]
+    assert net.head.pool.output_size in (1, last_map[2] if last_map[2] == last_map[3] else None)
 
     auxiliary = sum(p.numel() for p in net.auxiliary_heads.parameters())
     total = sum(p.numel() for p in net.parameters())
