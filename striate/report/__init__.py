@@ -58,7 +58,11 @@ def write_samples(run: Run, pixels: NDArray[np.uint8], labels: NDArray[np.intege
     few = len(classes) <= 4
     first = [np.flatnonzero(labels == label)[:8] for label in range(len(classes))]
     first = [places for places in first if len(places)]
-    each = min(8 if few else max(1, 40 // len(classes)), *(len(places) for places in first), len(pixels))
+    each = min(
+        8 if few else 4 if len(classes) <= 10 else max(1, 40 // len(classes)),
+        *(len(places) for places in first),
+        len(pixels),
+    )
     table = np.array([places[:each] for places in first])
     chosen = (table if few else table.T).ravel()[:MOST_SAMPLES]
     captions = [classes[label] for label in labels[chosen]]

@@ -42,7 +42,7 @@ def render(run: Run) -> str:
     lead = evaluations[key] if key else None
     sections = [
         _summary(run, lead),
-        _use(run),
+        *([_use(run)] if facts.has_weights(run) else []),
         _data(run),
         _results(run, evaluations, key),
         "## Limits\n\n" + "\n".join(f"- {escaped(limit)}" for limit in facts.limits(run, lead)),
@@ -156,7 +156,8 @@ def _data(run: Run) -> str:
 
 def _results(run: Run, evaluations: dict[str, dict[str, Any]], lead: str | None) -> str:
     if not evaluations:
-        return f"## Results\n\nNone yet: `striate evaluate {facts.address(run)}`"
+        way = f": `striate evaluate {facts.address(run)}`" if facts.has_weights(run) else "."
+        return f"## Results\n\nNone yet{way}"
     rows = [
         [
             escaped(f"{found['data']}, {found['split']}, {found['views']}"),

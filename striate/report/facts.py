@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 SPACE = "\u00a0"  # keeps a number and its unit on one line
 
 PHASES = {
+    "start": "starting Python and PyTorch",
     "load": "loading the data",
     "measure": "measuring this machine",
     "augment": "preparing the batches",
@@ -122,6 +123,11 @@ def leading(config: dict[str, Any], evaluations: dict[str, dict[str, Any]]) -> s
     tests = [key for key in own if evaluations[key]["split"] == "test"]
     centre = [key for key in tests if evaluations[key]["views"] == "centre"]
     return next(iter(centre + tests + own), None)
+
+
+def has_weights(run: Run) -> bool:
+    """Whether there is a net to use: a run that was stopped before its end has checkpoints only."""
+    return any((run.path / "weights").glob("*.safetensors"))
 
 
 def course(metrics: Sequence[dict[str, Any]], quantity: str) -> str:

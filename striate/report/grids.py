@@ -123,8 +123,8 @@ def _length(font: ImageFont.FreeTypeFont, text: str) -> float:
 
 def _plain(text: str) -> str:
     """`text` as the built-in font can show it: without accents, `?` for what it does not have."""
-    letters = unicodedata.normalize("NFKD", text)
-    bare = "".join(letter for letter in letters if not unicodedata.combining(letter))
+    letters = (letter if letter == SPACE else unicodedata.normalize("NFKD", letter) for letter in text)
+    bare = "".join(letter for letter in "".join(letters) if not unicodedata.combining(letter))
     return "".join(letter if _has(_built_in(), letter) else "?" for letter in bare)
 
 

@@ -3,7 +3,7 @@
 import re
 
 import yaml
-from conftest import evaluation_of, write_evaluation
+from run_files import evaluation_of, write_evaluation
 
 from striate.report import card
 from striate.run import Run, write_json
@@ -66,6 +66,8 @@ def test_without_an_evaluation_nothing_is_claimed(make_run):
     assert "model-index" not in front
     assert "It has not been tested yet" in body
     assert "was interrupted" in body
+    assert "striate predict" not in body  # there are no weights yet
+    assert "striate evaluate" not in body
 
 
 def test_other_data_is_listed_but_not_quoted(make_run):

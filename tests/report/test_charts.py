@@ -7,8 +7,8 @@ import re
 
 import numpy as np
 import pytest
-from conftest import FASHION, evaluation_of, metrics_of
 from PIL import Image
+from run_files import FASHION, evaluation_of, metrics_of
 
 from striate.report import charts
 from striate.report.theme import NIGHT, PAGE, PAPER

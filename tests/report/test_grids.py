@@ -5,8 +5,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from conftest import FASHION
 from PIL import Image, ImageFont
+from run_files import FASHION
 
 from striate import report
 from striate.report import grids
@@ -60,7 +60,7 @@ def test_a_number_stays_with_its_unit():
 def test_without_a_fitting_font_letters_lose_accents_or_become_question_marks(monkeypatch):
     monkeypatch.setattr(grids, "_font_files", lambda: ())
     grids._font_with.cache_clear()
-    assert [line for line, _ in grids._caption("Café 靴", 200)[1]] == ["Cafe ?"]
+    assert [line for line, _ in grids._caption("Café 靴, 97\u00a0%", 60)[1]] == ["Cafe ?,", "97\u00a0%"]
     grids._font_with.cache_clear()
 
 

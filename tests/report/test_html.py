@@ -5,7 +5,7 @@ from html.parser import HTMLParser
 
 import numpy as np
 import pytest
-from conftest import FASHION, evaluation_of, write_evaluation, write_run
+from run_files import FASHION, evaluation_of, write_evaluation, write_run
 
 from striate import report
 from striate.report import facts, html
@@ -166,6 +166,8 @@ def test_an_interrupted_run_says_so_and_claims_no_test(make_run):
     assert "of the 1,000 validation pictures named right after 5 epochs. This is not a test result" in page.text
     assert "striate train --resume runs/first" in page.text
     assert "It has not been tested" in page.text
+    assert "striate predict" not in page.text  # there are no weights yet
+    assert "striate evaluate" not in page.text
     assert not {"quality", "failures"} & {attributes.get("id") for _, attributes in page.tags}
 
 
