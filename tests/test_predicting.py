@@ -75,7 +75,9 @@ def test_every_form_of_a_picture_gives_the_same_answer(trained, png_files, test_
     # In one batch the place decides which kernel sums a picture's products, and so the last bits.
     for prediction in predictions:
         assert [name for name, _ in prediction.top] == [name for name, _ in predictions[0].top]
-        assert [value for _, value in prediction.top] == pytest.approx([value for _, value in predictions[0].top], abs=1e-5)
+        assert [value for _, value in prediction.top] == pytest.approx(
+            [value for _, value in predictions[0].top], abs=1e-5
+        )
     assert predictions[0].picture == str(png_files[0])
     assert predictions[2].picture == "picture 3"
     assert predictions[0].label == predictions[0].top[0][0]

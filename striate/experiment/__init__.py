@@ -86,6 +86,7 @@ def train(
     """
     progress = progress or Progress()
     clock = Clock(started if started is not None else time.perf_counter())
+    clock.add("start", clock.total())
     row = spec(net)
     settings = Settings(
         recipe=recipe,
@@ -147,6 +148,7 @@ def resume(
     """
     progress = progress or Progress()
     clock = Clock(started if started is not None else time.perf_counter())
+    clock.add("start", clock.total())
     run = Run.open(path)
     config = run.config
     if run.summary.get("status") == "finished":
