@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+from functools import partial
 from typing import get_args
 
 import pytest
@@ -11,11 +13,14 @@ from torch.nn import functional as F
 
 from striate.errors import UsageError
 from striate.nets import CATALOGUE, build, densenet, preresnet, resnet
+from striate.nets.alexnet import AlexNetForm, alexnet
 from striate.nets.blocks import response_norm
 from striate.nets.densenet import DenseNetForm
-from striate.nets.googlenet import BLOCKS
+from striate.nets.googlenet import BLOCKS, GoogLeNetForm, googlenet
+from striate.nets.nin import NiNForm, nin
 from striate.nets.preresnet import IdentityMappingForm, identity_mappings
 from striate.nets.resnet import ResNetForm, ZeroPadShortcut
+from striate.nets.rows.alexnet import ONE_WEIRD_TRICK
 from striate.nets.vgg import VGGForm, vgg
 
 
@@ -210,6 +215,50 @@ def test_vgg_of_any_width_and_nets_of_any_depth() -> None:
             weights = [m for m in net.modules() if isinstance(m, nn.Conv2d | nn.Linear)]
             projections = sum(isinstance(m, nn.Conv2d) and m.kernel_size == (1, 1) for m in weights)
             assert len(weights) - (3 if bottleneck else projections) == depth
+
+
+COUNTED = {
+    "AlexNet with all maps seen by all": (partial(alexnet, 3, 1000, "default", AlexNetForm(towers=1)), 62_378_344),
+    "AlexNet at 224 with padding 2": (partial(alexnet, 3, 1000, "default", AlexNetForm(stem=(11, 4, 2))), 60_965_224),
+    "one weird trick, 384 maps in conv4 as its footnote says": (
+        partial(alexnet, 3, 1000, "default", replace(ONE_WEIRD_TRICK, widths=(64, 192, 384, 384, 256))),
+        61_838_248,
+    ),
+    "NiN for CIFAR-100": (partial(nin, 3, 100, "default", NiNForm()), 984_356),
+    "GoogLeNet with batch norm and true 5x5": (
+        partial(
+            googlenet,
+            3,
+            1000,
+            "default",
+            GoogLeNetForm(batch_norm="all", conv_bias=False, response_norm=False, auxiliary=False),
+        ),
+        7_005_832,
+    ),
+    **{
+        f"ResNet-{depth} for CIFAR, option B": (
+            partial(resnet.resnet, 3, 10, "default", resnet.cifar_form(depth, "B")),
+            params,
+        )
+        for depth, params in {20: 272_474, 32: 466_906, 44: 661_338, 56: 855_770, 110: 1_730_714}.items()
+    },
+    "DenseNet (L = 40, k = 12) behind 24 maps": (
+        partial(densenet.densenet, 3, 10, "default", replace(densenet.cifar_form(40, 12, False), stem_maps=24)),
+        1_059_298,
+    ),
+    "DenseNet-264 with k = 48": (
+        partial(densenet.densenet, 3, 1000, "default", DenseNetForm(depths=(6, 12, 64, 48), growth=48, stem_maps=96)),
+        72_686_632,
+    ),
+}
+
+
+@pytest.mark.parametrize("form", COUNTED)
+def test_forms_without_a_row_have_the_counts_of_their_sources(form: str) -> None:
+    make, params = COUNTED[form]
+    with torch.device("meta"):
+        net = make()
+    assert sum(p.numel() for p in net.parameters()) == params
 
 
 @pytest.mark.parametrize(

@@ -16,6 +16,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from striate.errors import UsageError
 from striate.nets import CATALOGUE, Net, build
+from striate.nets.history import FAMILIES, RESULTS
 
 NAMES = list(CATALOGUE)
 
@@ -222,6 +223,13 @@ def test_a_row_says_what_it_is() -> None:
         assert bool(row.biases_before_norm) == ("bias-before-batchnorm" in row.known_findings)
     titles = [row.title for row in CATALOGUE.values()]
     assert len(titles) == len(set(titles))
+
+
+def test_history_speaks_of_rows_and_of_every_family() -> None:
+    assert RESULTS.keys() <= CATALOGUE.keys()
+    assert FAMILIES.keys() == {row.family for row in CATALOGUE.values()}
+    for lines in RESULTS.values():
+        assert all(re.search(r": .*\d.*\(.*\)$", line) for line in lines)  # where: what (source)
 
 
 @pytest.mark.parametrize("name", WITH_HUGE)
