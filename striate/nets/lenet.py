@@ -85,7 +85,7 @@ class PartialConv(nn.Module):
         for position, count in enumerate(counts):
             sources = [inputs for inputs in C3_INPUTS if len(inputs) == count]
             self.convs.append(nn.Conv2d(count * len(sources), len(sources), 5, groups=len(sources)))
-            self.register_buffer(f"sources{position}", torch.tensor(sources).flatten(), persistent=False)
+            self.register_buffer(f"sources{position}", torch.tensor(sources).flatten())
 
     def forward(self, x: Tensor) -> Tensor:
         parts = [
@@ -105,7 +105,7 @@ class EuclideanRBF(nn.Module):
 
     def __init__(self) -> None:
         super().__init__()
-        self.register_buffer("codes", digit_codes(), persistent=False)
+        self.register_buffer("codes", digit_codes())
 
     def forward(self, x: Tensor) -> Tensor:
         return (x.unsqueeze(1) - self.codes).square().sum(2) / -2
