@@ -244,6 +244,7 @@ class Recorder(LightMode):  # type: ignore[no-untyped-call]
         arguments = _arguments(func, args, kwargs)
         attributes: dict[str, Any] = {key: value for key, value in arguments.items() if not _holds_tensors(value)}
         weight = arguments.get("weight")
+        attributes["bias"] = isinstance(arguments.get("bias"), Tensor) or name == "addmm"
         if isinstance(weight, Tensor):
             attributes["weight"] = tuple(weight.shape)
             if name == "convolution":

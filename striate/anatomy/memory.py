@@ -1,8 +1,8 @@
 """Memory of inference and of a training step, found by running them on the meta device and watching tensors come and go.
 
 Forward pass, loss and backward pass really run, on shapes alone: what autograd keeps, and until when, is decided by torch itself.
-Counted is what torch's allocator hands out. Left out: Python and torch themselves (some 300 MiB), scratch space inside kernels
-(oneDNN, cuDNN workspaces), and the caching allocator's rounding.
+Counted is what torch's allocator hands out, with the copies that convolutions make on the CPU. Left out: Python and torch
+themselves (some 300 MiB), cuDNN's workspaces and the caching allocator's rounding on a GPU.
 """
 
 from __future__ import annotations
@@ -22,6 +22,7 @@ from torch.utils._pytree import tree_leaves, tree_map_only
 from striate.anatomy.shapes import LightMode, quick_result
 from striate.nets.net import Net
 
+_aten = torch.ops.aten
 Optimizer = Literal["sgd", "momentum", "adam"]
 _COPIES: Mapping[Optimizer, tuple[int, int]] = {"sgd": (0, 1), "momentum": (1, 1), "adam": (2, 2)}
 """Values kept for each parameter, and made for the largest one while the optimizer steps (torch's loop, weight decay on)."""
@@ -52,12 +53,7 @@ def estimate_memory(module: nn.Module, picture: Sequence[int], batch: int, optim
     Auxiliary heads of a `Net` take part in training. The module stays as it is.
     """
     step = _Step(module)
-    state = {
-        name: torch.empty_strided(
-            tensor.shape, tensor.stride(), dtype=tensor.dtype, device="meta", requires_grad=tensor.requires_grad
-        )
-        for name, tensor in [*step.named_parameters(), *step.named_buffers()]
-    }
+    state = _meta_state(step)
     parameters = [tensor for tensor in state.values() if tensor.requires_grad]
     kept, transient = _COPIES[optimizer]
     weights = sum(map(_bytes, state.values()))
@@ -73,6 +69,24 @@ def estimate_memory(module: nn.Module, picture: Sequence[int], batch: int, optim
         activations=activations, inference=weights + inference,
         training=None if activations is None else weights + optimizer_state + max(peak, update),
     )  # fmt: skip
+
+
+def parameters_without_gradient(module: nn.Module, picture: Sequence[int]) -> list[str]:
+    """Names of the parameters that a training step leaves without a gradient, auxiliary heads of a `Net` taking part."""
+    step = _Step(module)
+    state = _meta_state(step)
+    _run(step, state, (2, *picture), training=True)
+    return [name.removeprefix("net.") for name, tensor in state.items() if tensor.requires_grad and tensor.grad is None]
+
+
+def _meta_state(step: nn.Module) -> dict[str, Tensor]:
+    """Parameters and buffers of the same shapes on the meta device."""
+    return {
+        name: torch.empty_strided(
+            tensor.shape, tensor.stride(), dtype=tensor.dtype, device="meta", requires_grad=tensor.requires_grad
+        )
+        for name, tensor in [*step.named_parameters(), *step.named_buffers()]
+    }
 
 
 class _Step(nn.Module):
@@ -118,7 +132,7 @@ def _run(step: _Step, state: Mapping[str, Tensor], shape: Sequence[int], trainin
     meter.count(picture)
     for tensor in state.values():
         meter.known.add(tensor.untyped_storage()._cdata)
-    kept, gradients = None, 0
+    kept = None
     with _modes(step, training), torch.set_grad_enabled(training), meter:
         outputs = functional_call(step, dict(state), (picture,))
         if training:
@@ -126,10 +140,7 @@ def _run(step: _Step, state: Mapping[str, Tensor], shape: Sequence[int], trainin
             del outputs
             kept = meter.live
             loss.backward()
-    for tensor in state.values():
-        if tensor.grad is not None:
-            gradients += _bytes(tensor.grad)
-            tensor.grad = None
+    gradients = sum(_bytes(tensor.grad) for tensor in state.values() if tensor.grad is not None)
     return meter.peak, kept, gradients
 
 
@@ -164,6 +175,8 @@ class _Meter(LightMode):  # type: ignore[no-untyped-call]
         for leaf in tree_leaves(output):
             if isinstance(leaf, Tensor):
                 self.count(leaf)
+        if func in (_aten.convolution.default, _aten.convolution_backward.default):
+            self.peak = max(self.peak, self.live + _scratch(func, args, output))
         return output
 
     def count(self, tensor: Tensor) -> None:
@@ -180,6 +193,21 @@ class _Meter(LightMode):  # type: ignore[no-untyped-call]
     def _freed(self, key: int, size: int) -> None:
         self.known.discard(key)
         self.live -= size
+
+
+def _scratch(func: OpOverload, args: Sequence[Any], output: Any) -> int:
+    """Bytes of the copies that oneDNN makes for a convolution on the CPU: channels in blocks of 16, few ones filled up."""
+
+    def blocked(tensor: Tensor) -> int:
+        channels = tensor.shape[1]
+        return _bytes(tensor) // channels * (-(-channels // 16) * 16)
+
+    if func is _aten.convolution.default:
+        picture, weight = args[:2]
+        return _bytes(weight) + blocked(output) + (blocked(picture) if picture.shape[1] >= 16 else 0)
+    gradient, picture, weight = args[:3]
+    other = blocked(picture) if picture.shape[1] > 3 or output[0] is not None else 0
+    return _bytes(weight) + blocked(gradient) + other
 
 
 def _bytes(tensor: Tensor) -> int:

@@ -43,6 +43,7 @@ def allocator_peak(net: nn.Module, picture: tuple[int, int, int], batch: int) ->
 
 
 CASES = [
+    ("lenet5", 1024), ("lenet5", 2048), ("inception-mnist", 256), ("inception-mnist", 512),
     ("resnet20", 48), ("resnet20", 96), ("alexnet-native", 16), ("alexnet-native", 64), ("densenet40-k12", 8),
     ("densenet40-k12", 16), ("vgg11-native", 8), ("vgg11-native", 32), ("nin-cifar10", 16), ("nin-cifar10", 32),
     ("googlenet-native", 8), ("googlenet-native", 32), ("resnet18-native", 8), ("resnet18-native", 32),

@@ -1,0 +1,215 @@
+"""Mistakes that can be seen in a net without training it: each with its place, why it hurts, and what to do."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from math import e, log, prod
+
+from torch import nn
+
+from striate.anatomy.graph import Graph, Node
+from striate.anatomy.memory import parameters_without_gradient
+from striate.anatomy.rows import INVISIBLE, unused_parameters
+
+_VIEWS = INVISIBLE | {
+    "view", "_unsafe_view", "reshape", "flatten", "unflatten", "squeeze", "unsqueeze", "permute", "transpose", "t", "expand",
+    "identity", "select", "slice", "split", "split_with_sizes",
+}  # fmt: skip
+_BATCH_NORMS = {"native_batch_norm", "_native_batch_norm_legit_no_training", "cudnn_batch_norm", "batch_norm"}
+_LINEAR = _VIEWS | _BATCH_NORMS | {"avg_pool2d", "_adaptive_avg_pool2d", "mean", "sum", "cat", "constant_pad_nd", "neg"}
+_LINEAR_ALONE = {"add", "sub", "mul", "div", "add_", "sub_", "mul_", "div_"}  # with a constant they are linear
+_LAYERS = {"convolution", "addmm", "mm"}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Finding:
+    """A mistake, at all the places where it was seen."""
+
+    name: str
+    where: tuple[str, ...]
+    """Module paths."""
+    why: str
+    remedy: str
+
+    def __str__(self) -> str:
+        places = ", ".join(self.where[:3]) + (f" and {len(self.where) - 3} more" if len(self.where) > 3 else "")
+        return f"{self.name} at {places}: {self.why} {self.remedy}"
+
+
+def find_mistakes(
+    module: nn.Module, graph: Graph, *, classes: int | None = None, batch: int | None = None
+) -> tuple[Finding, ...]:
+    """Everything wrong with a net that its graph shows.
+
+    Args:
+        classes: that the data has; None if that is not known.
+        batch: pictures a batch in training; None if that is not known.
+    """
+    readers = graph.consumers()
+    found = [
+        _softmax_before_loss(graph),
+        _bias_before_batchnorm(graph, readers),
+        _batchnorm_at_batch_1(graph, batch),
+        _dead_branch(graph, readers),
+        _unused_parameters(module, graph),
+        _missing_activation(graph, readers),
+        _wrong_number_of_classes(graph, classes),
+    ]
+    return tuple(finding for finding in found if finding is not None)
+
+
+def _softmax_before_loss(graph: Graph) -> Finding | None:
+    ends = [_before_views(graph, graph.nodes[index]) for index in graph.outputs]
+    places = [_place(node) for node in ends if node.operation in ("_softmax", "softmax")]
+    outputs = max((graph.nodes[index].shape[-1] for index in graph.outputs), default=1)
+    floor = log(1 + (outputs - 1) / e)  # -log of softmax(1, 0, ..., 0) at the right class
+    return _finding(
+        "softmax-before-loss",
+        places,
+        "The cross-entropy takes a softmax itself. Of probabilities it takes one more: gradients shrink, and with "
+        f"{outputs} outputs the loss cannot fall below {floor:.3f}.",
+        "Leave the softmax out of the net and let it end in logits; take it when you want to show probabilities.",
+    )
+
+
+def _bias_before_batchnorm(graph: Graph, readers: list[list[int]]) -> Finding | None:
+    places = [
+        _place(node)
+        for node in graph.nodes
+        if node.operation in _LAYERS
+        and node.attributes.get("bias")
+        and (after := [graph.nodes[index] for index in _past_views(graph, readers, node.index)])
+        and all(reader.operation in _BATCH_NORMS for reader in after)
+    ]
+    return _finding(
+        "bias-before-batchnorm",
+        places,
+        "Batch norm subtracts the mean, and the bias with it: it learns nothing, and its gradient is zero but for rounding.",
+        "Build the layer with bias=False; batch norm has its own.",
+    )
+
+
+def _batchnorm_at_batch_1(graph: Graph, batch: int | None) -> Finding | None:
+    norms = [node for node in graph.nodes if node.operation in _BATCH_NORMS] if batch == 1 else []
+    single = [node for node in norms if prod(node.shape[2:]) == 1]
+    if single:
+        why = "With one picture a batch it sees one value a channel; training stops with an error."
+    else:
+        why = "With one picture a batch its statistics are those of that picture, and differ from those used in evaluation."
+    return _finding(
+        "batchnorm-at-batch-1",
+        [_place(node) for node in single or norms],
+        why,
+        "Train on batches of 2 at least, better 16 or more, and drop a last batch of 1; or use group norm.",
+    )
+
+
+def _dead_branch(graph: Graph, readers: list[list[int]]) -> Finding | None:
+    alive, stack = set(), list(graph.outputs)
+    while stack:
+        index = stack.pop()
+        if index not in alive:
+            alive.add(index)
+            stack += graph.nodes[index].inputs
+    # of a chain that leads nowhere, its last layer is the place to look at
+    ends = [
+        node
+        for node in graph.nodes[1:]
+        if node.index not in alive
+        and not readers[node.index]
+        and (node.macs or node.parameters or (node.module and node.module in graph.leaves))
+        and node.operation != "write"
+    ]
+    return _finding(
+        "dead-branch",
+        [_place(node) for node in ends],
+        "Its result is computed and thrown away: the output does not depend on it.",
+        "Use what it returns, as in x = layer(x), or take it out.",
+    )
+
+
+def _unused_parameters(module: nn.Module, graph: Graph) -> Finding | None:
+    dead: Iterable[str] = ()
+    if unused_parameters(graph):  # in evaluation; auxiliary heads are used in training
+        dead = parameters_without_gradient(module, graph.input_shape[1:])
+    read = {name for node in graph.nodes for name in node.parameters}
+    return _finding(
+        "unused-parameters",
+        list(dict.fromkeys(name.rpartition(".")[0] or name for name in dead if name not in read)),
+        "The forward pass never reads them, neither in training nor in evaluation: they take memory and learn nothing.",
+        "Call the layer in forward, or do not build it.",
+    )
+
+
+def _missing_activation(graph: Graph, readers: list[list[int]]) -> Finding | None:
+    places = []
+    for node in graph.nodes:
+        if node.operation in _LAYERS:
+            seconds = [graph.nodes[index] for index in _past_linear(graph, readers, node.index)]
+            places += [f"{_place(node)} -> {_place(second)}" for second in seconds if second.operation in _LAYERS]
+    return _finding(
+        "missing-activation",
+        places,
+        "Two linear layers in a row are one linear layer: the second adds parameters, but nothing that it could compute.",
+        "Put an activation between them, such as ReLU.",
+    )
+
+
+def _wrong_number_of_classes(graph: Graph, classes: int | None) -> Finding | None:
+    wrong = [graph.nodes[index] for index in graph.outputs[:1] if classes not in (None, graph.nodes[index].shape[-1])]
+    outputs = wrong[0].shape[-1] if wrong else 0
+    few = classes is not None and outputs < classes
+    return _finding(
+        "wrong-number-of-classes",
+        [_place(_before_views(graph, node)) for node in wrong],
+        f"The net has {outputs} outputs for {classes} classes: "
+        + (
+            "labels beyond the last output stop training."
+            if few
+            else "the extra outputs take probability and mean nothing."
+        ),
+        f"Give the last layer {classes} outputs.",
+    )
+
+
+def _finding(name: str, where: list[str], why: str, remedy: str) -> Finding | None:
+    return Finding(name=name, where=tuple(dict.fromkeys(where)), why=why, remedy=remedy) if where else None
+
+
+def _place(node: Node) -> str:
+    return node.module or node.operation
+
+
+def _before_views(graph: Graph, node: Node) -> Node:
+    """What made a tensor, reshapes aside."""
+    while node.operation in _VIEWS and len(node.inputs) == 1:
+        node = graph.nodes[node.inputs[0]]
+    return node
+
+
+def _past_views(graph: Graph, readers: list[list[int]], index: int) -> list[int]:
+    return _past(graph, readers, index, lambda node: node.operation in _VIEWS)
+
+
+def _past_linear(graph: Graph, readers: list[list[int]], index: int) -> list[int]:
+    """What reads a tensor after operations that keep it linear; a sum of branches ends the search, as a skip is meant so."""
+
+    def keeps_linear(node: Node) -> bool:
+        return node.operation in _LINEAR or (node.operation in _LINEAR_ALONE and len(node.inputs) == 1)
+
+    return _past(graph, readers, index, keeps_linear)
+
+
+def _past(graph: Graph, readers: list[list[int]], index: int, passes: Callable[[Node], bool]) -> list[int]:
+    found, stack, seen = [], list(readers[index]), set()
+    while stack:
+        reader = stack.pop(0)
+        if reader in seen:
+            continue
+        seen.add(reader)
+        if passes(graph.nodes[reader]):
+            stack += readers[reader]
+        else:
+            found.append(reader)
+    return found
