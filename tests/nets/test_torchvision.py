@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 import torchvision
+import torchvision.transforms.v2.functional
 from torch import Tensor, nn
 
 from striate.errors import DataError, StriateError, UsageError
@@ -173,6 +174,21 @@ def test_pretrained_with_other_classes_has_a_new_classifier(published: nn.Module
     assert result.net.head.classifier.weight.shape == (7, 512)
     assert torch.equal(result.net.stages["conv1"].conv.weight, published.conv1.weight)
     assert result.notes[-1] == "the classifier of 1000 classes is replaced by a new one of 7"
+
+
+def test_pretrained_googlenet_has_its_own_normalisation(monkeypatch: pytest.MonkeyPatch) -> None:
+    """torchvision's undoes ImageNet's mean and deviation inside the net; ours takes pictures as it was trained on them."""
+    theirs = their_net("googlenet")
+    monkeypatch.setattr(ours, "_published", lambda name, progress: ("Test.V1", dict(theirs.state_dict())))
+    result = ours.pretrained("googlenet-torchvision", progress=False)
+    theirs.transform_input = True
+    theirs.eval()
+    pixels = torch.rand(2, 3, 96, 96)
+    imagenet = torchvision.transforms.v2.functional.normalize(pixels, [0.485, 0.456, 0.406], [0.229, 0.224, 0.225])
+    own = torchvision.transforms.v2.functional.normalize(pixels, list(result.mean), list(result.std))
+    with torch.no_grad():
+        torch.testing.assert_close(result.net.eval()(own), theirs(imagenet), rtol=1e-4, atol=1e-4)
+    assert "auxiliary heads were not trained" in result.notes[1]
 
 
 def test_pretrained_without_network(monkeypatch: pytest.MonkeyPatch) -> None:
