@@ -37,11 +37,12 @@ def logits(
 
 
 def save_weights(net: torch.nn.Module, path: Path, config: dict[str, Any]) -> None:
-    """Writes all parameters and buffers as safetensors, with the run's net, classes and preprocessing as metadata."""
+    """Writes all parameters and buffers as safetensors, with the run's net and preprocessing as metadata."""
     from safetensors.torch import save
 
     tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in net.state_dict().items()}
-    metadata = {key: json.dumps(config[key]) for key in ("net", "preprocessing")}
+    # One entry: safetensors writes several in an order that differs from time to time, and the same weights are to be the same file.
+    metadata = {"striate": json.dumps({key: config[key] for key in ("net", "preprocessing")})}
     write_atomic(path, save(tensors, metadata))
 
 

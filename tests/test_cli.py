@@ -11,7 +11,9 @@ import time
 from pathlib import Path
 
 import pytest
+import torch
 from PIL import Image
+from safetensors.torch import load_file
 
 import striate
 from striate import run as run_module
@@ -19,6 +21,8 @@ from striate.cli import main
 from striate.cli.reading import parse_shape
 from striate.cli.training import parse_duration
 from striate.errors import UsageError
+from striate.nets import torchvision as weights_module
+from striate.nets.torchvision import their_names
 from striate.training.progress import Progress, duration
 
 
@@ -221,6 +225,26 @@ def test_the_paper_form_trains_at_its_size_with_ten_classes_only(call, pictures)
     code, _, err = call("train", "lenet5-1998", "--data", pictures)
     assert code == 2
     assert "ten" in err or "10" in err
+
+
+def test_pretrained_weights_are_begun_with_and_what_was_changed_is_said(call, pictures, monkeypatch):
+    published = striate.build("resnet18").state_dict()
+    theirs = {theirs: published[ours] for ours, theirs in their_names(striate.build("resnet18")).items()}
+    monkeypatch.setattr(weights_module, "_published", lambda name, progress: ("TEST", theirs))
+    options = ["--size", "64", "--epochs", "1", "--lr", "1e-9", "--threads", "1", "--name", "tuned", "--pretrained"]
+    code, _, err = call("train", "resnet18", "--data", pictures, *options)
+    assert code == 0, err
+    assert "torchvision's weights TEST" in err
+    assert "replaced by a new one of 2" in err
+    run = striate.load("runs/tuned")
+    assert run.config["preprocessing"]["mean"] == [0.485, 0.456, 0.406]
+    assert "--pretrained" in run.summary["command"]
+    trained = load_file(run.path / "weights" / "last.safetensors")
+    name = next(name for name, tensor in published.items() if tensor.ndim == 4)
+    torch.testing.assert_close(trained[name], published[name], atol=1e-5, rtol=0)
+    code, _, err = call("train", "lenet5", "--pretrained")
+    assert code == 2
+    assert "torchvision" in err
 
 
 def test_debug_shows_the_traceback(call):

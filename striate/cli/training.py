@@ -35,6 +35,9 @@ def train(
     ] = None,
     size: Annotated[int | None, typer.Option(help="Scale pictures to so many pixels each way.")] = None,
     init: Annotated[str, typer.Option(help="How weights are drawn: default, or paper.")] = "default",
+    pretrained: Annotated[
+        bool, typer.Option("--pretrained", help="Begin with torchvision's ImageNet weights.")
+    ] = False,
     device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1 or mps.")] = "auto",
     threads: Annotated[int | None, typer.Option(help="Threads on the CPU; measured if left out.")] = None,
     name: Annotated[str | None, typer.Option(help="Name of the run.")] = None,
@@ -69,6 +72,7 @@ def train(
             validation=validation,
             size=size,
             init="paper" if init == "paper" else "default",
+            pretrained=pretrained,
             device=device,
             threads=threads,
             name=name,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Literal
@@ -17,6 +18,7 @@ from striate.evaluation import evaluate as evaluate_run
 from striate.experiment.announcing import announcement, prediction, repeat_command
 from striate.experiment.preparing import (
     Settings,
+    begin_pretrained,
     check_size,
     check_space,
     make_config,
@@ -30,6 +32,8 @@ from striate.inference import save_weights
 from striate.machine import pick_device, usable_cores, use_cores
 from striate.nets import spec
 from striate.recipe import Recipe
+from striate.report import write_all, write_mistakes, write_samples
+from striate.report.card import write_card
 from striate.run import Run, write_json
 from striate.training import Job, Progress, State, fit, fresh_state, make_job, measure, resumed_state
 from striate.training.clock import Clock
@@ -50,6 +54,7 @@ def train(
     validation: float | None = None,
     size: int | None = None,
     init: Literal["default", "paper"] = "default",
+    pretrained: bool = False,
     device: str = "auto",
     threads: int | None = None,
     name: str | None = None,
@@ -69,6 +74,7 @@ def train(
         batch_size, lr, seed, validation: see `Recipe`.
         size: pictures are scaled to (size, size) pixels.
         init: how the weights are drawn, `default` or `paper`.
+        pretrained: begin with torchvision's published ImageNet weights, downloaded once; their mean and deviation too.
         device: `auto`, `cpu`, `cuda`, `cuda:1` or `mps`.
         threads: of torch on the CPU; the faster of one and all cores, measured, if None. Sums of floats depend on it, so
             that two runs of one seed are the same to the bit only with the same number.
@@ -115,8 +121,18 @@ def train(
         training, validating, held = split(dataset, resolved)
         preprocessing = preprocessing_for(training, (size, size) if size else None, None)
         check_size(row, preprocessing.size)
+        begun = begin_pretrained(row, resolved, preprocessing.channels, len(dataset.classes)) if pretrained else None
+        if begun is not None:
+            preprocessing = replace(preprocessing, mean=begun.mean, std=begun.std)
         config = make_config(row, dataset, preprocessing, resolved, init)
-        job = make_job(config, preprocessing.fit(training), validating and preprocessing.fit(validating), chosen)
+        config["net"]["pretrained"] = list(begun.notes) if begun is not None else []
+        job = make_job(
+            config,
+            preprocessing.fit(training),
+            validating and preprocessing.fit(validating),
+            chosen,
+            begun.net if begun is not None else None,
+        )
     check_space(job, Path(out))
     progress.table(announcement(job, row, dataset, config))
     with clock.charge("measure"):
@@ -187,8 +203,6 @@ def evaluate(
     data_dir: str | Path | None = None,
 ) -> Evaluation:
     """`striate.evaluation.evaluate`, then the pictures of the worst mistakes and the report made again with the result."""
-    from striate.report import write_all, write_mistakes
-
     evaluation = evaluate_run(run, data, split=split, device=device, data_dir=data_dir)
     write_mistakes(run.path / "evaluations" / evaluation.key, evaluation.data.pixels, evaluation.predictions)
     write_all(run)
@@ -207,6 +221,7 @@ def _finish(run: Run, job: Job, dataset: DataSet, state: State, clock: Clock, pr
             write_evaluation(run, evaluation)
     except BaseException as error:
         _write_summary(run, "interrupted" if isinstance(error, Interrupted | KeyboardInterrupt) else "failed", clock)
+        write_card(run)
         raise
     _write_summary(run, "finished", clock)
     with clock.charge("report"):
@@ -215,12 +230,8 @@ def _finish(run: Run, job: Job, dataset: DataSet, state: State, clock: Clock, pr
 
 
 def _report(run: Run, job: Job, evaluation: Evaluation) -> None:
-    from striate.report import write_all, write_mistakes, write_samples
-
     training = job.batches
-    count = min(40, len(training.labels))
-    pixels = training.pixels[:count].permute(0, 2, 3, 1).cpu().numpy()
-    write_samples(run, pixels, training.labels[:count].cpu().numpy())
+    write_samples(run, training.pixels.permute(0, 2, 3, 1).cpu().numpy(), training.labels.cpu().numpy())
     write_mistakes(run.path / "evaluations" / evaluation.key, evaluation.data.pixels, evaluation.predictions)
     write_all(run)
 

@@ -18,8 +18,9 @@ def announcement(job: Job, row: NetSpec, dataset: DataSet, config: dict[str, Any
     dial = f"a budget of {duration(recipe.budget)}" if recipe.budget else f"{recipe.epochs:g} epochs"
     left_out = f", {len(dataset.unreadable)} unreadable files left out" if dataset.unreadable else ""
     extras = [f"flip, shift {recipe.shift}" if recipe.flip and recipe.shift else "flip" if recipe.flip else ""]
+    begun = "".join(f"; {note}" for note in config["net"]["pretrained"])
     return {
-        "net": f"{row.name} ({row.title}), {plan['params']:,} parameters, {plan['macs']:,} MACs a picture",
+        "net": f"{row.name} ({row.title}), {plan['params']:,} parameters, {plan['macs']:,} MACs a picture{begun}",
         "data": f"{dataset.name}: {len(job.batches.labels):,} to train, {validating}{len(dataset.splits['test']):,} to test; "
         f"{height}x{width}x{job.preprocessing.channels}, {len(dataset.classes)} classes{left_out}",
         "recipe": ", ".join(
@@ -60,4 +61,5 @@ def repeat_command(config: dict[str, Any]) -> str:
         "--size": preprocessing["size"][0],
         "--init": net["init"],
     }
-    return shlex.join(["striate", "train", net["name"], *(str(word) for option in options.items() for word in option)])
+    words = [str(word) for option in options.items() for word in option]
+    return shlex.join(["striate", "train", net["name"], *words, *(["--pretrained"] if net["pretrained"] else [])])

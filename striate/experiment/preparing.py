@@ -18,6 +18,7 @@ from striate.data.splits import hold_out
 from striate.errors import StriateError, UsageError
 from striate.machine import environment
 from striate.nets import CATALOGUE, NetSpec, build
+from striate.nets.torchvision import Pretrained, pretrained
 from striate.recipe import Recipe, named_recipe
 from striate.run import FORMAT, Run, write_json, write_yaml
 from striate.training import Job, Speed, duration, epoch_seconds, plan_steps
@@ -108,6 +109,17 @@ def check_size(row: NetSpec, size: tuple[int, int]) -> None:
             f"{row.name} needs pictures of at least {row.min_size}x{row.min_size}, got {size[0]}x{size[1]}: "
             f"use --size {row.min_size}{instead}"
         )
+
+
+def begin_pretrained(row: NetSpec, recipe: Recipe, channels: int, classes: int) -> Pretrained:
+    """The net with torchvision's published weights; what had to be drawn anew is drawn with the recipe's seed.
+
+    Raises:
+        UsageError: torchvision has no such net.
+        StriateError: the weights could not be downloaded.
+    """
+    torch.manual_seed(recipe.seed)
+    return pretrained(row.name, channels=channels, classes=classes)
 
 
 def check_space(job: Job, out: Path) -> None:

@@ -117,9 +117,11 @@ def _summary(run: Run, lead: dict[str, Any] | None) -> str:
     words += "."
     if status in ("interrupted", "failed"):
         words += f"\n\n**The training {'was interrupted' if status == 'interrupted' else 'failed'}** before its end."
-    shown = "[report.html](report.html) shows all of it: open it in a browser."
-    curves = "\n\n![Loss and accuracy by epoch](curves.png)" if run.metrics else ""
-    return f"# {escaped(run.name)}\n\n{words} {shown}{curves}"
+        words += f" To go on: `striate train --resume {facts.address(run)}`."
+    if (run.path / "report.html").is_file():
+        words += " [report.html](report.html) shows all of it: open it in a browser."
+    curves = "\n\n![Loss and accuracy by epoch](curves.png)" if (run.path / "curves.png").is_file() else ""
+    return f"# {escaped(run.name)}\n\n{words}{curves}"
 
 
 def _use(run: Run) -> str:

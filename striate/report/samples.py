@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from striate.data import DataSet
+from striate.errors import UsageError
 from striate.report.grids import grid
 from striate.run import write_atomic
 
@@ -24,7 +25,7 @@ def write_sample_grid(dataset: DataSet, path: Path | None = None) -> Path:
             another picture.
 
     Raises:
-        FileExistsError: `path` was given and holds something else.
+        UsageError: `path` was given and holds something else.
     """
     data = dataset.train
     each = max(1, min(PER_CLASS, MOST // len(data.classes)))
@@ -41,5 +42,5 @@ def write_sample_grid(dataset: DataSet, path: Path | None = None) -> Path:
             write_atomic(place, content)
             return place
         if path is not None:
-            raise FileExistsError(f"{path} exists already and is another picture: name another file")
+            raise UsageError(f"{path} exists already and is another picture: name another file")
         number += 1

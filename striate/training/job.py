@@ -46,13 +46,24 @@ class Job:
     device: torch.device
 
 
-def make_job(config: dict[str, Any], train: ImageData, validation: ImageData | None, device: torch.device) -> Job:
-    """The job of a config (net, preprocessing, recipe) on pictures that have the size of its preprocessing."""
+def make_job(
+    config: dict[str, Any],
+    train: ImageData,
+    validation: ImageData | None,
+    device: torch.device,
+    net: Net | None = None,
+) -> Job:
+    """The job of a config (net, preprocessing, recipe) on pictures that have the size of its preprocessing.
+
+    `net`: one that has weights already; built with the recipe's seed if None.
+    """
     recipe = Recipe.from_dict(config["recipe"])
     preprocessing = Preprocessing.from_dict(config["preprocessing"])
     wanted = config["net"]
-    torch.manual_seed(recipe.seed)
-    net = build(wanted["name"], channels=wanted["channels"], classes=wanted["classes"], init=wanted["init"]).to(device)
+    if net is None:
+        torch.manual_seed(recipe.seed)
+        net = build(wanted["name"], channels=wanted["channels"], classes=wanted["classes"], init=wanted["init"])
+    net = net.to(device)
     return Job(
         net=net,
         optimizer=make_optimizer(net, recipe),

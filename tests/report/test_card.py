@@ -33,6 +33,8 @@ def test_front_matter_is_what_the_hub_expects(make_run):
 
 def test_body_has_use_results_and_every_class(make_run):
     run = make_run()
+    assert "curves.png" not in card.render(run)  # it is not there yet
+    (run.path / "curves.png").touch()
     _, body = split(card.render(run))
     (e,) = run.evaluations.values()
     low, high = f"{100 * e['low']:.1f} %", f"{100 * e['high']:.1f} %"

@@ -145,6 +145,7 @@ def test_an_interrupted_run_resumes_to_the_bit(tmp_path, number, code):
     assert caught.value.exit_code == code
     broken = striate.load(tmp_path / "broken")
     assert broken.summary["status"] == "interrupted"
+    assert "--resume" in (broken.path / "README.md").read_text()
     resumed = striate.resume(broken.path, progress=QUIET)
     assert resumed.summary["status"] == "finished"
     assert same_bits(weights(whole), weights(resumed))
