@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
+
+from striate.nets.netspec import NetSpec
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -203,3 +206,9 @@ RESULTS: dict[str, tuple[str, ...]] = {
     "densenet250-bc-k24": (_cifar("3.62 with augmentation, 5.19 without", f"{_DN}, Table 2"),),
     "densenet190-bc-k40": (_cifar("3.46 with augmentation", f"{_DN}, Table 2"),),
 }
+
+
+def card(row: NetSpec) -> dict[str, Any]:
+    """Everything that is known of a net, in plain types: its row, what its family brought, and published results."""
+    family = FAMILIES[row.family]
+    return {**row.as_dict(), "new": family.new, "mattered": family.mattered, "results": list(RESULTS.get(row.name, ()))}
