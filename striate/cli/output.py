@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import json
+import textwrap
 import unicodedata
 from collections.abc import Mapping, Sequence
 from typing import Any
+
+WIDTH = 100
 
 
 def show_json(value: Any) -> None:
@@ -29,10 +32,14 @@ def show_table(rows: Sequence[Mapping[str, Any]], right: Sequence[str] = ()) -> 
 
 
 def show_fields(fields: Mapping[str, Any]) -> None:
-    """Prints names and values, aligned."""
-    width = max(map(len, fields))
+    """Prints names and values, aligned; long values are broken into lines between words, and paths stay whole."""
+    indent = max(map(len, fields)) + 2
     for name, value in fields.items():
-        print(f"{name:<{width}}  {value}")
+        text = textwrap.fill(
+            str(value), WIDTH, initial_indent=" " * indent, subsequent_indent=" " * indent,
+            break_long_words=False, break_on_hyphens=False,
+        )  # fmt: skip
+        print(name + text[len(name) :])
 
 
 def percent(fraction: float) -> str:

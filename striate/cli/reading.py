@@ -23,14 +23,16 @@ def nets(
 ) -> None:
     """List the catalogue, or show the facts of one net."""
     from striate.nets import CATALOGUE, spec
+    from striate.nets.history import card
 
     if name is not None:
-        card = spec(name).as_dict()
+        facts = card(spec(name))
         if as_json:
-            show_json(card)
+            show_json(facts)
         else:
+            shown = {**facts, "year": str(facts["year"])}
             show_fields(
-                {key.replace("_", " "): _words(value) for key, value in card.items() if value not in (None, [])}
+                {key.replace("_", " "): _words(value) for key, value in shown.items() if value not in (None, [])}
             )
         return
     rows = [
