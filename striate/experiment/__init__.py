@@ -18,7 +18,7 @@ from striate.evaluation import evaluate as evaluate_run
 from striate.experiment.announcing import announcement, prediction, repeat_command
 from striate.experiment.preparing import (
     Settings,
-    begin_pretrained,
+    begin_net,
     check_size,
     check_space,
     make_config,
@@ -104,6 +104,7 @@ def train(
         validation=validation,
         size=size,
         init=init,
+        pretrained=pretrained,
     )
     chosen = pick_device(device)
     cores = use_cores()
@@ -117,22 +118,17 @@ def train(
             channels=row.input[0],
             workers=usable_cores(),
         )
-        resolved = resolve_recipe(row, dataset, settings)
+        picture = (size, size) if size else dataset.train.shape[:2]
+        check_size(row, picture)
+        begun, published = begin_net(row, dataset, settings)
+        resolved = resolve_recipe(row, begun, dataset, settings)
         training, validating, held = split(dataset, resolved)
-        preprocessing = preprocessing_for(training, (size, size) if size else None, None)
-        check_size(row, preprocessing.size)
-        begun = begin_pretrained(row, resolved, preprocessing.channels, len(dataset.classes)) if pretrained else None
-        if begun is not None:
-            preprocessing = replace(preprocessing, mean=begun.mean, std=begun.std)
-        config = make_config(row, dataset, preprocessing, resolved, init)
-        config["net"]["pretrained"] = list(begun.notes) if begun is not None else []
-        job = make_job(
-            config,
-            preprocessing.fit(training),
-            validating and preprocessing.fit(validating),
-            chosen,
-            begun.net if begun is not None else None,
-        )
+        preprocessing = preprocessing_for(training, picture, None)
+        if published is not None:
+            preprocessing = replace(preprocessing, mean=published.mean, std=published.std)
+        config = make_config(begun, dataset, preprocessing, resolved, settings)
+        config["net"]["pretrained"] = list(published.notes) if published is not None else []
+        job = make_job(config, preprocessing.fit(training), validating and preprocessing.fit(validating), chosen, begun)
     check_space(job, Path(out))
     progress.table(announcement(job, row, dataset, config))
     with clock.charge("measure"):

@@ -17,7 +17,7 @@ from striate.data import DataSet, ImageData, Preprocessing
 from striate.data.splits import hold_out
 from striate.errors import StriateError, UsageError
 from striate.machine import environment
-from striate.nets import CATALOGUE, NetSpec, build
+from striate.nets import CATALOGUE, Net, NetSpec, build
 from striate.nets.torchvision import Pretrained, pretrained
 from striate.recipe import Recipe, named_recipe
 from striate.run import FORMAT, Run, write_json, write_yaml
@@ -45,9 +45,32 @@ class Settings:
     validation: float | None
     size: int | None
     init: Literal["default", "paper"]
+    pretrained: bool
+
+    @property
+    def first_seed(self) -> int:
+        """The seed that the run will have, known before its recipe."""
+        if self.seed is not None:
+            return self.seed
+        return self.recipe.seed if isinstance(self.recipe, Recipe) else 0
 
 
-def resolve_recipe(row: NetSpec, dataset: DataSet, settings: Settings) -> Recipe:
+def begin_net(row: NetSpec, dataset: DataSet, settings: Settings) -> tuple[Net, Pretrained | None]:
+    """The net for the data's channels and classes, its weights drawn with the seed or torchvision's published ones.
+
+    Raises:
+        UsageError: the net cannot have so many classes, or torchvision has no such net.
+        StriateError: the published weights could not be downloaded.
+    """
+    channels, classes = dataset.train.shape[2], len(dataset.classes)
+    torch.manual_seed(settings.first_seed)
+    if settings.pretrained:
+        published = pretrained(row.name, channels=channels, classes=classes)
+        return published.net, published
+    return build(row.name, channels=channels, classes=classes, init=settings.init), None
+
+
+def resolve_recipe(row: NetSpec, net: Net, dataset: DataSet, settings: Settings) -> Recipe:
     """The recipe with what was asked for laid over it.
 
     Raises:
@@ -57,9 +80,7 @@ def resolve_recipe(row: NetSpec, dataset: DataSet, settings: Settings) -> Recipe
         raise UsageError("epochs and budget cannot both be given: the budget decides the epochs")
     recipe = settings.recipe
     if isinstance(recipe, str):
-        with torch.device("meta"):
-            modules = build(row.name).modules()
-        batch_norm = any(isinstance(module, torch.nn.modules.batchnorm._BatchNorm) for module in modules)
+        batch_norm = any(isinstance(module, torch.nn.modules.batchnorm._BatchNorm) for module in net.modules())
         recipe = named_recipe(recipe, family=row.family, batch_norm=batch_norm)
     given: dict[str, Any] = {
         field: getattr(settings, field)
@@ -82,15 +103,14 @@ def split(dataset: DataSet, recipe: Recipe) -> tuple[ImageData, ImageData | None
 
 
 def make_config(
-    row: NetSpec, dataset: DataSet, preprocessing: Preprocessing, recipe: Recipe, init: str
+    net: Net, dataset: DataSet, preprocessing: Preprocessing, recipe: Recipe, settings: Settings
 ) -> dict[str, Any]:
     """Net, data, preprocessing and recipe of the run, resolved; the plan is added when the speed is known."""
-    channels, classes = preprocessing.channels, len(dataset.classes)
-    totals = inspect(row.name, (channels, *preprocessing.size), classes=classes).totals
+    totals = inspect(net, (net.channels, *preprocessing.size)).totals
     return {
         "format": FORMAT,
         "striate": __version__,
-        "net": {"name": row.name, "channels": channels, "classes": classes, "init": init},
+        "net": {"name": net.spec.name, "channels": net.channels, "classes": net.classes, "init": settings.init},
         "data": {"name": dataset.name, "location": dataset.location},
         "preprocessing": preprocessing.as_dict(),
         "recipe": recipe.as_dict(),
@@ -109,17 +129,6 @@ def check_size(row: NetSpec, size: tuple[int, int]) -> None:
             f"{row.name} needs pictures of at least {row.min_size}x{row.min_size}, got {size[0]}x{size[1]}: "
             f"use --size {row.min_size}{instead}"
         )
-
-
-def begin_pretrained(row: NetSpec, recipe: Recipe, channels: int, classes: int) -> Pretrained:
-    """The net with torchvision's published weights; what had to be drawn anew is drawn with the recipe's seed.
-
-    Raises:
-        UsageError: torchvision has no such net.
-        StriateError: the weights could not be downloaded.
-    """
-    torch.manual_seed(recipe.seed)
-    return pretrained(row.name, channels=channels, classes=classes)
 
 
 def check_space(job: Job, out: Path) -> None:
