@@ -55,6 +55,7 @@ def find_mistakes(
         _unused_parameters(module, graph),
         _missing_activation(graph, readers),
         _wrong_number_of_classes(graph, classes),
+        _batch_size_changed(graph),
     ]
     return tuple(finding for finding in found if finding is not None)
 
@@ -170,6 +171,17 @@ def _wrong_number_of_classes(graph: Graph, classes: int | None) -> Finding | Non
             else "the extra outputs take probability and mean nothing."
         ),
         f"Give the last layer {classes} outputs.",
+    )
+
+
+def _batch_size_changed(graph: Graph) -> Finding | None:
+    wrong = [graph.nodes[i] for i in graph.outputs[:1] if graph.nodes[i].shape[:1] != graph.input_shape[:1]]
+    rows = (*wrong[0].shape, 0)[0] if wrong else 0
+    return _finding(
+        "batch-size-changed",
+        [_place(node) for node in wrong],
+        f"A batch of {graph.input_shape[0]} comes out as {rows} rows: a reshape has cut one picture into several.",
+        "Flatten with nn.Flatten() or x.flatten(1), which keep the batch, instead of view(-1, features).",
     )
 
 

@@ -4,13 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
+from functools import cached_property
 from typing import Any
 
 from torch import nn
 
-from striate.anatomy.graph import Graph, trace
+from striate.anatomy.explain import explain
+from striate.anatomy.findings import Finding, find_mistakes
+from striate.anatomy.graph import Graph
+from striate.anatomy.limits import smallest_input, trace_or_explain
+from striate.anatomy.memory import Memory, estimate_memory
 from striate.anatomy.rows import Row, make_rows, unused_parameters
-from striate.anatomy.table import render
+from striate.anatomy.table import render, summarise
 from striate.anatomy.targets import Target, resolve
 from striate.errors import UsageError
 
@@ -47,13 +52,42 @@ class Anatomy:
     unused: Mapping[str, int]
     """Parameters that the forward pass does not read."""
     graph: Graph
+    module: nn.Module
+    """The net itself; one that was given by name has no weights."""
+    classes: int | None
+    """That the net should have; None if nothing says so."""
+    judged_batch: int | None
+    """Pictures a batch, where that was said; else batch norm is not judged by it."""
+
+    @cached_property
+    def memory(self) -> Memory:
+        """Of inference and of a training step with SGD and momentum, at `batch` pictures."""
+        return estimate_memory(self.module, self.input, self.batch)
+
+    @cached_property
+    def smallest_input(self) -> int | None:
+        """Side in pixels of the smallest square picture that the net takes, auxiliary heads included."""
+        return smallest_input(self.module, self.input[0])
+
+    @cached_property
+    def findings(self) -> tuple[Finding, ...]:
+        """Mistakes that can be seen without training."""
+        return find_mistakes(self.module, self.graph, classes=self.classes, batch=self.judged_batch)
+
+    def explain(self) -> str:
+        """The arithmetic of every row, spelled out, and what its bottlenecks save."""
+        return explain(self.graph, self.rows)
 
     def table(self, depth: int | None = None, width: int = 100) -> str:
         """The rows as text of at most `width` columns. `depth` folds modules nested deeper; None unfolds what fits a page."""
         return render(self, depth, width)
 
+    def summary(self) -> str:
+        """Memory, smallest input and findings in a few lines."""
+        return summarise(self.memory, self.smallest_input, self.findings)
+
     def __str__(self) -> str:
-        return self.table()
+        return f"{self.table()}\n\n{self.summary()}"
 
     def as_dict(self) -> dict[str, Any]:
         """All of it in plain types, for JSON."""
@@ -64,11 +98,18 @@ class Anatomy:
             "rows": [asdict(row) for row in self.rows],
             "totals": asdict(self.totals) | {"flops": self.totals.flops},
             "unused_parameters": dict(self.unused),
+            "memory": asdict(self.memory),
+            "smallest_input": self.smallest_input,
+            "findings": [asdict(finding) for finding in self.findings],
         }
 
 
 def inspect(
-    net: nn.Module | str, input: Sequence[int] | None = None, *, classes: int | None = None, batch: int = 1
+    net: nn.Module | str,
+    input: Sequence[int] | None = None,
+    *,
+    classes: int | None = None,
+    batch: int | None = None,
 ) -> Anatomy:
     """Reads a net on the meta device: no data, no memory, nothing computed.
 
@@ -77,12 +118,13 @@ def inspect(
             `torchvision:NAME`, `timm:NAME`.
         input: (C, H, W) of a picture; the net's default if None.
         classes: number of classes that the net should have; a named net is built so, a module is checked for it.
-        batch: pictures a batch, for the memory.
+        batch: pictures a batch, for the memory, and for batch norm's sake; None counts the memory of one.
 
     Raises:
-        UsageError: no such net, or no input given where the net has no default.
+        UsageError: no such net; no input given where the net has no default; a net that does not take the input, with the
+            layer that fails and what would fit.
     """
-    if batch < 1:
+    if batch is not None and batch < 1:
         raise UsageError(f"batch must be at least 1, got {batch}")
     if input is not None and (len(input) != 3 or min(input) < 1):
         raise UsageError(f"input must be channels, height and width, each at least 1, got {tuple(input)}")
@@ -90,7 +132,7 @@ def inspect(
     picture = target.input if input is None else (int(input[0]), int(input[1]), int(input[2]))
     if picture is None:
         raise UsageError(f"{target.name} has no default input: say which pictures it takes, as in --input 3x32x32")
-    graph = trace(target.module, (1, *picture))
+    graph = trace_or_explain(target.module, (1, *picture), target.name)
     rows = make_rows(graph)
     unused = unused_parameters(graph)
     totals = Totals(
@@ -99,7 +141,10 @@ def inspect(
         macs=sum(row.macs for row in rows),
         activation_bytes=sum(row.activation_bytes for row in rows),
     )
-    return Anatomy(name=target.name, input=picture, batch=batch, rows=rows, totals=totals, unused=unused, graph=graph)
+    return Anatomy(
+        name=target.name, input=picture, batch=batch or 1, rows=rows, totals=totals, unused=unused, graph=graph,
+        module=target.module, classes=target.classes, judged_batch=batch,
+    )  # fmt: skip
 
 
 def _target(net: nn.Module | str, input: Sequence[int] | None, classes: int | None) -> Target:

@@ -19,8 +19,8 @@ from torch._ops import OpOverload
 from torch.func import functional_call
 from torch.utils._pytree import tree_leaves, tree_map_only
 
+from striate.anatomy.heads import WithHeads
 from striate.anatomy.shapes import LightMode, quick_result
-from striate.nets.net import Net
 
 _aten = torch.ops.aten
 Optimizer = Literal["sgd", "momentum", "adam"]
@@ -52,13 +52,13 @@ def estimate_memory(module: nn.Module, picture: Sequence[int], batch: int, optim
 
     Auxiliary heads of a `Net` take part in training. The module stays as it is.
     """
-    step = _Step(module)
+    step = WithHeads(module)
     state = _meta_state(step)
     parameters = [tensor for tensor in state.values() if tensor.requires_grad]
     kept, transient = _COPIES[optimizer]
     weights = sum(map(_bytes, state.values()))
     optimizer_state = kept * sum(map(_bytes, parameters))
-    inference, _, _ = _run(step, state, (batch, *picture), training=False)
+    inference, _, _ = _run(WithHeads(module, heads=False), state, (batch, *picture), training=False)
     try:
         peak, activations, gradients = _run(step, state, (batch, *picture), training=True)
     except (RuntimeError, ValueError):
@@ -73,7 +73,7 @@ def estimate_memory(module: nn.Module, picture: Sequence[int], batch: int, optim
 
 def parameters_without_gradient(module: nn.Module, picture: Sequence[int]) -> list[str]:
     """Names of the parameters that a training step leaves without a gradient, auxiliary heads of a `Net` taking part."""
-    step = _Step(module)
+    step = WithHeads(module)
     state = _meta_state(step)
     _run(step, state, (2, *picture), training=True)
     return [name.removeprefix("net.") for name, tensor in state.items() if tensor.requires_grad and tensor.grad is None]
@@ -87,25 +87,6 @@ def _meta_state(step: nn.Module) -> dict[str, Tensor]:
         )
         for name, tensor in [*step.named_parameters(), *step.named_buffers()]
     }
-
-
-class _Step(nn.Module):
-    """A net as training runs it."""
-
-    def __init__(self, net: nn.Module) -> None:
-        super().__init__()
-        self.net = net
-
-    def forward(self, x: Tensor) -> list[Tensor]:
-        """(N, C, H, W) -> all that the loss reads: the net's outputs and, in training, those of its auxiliary heads."""
-        if not (self.training and isinstance(self.net, Net)):
-            return [leaf for leaf in tree_leaves(self.net(x)) if isinstance(leaf, Tensor)]
-        outputs = []
-        for name, stage in self.net.stages.items():
-            x = stage(x)
-            if name in self.net.auxiliary:
-                outputs.append(self.net.auxiliary[name][1](x))
-        return [*outputs, self.net.head(x)]
 
 
 class _Loss(torch.autograd.Function):
@@ -125,7 +106,9 @@ def _like(tensor: Tensor) -> Tensor:
     return torch.empty(tensor.shape, device="meta", dtype=tensor.dtype)
 
 
-def _run(step: _Step, state: Mapping[str, Tensor], shape: Sequence[int], training: bool) -> tuple[int, int | None, int]:
+def _run(
+    step: WithHeads, state: Mapping[str, Tensor], shape: Sequence[int], training: bool
+) -> tuple[int, int | None, int]:
     """(bytes at the peak, bytes kept for the backward pass, bytes of gradients), weights left out."""
     picture = torch.empty(tuple(shape), device="meta", dtype=next((t.dtype for t in state.values()), None))
     meter = _Meter()

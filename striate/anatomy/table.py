@@ -5,13 +5,16 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import groupby
+from textwrap import wrap
 from typing import TYPE_CHECKING
 
 from striate.anatomy.receptive import ReceptiveField
 from striate.anatomy.rows import Row
 
 if TYPE_CHECKING:
+    from striate.anatomy.findings import Finding
     from striate.anatomy.inspecting import Anatomy
+    from striate.anatomy.memory import Memory
 
 _PAGE = 90  # lines of a table that one still reads; longer ones are folded unless a depth is asked for
 
@@ -69,6 +72,26 @@ def render(anatomy: Anatomy, depth: int | None, width: int) -> str:
     if depth is None and shown < deepest:
         text.append(f"Folded to {shown} of {deepest} levels; --depth {deepest} shows every operation.")
     return "\n".join(text)
+
+
+def summarise(memory: Memory, smallest_input: int | None, findings: Sequence[Finding]) -> str:
+    """What a table cannot hold."""
+    pictures = "1 picture" if memory.batch == 1 else f"{memory.batch} pictures"
+    lines = [f"Memory with {pictures} a batch: {size(memory.inference)} to infer, "]
+    if memory.training is None or memory.activations is None:
+        lines[-1] += "and it cannot train on such a batch"
+    else:
+        lines[-1] += f"{size(memory.training)} to train"
+        lines.append(
+            f"  weights {size(memory.weights)}, gradients {size(memory.gradients)}, {memory.optimizer} "
+            f"{size(memory.optimizer_state)}, activations kept {size(memory.activations)}"
+        )
+    if smallest_input is not None:
+        lines.append(f"Smallest picture: {smallest_input}x{smallest_input}")
+    lines.append("Findings: none" if not findings else "Findings")
+    for finding in findings:
+        lines += wrap(str(finding), 98, initial_indent="  ", subsequent_indent="    ")
+    return "\n".join(lines)
 
 
 def _owners(anatomy: Anatomy) -> str:

@@ -1,0 +1,28 @@
+"""A net together with its auxiliary heads, as training runs it."""
+
+from __future__ import annotations
+
+from torch import Tensor, nn
+from torch.utils._pytree import tree_leaves
+
+from striate.nets.net import Net
+
+
+class WithHeads(nn.Module):
+    """Runs `net` and, if `heads` is set and it is a catalogue net, its auxiliary heads. Its state's names begin with `net.`"""
+
+    def __init__(self, net: nn.Module, heads: bool = True) -> None:
+        super().__init__()
+        self.net = net
+        self.heads = heads
+
+    def forward(self, x: Tensor) -> list[Tensor]:
+        """(N, C, H, W) -> all outputs, the net's own last."""
+        if not (self.heads and isinstance(self.net, Net)):
+            return [leaf for leaf in tree_leaves(self.net(x)) if isinstance(leaf, Tensor)]
+        outputs = []
+        for name, stage in self.net.stages.items():
+            x = stage(x)
+            if name in self.net.auxiliary:
+                outputs.append(self.net.auxiliary[name][1](x))
+        return [*outputs, self.net.head(x)]

@@ -1,0 +1,190 @@
+"""What a net can take: the smallest picture, and why a smaller one, or layers that do not fit together, must fail."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from math import prod
+
+from torch import nn
+
+from striate.anatomy.graph import Call, Graph, Shape, TraceFailure, trace
+from striate.anatomy.heads import WithHeads
+from striate.anatomy.table import dimensions
+from striate.errors import UsageError
+
+_LARGEST = 1024
+_ON_VALUES = "The net was run on shapes alone; one whose forward pass depends on pixel values cannot be read so."
+
+
+def trace_or_explain(module: nn.Module, input_shape: Sequence[int], name: str) -> Graph:
+    """`trace`, with an explanation instead of torch's bare message.
+
+    Raises:
+        UsageError: names the layer that fails, its numbers, the number that would fit, and the smallest picture.
+    """
+    try:
+        return trace(module, input_shape)
+    except TraceFailure as failure:
+        raise UsageError(explain_failure(module, input_shape, name, failure)) from failure
+
+
+def smallest_input(module: nn.Module, channels: int, *, at_most: int = _LARGEST) -> int | None:
+    """Side in pixels of the smallest square picture that the net takes; None if it takes none up to `at_most`.
+
+    Found by halving the interval between a size that fails and one that works, and confirmed: a net may take some small
+    sizes and refuse larger ones (windows that divide evenly), so all sizes below the one found are tried as well where there
+    are few, and the size found is one that works, with the next smaller one failing.
+    """
+    works = _first_working(module, channels, at_most)
+    if works is None:
+        return None
+    fails = 0
+    while works - fails > 1:
+        middle = (works + fails) // 2
+        if runs(module, (1, channels, middle, middle)):
+            works = middle
+        else:
+            fails = middle
+    for side in range(1, min(works, 16)):  # sizes below a gap
+        if runs(module, (1, channels, side, side)):
+            return side
+    return works
+
+
+def runs(module: nn.Module, input_shape: Sequence[int]) -> bool:
+    """Whether the net, with its auxiliary heads, takes that input."""
+    try:
+        trace(WithHeads(module), input_shape)
+    except TraceFailure:
+        return False
+    return True
+
+
+def _first_working(module: nn.Module, channels: int, at_most: int) -> int | None:
+    usual = (224, 32, 28, 64, 96, 128, 227, 299, 256, 384, 512, at_most)
+    return next((side for side in usual if side <= at_most and runs(module, (1, channels, side, side))), None)
+
+
+def explain_failure(module: nn.Module, input_shape: Sequence[int], name: str, failure: TraceFailure) -> str:
+    """Which layer fails, why, and what to do."""
+    call = failure.calls[-1] if failure.calls else Call("", 0, ())
+    part = module.get_submodule(call.module)
+    where = (
+        f"layer {call.module} ({type(part).__name__})"
+        if call.module
+        else f"the forward method of {type(part).__name__}"
+    )
+    reason = _reason(part, call, failure)
+    picture = dimensions(input_shape[1:])
+    lines = [f"{name} does not take a picture of {picture}: {where} fails.", reason]
+    lines += [f"What ran before: {trail}." for trail in [_trail(failure.graph)] if trail]
+    if (failure.operation or failure.calls[1:]) and not _is_mismatch(part, call):
+        smallest = smallest_input(module, input_shape[1])
+        if smallest is not None:
+            lines.append(f"The smallest square picture that it takes is {smallest}x{smallest}.")
+    return "\n".join(lines)
+
+
+def _is_mismatch(part: nn.Module, call: Call) -> bool:
+    """The layer's own numbers are wrong whatever the picture's size."""
+    return isinstance(part, nn.modules.conv._ConvNd) and call.inputs[0][1:2] != (part.in_channels,)
+
+
+def _reason(part: nn.Module, call: Call, failure: TraceFailure) -> str:
+    """The layer's rule with its numbers, and the change that would satisfy it."""
+    shape = call.inputs[0] if call.inputs else ()
+    if isinstance(part, nn.Linear):
+        return _linear_reason(part, shape, failure.graph)
+    if isinstance(part, nn.modules.conv._ConvNd) and _is_mismatch(part, call):
+        got = shape[1] if len(shape) > 1 else 0
+        return (
+            f"It was built for {part.in_channels} input channels and gets {got}. "
+            f"Build it with in_channels={got}, or give it what it was built for."
+        )
+    if isinstance(part, nn.modules.batchnorm._BatchNorm) and shape[1:2] != (part.num_features,):
+        return (
+            f"It was built for {part.num_features} channels and gets {shape[1]}: build it with num_features={shape[1]}."
+        )
+    kernel = getattr(part, "kernel_size", None)
+    if kernel is not None and len(shape) == 4:
+        return _window_reason(part, shape)
+    if failure.operation in ("cat", "add", "sub", "mul", "add_") and len(failure.operands) > 1:
+        return _meeting_reason(failure.operation, failure.operands)
+    if failure.operation in ("addmm", "mm", "bmm") and len(failure.operands) > 1:
+        left, right = failure.operands[-2:]
+        return (
+            f"A matrix product needs as many columns on the left as rows on the right: {dimensions(left)} times "
+            f"{dimensions(right)} has {left[-1]} and {right[-2]}."
+        )
+    if failure.operation in ("view", "_unsafe_view", "reshape") and failure.operands:
+        count = prod(failure.operands[0][1:])
+        return f"It reshapes {count:,} values a picture ({dimensions(failure.operands[0][1:])}); {failure.cause}."
+    advice = _ON_VALUES if "meta" in str(failure.cause) else ""
+    return f"torch says: {failure.cause}. {advice}".rstrip()
+
+
+def _linear_reason(part: nn.Linear, shape: Shape, graph: Graph) -> str:
+    """The number of features, and where it comes from."""
+    got = shape[-1] if shape else 0
+    maps = next((node.shape[1:] for node in reversed(graph.nodes) if len(node.shape) == 4), None)
+    text = f"It was built for {part.in_features:,} features and gets {got:,}"
+    if maps is not None and len(shape) == 2 and prod(maps) == got:
+        channels, *sides = maps
+        text += f" = {channels} maps of {dimensions(sides)}"
+        if (
+            part.in_features % channels == 0
+            and round((part.in_features // channels) ** 0.5) ** 2 * channels == part.in_features
+        ):
+            side = round((part.in_features // channels) ** 0.5)
+            text += f", where {channels} maps of {side}x{side} were expected"
+        return (
+            f"{text}. Either build it with in_features={got}, or give the net the picture size that it was made for, or pool "
+            f"the maps to a fixed size before flattening (AdaptiveAvgPool2d)."
+        )
+    if maps is not None and shape and len(shape) == 4:
+        return (
+            f"{text}: the maps ({dimensions(maps)}) were not flattened. Put nn.Flatten() before it; "
+            f"then it needs in_features={prod(maps)}."
+        )
+    return f"{text}. Build it with in_features={got}."
+
+
+def _window_reason(part: nn.Module, shape: Shape) -> str:
+    def pair(value: object) -> tuple[int, int]:
+        return (value, value) if isinstance(value, int) else (value[0], value[-1])  # type: ignore[index]
+
+    kernel, padding = pair(part.kernel_size), pair(getattr(part, "padding", 0))
+    dilation = pair(getattr(part, "dilation", 1))
+    for size, k, p, d in zip(shape[2:], kernel, padding, dilation, strict=True):
+        reach = d * (k - 1) + 1
+        if reach > size + 2 * p:
+            wide = f"{reach} pixels ({k} taps, dilation {d})" if d > 1 else f"{k} pixels"
+            return (
+                f"Its window is {wide} wide, and the map that reaches it only {size} + 2*{p} = {size + 2 * p}. Earlier layers "
+                "have shrunk the picture too much: give a larger picture, or take out a pool or a stride before it."
+            )
+    return f"It cannot work on a map of {dimensions(shape[2:])}: its stride leaves no position."
+
+
+def _meeting_reason(operation: str, operands: Sequence[Shape]) -> str:
+    word = "concatenated" if operation == "cat" else "combined element by element"
+    shapes = " and ".join(dimensions(shape[1:]) for shape in operands)
+    different = {
+        axis
+        for place, axis in enumerate(("channels", "height", "width"), start=1)
+        if len({s[place] for s in operands if len(s) > place}) > 1 and not (operation == "cat" and place == 1)
+    }
+    return (
+        f"Branches of {shapes} are {word}, and differ in {' and '.join(sorted(different)) or 'shape'}: give the branches the "
+        "same strides and padding, or put a 1x1 convolution on the shorter one."
+    )
+
+
+def _trail(graph: Graph) -> str:
+    """The last few shapes on the way."""
+    steps: list[str] = []
+    for node in graph.nodes:
+        text = dimensions(node.shape[1:])
+        if not steps or steps[-1] != text:
+            steps.append(text)
+    return " -> ".join(steps if len(steps) <= 8 else [*steps[:2], "...", *steps[-5:]]) if len(steps) > 1 else ""
