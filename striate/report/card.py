@@ -138,7 +138,7 @@ striate predict {address} picture.png
 import striate
 
 run = striate.load({quoted})
-print(run.predict("picture.png"))
+print(run.predict("picture.png")[0])
 ```
 
 Pictures are brought to {facts.size(run.config["preprocessing"])}, as in training."""
