@@ -8,7 +8,7 @@ from collections.abc import Sequence
 import typer
 
 from striate import __version__
-from striate.cli import reading, training, using
+from striate.cli import data, reading, training, using
 from striate.errors import StriateError
 
 app = typer.Typer(
@@ -26,7 +26,7 @@ app.command("predict")(using.predict)
 app.command("runs")(using.runs)
 app.command("nets")(reading.nets)
 app.command("inspect")(reading.inspect)
-app.command("data")(reading.data)
+app.add_typer(data.app, name="data")
 app.command("doctor")(reading.doctor)
 
 

@@ -1,4 +1,4 @@
-"""striate nets, inspect, data, doctor"""
+"""striate nets, inspect, doctor"""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from striate.cli.output import show_fields, show_json, show_table
+from striate.cli.output import show_fields, show_json, show_table, words
 from striate.errors import UsageError
 
 AsJson = Annotated[bool, typer.Option("--json", help="Print the result as JSON.")]
@@ -32,7 +32,7 @@ def nets(
         else:
             shown = {**facts, "year": str(facts["year"])}
             show_fields(
-                {key.replace("_", " "): _words(value) for key, value in shown.items() if value not in (None, [])}
+                {key.replace("_", " "): words(value) for key, value in shown.items() if value not in (None, [])}
             )
         return
     rows = [
@@ -86,39 +86,6 @@ def inspect(
         print(anatomy)
 
 
-def data(
-    name: Annotated[str, typer.Argument(metavar="DATA", help="A set by name, or a folder with one folder a class.")],
-    grid: Annotated[
-        Path | None, typer.Option(help="Where to write a grid of pictures; DATA-samples.png if left out.")
-    ] = None,
-    data_dir: DataDir = None,
-    as_json: AsJson = False,
-) -> None:
-    """Show what a set or folder holds, and draw a grid of its pictures."""
-    from striate.data import load_data
-    from striate.machine import usable_cores
-    from striate.report.samples import write_sample_grid
-
-    dataset = load_data(name, data_dir=data_dir, size=(96, 96), workers=usable_cores())
-    picture = write_sample_grid(dataset, grid)
-    card = {**dataset.as_dict(), "grid": str(picture)}
-    if as_json:
-        show_json(card)
-        return
-    shown = ("title", "source", "licence", "location", "shape", "pictures", "grid")
-    show_fields({key: _words(card[key]) for key in shown} | {"left out": f"{len(dataset.unreadable)} unreadable files"})
-    print()
-    show_table(
-        [
-            {"class": label, **{split: counts[place] for split, counts in card["class_counts"].items()}}
-            for place, label in enumerate(card["classes"])
-        ],
-        right=tuple(card["class_counts"]),
-    )
-    for path, reason in dataset.unreadable.items():
-        typer.echo(f"{path}: {reason}", err=True)
-
-
 def doctor(data_dir: DataDir = None, as_json: AsJson = False) -> None:
     """Check this machine: versions, device, cores, speed of a matrix product, data found."""
     from striate.data.named import NAMED, find
@@ -146,11 +113,3 @@ def parse_shape(text: str) -> tuple[int, int, int]:
         raise UsageError(f"--input is channels, height and width, as in 1x28x28; got {text!r}")
     channels, height, width = map(int, parts)
     return channels, height, width
-
-
-def _words(value: object) -> str:
-    if isinstance(value, dict):
-        return ", ".join(f"{key} {_words(item)}" for key, item in value.items())
-    if isinstance(value, list):
-        return (" x " if all(isinstance(item, int) for item in value) else "; ").join(map(str, value))
-    return f"{value:,}" if isinstance(value, int) else str(value)
