@@ -148,6 +148,18 @@ def test_inspect_prints_the_table(call):
     assert call("inspect", "lenet5", "--input", "big")[0] == 2
 
 
+def test_inspect_explains_and_the_size_calculator_shows_its_sum(call):
+    _, out, _ = call("inspect", "alexnet", "--explain")
+    assert "floor((227 - 11 + 2*0) / 4) + 1 = 55" in out
+    _, out, _ = call("conv", "--input", "227", "--kernel", "11", "--stride", "4")
+    assert out.splitlines()[0] == "227 -> 55"
+    worked = json.loads(call("conv", "--input", "13", "--kernel", "3", "--stride", "2", "--transposed", "--json")[1])
+    assert worked["output"] == 27
+    code, _, err = call("conv", "--input", "5", "--kernel", "7")
+    assert code == 2
+    assert "does not fit" in err
+
+
 def test_data_says_what_a_set_holds_and_draws_it(call, pictures):
     code, out, _ = call("data", "fashion-mnist-sample")
     assert code == 0

@@ -73,17 +73,42 @@ def inspect(
     ],
     input: Annotated[str | None, typer.Option(help="Channels, height and width of a picture, as in 3x224x224.")] = None,
     classes: Annotated[int | None, typer.Option(help="Number of classes.")] = None,
-    batch: Annotated[int, typer.Option(help="Pictures a batch.")] = 1,
+    batch: Annotated[
+        int | None, typer.Option(help="Pictures a batch: its memory, and whether batch norm can work.")
+    ] = None,
+    depth: Annotated[int | None, typer.Option(min=0, help="Fold modules nested deeper than this.")] = None,
+    explain: Annotated[bool, typer.Option("--explain", help="Spell out the sum behind every number.")] = False,
     as_json: AsJson = False,
 ) -> None:
-    """Read a net without data: each operation's shape, parameters and multiply-accumulates."""
+    """Read a net without data: shapes, parameters, MACs, receptive fields, memory, mistakes."""
     from striate.anatomy import inspect as read
 
     anatomy = read(target, None if input is None else parse_shape(input), classes=classes, batch=batch)
     if as_json:
-        show_json(anatomy.as_dict())
+        show_json(anatomy.as_dict() | ({"explanation": anatomy.explain()} if explain else {}))
+        return
+    print(anatomy.explain() if explain else f"{anatomy.table(depth)}\n\n{anatomy.summary()}")
+
+
+def conv(
+    input: Annotated[int, typer.Option(help="Side of the input in pixels.")],
+    kernel: Annotated[int, typer.Option(help="Side of the window.")],
+    stride: Annotated[int, typer.Option(help="Step of the window.")] = 1,
+    padding: Annotated[int, typer.Option(help="Pixels added at each border.")] = 0,
+    dilation: Annotated[int, typer.Option(help="Distance between the window's pixels.")] = 1,
+    transposed: Annotated[bool, typer.Option("--transposed", help="The convolution that enlarges.")] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Work out the size that a convolution or a pool makes, with the sum shown, and what else would make it."""
+    from dataclasses import asdict
+
+    from striate.anatomy.sizes import conv_sizes
+
+    worked = conv_sizes(input, kernel, stride, padding, dilation=dilation, transposed=transposed)
+    if as_json:
+        show_json(asdict(worked))
     else:
-        print(anatomy)
+        print(worked)
 
 
 def doctor(data_dir: DataDir = None, as_json: AsJson = False) -> None:
