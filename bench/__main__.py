@@ -7,6 +7,7 @@ from importlib import import_module
 
 BENCHMARKS = {
     "startup": "striate --help, and from Enter to the first accuracy (about 1 minute)",
+    "inspect": "reading VGG, DenseNet-264 and ResNet-1202 without weights (about 20 seconds)",
     "budget": "LeNet-5 on Fashion-MNIST in 60 s, three seeds (about 3 minutes)",
     "lenet": "LeNet-5 on Fashion-MNIST against the plain tutorial loop (about 6 minutes)",
 }
