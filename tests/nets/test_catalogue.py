@@ -331,9 +331,17 @@ def export_params() -> list[object]:
 def test_export(name: str) -> None:
     row = CATALOGUE[name]
     torch.manual_seed(5)
-    net = build(name).eval()
+    net = build(name)
     size = row.min_size if row.input[1] > 100 else row.input[1]
     x = torch.randn(2, row.input[0], size, size)
+    if name in ("resnet1202", "preresnet1001"):
+        # With the statistics that batch norm begins with, hundreds of additions overflow: take them from these pictures.
+        for module in net.modules():
+            if isinstance(module, nn.BatchNorm2d):
+                module.momentum = 1.0
+        with torch.no_grad():
+            net.train()(x)
+    net.eval()
     exported = torch.export.export(net, (x,)).module()
     with torch.no_grad():
         torch.testing.assert_close(exported(x), net(x))
