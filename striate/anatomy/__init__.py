@@ -2,9 +2,17 @@
 
 from __future__ import annotations
 
+from striate.anatomy.explain import Bottleneck
+from striate.anatomy.findings import Finding, find_mistakes
 from striate.anatomy.graph import Graph, Node, trace
 from striate.anatomy.inspecting import Anatomy, Totals, inspect
+from striate.anatomy.memory import Memory, estimate_memory
+from striate.anatomy.receptive import ReceptiveField, receptive_fields
 from striate.anatomy.rows import Row
+from striate.anatomy.sizes import SizeSum, conv_sizes
 from striate.anatomy.targets import Target, resolve
 
-__all__ = ["Anatomy", "Graph", "Node", "Row", "Target", "Totals", "inspect", "resolve", "trace"]
+__all__ = [
+    "Anatomy", "Bottleneck", "Finding", "Graph", "Memory", "Node", "ReceptiveField", "Row", "SizeSum", "Target", "Totals",
+    "conv_sizes", "estimate_memory", "find_mistakes", "inspect", "receptive_fields", "resolve", "trace",
+]  # fmt: skip

@@ -9,15 +9,18 @@ from typing import Any
 
 from torch import nn
 
+from striate.anatomy.diagram import draw_graph
 from striate.anatomy.explain import explain
 from striate.anatomy.findings import Finding, find_mistakes
 from striate.anatomy.graph import Graph
 from striate.anatomy.limits import smallest_input, trace_or_explain
+from striate.anatomy.maps import draw_maps
 from striate.anatomy.memory import Memory, estimate_memory
 from striate.anatomy.rows import Row, make_rows, unused_parameters
 from striate.anatomy.table import render, summarise
 from striate.anatomy.targets import Target, resolve
 from striate.errors import UsageError
+from striate.nets import NetSpec
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -59,6 +62,12 @@ class Anatomy:
     judged_batch: int | None
     """Pictures a batch, where that was said; else batch norm is not judged by it."""
 
+    @property
+    def title(self) -> str:
+        """As a paper would write the net's name."""
+        spec = getattr(self.module, "spec", None)
+        return str(spec.title) if isinstance(spec, NetSpec) else self.name
+
     @cached_property
     def memory(self) -> Memory:
         """Of inference and of a training step with SGD and momentum, at `batch` pictures."""
@@ -77,6 +86,14 @@ class Anatomy:
     def explain(self) -> str:
         """The arithmetic of every row, spelled out, and what its bottlenecks save."""
         return explain(self.graph, self.rows)
+
+    def diagram(self, folded: bool | None = None) -> str:
+        """The graph as an SVG drawing for a slide. `folded` draws a box a stage; None where the layers are too many."""
+        return draw_graph(self, folded)
+
+    def maps(self) -> str:
+        """The sizes of the feature maps as an SVG drawing of blocks."""
+        return draw_maps(self)
 
     def table(self, depth: int | None = None, width: int = 100) -> str:
         """The rows as text of at most `width` columns. `depth` folds modules nested deeper; None unfolds what fits a page."""

@@ -17,6 +17,7 @@ _NAMES = {
     "native_batch_norm": "batch_norm", "_softmax": "softmax", "_log_softmax": "log_softmax", "native_group_norm": "group_norm",
     "native_layer_norm": "layer_norm", "_native_batch_norm_legit_no_training": "batch_norm",
 }  # fmt: skip
+_PLACEHOLDERS = frozenset({"Identity", "Sequential"})  # a Sequential that has operations of its own is an empty one
 INVISIBLE = frozenset({"alias", "detach", "lift_fresh", "_to_copy", "clone", "contiguous", "empty_like"})
 """Operations that change nothing that a reader cares for; they get no row of their own."""
 
@@ -61,7 +62,7 @@ def make_rows(graph: Graph) -> tuple[Row, ...]:
         key=lambda node: (node.module, node.call, None if node.module in layers else node.index),
     ):
         nodes = tuple(members)
-        if all(node.operation in INVISIBLE for node in nodes) or graph.modules[nodes[0].module] == "Identity":
+        if all(node.operation in INVISIBLE for node in nodes) or graph.modules[nodes[0].module] in _PLACEHOLDERS:
             continue
         used = dict.fromkeys(name for node in nodes for name in node.parameters if name not in seen)
         seen.update(used)

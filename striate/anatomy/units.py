@@ -1,0 +1,225 @@
+"""Units: the boxes of a drawing. A layer with the norm, activation and dropout that follow it, or a whole stage, folded."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from itertools import groupby
+from typing import Literal
+
+from striate.anatomy.graph import Graph, Node
+from striate.anatomy.rows import Row, operation_name, setting
+from striate.anatomy.table import dimensions, quantity
+
+Kind = Literal["picture", "convolution", "pool", "linear", "join", "other"]
+_JOINS = {"add": "+", "concat": "concat", "mul": "x"}
+_FOLLOWERS = {"norm", "relu", "tanh", "sigmoid", "dropout", "gelu", "silu", "elu", "hardswish", "softmax", "identity"}
+
+
+@dataclass(slots=True)
+class Unit:
+    """One box."""
+
+    title: str
+    kind: Kind
+    lines: list[str] = field(default_factory=list)
+    shape: str = ""
+    parameters: int = 0
+    nodes: list[int] = field(default_factory=list)
+
+    @property
+    def count(self) -> str:
+        return f"{quantity(self.parameters)} parameters" if self.parameters else ""
+
+
+Edge = tuple[int, int]
+
+
+def kind_of(graph: Graph, nodes: Sequence[int]) -> Kind:
+    """What a unit mostly is: the operation with the most MACs decides."""
+    main = max((graph.nodes[index] for index in nodes), key=lambda node: node.macs)
+    names = {operation_name(graph.nodes[index]) for index in nodes}
+    if main.macs:
+        return "convolution" if main.operation == "convolution" else "linear"
+    if any("pool" in name for name in names) or names == {"mean"}:
+        return "pool"
+    return "join" if names & set(_JOINS) and len(names) == 1 else "other"
+
+
+def layer_units(graph: Graph, rows: Sequence[Row], prefix: str = "") -> list[Unit]:
+    """A unit a row; norms, activations and dropout join the layer that they follow. `prefix` is left out of the titles."""
+    readers = graph.consumers()
+    units: list[Unit] = []
+    for row in rows:
+        first = graph.nodes[row.nodes[0]]
+        before = units[-1] if units else None
+        follows = (
+            before is not None
+            and before.kind in ("convolution", "linear", "pool", "other", "join")
+            and (_follower(row) or _changes_nothing(graph, row))
+            and first.inputs[0] == before.nodes[-1]
+            and set(readers[before.nodes[-1]]) <= set(row.nodes)
+        )
+        if follows and before is not None:
+            if not _changes_nothing(graph, row):
+                before.lines.append(_spoken(row.operation))
+            before.nodes += row.nodes
+            before.shape = dimensions(row.shape)
+            before.parameters += row.parameters
+            continue
+        kind = "other" if "norm" in row.operation.lower() else kind_of(graph, row.nodes)
+        own = row.path.removeprefix(prefix).removeprefix("stages.").removeprefix("head.").strip(".")
+        title = _JOINS.get(row.operation, row.operation) if kind == "join" else own
+        what = (
+            "" if kind == "join" or _spoken(row.operation) == own else f"{_spoken(row.operation)} {row.setting}".strip()
+        )
+        units.append(
+            Unit(
+                title=title, kind=kind, lines=[what] if what else [], shape=dimensions(row.shape),
+                parameters=row.parameters, nodes=list(row.nodes),
+            )
+        )  # fmt: skip
+    _shorten([unit for unit in units if unit.kind != "join"])
+    return units
+
+
+def stage_units(graph: Graph, rows: Sequence[Row]) -> list[Unit]:
+    """A unit for each run of rows under one stage (or one child of the net)."""
+    units = []
+    for stage, members in groupby(rows, key=lambda row: stage_of(row)):
+        group = list(members)
+        nodes = [index for row in group for index in row.nodes]
+        units.append(
+            Unit(
+                title=stage, kind=kind_of(graph, nodes), lines=_contents(graph, group), nodes=nodes,
+                shape=dimensions(group[-1].shape), parameters=sum(row.parameters for row in group),
+            )
+        )  # fmt: skip
+    return units
+
+
+def stage_of(row: Row) -> str:
+    """The stage of a row: the first part of its path, `stages` left out."""
+    return row.path.removeprefix("stages.").split(".")[0]
+
+
+def edges_between(graph: Graph, units: Sequence[Unit]) -> list[Edge]:
+    """Which unit reads which, once each. Operations that have no unit are passed over."""
+    owner = {index: number for number, unit in enumerate(units) for index in unit.nodes}
+
+    def source(index: int) -> int | None:
+        while index not in owner:
+            inputs = graph.nodes[index].inputs
+            if not inputs:
+                return None
+            index = inputs[0]
+        return owner[index]
+
+    found: dict[Edge, None] = {}
+    for number, unit in enumerate(units):
+        for index in unit.nodes:
+            for read in graph.nodes[index].inputs:
+                origin = source(read)
+                if origin is not None and origin != number:
+                    found[(origin, number)] = None
+    return list(found)
+
+
+def _changes_nothing(graph: Graph, row: Row) -> bool:
+    """An adaptive pool to the size that the maps have already."""
+    return "Adaptive" in row.operation and graph.nodes[graph.nodes[row.nodes[0]].inputs[0]].shape[1:] == row.shape
+
+
+def _follower(row: Row) -> bool:
+    name = row.operation.lower()
+    return not row.macs and any(word in name for word in _FOLLOWERS)
+
+
+_SPOKEN = {
+    "BatchNorm": "batch norm", "LocalResponseNorm": "response norm", "Conv": "conv", "AvgPool": "average pool",
+    "MaxPool": "max pool", "AdaptiveAvgPool": "average pool", "Linear": "linear", "Flatten": "flatten", "Dropout": "dropout",
+    "Sigmoid": "sigmoid", "Tanh": "tanh", "mean": "average",
+}  # fmt: skip
+
+
+def _spoken(operation: str) -> str:
+    """A module's class as one says it: `Conv2d` -> `conv`."""
+    short = operation.removesuffix("2d").removesuffix("1d")
+    return _SPOKEN.get(short, short)
+
+
+def _contents(graph: Graph, rows: Sequence[Row]) -> list[str]:
+    """What a folded stage holds: kinds of layers with their number, at most four lines."""
+    names: list[str] = []
+    for row in rows:
+        node = max((graph.nodes[index] for index in row.nodes), key=lambda node: node.macs)
+        operation = row.operation.lower()
+        if node.operation == "convolution":
+            names.append(f"conv {_window(node)}")
+        elif node.macs:
+            names.append("linear")
+        elif "pool" in operation or operation == "mean":
+            names.append(f"max pool {_window(node)}".strip() if "max" in operation else "average pool")
+        elif "responsenorm" in operation:
+            names.append("response norm")
+        elif operation in ("add", "concat") and len(node.inputs) > 1:
+            names.append("skip" if operation == "add" else "concat")
+    counts = Counter(names)
+    lines = [name if count == 1 else f"{count} x {name}" for name, count in counts.items()]
+    return lines if len(lines) <= 5 else [*lines[:4], "..."]
+
+
+def _window(node: Node) -> str:
+    return setting(node).split("/")[0].split(",")[0]
+
+
+def typical_block(graph: Graph, rows: Sequence[Row], most: int = 14) -> tuple[str, list[Unit]] | None:
+    """The module whose inside is worth a drawing: the first of the innermost ones that hold branches which meet."""
+    prefixes: dict[str, None] = {}
+    for row in rows:
+        parts = row.path.split(".")
+        for depth in range(len(parts) - 1, 0, -1):
+            prefixes[".".join(parts[:depth])] = None
+    candidates = []
+    for prefix in prefixes:
+        inside = [row for row in rows if row.path.startswith(f"{prefix}.")]
+        units = layer_units(graph, inside, prefix)
+        if 3 <= len(units) <= most and _meets(graph, units):
+            candidates.append((prefix, units))
+    return max(candidates, key=lambda candidate: candidate[0].count("."), default=None)
+
+
+def _meets(graph: Graph, units: Sequence[Unit]) -> bool:
+    """Whether some operation reads two units, or one of them and something outside, as a skip or a concatenation does."""
+    owner = {index: number for number, unit in enumerate(units) for index in unit.nodes}
+    return any(
+        len({owner.get(read) for read in graph.nodes[index].inputs} - {number}) > 1
+        and any(owner.get(read, number) != number for read in graph.nodes[index].inputs)
+        for index, number in owner.items()
+    )
+
+
+def entrances(graph: Graph, units: Sequence[Unit]) -> list[int]:
+    """Nodes outside that the units read."""
+    inside = {index for unit in units for index in unit.nodes}
+    found = []
+    for index in sorted(inside):
+        for read in graph.nodes[index].inputs:
+            while read not in inside and graph.nodes[read].operation == "identity":  # a shortcut that changes nothing
+                read = graph.nodes[read].inputs[0]
+            if read not in inside:
+                found.append(read)
+    return list(dict.fromkeys(found))
+
+
+def _shorten(named: Sequence[Unit]) -> None:
+    """Titles without the parts of a path that all share, and without a last `conv` that says nothing."""
+    paths = [unit.title.split(".") for unit in named]
+    while len(paths) > 1 and all(len(path) > 1 and path[0] == paths[0][0] for path in paths):
+        paths = [path[1:] for path in paths]
+    short = [path[:-1] if len(path) > 1 and path[-1] in ("conv", "pool") else path for path in paths]
+    if len({tuple(path) for path in short}) < len(short):
+        short = paths
+    for unit, path in zip(named, short, strict=True):
+        unit.title = ".".join(path)
