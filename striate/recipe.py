@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields, replace
 from typing import Any, Literal
 
+from striate.data.augmentation import Augmentation
 from striate.errors import UsageError, unknown_name
 
 Optimizer = Literal["adamw", "adam", "sgd"]
@@ -48,6 +49,24 @@ class Recipe:
     """Mirror half of the pictures left to right."""
     shift: int = 0
     """Move each picture by up to so many pixels each way (zero padding and a random crop)."""
+    crop: float = 1.0
+    """Smallest share of the area that a random resized crop leaves; 1 for none."""
+    rotate: float = 0.0
+    """Greatest angle in degrees, each way."""
+    zoom: float = 0.0
+    """Greatest share by which a picture is made larger or smaller."""
+    shear: float = 0.0
+    """Greatest angle in degrees by which a picture leans, each way."""
+    colour: float = 0.0
+    """Brightness, contrast and saturation are multiplied by factors between 1 - colour and 1 + colour."""
+    lighting: float = 0.0
+    """Standard deviation of AlexNet's PCA lighting."""
+    erase: float = 0.0
+    """Share of the pictures that lose a rectangle."""
+    mixup: float = 0.0
+    """Alpha of MixUp; 0 for none."""
+    cutmix: float = 0.0
+    """Alpha of CutMix; 0 for none."""
     validation: float = 0.1
     """Share of the training pictures kept for validation where the data has no validation split of its own."""
     seed: int = 0
@@ -62,11 +81,16 @@ class Recipe:
         self._require(self.weight_decay >= 0, "weight_decay", "at least 0")
         self._require(0 <= self.warmup <= 1, "warmup", "from 0 to 1")
         self._require(0 <= self.label_smoothing < 1, "label_smoothing", "at least 0 and below 1")
-        self._require(self.shift >= 0, "shift", "at least 0 pixels")
         self._require(0 <= self.validation < 1, "validation", "at least 0 and below 1")
         self._require(0 <= self.seed < 2**63, "seed", "from 0 to 2^63 - 1")
         self._require(self.optimizer in ("adamw", "adam", "sgd"), "optimizer", "adamw, adam or sgd")
         self._require(self.schedule in ("one-cycle", "constant", "step"), "schedule", "one-cycle, constant or step")
+        _ = self.augmentation  # which checks its own figures
+
+    @property
+    def augmentation(self) -> Augmentation:
+        """What is done to the training pictures: the fields from `flip` to `cutmix`."""
+        return Augmentation(**{field.name: getattr(self, field.name) for field in fields(Augmentation)})
 
     def _require(self, holds: bool, field: str, limit: str) -> None:
         if not holds:

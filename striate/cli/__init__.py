@@ -26,6 +26,7 @@ app.command("predict")(using.predict)
 app.command("runs")(using.runs)
 app.command("nets")(reading.nets)
 app.command("inspect")(reading.inspect)
+app.command("conv")(reading.conv)
 app.add_typer(data.app, name="data")
 app.command("doctor")(reading.doctor)
 

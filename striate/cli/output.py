@@ -42,6 +42,15 @@ def show_fields(fields: Mapping[str, Any]) -> None:
         print(name + text[len(name) :])
 
 
+def words(value: object) -> str:
+    """A value of a JSON answer as a person writes it."""
+    if isinstance(value, dict):
+        return ", ".join(f"{key} {words(item)}" for key, item in value.items())
+    if isinstance(value, list):
+        return (" x " if all(isinstance(item, int) for item in value) else "; ").join(map(str, value))
+    return f"{value:,}" if isinstance(value, int) else str(value)
+
+
 def percent(fraction: float) -> str:
     """0.8934 as `89.3 %`."""
     return f"{fraction * 100:.1f} %"

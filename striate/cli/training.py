@@ -33,6 +33,12 @@ def train(
     validation: Annotated[
         float | None, typer.Option(help="Share of the training pictures kept for validation.")
     ] = None,
+    augment: Annotated[
+        str | None,
+        typer.Option(
+            help="What is done to training pictures, as in flip,shift=4,colour; docs/data.md lists the kinds."
+        ),
+    ] = None,
     size: Annotated[int | None, typer.Option(help="Scale pictures to so many pixels each way.")] = None,
     init: Annotated[str, typer.Option(help="How weights are drawn: default, or paper.")] = "default",
     pretrained: Annotated[
@@ -70,6 +76,7 @@ def train(
             lr=lr,
             seed=seed,
             validation=validation,
+            augment=augment,
             size=size,
             init="paper" if init == "paper" else "default",
             pretrained=pretrained,

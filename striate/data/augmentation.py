@@ -1,48 +1,147 @@
-"""Augmentation of a batch of uint8 pictures on its device, each draw a function of (seed, epoch, sample)."""
+"""Augmentation of a batch of pictures on its device, each draw a function of (seed, epoch, sample)."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import math
+from dataclasses import dataclass, fields
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
 from striate.data.draws import FLIP, SHIFT_X, SHIFT_Y, Draws
+from striate.data.transforms import affine_parameters, erase, flip, jitter, light, resample, shift
+from striate.errors import UsageError, unknown_name
+
+USUAL: dict[str, float] = {
+    "flip": 1, "shift": 4, "crop": 0.35, "rotate": 10, "zoom": 0.1, "shear": 8,
+    "colour": 0.4, "lighting": 0.1, "erase": 0.25, "mixup": 0.2, "cutmix": 1,
+}  # fmt: skip
+"""Every kind, in the order in which they are applied, with the strength that it has if only its name is given."""
 
 
 @dataclass(frozen=True, slots=True)
 class Augmentation:
-    """What is done to training pictures.
+    """What is done to training pictures, in this order.
 
     Attributes:
         flip: mirror half of them left to right.
         shift: move each by up to so many pixels each way; what comes in at the border is 0.
+        crop: cut out a random part of at least this share of the area, of width to height 3:4 to 4:3, and scale it to the
+            whole size (Szegedy et al. 2014, section 6). 1: none.
+        rotate: turn by up to so many degrees each way.
+        zoom: make larger or smaller by up to this share.
+        shear: lean by up to so many degrees each way. What rotation, zoom and shear bring in is mirrored at the border.
+        colour: multiply brightness, contrast and saturation by factors between 1 - colour and 1 + colour.
+        lighting: standard deviation of AlexNet's PCA lighting, 0.1 in the paper (Krizhevsky et al. 2012, section 4.1).
+        erase: share of the pictures of which a rectangle (2 to 40 % of the area) is replaced by the training set's mean
+            colour (Zhong et al. 2017).
+        mixup: alpha of MixUp (Zhang et al. 2018). 0: none.
+        cutmix: alpha of CutMix (Yun et al. 2019). 0: none. With MixUp, half of the pictures get each.
+
+    Raises:
+        UsageError: a strength out of its range.
     """
 
     flip: bool = False
     shift: int = 0
+    crop: float = 1.0
+    rotate: float = 0.0
+    zoom: float = 0.0
+    shear: float = 0.0
+    colour: float = 0.0
+    lighting: float = 0.0
+    erase: float = 0.0
+    mixup: float = 0.0
+    cutmix: float = 0.0
 
-    def __call__(self, pixels: Tensor, draws: Draws) -> Tensor:
-        """uint8 (N, C, H, W) -> uint8 (N, C, H, W); `draws` has the N samples of the batch."""
+    def __post_init__(self) -> None:
+        self._require(self.shift >= 0, "shift", "at least 0 pixels")
+        self._require(0 < self.crop <= 1, "crop", "above 0 and at most 1")
+        self._require(0 <= self.rotate <= 180, "rotate", "from 0 to 180 degrees")
+        self._require(0 <= self.zoom < 1, "zoom", "at least 0 and below 1")
+        self._require(0 <= self.shear <= 60, "shear", "from 0 to 60 degrees")
+        self._require(0 <= self.colour <= 1, "colour", "from 0 to 1")
+        self._require(0 <= self.lighting <= 10, "lighting", "from 0 to 10")
+        self._require(0 <= self.erase <= 1, "erase", "from 0 to 1")
+        self._require(0 <= self.mixup <= 100, "mixup", "from 0 to 100")
+        self._require(0 <= self.cutmix <= 100, "cutmix", "from 0 to 100")
+
+    def _require(self, holds: bool, field: str, limit: str) -> None:
+        if not holds:
+            raise UsageError(f"{field} must be {limit}, got {getattr(self, field)}")
+
+    @classmethod
+    def parse(cls, text: str) -> Augmentation:
+        """Of kinds and strengths as on the command line: `flip,shift=4,colour`, where a kind alone has its `USUAL` strength,
+        or `none`.
+
+        Raises:
+            UsageError: a kind that there is not, named twice, or a strength that is no number or out of range.
+        """
+        found: dict[str, float] = {}
+        if text.strip() == "none":
+            return cls()
+        for part in filter(None, text.replace(" ", "").split(",")):
+            kind, given, strength = part.partition("=")
+            if kind not in USUAL:
+                raise unknown_name("augmentation", kind, USUAL, f"{', '.join(USUAL)}; or none")
+            if kind in found:
+                raise UsageError(f"the augmentation {kind} is given twice in {text!r}")
+            try:
+                found[kind] = float(strength if given else USUAL[kind])
+                if not math.isfinite(found[kind]):
+                    raise ValueError
+            except ValueError:
+                raise UsageError(f"{kind} needs a number, as in {kind}={USUAL[kind]:g}, got {strength!r}") from None
+        if not found:
+            raise UsageError(f"no augmentation in {text!r}: name some of {', '.join(USUAL)}, or none")
+        for kind in {"flip", "shift"} & found.keys():
+            if not found[kind].is_integer() or (kind == "flip" and found[kind] not in (0, 1)):
+                raise UsageError(f"{kind} takes {'0 or 1' if kind == 'flip' else 'whole pixels'}, got {found[kind]:g}")
+        return cls(flip=bool(found.pop("flip", 0)), shift=int(found.pop("shift", 0)), **found)
+
+    def __str__(self) -> str:
+        """As `parse` reads it."""
+        kinds = [
+            field.name if field.name == "flip" else f"{field.name}={getattr(self, field.name):g}"
+            for field in fields(self)
+            if getattr(self, field.name) != field.default
+        ]
+        return ",".join(kinds) or "none"
+
+    @property
+    def mixes(self) -> bool:
+        """Whether two pictures are made one, and so the targets are shares of classes."""
+        return bool(self.mixup or self.cutmix)
+
+    @property
+    def needs_statistics(self) -> bool:
+        """Whether it needs the colours of the training set."""
+        return bool(self.lighting or self.erase)
+
+    def __call__(self, pixels: Tensor, draws: Draws, statistics: tuple[Tensor, Tensor] | None = None) -> Tensor:
+        """uint8 (N, C, H, W) -> the same, or float32 from 0 to 255 where a kind interpolates. Mixing comes after it.
+
+        Args:
+            draws: of the N samples of the batch.
+            statistics: of `colour_statistics`, for lighting and erasing.
+        """
         if self.flip:
-            pixels = _flip(pixels, draws.uniform(FLIP) < 0.5)
+            pixels = flip(pixels, draws.uniform(FLIP) < 0.5)
         if self.shift:
             span = 2 * self.shift + 1
-            pixels = _shift(pixels, draws.integers(SHIFT_Y, span), draws.integers(SHIFT_X, span), self.shift)
+            pixels = shift(pixels, draws.integers(SHIFT_Y, span), draws.integers(SHIFT_X, span), self.shift)
+        if self.crop < 1 or self.rotate or self.zoom or self.shear:
+            height, width = pixels.shape[-2:]
+            parameters = affine_parameters(
+                draws, height, width, crop=self.crop, rotate=self.rotate, zoom=self.zoom, shear=self.shear
+            )
+            pixels = resample(pixels.to(torch.float32), parameters)
+        if self.colour:
+            pixels = jitter(pixels.to(torch.float32), draws, self.colour)
+        if self.needs_statistics:
+            assert statistics is not None, "lighting and erasing need the colours of the training set"
+            mean, steps = statistics
+            pixels = light(pixels.to(torch.float32), draws, self.lighting, steps) if self.lighting else pixels
+            pixels = erase(pixels.to(torch.float32), draws, self.erase, mean) if self.erase else pixels
         return pixels
-
-
-def _flip(pixels: Tensor, chosen: Tensor) -> Tensor:
-    return torch.where(chosen.view(-1, 1, 1, 1), pixels.flip(-1), pixels)
-
-
-def _shift(pixels: Tensor, top: Tensor, left: Tensor, margin: int) -> Tensor:
-    """Pads by `margin` and cuts out (H, W) at (top, left), int64 (N,) in 0 .. 2 * margin."""
-    height, width = pixels.shape[-2:]
-    padded = F.pad(pixels, (margin,) * 4)
-    rows = top.view(-1, 1) + torch.arange(height, device=pixels.device)  # (N, H)
-    columns = left.view(-1, 1) + torch.arange(width, device=pixels.device)  # (N, W)
-    sample = torch.arange(len(pixels), device=pixels.device)
-    # Advanced indices with a slice between them put (N, H, W) first and the channels last.
-    return padded[sample.view(-1, 1, 1), :, rows[:, :, None], columns[:, None, :]].permute(0, 3, 1, 2)

@@ -5,12 +5,15 @@ from __future__ import annotations
 import math
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from striate.data.augmentation import Augmentation
-from striate.data.draws import Draws, permutation
+from striate.data.draws import PARTNER, Draws, permutation
 from striate.data.images import ImageData
+from striate.data.mixing import mix
 from striate.data.preprocessing import Preprocessing
+from striate.data.transforms import colour_statistics
 
 
 class Batches:
@@ -38,6 +41,8 @@ class Batches:
         self.pixels = torch.from_numpy(data.pixels).permute(0, 3, 1, 2).contiguous().to(device)  # (N, C, H, W)
         self.labels = torch.from_numpy(data.labels).to(device)
         self.preprocessing, self.augmentation, self.seed = preprocessing, augmentation, seed
+        self.classes = len(data.classes)
+        self._statistics = colour_statistics(self.pixels) if augmentation.needs_statistics else None
         self.steps_per_epoch = math.ceil(len(data) / batch_size)
         self._order: tuple[int, Tensor] = (-1, torch.empty(0, dtype=torch.int64))
 
@@ -50,7 +55,25 @@ class Batches:
         return self._order[1][start:stop]
 
     def batch(self, epoch: int, step: int) -> tuple[Tensor, Tensor]:
-        """(float32 (n, C, H, W), int64 (n,)): inputs and labels of batch `step` of `epoch`."""
+        """Inputs float32 (n, C, H, W) and targets of batch `step` of `epoch`.
+
+        Targets are labels, int64 (n,); with MixUp or CutMix the share of each class, float32 (n, classes).
+        """
         samples = self.samples(epoch, step)
-        pixels = self.augmentation(self.pixels[samples], Draws(self.seed, epoch, samples))
-        return self.preprocessing.normalise(pixels), self.labels[samples]
+        pixels, targets = self.augmented(epoch, samples)
+        return self.preprocessing.normalise(pixels), targets
+
+    def augmented(self, epoch: int, samples: Tensor) -> tuple[Tensor, Tensor]:
+        """As `batch`, of these samples, and before they are normalised: uint8, or float32 from 0 to 255."""
+        draws = Draws(self.seed, epoch, samples)
+        labels = self.labels[samples]
+        pixels = self.augmentation(self.pixels[samples], draws, self._statistics)
+        if not self.augmentation.mixes:
+            return pixels, labels
+        partners = draws.integers(PARTNER, len(self.labels))
+        others = self.augmentation(self.pixels[partners], Draws(self.seed, epoch, partners), self._statistics)
+        mixed, share = mix(
+            pixels.float(), others.float(), draws, mixup=self.augmentation.mixup, cutmix=self.augmentation.cutmix
+        )
+        own, theirs = (F.one_hot(chosen, self.classes).float() for chosen in (labels, self.labels[partners]))
+        return mixed, theirs + (own - theirs) * share.view(-1, 1)

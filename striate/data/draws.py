@@ -17,6 +17,9 @@ _MASK = (1 << 64) - 1
 
 # Streams: one constant a purpose, so that no two purposes share a draw. Never renumber: runs are repeated by them.
 ORDER, SPLIT, FLIP, SHIFT_Y, SHIFT_X, PROBE = range(6)
+CROP_AREA, CROP_RATIO, CROP_Y, CROP_X, ROTATE, ZOOM, SHEAR, BRIGHTNESS, CONTRAST, SATURATION = range(6, 16)
+LIGHTING = 16  # to 21: two draws for each of three channels
+ERASE, ERASE_AREA, ERASE_RATIO, ERASE_Y, ERASE_X, PARTNER, MIX_KIND, MIX_SHARE, BOX_Y, BOX_X = range(22, 32)
 
 
 def _signed(value: int) -> int:

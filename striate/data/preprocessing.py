@@ -46,7 +46,7 @@ class Preprocessing:
         return ImageData(stack(map(self.pixels, images), len(data)), data.labels, data.classes, data.paths)
 
     def normalise(self, pixels: Tensor) -> Tensor:
-        """float32 (N, C, H, W) of uint8 (N, C, H, W): (pixels / 255 - mean) / std."""
+        """float32 (N, C, H, W) of uint8 or float32 from 0 to 255: (pixels / 255 - mean) / std."""
         scale = torch.tensor([1 / (255 * s) for s in self.std], device=pixels.device).view(-1, 1, 1)
         shift = torch.tensor([m / s for m, s in zip(self.mean, self.std, strict=True)], device=pixels.device).view(
             -1, 1, 1
@@ -121,7 +121,8 @@ def preprocessing_for(data: ImageData, size: Sequence[int] | None, channels: int
 def _cover(image: Image.Image, width: int, height: int) -> Image.Image:
     """Scales until the picture covers width x height, and cuts out the middle."""
     scale = max(width / image.width, height / image.height)
-    box_width, box_height = width / scale, height / scale
+    # The side that decides the scale comes out a rounding too long now and then, and Pillow refuses such a box.
+    box_width, box_height = min(width / scale, image.width), min(height / scale, image.height)
     left, top = (image.width - box_width) / 2, (image.height - box_height) / 2
     box = (left, top, left + box_width, top + box_height)
     return image.resize((width, height), Image.Resampling.BILINEAR, box=box, reducing_gap=3.0)

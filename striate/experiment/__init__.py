@@ -11,6 +11,7 @@ from typing import Any, Literal
 import torch
 
 from striate.data import DataSet, Preprocessing, load_data
+from striate.data.augmentation import Augmentation
 from striate.data.preprocessing import preprocessing_for
 from striate.errors import DataError, Interrupted, UsageError
 from striate.evaluation import Evaluation, score, write_evaluation
@@ -52,6 +53,7 @@ def train(
     lr: float | None = None,
     seed: int | None = None,
     validation: float | None = None,
+    augment: str | Augmentation | None = None,
     size: int | None = None,
     init: Literal["default", "paper"] = "default",
     pretrained: bool = False,
@@ -72,6 +74,8 @@ def train(
         epochs: passes over the training pictures.
         budget: seconds for the whole command instead; the epochs are planned from it.
         batch_size, lr, seed, validation: see `Recipe`.
+        augment: what is done to training pictures instead of what the recipe does: `flip,shift=4,colour`, `none`, or an
+            `Augmentation`.
         size: pictures are scaled to (size, size) pixels.
         init: how the weights are drawn, `default` or `paper`.
         pretrained: begin with torchvision's published ImageNet weights, downloaded once; their mean and deviation too.
@@ -102,6 +106,7 @@ def train(
         lr=lr,
         seed=seed,
         validation=validation,
+        augment=augment,
         size=size,
         init=init,
         pretrained=pretrained,

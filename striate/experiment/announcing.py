@@ -6,7 +6,9 @@ import shlex
 from typing import Any
 
 from striate.data import DataSet
+from striate.data.augmentation import Augmentation
 from striate.nets import NetSpec
+from striate.recipe import Recipe
 from striate.training import Job, duration
 
 
@@ -17,7 +19,11 @@ def announcement(job: Job, row: NetSpec, dataset: DataSet, config: dict[str, Any
     validating = f"{len(job.validation):,} to validate, " if job.validation else ""
     dial = f"a budget of {duration(recipe.budget)}" if recipe.budget else f"{recipe.epochs:g} epochs"
     left_out = f", {len(dataset.unreadable)} unreadable files left out" if dataset.unreadable else ""
-    extras = [f"flip, shift {recipe.shift}" if recipe.flip and recipe.shift else "flip" if recipe.flip else ""]
+    augmented = {} if recipe.augmentation == Augmentation() else {"augmented": str(recipe.augmentation)}
+    if not dataset.flippable and not recipe.flip:
+        augmented["augmented"] = (
+            f"{recipe.augmentation}; no flip: a mirrored picture of this set can mean another class"
+        )
     begun = "".join(f"; {note}" for note in config["net"]["pretrained"])
     return {
         "net": f"{row.name} ({row.title}), {plan['params']:,} parameters, {plan['macs']:,} MACs a picture{begun}",
@@ -28,10 +34,10 @@ def announcement(job: Job, row: NetSpec, dataset: DataSet, config: dict[str, Any
                 f"{recipe.name}: {dial}",
                 f"batch {recipe.batch_size}",
                 f"{recipe.optimizer} at {recipe.lr:g} {recipe.schedule}",
-                *filter(None, extras),
                 f"seed {recipe.seed}",
             ]
         ),
+        **augmented,
         "device": str(job.device),
     }
 
@@ -57,6 +63,7 @@ def repeat_command(config: dict[str, Any]) -> str:
         "--lr": f"{recipe['lr']:g}",
         "--validation": f"{recipe['validation']:g}",
         "--seed": recipe["seed"],
+        "--augment": Recipe.from_dict(recipe).augmentation,
         "--threads": config["plan"]["threads"],
         "--size": preprocessing["size"][0],
         "--init": net["init"],

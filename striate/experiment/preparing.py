@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shutil
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -14,6 +14,7 @@ import torch
 from striate import __version__
 from striate.anatomy import inspect
 from striate.data import DataSet, ImageData, Preprocessing
+from striate.data.augmentation import Augmentation
 from striate.data.splits import hold_out
 from striate.errors import StriateError, UsageError
 from striate.machine import environment
@@ -43,6 +44,7 @@ class Settings:
     lr: float | None
     seed: int | None
     validation: float | None
+    augment: str | Augmentation | None
     size: int | None
     init: Literal["default", "paper"]
     pretrained: bool
@@ -87,7 +89,10 @@ def resolve_recipe(row: NetSpec, net: Net, dataset: DataSet, settings: Settings)
         for field in ("epochs", "budget", "batch_size", "lr", "seed", "validation")
         if getattr(settings, field) is not None
     }
-    # No recipe mirrors pictures that lose their meaning by it, such as digits.
+    if settings.augment is not None:
+        wanted = settings.augment
+        return replace(recipe, **given, **asdict(Augmentation.parse(wanted) if isinstance(wanted, str) else wanted))
+    # No recipe mirrors pictures that lose their meaning by it, such as digits; who asks for it by name gets it.
     return replace(recipe, **given, flip=recipe.flip and dataset.flippable)
 
 

@@ -1,19 +1,26 @@
-"""A grid of a data set's pictures: what `striate data` draws."""
+"""Grids of a data set's pictures, as they are and as the net is fed them: what `striate data` draws."""
 
 from __future__ import annotations
 
 import io
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
+import torch
+from PIL import Image
 
-from striate.data import DataSet
+from striate.data import DataSet, Preprocessing
+from striate.data.augmentation import USUAL, Augmentation
+from striate.data.batches import Batches
 from striate.errors import UsageError
 from striate.report.grids import grid
 from striate.run import write_atomic
 
 PER_CLASS, MOST = 8, 160
 """Pictures of each class, and of all together."""
+EPOCHS = 5
+"""Of which an augmentation is shown."""
 
 
 def write_sample_grid(dataset: DataSet, path: Path | None = None) -> Path:
@@ -31,13 +38,59 @@ def write_sample_grid(dataset: DataSet, path: Path | None = None) -> Path:
     each = max(1, min(PER_CLASS, MOST // len(data.classes)))
     members = [np.flatnonzero(data.labels == label)[:each] for label in range(len(data.classes))]
     chosen = data.select(np.concatenate(members).astype(np.int64))
-    image = grid(chosen.pixels, [data.classes[label] for label in chosen.labels], columns=PER_CLASS)
+    captions = [data.classes[label] for label in chosen.labels]
+    return _write(grid(chosen.pixels, captions, columns=PER_CLASS), f"{dataset.name}-samples", path)
+
+
+def write_augmented_grid(dataset: DataSet, augmentation: Augmentation | None = None, path: Path | None = None) -> Path:
+    """Draws eight training pictures as they are, and below them what the net is fed instead.
+
+    Args:
+        dataset: pictures of any size.
+        augmentation: a row for each of five epochs with it; if None, a row for each kind at its usual strength, without the
+            mirror where it changes what a picture means.
+        path: as for `write_sample_grid`; `<name>-augmented.png` if None.
+
+    Raises:
+        UsageError: `path` was given and holds something else.
+    """
+    data = dataset.train
+    rows: list[tuple[str, Augmentation, int]] = [("as it is", Augmentation(), 0)]
+    if augmentation is not None:
+        rows += [(f"epoch {epoch + 1}", augmentation, epoch) for epoch in range(EPOCHS)]
+    else:
+        kinds = [kind for kind in USUAL if kind != "flip" or dataset.flippable]
+        rows += [(str(Augmentation.parse(kind)), Augmentation.parse(kind), 0) for kind in kinds]
+    height, width, channels = data.shape
+    preprocessing = Preprocessing(
+        size=(height, width), channels=channels, mean=(0.0,) * channels, std=(1.0,) * channels
+    )
+    chosen = torch.linspace(0, len(data) - 1, min(PER_CLASS, len(data))).round().long()
+    chosen = torch.from_numpy(np.argsort(data.labels, kind="stable"))[chosen]  # of as many classes as possible
+    pictures, captions = [], []
+    for name, kind, epoch in rows:
+        batches = Batches(data, preprocessing, kind, len(data), 0, torch.device("cpu"))
+        pixels, targets = batches.augmented(epoch, chosen)
+        pictures.append(pixels.round().to(torch.uint8).permute(0, 2, 3, 1).numpy())
+        captions += [f"{name}\n{_shares(data.classes, target)}" for target in targets]
+    return _write(grid(np.concatenate(pictures), captions, columns=PER_CLASS), f"{dataset.name}-augmented", path)
+
+
+def _shares(classes: Sequence[str], target: torch.Tensor) -> str:
+    if target.ndim == 0:
+        return classes[int(target)]
+    shares = sorted(zip(target.tolist(), classes, strict=True), reverse=True)
+    held = [(share, name) for share, name in shares if share >= 0.005]
+    return held[0][1] if len(held) == 1 else ", ".join(f"{name} {share:.2f}" for share, name in held)
+
+
+def _write(image: Image.Image, stem: str, path: Path | None) -> Path:
     buffer = io.BytesIO()
     image.save(buffer, format="PNG", optimize=True)
     content = buffer.getvalue()
     number = 1
     while True:
-        place = path or Path(f"{dataset.name}-samples{'' if number == 1 else f'-{number}'}.png")
+        place = path or Path(f"{stem}{'' if number == 1 else f'-{number}'}.png")
         if not place.exists() or place.read_bytes() == content:
             write_atomic(place, content)
             return place

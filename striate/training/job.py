@@ -10,7 +10,6 @@ from typing import Any
 
 import torch
 
-from striate.data.augmentation import Augmentation
 from striate.data.batches import Batches
 from striate.data.draws import ORDER, Draws
 from striate.data.images import ImageData
@@ -68,9 +67,7 @@ def make_job(
         net=net,
         optimizer=make_optimizer(net, recipe),
         step=TrainingStep(net, recipe.label_smoothing),
-        batches=Batches(
-            train, preprocessing, Augmentation(recipe.flip, recipe.shift), recipe.batch_size, recipe.seed, device
-        ),
+        batches=Batches(train, preprocessing, recipe.augmentation, recipe.batch_size, recipe.seed, device),
         validation=validation,
         preprocessing=preprocessing,
         recipe=recipe,

@@ -22,7 +22,10 @@ class TrainingStep(nn.Module):
         self.label_smoothing = label_smoothing
 
     def forward(self, x: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
-        """x (N, C, H, W), labels int64 (N,) -> scalar mean loss with its graph, and how many of the N were right (int64)."""
+        """x (N, C, H, W) -> scalar mean loss with its graph, and how many of the N were right (int64).
+
+        `labels`: int64 (N,), or the share of each class, float (N, classes); right is the class with the largest share then.
+        """
         auxiliary = self.net.auxiliary
         extra: list[Tensor] = []
         for name, stage in self.net.stages.items():
@@ -34,7 +37,8 @@ class TrainingStep(nn.Module):
         loss = self._loss(logits, labels)
         for term in extra:
             loss = loss + term
-        return loss, (logits.detach().argmax(1) == labels).sum()
+        truth = labels if labels.ndim == 1 else labels.argmax(1)
+        return loss, (logits.detach().argmax(1) == truth).sum()
 
     def _loss(self, logits: Tensor, labels: Tensor) -> Tensor:
         return F.cross_entropy(logits, labels, label_smoothing=self.label_smoothing)

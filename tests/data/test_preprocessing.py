@@ -64,3 +64,10 @@ def test_held_out_pictures_are_stratified_and_depend_on_the_seed_alone():
     assert hold_out(np.array([0, 1]), 0.5, seed=0)[1].tolist() == []
     with pytest.raises(UsageError, match="below 1"):
         hold_out(labels, 1.0, seed=0)
+
+
+def test_pictures_of_every_size_are_covered():
+    preprocessing = Preprocessing(size=(96, 96), channels=1, mean=(0.0,), std=(1.0,))
+    for side in range(1, 700, 3):
+        assert preprocessing.pixels(Image.new("L", (side, 500), 7)).min() == 7
+        assert preprocessing.pixels(Image.new("L", (500, side), 7)).min() == 7

@@ -1,0 +1,80 @@
+"""striate data"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from typer.core import TyperGroup
+
+from striate.cli.output import show_fields, show_json, show_table, words
+from striate.cli.reading import AsJson, DataDir
+from striate.errors import UsageError
+
+
+class _ShowUnlessNamed(TyperGroup):
+    """`striate data NAME` is `striate data show NAME`; a folder called as a command is named with its path, as in ./check."""
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        if args and args[0] not in {*self.commands, "-h", "--help"}:
+            args = ["show", *args]
+        return super().parse_args(ctx, args)
+
+
+app = typer.Typer(
+    cls=_ShowUnlessNamed,
+    no_args_is_help=True,
+    rich_markup_mode=None,
+    help="Show what a set or folder holds: striate data NAME, or striate data FOLDER.",
+)
+
+
+@app.command()
+def show(
+    name: Annotated[str, typer.Argument(metavar="DATA", help="A set by name, or a folder with one folder a class.")],
+    grid: Annotated[
+        Path | None, typer.Option(help="Where to write the grid of pictures; DATA-samples.png if left out.")
+    ] = None,
+    augmented: Annotated[
+        bool, typer.Option("--augmented", help="Draw a row for each kind of augmentation instead of the classes.")
+    ] = False,
+    augment: Annotated[
+        str | None, typer.Option(help="Draw what a net is fed with this augmentation, as in flip,shift=4,colour.")
+    ] = None,
+    data_dir: DataDir = None,
+    as_json: AsJson = False,
+) -> None:
+    """Show what a set or folder holds, and draw a grid of its pictures."""
+    from striate.data import load_data
+    from striate.data.augmentation import Augmentation
+    from striate.machine import usable_cores
+    from striate.report.samples import write_augmented_grid, write_sample_grid
+
+    if augmented and augment is not None:
+        raise UsageError("--augmented shows every kind, and --augment those that it names: give one of them")
+    chosen = None if augment is None else Augmentation.parse(augment)
+    dataset = load_data(name, data_dir=data_dir, size=(96, 96), workers=usable_cores())
+    if augmented or chosen is not None:
+        picture = write_augmented_grid(dataset, chosen, grid)
+    else:
+        picture = write_sample_grid(dataset, grid)
+    card = {**dataset.as_dict(), "grid": str(picture)}
+    if as_json:
+        show_json(card)
+        return
+    shown = ("title", "source", "licence", "location", "shape", "pictures", "grid")
+    fields = {key: words(card[key]) for key in shown} | {"left out": f"{len(dataset.unreadable)} unreadable files"}
+    if not dataset.flippable:
+        fields["no flip"] = "a mirrored picture of this set can mean another class: recipes do not mirror it"
+    show_fields(fields)
+    print()
+    show_table(
+        [
+            {"class": label, **{split: counts[place] for split, counts in card["class_counts"].items()}}
+            for place, label in enumerate(card["classes"])
+        ],
+        right=tuple(card["class_counts"]),
+    )
+    for path, reason in dataset.unreadable.items():
+        typer.echo(f"{path}: {reason}", err=True)

@@ -1,0 +1,198 @@
+"""Changes of a batch of pictures, each sample by its own draws: the parts that `Augmentation` puts together.
+
+What a sample gets depends on its draws alone. Parameters are computed in float64 and rounded once, for the vector and the
+scalar form of a function may differ in the last bit, and which one a sample meets depends on its place in the batch.
+"""
+
+from __future__ import annotations
+
+import math
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from striate.data.draws import (
+    BRIGHTNESS,
+    CONTRAST,
+    CROP_AREA,
+    CROP_RATIO,
+    CROP_X,
+    CROP_Y,
+    ERASE,
+    ERASE_AREA,
+    ERASE_RATIO,
+    ERASE_X,
+    ERASE_Y,
+    LIGHTING,
+    ROTATE,
+    SATURATION,
+    SHEAR,
+    ZOOM,
+    Draws,
+)
+
+CROP_ASPECT = (3 / 4, 4 / 3)
+"""Width to height of a random resized crop (Szegedy et al. 2014, section 6)."""
+ERASED_AREA, ERASED_ASPECT = (0.02, 0.4), (0.3, 1 / 0.3)
+"""Share of the picture that is erased, and its width to height (Zhong et al. 2017, section 4.2)."""
+LUMA = (0.299, 0.587, 0.114)
+"""ITU-R 601-2, as the decoder makes grey pictures."""
+
+
+def flip(pixels: Tensor, chosen: Tensor) -> Tensor:
+    """Mirrors the samples for which `chosen`, bool (N,), is true."""
+    return torch.where(chosen.view(-1, 1, 1, 1), pixels.flip(-1), pixels)
+
+
+def shift(pixels: Tensor, top: Tensor, left: Tensor, margin: int) -> Tensor:
+    """Pads by `margin` and cuts out (H, W) at (top, left), int64 (N,) in 0 .. 2 * margin."""
+    height, width = pixels.shape[-2:]
+    padded = F.pad(pixels, (margin,) * 4)
+    rows = top.view(-1, 1) + torch.arange(height, device=pixels.device)  # (N, H)
+    columns = left.view(-1, 1) + torch.arange(width, device=pixels.device)  # (N, W)
+    sample = torch.arange(len(pixels), device=pixels.device)
+    # Advanced indices with a slice between them put (N, H, W) first and the channels last.
+    return padded[sample.view(-1, 1, 1), :, rows[:, :, None], columns[:, None, :]].permute(0, 3, 1, 2)
+
+
+def affine_parameters(
+    draws: Draws, height: int, width: int, *, crop: float, rotate: float, zoom: float, shear: float
+) -> Tensor:
+    """float32 (N, 6), (a, b, c, d, e, f): where the output's pixel (x, y), counted from the middle of the picture, comes
+    from: (a x + b y + c, d x + e y + f), counted alike. Crop, rotation, zoom and shear are one map, sampled once.
+
+    Args:
+        crop: smallest share of the area; the crop's middle lies where it fits into the picture. 1: the whole picture.
+        rotate: greatest angle in degrees, each way.
+        zoom: greatest share by which the picture is made larger or smaller.
+        shear: greatest angle in degrees by which its upright lines lean, each way.
+    """
+    angle = _between(draws, ROTATE, -rotate, rotate) * (math.pi / 180)
+    lean = torch.tan(_between(draws, SHEAR, -shear, shear) * (math.pi / 180))
+    scale = 1 / _between(draws, ZOOM, 1 - zoom, 1 + zoom)
+    ones = torch.ones_like(angle)
+    box_height, box_width, middle_y, middle_x = ones, ones, 0 * ones, 0 * ones
+    if crop < 1:
+        box_height, box_width = _box(draws, (CROP_AREA, CROP_RATIO), (crop, 1.0), CROP_ASPECT, height / width)
+        middle_y = (1 - box_height) * (wide(draws, CROP_Y) - 0.5) * height
+        middle_x = (1 - box_width) * (wide(draws, CROP_X) - 0.5) * width
+    cosine, sine = torch.cos(angle), torch.sin(angle)
+    a, b = cosine * scale * box_width, (cosine * lean - sine) * scale * box_height
+    d, e = sine * scale * box_width, (sine * lean + cosine) * scale * box_height
+    return torch.stack((a, b, middle_x, d, e, middle_y), 1).float()
+
+
+def resample(pixels: Tensor, parameters: Tensor) -> Tensor:
+    """float32 (N, C, H, W) sampled bilinearly where `affine_parameters` says; beyond the border it is mirrored."""
+    height, width = pixels.shape[-2:]
+    x = torch.arange(width, device=pixels.device, dtype=torch.float32) - (width - 1) / 2
+    y = (torch.arange(height, device=pixels.device, dtype=torch.float32) - (height - 1) / 2).view(-1, 1)
+    a, b, c, d, e, f = (column.view(-1, 1, 1) for column in parameters.unbind(1))
+    # grid_sample counts from -1 to 1 between the outer edges of the picture.
+    across, down = (a * x + b * y + c) * (2 / width), (d * x + e * y + f) * (2 / height)
+    grid = torch.stack((across, down), 3)
+    sampled = F.grid_sample(pixels, grid, mode="bilinear", padding_mode="reflection", align_corners=False)
+    return sampled.clamp(0, 255)  # the four weights add up to 1 but for a rounding
+
+
+def jitter(pixels: Tensor, draws: Draws, strength: float) -> Tensor:
+    """float32 (N, C, H, W) of 0 to 255 with brightness, contrast and saturation, in this order, each multiplied by a
+    factor from 1 - strength to 1 + strength. Grey pictures have no saturation.
+    """
+
+    def factor(stream: int) -> Tensor:
+        return _between(draws, stream, 1 - strength, 1 + strength).float().view(-1, 1, 1, 1)
+
+    pixels = (pixels * factor(BRIGHTNESS)).clamp(0, 255)
+    # A sum of integers is exact, so that it depends on no order of addition, and on no batch size by that.
+    mean = (_grey(pixels).round().to(torch.int64).sum((1, 2, 3), keepdim=True) / pixels[0, 0].numel()).float()
+    pixels = (mean + (pixels - mean) * factor(CONTRAST)).clamp(0, 255)
+    if pixels.shape[1] == 3:
+        grey = _grey(pixels)
+        pixels = (grey + (pixels - grey) * factor(SATURATION)).clamp(0, 255)
+    return pixels
+
+
+def colour_statistics(pixels: Tensor) -> tuple[Tensor, Tensor]:
+    """(mean float32 (C,), steps float32 (C, C)) of uint8 (N, C, H, W), in units of 0 to 255.
+
+    Row k of `steps` is the k-th principal component of the pixels' colours times its eigenvalue, both of values divided by
+    255; what AlexNet's lighting multiplies by its draws (Krizhevsky et al. 2012, section 4.1). A component's sign is such
+    that its largest entry is positive.
+    """
+    channels = pixels.shape[1]
+    total = torch.zeros(channels, dtype=torch.float64)
+    squares = torch.zeros(channels, channels, dtype=torch.float64)
+    for start in range(0, len(pixels), 2048):  # integers below 2^53: exact sums
+        values = pixels[start : start + 2048].cpu().transpose(0, 1).reshape(channels, -1).double()
+        total += values.sum(1)
+        squares += values @ values.T
+    count = pixels.numel() // channels
+    mean = total / count
+    eigenvalues, vectors = torch.linalg.eigh((squares / count - torch.outer(mean, mean)) / 255**2)
+    largest = vectors.gather(0, vectors.abs().argmax(0, keepdim=True))
+    steps = (vectors * largest.sign() * eigenvalues.clamp(min=0)).T * 255
+    return mean.float().to(pixels.device), steps.float().to(pixels.device)
+
+
+def light(pixels: Tensor, draws: Draws, deviation: float, steps: Tensor) -> Tensor:
+    """float32 (N, C, H, W) with AlexNet's PCA lighting: a normal draw of that standard deviation times each of `steps`."""
+    added = torch.zeros(len(pixels), pixels.shape[1], device=pixels.device)
+    for component, step in enumerate(steps):
+        # Box and Muller 1958; 1 - u is above 0.
+        radius = torch.sqrt(-2 * torch.log(1 - wide(draws, LIGHTING + 2 * component)))
+        normal = radius * torch.cos(2 * math.pi * wide(draws, LIGHTING + 2 * component + 1))
+        added = added + (deviation * normal).float().view(-1, 1) * step
+    return (pixels + added[:, :, None, None]).clamp(0, 255)
+
+
+def erase(pixels: Tensor, draws: Draws, probability: float, fill: Tensor) -> Tensor:
+    """Puts `fill` (C,) over a rectangle of some samples: so many of them as `probability` says (Zhong et al. 2017)."""
+    height, width = pixels.shape[-2:]
+    share = _box(draws, (ERASE_AREA, ERASE_RATIO), ERASED_AREA, ERASED_ASPECT, height / width)
+    sizes = [(part * side).round() for part, side in zip(share, (height, width), strict=True)]
+    corners = [
+        (wide(draws, stream) * (side - size + 1)).floor()
+        for stream, side, size in zip((ERASE_Y, ERASE_X), (height, width), sizes, strict=True)
+    ]
+    inside = box_mask(corners[0], corners[0] + sizes[0], corners[1], corners[1] + sizes[1], height, width)
+    chosen = (draws.uniform(ERASE) < probability).view(-1, 1, 1, 1) & inside
+    return torch.where(chosen, fill.to(pixels.dtype).view(-1, 1, 1), pixels)
+
+
+def box_mask(top: Tensor, bottom: Tensor, left: Tensor, right: Tensor, height: int, width: int) -> Tensor:
+    """bool (N, 1, H, W): rows top .. bottom - 1 and columns left .. right - 1 of each sample."""
+    rows = torch.arange(height, device=top.device)
+    columns = torch.arange(width, device=top.device)
+    down = (rows >= top.view(-1, 1)) & (rows < bottom.view(-1, 1))
+    across = (columns >= left.view(-1, 1)) & (columns < right.view(-1, 1))
+    return (down[:, :, None] & across[:, None, :])[:, None]
+
+
+def wide(draws: Draws, stream: int) -> Tensor:
+    """The uniform draws in float64, or in float32 on MPS, which has no other."""
+    found = draws.uniform(stream)
+    return found if found.device.type == "mps" else found.double()
+
+
+def _between(draws: Draws, stream: int, low: float, high: float) -> Tensor:
+    return low + (high - low) * wide(draws, stream)
+
+
+def _box(
+    draws: Draws, streams: tuple[int, int], area: tuple[float, float], aspect: tuple[float, float], upright: float
+) -> tuple[Tensor, Tensor]:
+    """(height, width) as shares of the picture's: an area between two shares of it, and a width to height between two
+    figures, both of them as likely as their inverse. Cut to the picture. `upright`: the picture's height by its width.
+    """
+    share = _between(draws, streams[0], *area)
+    ratio = torch.exp(_between(draws, streams[1], math.log(aspect[0]), math.log(aspect[1]))) * upright
+    return torch.sqrt(share / ratio).clamp(max=1), torch.sqrt(share * ratio).clamp(max=1)
+
+
+def _grey(pixels: Tensor) -> Tensor:
+    if pixels.shape[1] == 1:
+        return pixels
+    red, green, blue = pixels.unbind(1)
+    return (red * LUMA[0] + green * LUMA[1] + blue * LUMA[2])[:, None]

@@ -1,0 +1,60 @@
+"""striate data: what it prints and draws."""
+
+import json
+from dataclasses import replace
+
+import pytest
+from PIL import Image
+
+from striate.cli import main
+from striate.data import load_data
+from striate.errors import UsageError
+from striate.report.samples import write_augmented_grid
+
+
+@pytest.fixture
+def call(capsys, tmp_path, monkeypatch):
+    """Runs the command line in an empty folder; gives (exit code, stdout, stderr)."""
+    monkeypatch.chdir(tmp_path)
+
+    def run(*arguments):
+        with pytest.raises(SystemExit) as exited:
+            main([str(argument) for argument in arguments])
+        captured = capsys.readouterr()
+        return exited.value.code or 0, captured.out, captured.err
+
+    return run
+
+
+def test_show_is_what_data_does(call, pictures):
+    short, whole = (json.loads(call("data", *words, pictures, "--json")[1]) for words in ((), ("show",)))
+    assert short == whole
+    assert call("data", "--json", pictures)[0] == 0
+    assert "striate data NAME" in call("data", "--help")[1]
+
+
+def test_augmented_pictures_are_drawn(call, pictures):
+    assert call("data", pictures, "--augmented", "--json")[0] == 0
+    assert call("data", pictures, "--augment", "crop,mixup", "--grid", "some.png")[0] == 0
+    assert height("some.png") < height("pictures-augmented.png")
+    code, _, err = call("data", pictures, "--augment", "crop", "--augmented")
+    assert code == 2
+    assert "give one of them" in err
+    code, _, err = call("data", pictures, "--augment", "swirl")
+    assert code == 2
+    assert "no augmentation named" in err
+
+
+def test_digits_are_not_mirrored_unless_asked(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    data = load_data("fashion-mnist-sample")
+    whole, unmirrored = (write_augmented_grid(replace(data, flippable=can)) for can in (True, False))
+    assert height(whole) > height(unmirrored)
+    (tmp_path / "mine.png").write_bytes(b"mine")
+    with pytest.raises(UsageError, match="another picture"):
+        write_augmented_grid(data, None, tmp_path / "mine.png")
+
+
+def height(path):
+    with Image.open(path) as image:
+        return image.height
