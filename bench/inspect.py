@@ -1,4 +1,4 @@
-"""`striate inspect` after the imports: seconds to build a net without weights and to read its table, and the memory that it takes."""
+"""`striate inspect` after the imports: seconds to build a net without weights and read its table, and the memory it takes."""
 
 from __future__ import annotations
 
