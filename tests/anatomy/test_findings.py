@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import math
-import re
 from collections.abc import Callable
 
 import pytest
 import torch
 import torch.nn.functional as F
+from fast_rows import ROWS
 from torch import Tensor, nn
 
 from striate.anatomy import trace
@@ -165,9 +165,7 @@ def test_torchvision_auxiliary_heads_are_no_unused_parameters() -> None:
     assert find_mistakes(net, trace(net, (1, 3, 224, 224)), classes=1000) == ()
 
 
-@pytest.mark.parametrize(
-    "name", [pytest.param(name, marks=[pytest.mark.slow] if re.search(r"\d\d\d", name) else []) for name in CATALOGUE]
-)
+@pytest.mark.parametrize("name", ROWS)
 def test_the_catalogue_raises_what_it_declares(name: str) -> None:
     with torch.device("meta"):
         net = build(name)

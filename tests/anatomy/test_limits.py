@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import re
-
 import pytest
 import torch
+from fast_rows import ROWS
 from torch import Tensor, nn
 
 from striate.anatomy import inspect
@@ -14,10 +13,7 @@ from striate.errors import UsageError
 from striate.nets import CATALOGUE, build
 
 
-@pytest.mark.parametrize(
-    "name",
-    [pytest.param(name, marks=[pytest.mark.slow] if re.search(r"\d\d\d|-", name) else []) for name in CATALOGUE],
-)
+@pytest.mark.parametrize("name", ROWS)
 def test_the_smallest_input_is_the_one_that_the_row_declares(name: str) -> None:
     with torch.device("meta"):
         net = build(name)
