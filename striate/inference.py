@@ -41,7 +41,7 @@ def save_weights(net: torch.nn.Module, path: Path, config: dict[str, Any]) -> No
     from safetensors.torch import save
 
     tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in net.state_dict().items()}
-    # One entry: safetensors writes several in an order that differs from time to time, and the same weights are to be the same file.
+    # One entry: safetensors writes several in varying order, and the same weights are to be the same file.
     metadata = {"striate": json.dumps({key: config[key] for key in ("net", "preprocessing")})}
     write_atomic(path, save(tensors, metadata))
 

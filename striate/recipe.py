@@ -132,17 +132,21 @@ TUTORIAL = Recipe(
     schedule="constant",
 )
 
-FAST_PLAIN = Recipe(
+FAST_SMALL = Recipe(
     name="fast",
-    source="measured here for nets without batch norm: bench/LOG.md",
+    source="measured on LeNet-5 for small nets without batch norm: bench/LOG.md",
     epochs=12,
     batch_size=128,
     optimizer="adamw",
-    lr=4e-3,
+    lr=8e-3,
     weight_decay=0.01,
     schedule="one-cycle",
     warmup=0.2,
 )
+SMALL = 1_000_000
+"""Parameters below which a net without batch norm takes the high rate of FAST_SMALL."""
+
+FAST_PLAIN = replace(FAST_SMALL, source="a safe rate for nets without batch norm, not tuned", lr=1e-3)
 
 FAST_NORM = Recipe(
     name="fast",
@@ -254,16 +258,17 @@ PAPER: dict[str, Recipe] = {
 RECIPES = ("fast", "paper", "tutorial")
 
 
-def named_recipe(name: str, *, family: str, batch_norm: bool) -> Recipe:
+def named_recipe(name: str, *, family: str, batch_norm: bool, params: int) -> Recipe:
     """The recipe of that name for a net: `fast`, `paper` or `tutorial`.
 
     Args:
         name: one of `RECIPES`.
         family: the net's file in the catalogue; `paper` has one recipe for each.
         batch_norm: whether the net has batch norm; `fast` differs by it.
+        params: the net's trainable parameters; `fast` differs by them where there is no batch norm.
     """
     if name == "fast":
-        recipe = FAST_NORM if batch_norm else FAST_PLAIN
+        recipe = FAST_NORM if batch_norm else FAST_SMALL if params < SMALL else FAST_PLAIN
     elif name == "tutorial":
         recipe = TUTORIAL
     elif name == "paper":

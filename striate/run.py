@@ -116,6 +116,11 @@ class Run:
         indices = self._json("split.json").get("validation")
         return None if indices is None else np.asarray(indices, dtype=np.int64)
 
+    def split_content(self) -> dict[str, list[str]] | None:
+        """Content hashes of the splits that were made of files, by name; None where all were given, or hold no files."""
+        content: dict[str, list[str]] | None = self._json("split.json").get("content")
+        return content
+
     @property
     def summary(self) -> dict[str, Any]:
         """Status, times and where they went."""
@@ -202,6 +207,18 @@ def write_atomic(path: Path, content: bytes | str) -> None:
     except BaseException:
         Path(temporary).unlink(missing_ok=True)
         raise
+
+
+def write_new(path: Path, content: bytes | str) -> None:
+    """`write_atomic`, unless something else is there already.
+
+    Raises:
+        UsageError: `path` holds something else; the same content is left as it is.
+    """
+    data = content.encode() if isinstance(content, str) else content
+    if path.exists() and (not path.is_file() or path.read_bytes() != data):
+        raise UsageError(f"{path} exists already and holds something else: name another file")
+    write_atomic(path, data)
 
 
 def write_json(path: Path, content: Mapping[str, Any]) -> None:

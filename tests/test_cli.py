@@ -148,6 +148,16 @@ def test_inspect_prints_the_table(call):
     assert call("inspect", "lenet5", "--input", "big")[0] == 2
 
 
+def test_inspect_draws_and_overwrites_nothing(call):
+    assert call("inspect", "lenet5", "--diagram", "net.svg", "--maps", "maps.svg")[0] == 0
+    assert Path("net.svg").read_text().startswith("<svg")
+    assert "28" in Path("maps.svg").read_text()
+    assert call("inspect", "lenet5", "--diagram", "net.svg")[0] == 0  # the same drawing
+    code, _, err = call("inspect", "alexnet", "--diagram", "net.svg")
+    assert code == 2
+    assert "net.svg exists already" in err
+
+
 def test_inspect_explains_and_the_size_calculator_shows_its_sum(call):
     _, out, _ = call("inspect", "alexnet", "--explain")
     assert "floor((227 - 11 + 2*0) / 4) + 1 = 55" in out

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+import striate
 from striate.cli import app, main
 
 ROOT = Path(__file__).parents[1]
@@ -95,3 +96,14 @@ def test_the_makefile_does_what_the_readme_says():
     makefile = (ROOT / "Makefile").read_text()
     for target in re.findall(r"^make (\S+)", "\n".join(blocks("sh")), re.M):
         assert re.search(rf"^{target}:", makefile, re.M), target
+
+
+def test_the_pages_of_the_catalogue_are_what_the_script_writes():
+    from scripts import make_docs
+
+    for name, text in make_docs.pages().items():
+        assert (make_docs.DOCS / name).read_text(encoding="utf-8") == text, "run: python scripts/make_docs.py"
+    for name in make_docs.DRAWN.values():
+        anatomy = striate.inspect(name)
+        assert (make_docs.DOCS / f"{name}.svg").read_text(encoding="utf-8") == anatomy.diagram()
+        assert (make_docs.DOCS / f"{name}-maps.svg").read_text(encoding="utf-8") == anatomy.maps()

@@ -78,12 +78,18 @@ def inspect(
     ] = None,
     depth: Annotated[int | None, typer.Option(min=0, help="Fold modules nested deeper than this.")] = None,
     explain: Annotated[bool, typer.Option("--explain", help="Spell out the sum behind every number.")] = False,
+    diagram: Annotated[Path | None, typer.Option(help="Draw its operations into this SVG file.")] = None,
+    maps: Annotated[Path | None, typer.Option(help="Draw the sizes of its feature maps into this SVG file.")] = None,
     as_json: AsJson = False,
 ) -> None:
     """Read a net without data: shapes, parameters, MACs, receptive fields, memory, mistakes."""
     from striate.anatomy import inspect as read
+    from striate.run import write_new
 
     anatomy = read(target, None if input is None else parse_shape(input), classes=classes, batch=batch)
+    for path, draw in ((diagram, anatomy.diagram), (maps, anatomy.maps)):
+        if path is not None:
+            write_new(path, draw())
     if as_json:
         show_json(anatomy.as_dict() | ({"explanation": anatomy.explain()} if explain else {}))
         return

@@ -15,7 +15,7 @@ from striate import __version__
 from striate.anatomy import inspect
 from striate.data import DataSet, ImageData, Preprocessing
 from striate.data.augmentation import Augmentation
-from striate.data.splits import hold_out
+from striate.data.splits import hold_out, record, together
 from striate.errors import StriateError, UsageError
 from striate.machine import environment
 from striate.nets import CATALOGUE, Net, NetSpec, build
@@ -45,6 +45,7 @@ class Settings:
     seed: int | None
     validation: float | None
     augment: str | Augmentation | None
+    group_by: str | None
     size: int | None
     init: Literal["default", "paper"]
     pretrained: bool
@@ -83,7 +84,8 @@ def resolve_recipe(row: NetSpec, net: Net, dataset: DataSet, settings: Settings)
     recipe = settings.recipe
     if isinstance(recipe, str):
         batch_norm = any(isinstance(module, torch.nn.modules.batchnorm._BatchNorm) for module in net.modules())
-        recipe = named_recipe(recipe, family=row.family, batch_norm=batch_norm)
+        params = sum(parameter.numel() for parameter in net.parameters())
+        recipe = named_recipe(recipe, family=row.family, batch_norm=batch_norm, params=params)
     given: dict[str, Any] = {
         field: getattr(settings, field)
         for field in ("epochs", "budget", "batch_size", "lr", "seed", "validation")
@@ -101,7 +103,8 @@ def split(dataset: DataSet, recipe: Recipe) -> tuple[ImageData, ImageData | None
     if "validation" in dataset.splits:
         return dataset.train, dataset.splits["validation"], None
     # The same pictures for every seed, so that runs can be compared on them.
-    kept, held = hold_out(dataset.train.labels, recipe.validation, seed=0)
+    groups = together(dataset.train) if recipe.validation else None
+    kept, held = hold_out(dataset.train.labels, recipe.validation, seed=0, groups=groups)
     if not len(held):
         return dataset.train, None, held
     return dataset.train.select(kept), dataset.train.select(held), held
@@ -116,7 +119,7 @@ def make_config(
         "format": FORMAT,
         "striate": __version__,
         "net": {"name": net.spec.name, "channels": net.channels, "classes": net.classes, "init": settings.init},
-        "data": {"name": dataset.name, "location": dataset.location},
+        "data": {"name": dataset.name, "location": dataset.location, "group_by": settings.group_by},
         "preprocessing": preprocessing.as_dict(),
         "recipe": recipe.as_dict(),
         "plan": {"params": totals.parameters, "macs": totals.macs},
@@ -184,7 +187,7 @@ def predictions(job: Job, speed: Speed, steps: int) -> dict[str, Any]:
 
 def write_start(run: Run, config: dict[str, Any], dataset: DataSet, held: Indices | None, device: torch.device) -> None:
     """Writes what the run is, before its first step: config, environment, split and data."""
-    split = {"validation": None if held is None else held.tolist()}
+    split = {"validation": None if held is None else held.tolist(), "content": record(dataset, held)}
     counts = {name: data.class_counts() for name, data in dataset.splits.items()}
     if held is not None and len(held):
         held_counts = dataset.train.select(held).class_counts()

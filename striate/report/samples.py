@@ -13,9 +13,8 @@ from PIL import Image
 from striate.data import DataSet, Preprocessing
 from striate.data.augmentation import USUAL, Augmentation
 from striate.data.batches import Batches
-from striate.errors import UsageError
 from striate.report.grids import grid
-from striate.run import write_atomic
+from striate.run import write_atomic, write_new
 
 PER_CLASS, MOST = 8, 160
 """Pictures of each class, and of all together."""
@@ -87,13 +86,13 @@ def _shares(classes: Sequence[str], target: torch.Tensor) -> str:
 def _write(image: Image.Image, stem: str, path: Path | None) -> Path:
     buffer = io.BytesIO()
     image.save(buffer, format="PNG", optimize=True)
-    content = buffer.getvalue()
+    if path is not None:
+        write_new(path, buffer.getvalue())
+        return path
     number = 1
     while True:
-        place = path or Path(f"{stem}{'' if number == 1 else f'-{number}'}.png")
-        if not place.exists() or place.read_bytes() == content:
-            write_atomic(place, content)
+        place = Path(f"{stem}{'' if number == 1 else f'-{number}'}.png")
+        if not place.exists() or place.read_bytes() == buffer.getvalue():
+            write_atomic(place, buffer.getvalue())
             return place
-        if path is not None:
-            raise UsageError(f"{path} exists already and is another picture: name another file")
         number += 1

@@ -1,0 +1,71 @@
+"""Recipes: the schedule's closed form, what is refused, and that every shipped one is complete."""
+
+from dataclasses import replace
+
+import pytest
+
+from striate.errors import UsageError
+from striate.nets import CATALOGUE
+from striate.recipe import FAST_NORM, FAST_PLAIN, FAST_SMALL, PAPER, TUTORIAL, Recipe, named_recipe
+
+SHIPPED = {"small": FAST_SMALL, "plain": FAST_PLAIN, "norm": FAST_NORM, "tutorial": TUTORIAL, **PAPER}
+
+
+def test_one_cycle_rises_linearly_falls_linearly_and_ends_at_zero():
+    recipe = replace(TUTORIAL, schedule="one-cycle", lr=0.5, warmup=0.25)
+    for progress in [i / 1000 for i in range(1000)]:
+        expected = 0.5 * progress / 0.25 if progress < 0.25 else 0.5 * (1 - progress) / 0.75
+        assert recipe.rate(progress) == pytest.approx(expected, abs=1e-12)
+    assert max(recipe.rate(i / 1000) for i in range(1000)) == pytest.approx(0.5)
+    assert recipe.rate(1.0) == 0.0
+
+
+def test_step_and_constant_schedules():
+    assert [PAPER["resnet"].rate(p) for p in (0, 0.49, 0.5, 0.74, 0.75, 0.99)] == pytest.approx(
+        [0.1, 0.1, 0.01, 0.01, 0.001, 0.001]
+    )
+    assert PAPER["preresnet"].rate(0) == pytest.approx(0.01)
+    assert PAPER["preresnet"].rate(0.01) == pytest.approx(0.1)
+    assert {TUTORIAL.rate(i / 10) for i in range(10)} == {1e-3}
+
+
+@pytest.mark.parametrize("recipe", SHIPPED.values(), ids=SHIPPED)
+def test_every_shipped_recipe_survives_the_config_and_names_its_source(recipe):
+    assert Recipe.from_dict(recipe.as_dict()) == recipe
+    assert len(recipe.source) > 20
+    assert all(recipe.rate(i / 100) >= 0 for i in range(100))
+
+
+def test_every_net_of_the_catalogue_has_every_recipe():
+    for row in CATALOGUE.values():
+        for name in ("fast", "paper", "tutorial"):
+            assert named_recipe(name, family=row.family, batch_norm=False, params=row.params).name == name
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [
+        ("epochs", 0),
+        ("epochs", float("nan")),
+        ("budget", -1.0),
+        ("batch_size", 0),
+        ("lr", float("inf")),
+        ("momentum", 1.0),
+        ("weight_decay", -1e-4),
+        ("warmup", 1.5),
+        ("label_smoothing", 1.0),
+        ("shift", -1),
+        ("validation", 1.0),
+        ("seed", -1),
+        ("optimizer", "lion"),
+        ("schedule", "cosine"),
+    ],
+)
+def test_values_out_of_range_are_named_with_their_limit(field, value):
+    with pytest.raises(UsageError, match=rf"^{field.replace('_', '-')} must be .*got {value}"):
+        replace(TUTORIAL, **{field: value})
+
+
+def test_unknown_fields_of_a_config_are_named():
+    with pytest.raises(UsageError, match=r"no recipe field named 'learning_rate'"):
+        Recipe.from_dict({**TUTORIAL.as_dict(), "learning_rate": 1})
