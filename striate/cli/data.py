@@ -64,7 +64,9 @@ def show(
         show_json(card)
         return
     shown = ("title", "source", "licence", "location", "shape", "pictures", "grid")
-    fields = {key: words(card[key]) for key in shown} | {"left out": f"{len(dataset.unreadable)} unreadable files"}
+    fields = {key: words(card[key]) for key in shown} | {
+        "left out": f"{len(dataset.unreadable)} unreadable files; {dataset.junk} hidden or left behind by systems"
+    }
     if not dataset.flippable:
         fields["no flip"] = "a mirrored picture of this set can mean another class: recipes do not mirror it"
     show_fields(fields)

@@ -20,7 +20,7 @@ _DURATION = re.compile(r"(?:(\d+(?:\.\d+)?)h)?(?:(\d+(?:\.\d+)?)m)?(?:(\d+(?:\.\
 def train(
     net: Annotated[str, typer.Argument(help="A net of the catalogue; striate nets lists them.")] = "lenet5",
     data: Annotated[
-        str, typer.Option(help="A set by name, or a folder with one folder a class.")
+        str, typer.Option(help="A set by name, or pictures of yours: a folder with one folder a class, a .csv, a .npz.")
     ] = "fashion-mnist-sample",
     epochs: Annotated[float | None, typer.Option(help="Passes over the training pictures.")] = None,
     budget: Annotated[
@@ -38,6 +38,10 @@ def train(
         typer.Option(
             help="What is done to training pictures, as in flip,shift=4,colour; docs/data.md lists the kinds."
         ),
+    ] = None,
+    group_by: Annotated[
+        str | None,
+        typer.Option(help="Pattern in file names; files in which it finds the same are never on two sides of a split."),
     ] = None,
     size: Annotated[int | None, typer.Option(help="Scale pictures to so many pixels each way.")] = None,
     init: Annotated[str, typer.Option(help="How weights are drawn: default, or paper.")] = "default",
@@ -77,6 +81,7 @@ def train(
             seed=seed,
             validation=validation,
             augment=augment,
+            group_by=group_by,
             size=size,
             init="paper" if init == "paper" else "default",
             pretrained=pretrained,

@@ -1,9 +1,8 @@
-"""A folder of pictures with one subfolder a class, or {train,val,test}/class."""
+"""Files of pictures decoded into a data set: what `list_files` found, at one size."""
 
 from __future__ import annotations
 
-import os
-from collections.abc import Mapping
+import re
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -11,118 +10,98 @@ import numpy as np
 
 from striate.data.decode import decode
 from striate.data.images import DataSet, ImageData, Pixels
+from striate.data.listing import Listed, list_files
 from striate.data.preprocessing import Preprocessing, stack
-from striate.data.splits import hold_out
-from striate.errors import DataError
-
-SPLIT_NAMES: Mapping[str, tuple[str, ...]] = {
-    "train": ("train", "training"),
-    "validation": ("val", "valid", "validation", "dev"),
-    "test": ("test", "testing"),
-}
-_JUNK = frozenset({"__MACOSX", "Thumbs.db", "desktop.ini"})
-TEST_SHARE = 0.15
-"""Share of each class that is held out for the test where the folder has no test split of its own."""
+from striate.data.splits import with_test_split
+from striate.errors import DataError, UsageError
 
 
-def load_folder(folder: Path, size: tuple[int, int], channels: int, workers: int) -> DataSet:
-    """Reads a folder of class folders, decoded once to `size` (H, W) and `channels`, with `workers` threads.
+def load_folder(
+    source: Path, size: tuple[int, int], channels: int, workers: int, group_by: str | None = None
+) -> DataSet:
+    """Reads a folder or table of pictures, decoded once to `size` (H, W) and `channels`, with `workers` threads.
 
-    A split that the folder has is kept. Without a test split, `TEST_SHARE` of the training pictures of each class becomes one.
+    Splits that there are are kept. Without a test split, a part of the training pictures becomes one.
+
+    Args:
+        group_by: a pattern that is searched in each file's name; files in which its first group (or the whole pattern) finds
+            the same belong together. A table's column `group` counts before it.
 
     Raises:
-        DataError: no classes, a class that one split lacks or has alone, or no readable picture.
+        UsageError: a pattern that is none, or that is in no file's name.
+        DataError: as `list_files` raises; or a class without a readable picture.
     """
-    roots = _split_folders(folder)
-    classes = _classes(roots)
+    listing = list_files(source)
     preprocessing = Preprocessing(size=size, channels=channels, mean=(), std=())
-    unreadable: dict[str, str] = {}
+    unreadable = dict(listing.closed)
+    groups = _groups(listing.files, group_by)
     splits: dict[str, ImageData] = {}
-    for split, root in roots.items():
-        files = [(path, label) for label, name in enumerate(classes) for path in _files(root / name)]
-        splits[split] = _read(files, classes, preprocessing, workers, unreadable)
-    if "test" not in splits:
-        kept, held = hold_out(splits["train"].labels, TEST_SHARE, seed=0)
-        splits = {**splits, "train": splits["train"].select(kept), "test": splits["train"].select(held)}
+    for split in dict.fromkeys(file.split for file in listing.files):
+        files = [(file, group) for file, group in zip(listing.files, groups, strict=True) if file.split == split]
+        splits[split] = _read(files, listing.classes, preprocessing, workers, unreadable)
+    name = source.resolve().name
     return DataSet(
-        name=folder.resolve().name,
-        location=str(folder.resolve()),
-        title=folder.resolve().name,
-        source="a folder of pictures",
+        name=name,
+        location=str(source.resolve()),
+        title=name,
+        source="a table of pictures" if source.is_file() else "a folder of pictures",
         licence="not stated",
-        splits=splits,
+        splits=with_test_split(splits),
         flippable=True,
+        made=() if "test" in splits or "train" not in splits else ("test",),
         unreadable=unreadable,
+        junk=listing.junk,
     )
 
 
-def _visible(folder: Path) -> list[Path]:
-    return sorted(path for path in folder.iterdir() if not path.name.startswith(".") and path.name not in _JUNK)
-
-
-def _split_folders(folder: Path) -> dict[str, Path]:
-    """split -> folder of its classes; {train: folder} for a folder that holds the classes themselves."""
-    if not folder.is_dir():
-        raise DataError(f"{folder}: no such folder")
-    subfolders = {path.name.lower(): path for path in _visible(folder) if path.is_dir()}
-    found = {split: subfolders[name] for split, names in SPLIT_NAMES.items() for name in names if name in subfolders}
-    if "train" in found:
-        return found
-    if not subfolders:
-        raise DataError(f"{folder} has no class folders: put the pictures of each class into a folder named after it")
-    return {"train": folder}
-
-
-def _classes(roots: Mapping[str, Path]) -> tuple[str, ...]:
-    """The classes of the training split; an error if another split has other ones, for labels would shift silently."""
-    named = {split: tuple(path.name for path in _visible(root) if path.is_dir()) for split, root in roots.items()}
-    classes = named["train"]
-    for split, names in named.items():
-        if names != classes:
-            missing, extra = sorted(set(classes) - set(names)), sorted(set(names) - set(classes))
-            raise DataError(
-                f"the splits of {roots['train'].parent} have different classes.\n"
-                f"{split} lacks: {', '.join(missing) or 'none'}; has besides: {', '.join(extra) or 'none'}.\n"
-                "Give each split one folder for every class, with the same names."
-            )
-    if len(classes) < 2:
-        raise DataError(f"{roots['train']} has {len(classes)} class folder(s): a classifier needs at least two")
-    return classes
-
-
-def _files(folder: Path) -> list[Path]:
-    # os.walk does not follow links to folders: a link that leads back up is met once and not entered.
+def _groups(files: tuple[Listed, ...], group_by: str | None) -> list[str | None]:
+    """The group of each file; None for one that belongs to no other."""
+    if group_by is None:
+        return [file.group for file in files]
+    try:
+        pattern = re.compile(group_by)
+    except re.error as error:
+        raise UsageError(f"--group-by {group_by!r} is no regular expression: {error}") from None
     found = []
-    for root, folders, names in os.walk(folder):
-        folders[:] = sorted(name for name in folders if not name.startswith(".") and name not in _JUNK)
-        found += [Path(root) / name for name in sorted(names) if not name.startswith(".") and name not in _JUNK]
+    for file in files:
+        match = pattern.search(file.path.name)
+        found.append(file.group or (match and (match.group(1) if pattern.groups else match.group())) or None)
+    if files and not any(found):
+        raise UsageError(f"--group-by {group_by!r} is in no file's name; the first one is {files[0].path.name}")
     return found
 
 
 def _read(
-    files: list[tuple[Path, int]],
+    files: list[tuple[Listed, str | None]],
     classes: tuple[str, ...],
     preprocessing: Preprocessing,
     workers: int,
     unreadable: dict[str, str],
 ) -> ImageData:
-    def read(file: tuple[Path, int]) -> Pixels | DataError:
+    def read(file: tuple[Listed, str | None]) -> Pixels | DataError:
         try:
-            return preprocessing.pixels(decode(file[0]))
+            return preprocessing.pixels(decode(file[0].path))
         except DataError as error:
             return error
 
-    pictures, labels, paths = [], [], []
+    label_of = {name: label for label, name in enumerate(classes)}
+    pictures, labels, paths, groups = [], [], [], []
     with ThreadPoolExecutor(workers) as pool:
-        for (path, label), result in zip(files, pool.map(read, files), strict=True):
+        for (file, group), result in zip(files, pool.map(read, files), strict=True):
             if isinstance(result, DataError):
-                unreadable[str(path)] = str(result).removeprefix(f"{path}: ")
+                unreadable[str(file.path)] = str(result).removeprefix(f"{file.path}: ")
             else:
                 pictures.append(result)
-                labels.append(label)
-                paths.append(str(path))
-    if empty := [name for label, name in enumerate(classes) if label not in set(labels)]:
-        raise DataError(
-            f"no readable picture of class {', '.join(empty)} in {files[0][0].parents[1] if files else 'the folder'}"
-        )
-    return ImageData(stack(pictures, len(pictures)), np.asarray(labels, dtype=np.int64), classes, tuple(paths))
+                labels.append(label_of[file.label])
+                paths.append(str(file.path))
+                groups.append(group)
+    if empty := [name for name, label in label_of.items() if label not in set(labels)]:
+        reason = "".join(f"; {path}: {why}" for path, why in list(unreadable.items())[:1])
+        raise DataError(f"no readable picture of class {', '.join(empty)} in the {files[0][0].split} split{reason}")
+    return ImageData(
+        stack(pictures, len(pictures)),
+        np.asarray(labels, dtype=np.int64),
+        classes,
+        tuple(paths),
+        tuple(groups) if any(groups) else None,
+    )

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+
+from striate.errors import DataError
 
 Pixels = npt.NDArray[np.uint8]
 Labels = npt.NDArray[np.int64]
@@ -23,12 +25,14 @@ class ImageData:
         labels: int64 (N,), indices into `classes`.
         classes: the class names, in the order of the labels.
         paths: where each picture came from, if it was a file.
+        groups: what each belongs together with (a patient, a burst), where that was given; None for one that is alone.
     """
 
     pixels: Pixels
     labels: Labels
     classes: tuple[str, ...]
     paths: tuple[str, ...] | None = None
+    groups: tuple[str | None, ...] | None = None
 
     def __post_init__(self) -> None:
         if self.pixels.dtype != np.uint8 or self.pixels.ndim != 4:
@@ -59,7 +63,8 @@ class ImageData:
     def select(self, indices: npt.NDArray[np.int64]) -> ImageData:
         """The pictures at these positions, in this order."""
         paths = None if self.paths is None else tuple(self.paths[i] for i in indices)
-        return ImageData(self.pixels[indices], self.labels[indices], self.classes, paths)
+        groups = None if self.groups is None else tuple(self.groups[i] for i in indices)
+        return ImageData(self.pixels[indices], self.labels[indices], self.classes, paths, groups)
 
     def fingerprint(self) -> str:
         """SHA-256 over shape, pixels, labels and class names: the same pictures in the same order, wherever they came from."""
@@ -67,6 +72,18 @@ class ImageData:
         digest.update(np.ascontiguousarray(self.pixels).data)
         digest.update(np.ascontiguousarray(self.labels).data)
         return f"sha256:{digest.hexdigest()}"
+
+
+def concatenate(parts: Sequence[ImageData]) -> ImageData:
+    """The pictures of all parts, which have the same size and classes, one part after the other."""
+    with_paths = all(part.paths is not None for part in parts)
+    return ImageData(
+        np.concatenate([part.pixels for part in parts]),
+        np.concatenate([part.labels for part in parts]),
+        parts[0].classes,
+        tuple(path for part in parts for path in part.paths or ()) if with_paths else None,
+        tuple(group for part in parts for group in part.groups or (None,) * len(part)),
+    )
 
 
 @dataclass(frozen=True, eq=False, kw_only=True, slots=True)
@@ -82,6 +99,8 @@ class DataSet:
         splits: `train`, and `validation` and `test` where the set gives them. All have the same classes.
         flippable: whether a mirrored picture keeps its class (it does not for digits).
         unreadable: file -> reason, for those that were left out.
+        made: the splits that were made of the training pictures, for want of given ones.
+        junk: how many hidden files, leftovers of systems, and links that lead back were left out unseen.
     """
 
     name: str
@@ -92,14 +111,24 @@ class DataSet:
     splits: Mapping[str, ImageData]
     flippable: bool
     unreadable: Mapping[str, str]
+    made: tuple[str, ...] = ()
+    junk: int = 0
 
     @property
     def train(self) -> ImageData:
+        """The training split. Raises DataError where there is none."""
+        if "train" not in self.splits:
+            raise DataError(f"{self.location} has no training pictures, only: {', '.join(self.splits)}")
         return self.splits["train"]
 
     @property
+    def first(self) -> ImageData:
+        """The training split, or what there is instead."""
+        return next(iter(self.splits.values()))
+
+    @property
     def classes(self) -> tuple[str, ...]:
-        return self.train.classes
+        return self.first.classes
 
     def as_dict(self) -> dict[str, Any]:
         """What the set holds, in plain types."""
@@ -110,8 +139,9 @@ class DataSet:
             "licence": self.licence,
             "location": self.location,
             "classes": list(self.classes),
-            "shape": list(self.train.shape),
+            "shape": list(self.first.shape),
             "pictures": {split: len(data) for split, data in self.splits.items()},
             "class_counts": {split: data.class_counts() for split, data in self.splits.items()},
             "unreadable": dict(self.unreadable),
+            "junk": self.junk,
         }

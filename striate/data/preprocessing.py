@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -43,7 +43,7 @@ class Preprocessing:
         if data.shape == (*self.size, self.channels):
             return data
         images = (Image.fromarray(picture.squeeze(2) if picture.shape[2] == 1 else picture) for picture in data.pixels)
-        return ImageData(stack(map(self.pixels, images), len(data)), data.labels, data.classes, data.paths)
+        return replace(data, pixels=stack(map(self.pixels, images), len(data)))
 
     def normalise(self, pixels: Tensor) -> Tensor:
         """float32 (N, C, H, W) of uint8 or float32 from 0 to 255: (pixels / 255 - mean) / std."""

@@ -1,27 +1,35 @@
-"""Held-out pictures: which ones, as a pure function of labels, fraction and seed."""
+"""Held-out pictures: which ones, as a pure function of labels, groups, fraction and seed."""
 
 from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
 
 import numpy as np
 import numpy.typing as npt
 import torch
 
 from striate.data.draws import SPLIT, hashes
-from striate.data.images import Labels
-from striate.errors import UsageError
+from striate.data.images import DataSet, ImageData, Labels, concatenate
+from striate.errors import DataError, UsageError
 
 Indices = npt.NDArray[np.int64]
 
+TEST_SHARE = 0.15
+"""Share of each class that is held out for the test where the data has no test split of its own."""
 
-def hold_out(labels: Labels, fraction: float, seed: int) -> tuple[Indices, Indices]:
+
+def hold_out(labels: Labels, fraction: float, seed: int, groups: Indices | None = None) -> tuple[Indices, Indices]:
     """Splits positions 0 .. N-1 into (kept, held out), the same share of every class, both in ascending order.
 
-    A class keeps at least one picture and, where it has two or more, gives at least one.
+    A class keeps at least one picture and, where it has two or more, gives at least one. Groups are held out whole, so that
+    shares are met only as nearly as their sizes allow, and a class that is all of one group gives none.
 
     Args:
         labels: int64 (N,).
         fraction: share to hold out, 0 <= fraction < 1; 0 holds out nothing.
         seed: another seed, another choice.
+        groups: int64 (N,): pictures of the same number stay together, as of `together`.
 
     Raises:
         UsageError: a fraction out of range.
@@ -29,12 +37,101 @@ def hold_out(labels: Labels, fraction: float, seed: int) -> tuple[Indices, Indic
     if not 0 <= fraction < 1:
         raise UsageError(f"the share of pictures to hold out must be at least 0 and below 1, got {fraction}")
     positions = np.arange(len(labels), dtype=np.int64)
-    if fraction == 0:
+    if fraction == 0 or not len(labels):
         return positions, positions[:0]
+    totals = np.bincount(labels)
+    wanted = np.minimum(np.maximum(1, np.rint(fraction * totals).astype(np.int64)), totals - 1)
     rank = hashes(seed, 0, torch.from_numpy(positions), SPLIT).numpy()
     held = np.zeros(len(labels), dtype=bool)
-    for label in np.unique(labels):
-        members = positions[labels == label]
-        count = min(max(1, round(fraction * len(members))), len(members) - 1)
-        held[members[np.argsort(rank[members], kind="stable")[:count]]] = True
+    if groups is None:
+        for label in np.unique(labels):
+            members = positions[labels == label]
+            held[members[np.argsort(rank[members], kind="stable")[: wanted[label]]]] = True
+        return positions[~held], positions[held]
+    order = np.argsort(groups, kind="stable")
+    members_of = np.split(order, np.flatnonzero(np.diff(groups[order])) + 1)
+    members_of.sort(key=lambda members: rank[members[0]])
+    # First what is at least half wanted; then, of classes whose groups are all too large for that, the smallest group.
+    for half in (True, False):
+        for members in members_of if half else sorted(members_of, key=len):
+            counts = np.bincount(labels[members], minlength=len(totals))
+            if half:
+                fits = 2 * np.minimum(counts, wanted).sum() >= len(members)
+            else:
+                fits = any(wanted[label] and not held[labels == label].any() for label in set(labels[members]))
+            if fits and ((counts == 0) | (totals > counts)).all():  # no class loses its last picture
+                held[members] = True
+                wanted, totals = np.maximum(wanted - counts, 0), totals - counts
     return positions[~held], positions[held]
+
+
+def together(data: ImageData) -> Indices | None:
+    """int64 (N,), a number for each group of pictures that must not be parted: those of one group, and those whose pixels
+    are equal. None where no two belong together.
+    """
+    parent = list(range(len(data)))
+
+    def root(position: int) -> int:
+        while parent[position] != position:
+            parent[position] = position = parent[parent[position]]
+        return position
+
+    first: dict[tuple[str, str], int] = {}
+    groups = data.groups or (None,) * len(data)
+    for position, (content, group) in enumerate(zip(content_hashes(data), groups, strict=True)):
+        for key in [("content", content), *([("group", group)] if group is not None else [])]:
+            parent[root(position)] = root(first.setdefault(key, position))
+    found = np.asarray([root(position) for position in range(len(data))], dtype=np.int64)
+    return None if len(np.unique(found)) == len(data) else found
+
+
+def content_hashes(data: ImageData) -> list[str]:
+    """128 bits of each picture's pixels in hex: equal for equal pictures, whatever their files are called."""
+    return [hashlib.blake2b(picture.tobytes(), digest_size=16).hexdigest() for picture in data.pixels]
+
+
+def record(dataset: DataSet, held: Indices | None) -> dict[str, list[str]] | None:
+    """The content hashes of the training split and of those that were made of it; None where none was made of files.
+
+    `held`: positions of the training split that are kept for validation.
+    """
+    made = [*dataset.made, *(["validation"] if held is not None and len(held) else [])]
+    if not made or dataset.first.paths is None:
+        return None
+    hashes = content_hashes(dataset.train)
+    aside = set() if held is None else set(held.tolist())
+    found = {"train": [content for position, content in enumerate(hashes) if position not in aside]}
+    if "validation" in made:
+        found["validation"] = [hashes[position] for position in sorted(aside)]
+    if "test" in made:
+        found["test"] = content_hashes(dataset.splits["test"])
+    return found
+
+
+def recorded(dataset: DataSet, record: Mapping[str, list[str]], split: str) -> ImageData:
+    """The pictures that `record` has in a split, as far as they are still there, whatever was added or renamed since.
+
+    Raises:
+        DataError: none of them is there any more.
+    """
+    wanted = set(record[split])
+    parts = []
+    for name in dict.fromkeys(("train", *dataset.made)):
+        part = dataset.splits[name]
+        chosen = [position for position, content in enumerate(content_hashes(part)) if content in wanted]
+        parts.append(part.select(np.asarray(chosen, dtype=np.int64)))
+    whole = concatenate(parts)
+    if not len(whole):
+        raise DataError(
+            f"{dataset.location} has none of the {len(wanted)} pictures any more that were its {split} split"
+        )
+    return whole
+
+
+def with_test_split(splits: Mapping[str, ImageData]) -> dict[str, ImageData]:
+    """The splits; without a test split, `TEST_SHARE` of the training pictures of each class becomes one."""
+    if "test" in splits or "train" not in splits:
+        return dict(splits)
+    train = splits["train"]
+    kept, held = hold_out(train.labels, TEST_SHARE, seed=0, groups=together(train))
+    return {**splits, "train": train.select(kept), "test": train.select(held)}

@@ -11,6 +11,7 @@ import numpy as np
 import torch
 
 from striate.data import DataSet, ImageData, Preprocessing, load_data
+from striate.data.splits import recorded
 from striate.errors import DataError, UsageError
 from striate.inference import load_net, logits
 from striate.machine import pick_device, usable_cores, use_cores
@@ -79,6 +80,7 @@ def evaluate(
         size=preprocessing.size,
         channels=preprocessing.channels,
         workers=usable_cores(),
+        group_by=run.config["data"].get("group_by") if data is None else None,
     )
     pictures = _split(run, dataset, split, own=dataset.location == own)
     if pictures.classes != tuple(run.data["classes"]):
@@ -149,7 +151,12 @@ def write_evaluation(run: Run, evaluation: Evaluation) -> None:
 
 def _split(run: Run, dataset: DataSet, split: str, own: bool) -> ImageData:
     """The pictures of a split. `own`: of the run's own data, whose validation pictures the run chose."""
+    content = run.split_content() if own else None
+    if content is not None and split in content:
+        return recorded(dataset, content, split)
     held = run.validation_indices() if own else None
+    if split == "validation" and held is not None and not len(held):
+        raise UsageError(f"{run.name} kept no pictures for validation")
     if held is not None and split in ("train", "validation"):
         kept = np.setdiff1d(np.arange(len(dataset.train), dtype=np.int64), held)
         return dataset.train.select(held if split == "validation" else kept)

@@ -54,6 +54,7 @@ def train(
     seed: int | None = None,
     validation: float | None = None,
     augment: str | Augmentation | None = None,
+    group_by: str | None = None,
     size: int | None = None,
     init: Literal["default", "paper"] = "default",
     pretrained: bool = False,
@@ -69,13 +70,15 @@ def train(
 
     Args:
         net: a name of the catalogue.
-        data: a set's name or a folder of class folders.
+        data: a set's name, a folder or table of pictures, or a NumPy archive: see `load_data`.
         recipe: `fast`, `paper`, `tutorial`, or a Recipe of your own. What follows is laid over it where it is given.
         epochs: passes over the training pictures.
         budget: seconds for the whole command instead; the epochs are planned from it.
         batch_size, lr, seed, validation: see `Recipe`.
         augment: what is done to training pictures instead of what the recipe does: `flip,shift=4,colour`, `none`, or an
             `Augmentation`.
+        group_by: a pattern in file names, such as `patient[0-9]+`: files in which it finds the same are never on two sides
+            of a split that is made.
         size: pictures are scaled to (size, size) pixels.
         init: how the weights are drawn, `default` or `paper`.
         pretrained: begin with torchvision's published ImageNet weights, downloaded once; their mean and deviation too.
@@ -107,6 +110,7 @@ def train(
         seed=seed,
         validation=validation,
         augment=augment,
+        group_by=group_by,
         size=size,
         init=init,
         pretrained=pretrained,
@@ -122,6 +126,7 @@ def train(
             size=(size, size) if size else (row.input[1], row.input[2]),
             channels=row.input[0],
             workers=usable_cores(),
+            group_by=group_by,
         )
         picture = (size, size) if size else dataset.train.shape[:2]
         check_size(row, picture)
@@ -181,6 +186,7 @@ def resume(
             size=preprocessing.size,
             channels=preprocessing.channels,
             workers=usable_cores(),
+            group_by=config["data"].get("group_by"),
         )
         if dataset.train.fingerprint() != run.data["fingerprint"]:
             raise DataError(f"{dataset.location} has changed since {run.path} was begun: its training pictures differ")

@@ -68,5 +68,7 @@ def repeat_command(config: dict[str, Any]) -> str:
         "--size": preprocessing["size"][0],
         "--init": net["init"],
     }
+    if data.get("group_by"):
+        options["--group-by"] = data["group_by"]
     words = [str(word) for option in options.items() for word in option]
     return shlex.join(["striate", "train", net["name"], *words, *(["--pretrained"] if net["pretrained"] else [])])

@@ -1,0 +1,105 @@
+"""A NumPy archive (`.npz`) of pictures and labels, as Keras, MedMNIST and many others write them. Nothing in it is unpickled."""
+
+from __future__ import annotations
+
+import zipfile
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from striate.data.images import DataSet, ImageData, Labels, Pixels
+from striate.data.splits import with_test_split
+from striate.errors import DataError
+
+_IMAGES, _LABELS = ("images", "x", "data"), ("labels", "y", "targets")
+_SPLITS = {"train": ("train",), "validation": ("val", "valid", "validation"), "test": ("test",)}
+
+
+def load_npz(path: Path) -> DataSet:
+    """The pictures of an archive, at their own size.
+
+    It holds `images` and `labels` (or `x` and `y`, `data` and `targets`), for each split with its name before or after:
+    `train_images`, `y_test`. Images are uint8 (N, H, W) or (N, H, W, 1 or 3), labels whole numbers (N,) or (N, 1). `classes`,
+    texts (K,), names them; the numbers do otherwise.
+
+    Raises:
+        DataError: no archive, a missing array, one of another form, or one that would have to be unpickled.
+    """
+    try:
+        with path.open("rb") as file:
+            archive = np.load(file, allow_pickle=False)
+            if not isinstance(archive, np.lib.npyio.NpzFile):
+                raise DataError(f"{path} is one array: an archive (.npz) of pictures and labels is needed")
+            arrays = {name.lower(): archive[name] for name in archive.files}
+    except FileNotFoundError:
+        raise DataError(f"{path}: no such file") from None
+    except (ValueError, OSError, EOFError, zipfile.BadZipFile) as error:
+        raise DataError(f"{path} cannot be read as a NumPy archive: {error}") from error
+    pairs = {split: pair for split in _SPLITS if (pair := _pair(path, arrays, split)) is not None}
+    if "train" not in pairs and (bare := _pair(path, arrays, "")) is not None:
+        pairs = {"train": bare, **pairs}
+    if not pairs:
+        raise DataError(f"{path} holds no images and labels: name its arrays so; it has {', '.join(arrays) or 'none'}")
+    classes = _classes(path, arrays, pairs)
+    splits = {split: ImageData(*pair, classes) for split, pair in pairs.items()}
+    return DataSet(
+        name=path.stem,
+        location=str(path.resolve()),
+        title=path.name,
+        source="a NumPy archive",
+        licence="not stated",
+        splits=with_test_split(splits),
+        flippable=True,
+        made=() if "test" in splits or "train" not in splits else ("test",),
+        unreadable={},
+    )
+
+
+def _pair(path: Path, arrays: Mapping[str, np.ndarray[Any, Any]], split: str) -> tuple[Pixels, Labels] | None:
+    """Images and labels of a split (`""`: of the whole archive), checked; None where it has neither."""
+    names = {kind: _named(arrays, kind, split) for kind in (_IMAGES, _LABELS)}
+    images, labels = names[_IMAGES], names[_LABELS]
+    if images is None and labels is None:
+        return None
+    if images is None or labels is None:
+        raise DataError(f"{path} has {images or labels} but not the {'images' if images is None else 'labels'} to it")
+    pixels, given = arrays[images], arrays[labels]
+    if pixels.ndim == 3:
+        pixels = pixels[..., None]
+    if pixels.dtype != np.uint8 or pixels.ndim != 4 or pixels.shape[3] not in (1, 3) or not pixels.size:
+        raise DataError(
+            f"{images} in {path} must be uint8 (N, H, W) or (N, H, W, 1 or 3), got {arrays[images].dtype} {arrays[images].shape}"
+        )
+    if given.ndim == 2 and given.shape[1] == 1:
+        given = given[:, 0]
+    if given.dtype.kind not in "iu" or given.shape != (len(pixels),):
+        raise DataError(
+            f"{labels} in {path} must be {len(pixels)} whole numbers, one a picture, got {given.dtype} {given.shape}"
+        )
+    return np.ascontiguousarray(pixels), given.astype(np.int64)
+
+
+def _named(arrays: Mapping[str, Any], kinds: tuple[str, ...], split: str) -> str | None:
+    forms = [form for name in _SPLITS[split] for form in (f"{name}_{{}}", f"{{}}_{name}")] if split else ["{}"]
+    return next((form.format(kind) for kind in kinds for form in forms if form.format(kind) in arrays), None)
+
+
+def _classes(
+    path: Path, arrays: Mapping[str, np.ndarray[Any, Any]], pairs: Mapping[str, tuple[Pixels, Labels]]
+) -> tuple[str, ...]:
+    lowest = min(int(labels.min()) for _, labels in pairs.values())
+    count = max(int(labels.max()) for _, labels in pairs.values()) + 1
+    if "classes" not in arrays:
+        names = tuple(str(label) for label in range(count))
+    elif arrays["classes"].ndim == 1 and arrays["classes"].dtype.kind in "US":
+        names = tuple(name.decode() if isinstance(name, bytes) else str(name) for name in arrays["classes"].tolist())
+    else:
+        raise DataError(f"classes in {path} must be texts (K,), got {arrays['classes'].dtype}")
+    if lowest < 0 or count > len(names) or len(names) < 2:
+        raise DataError(f"the labels in {path} run from {lowest} to {count - 1}, and there are {len(names)} classes")
+    for split, (_, labels) in pairs.items():
+        if missing := [name for label, name in enumerate(names) if label not in set(labels.tolist())]:
+            raise DataError(f"the split {split} of {path} lacks: {', '.join(missing)}")
+    return names

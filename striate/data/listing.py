@@ -1,0 +1,211 @@
+"""Which files make a data set, with their classes, splits and groups: class folders, tables, and Hugging Face's ImageFolder.
+
+Nothing is decoded here.
+"""
+
+from __future__ import annotations
+
+import csv
+import os
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from striate.errors import DataError
+
+SPLIT_NAMES: Mapping[str, tuple[str, ...]] = {
+    "train": ("train", "training"),
+    "validation": ("val", "valid", "validation", "dev"),
+    "test": ("test", "testing"),
+}
+PATH_COLUMNS = ("path", "file_name", "filename", "file", "filepath", "image")
+LABEL_COLUMNS = ("label", "class", "category", "target")
+METADATA = "metadata.csv"
+"""The table of Hugging Face's ImageFolder."""
+_JUNK = frozenset({"__MACOSX", "Thumbs.db", "desktop.ini"})
+_SPLIT_OF = {name: split for split, names in SPLIT_NAMES.items() for name in names}
+
+
+@dataclass(frozen=True, slots=True)
+class Listed:
+    """One file. `group` names what it belongs together with; pictures of a group are never on two sides of a split."""
+
+    path: Path
+    label: str
+    split: str
+    group: str | None = None
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Listing:
+    """The files of a data set.
+
+    Attributes:
+        files: in the order of the set: by split, class and name, or as the table has them.
+        classes: of every split, in the order of the labels.
+        junk: how many files and folders were left out unseen: hidden ones, those that systems leave behind, and links that
+            lead to a folder that was entered already.
+        closed: folder -> reason, for those that could not be entered.
+    """
+
+    files: tuple[Listed, ...]
+    classes: tuple[str, ...]
+    junk: int
+    closed: Mapping[str, str]
+
+
+def list_files(source: Path) -> Listing:
+    """The files of a folder or of a table of pictures (`.csv`, or `.tsv` with tabs).
+
+    A folder has one subfolder a class; or `train`, `val` and `test` (or one of their other `SPLIT_NAMES`), as many of them
+    as there are, with the classes below; or a `metadata.csv` beside the pictures, in it or in each of its splits.
+
+    Raises:
+        DataError: no such place, no classes, a class that one split lacks or has alone, or a table without the columns.
+    """
+    if source.is_file():
+        return _checked(_read_table(source), source)
+    if not source.is_dir():
+        raise DataError(f"{source}: no such folder")
+    walk = _Walk(source)
+    roots = _split_folders(walk, source)
+    tables = {split: root / METADATA for split, root in roots.items() if (root / METADATA).is_file()}
+    if tables:
+        if missing := [str(roots[split]) for split in roots if split not in tables]:
+            raise DataError(f"{METADATA} is in {next(iter(tables.values())).parent} but not in {', '.join(missing)}")
+        alone = len(tables) == 1
+        files = [file for split, table in tables.items() for file in _read_table(table, split, splits=alone)]
+        return _checked(files, source, walk)
+    labels = {split: [path for path in walk.visible(root) if walk.enters(path)] for split, root in roots.items()}
+    if not any(labels.values()):
+        raise DataError(f"{source} has no class folders: put the pictures of each class into a folder named after it")
+    names = {split: [path.name for path in folders] for split, folders in labels.items()}
+    files = [
+        Listed(path, folder.name, split)
+        for split, folders in labels.items()
+        for folder in folders
+        for path in walk.files(folder)
+    ]
+    return _checked(files, source, walk, names)
+
+
+class _Walk:
+    """Looks through folders, links included, without entering any twice or a second time from below itself."""
+
+    def __init__(self, source: Path) -> None:
+        self.junk = 0
+        self.closed: dict[str, str] = {}
+        self._seen = {_identity(folder) for folder in (source.resolve(), *source.resolve().parents)}
+
+    def visible(self, folder: Path) -> list[Path]:
+        """What is in a folder, by name, without junk."""
+        try:
+            paths = sorted(folder.iterdir())
+        except OSError as error:
+            self.closed[str(folder)] = f"cannot be entered ({error.strerror})"
+            return []
+        shown = [path for path in paths if not path.name.startswith(".") and path.name not in _JUNK]
+        self.junk += len(paths) - len(shown)
+        return shown
+
+    def enters(self, path: Path) -> bool:
+        """Whether `path` is a folder that was not entered before; from now on it was."""
+        if not path.is_dir():
+            return False
+        identity = _identity(path)
+        if identity in self._seen:
+            self.junk += 1
+            return False
+        self._seen.add(identity)
+        return True
+
+    def files(self, folder: Path) -> list[Path]:
+        """The files in a folder and below it; first its own, then those of its folders."""
+        paths = self.visible(folder)
+        found = [path for path in paths if not path.is_dir()]
+        return found + [file for path in paths if self.enters(path) for file in self.files(path)]
+
+
+def _identity(folder: Path) -> tuple[int, int]:
+    status = os.stat(folder)  # noqa: PTH116 - follows links, as it should
+    return status.st_dev, status.st_ino
+
+
+def _split_folders(walk: _Walk, folder: Path) -> dict[str, Path]:
+    """split -> the folder of its classes; {train: folder} for a folder that holds the classes or the table itself."""
+    subfolders = {path.name.lower(): path for path in walk.visible(folder) if path.is_dir()}
+    found = {split: subfolders[name] for split, names in SPLIT_NAMES.items() for name in names if name in subfolders}
+    if "train" in found or (subfolders and not subfolders.keys() - _SPLIT_OF.keys()):
+        return found
+    walk.junk = 0  # the same folder is looked through again, for its classes
+    return {"train": folder}
+
+
+def _read_table(table: Path, split: str = "train", splits: bool = True) -> list[Listed]:
+    """The rows of a table; `splits`: whether its own column `split` counts."""
+    try:
+        with table.open(newline="", encoding="utf-8-sig") as file:
+            reader = csv.DictReader(file, delimiter="\t" if table.suffix == ".tsv" else ",", strict=True)
+            columns = {name.strip().lower(): name for name in reader.fieldnames or ()}
+            path_column = _column(table, columns, PATH_COLUMNS, "the picture's path")
+            label_column = _column(table, columns, LABEL_COLUMNS, "its class")
+            rows = list(reader)
+    except (csv.Error, UnicodeDecodeError, OSError) as error:
+        raise DataError(f"{table} cannot be read as a table: {error}") from error
+    found = []
+    for number, row in enumerate(rows, start=2):
+        path, label = ((row[column] or "").strip() for column in (path_column, label_column))
+        named = (row[columns["split"]] or "").strip().lower() if splits and "split" in columns else ""
+        if not path or not label:
+            raise DataError(f"{table}, row {number}: no {'class' if path else 'path'}")
+        if named and named not in _SPLIT_OF:
+            raise DataError(f"{table}, row {number}: the split {named!r} is none of {', '.join(_SPLIT_OF)}")
+        group = (row[columns["group"]] or "").strip() if "group" in columns else ""
+        found.append(Listed(table.parent / path, label, _SPLIT_OF.get(named, split), group or None))
+    if not found:
+        raise DataError(f"{table} has no rows")
+    return found
+
+
+def _column(table: Path, columns: Mapping[str, str], names: Sequence[str], meaning: str) -> str:
+    for name in names:
+        if name in columns:
+            return columns[name]
+    raise DataError(
+        f"{table} has no column for {meaning}: name one of its columns {' or '.join(names)}; "
+        f"it has {', '.join(columns.values()) or 'none'}"
+    )
+
+
+def _checked(
+    files: Sequence[Listed], source: Path, walk: _Walk | None = None, names: Mapping[str, Sequence[str]] | None = None
+) -> Listing:
+    """The listing, if every split has the same classes: labels would shift silently otherwise.
+
+    `names`: the classes of each split where they are known without a picture; a class folder may be empty.
+    """
+    if names is None:
+        names = {split: _labels(files, split) for split in SPLIT_NAMES if _labels(files, split)}
+    first, *others = names
+    classes = tuple(names[first])
+    for split in others:
+        if tuple(names[split]) != classes:
+            missing = sorted(set(classes) - set(names[split]))
+            extra = sorted(set(names[split]) - set(classes))
+            raise DataError(
+                f"the splits of {source} have different classes.\n"
+                f"{split} lacks: {', '.join(missing) or 'none'}; has besides: {', '.join(extra) or 'none'}.\n"
+                f"Give each split pictures of every class, with the same names as in {first}."
+            )
+    if len(classes) < 2:
+        raise DataError(f"{source} has {len(classes)} class(es): a classifier needs at least two")
+    return Listing(
+        files=tuple(files),
+        classes=classes,
+        junk=walk.junk if walk else 0,
+        closed=walk.closed if walk else {},
+    )
+
+
+def _labels(files: Iterable[Listed], split: str) -> list[str]:
+    return sorted({file.label for file in files if file.split == split})
