@@ -19,7 +19,7 @@ from torch._ops import OpOverload
 from torch.utils._pytree import tree_leaves, tree_map_only
 
 from striate.anatomy.macs import count_macs
-from striate.anatomy.shapes import LightMode, quick_result
+from striate.anatomy.shapes import LightMode, quick_result, tensors_in
 
 Shape = tuple[int, ...]
 _SPLITS = {"split", "split_with_sizes", "unbind", "chunk"}
@@ -176,7 +176,7 @@ class Recorder(LightMode):  # type: ignore[no-untyped-call]
 
         def enter(name: str) -> Any:
             def hook(_: nn.Module, args: tuple[Any, ...]) -> None:
-                shapes = tuple(tuple(leaf.shape) for leaf in tree_leaves(args) if isinstance(leaf, Tensor))
+                shapes = tuple(tuple(tensor.shape) for tensor in tensors_in(*args))
                 self.calls.append(Call(name, counts.get(name, 0), shapes, len(self.nodes)))
                 counts[name] = counts.get(name, 0) + 1
 
@@ -200,7 +200,7 @@ class Recorder(LightMode):  # type: ignore[no-untyped-call]
         self, func: OpOverload, types: Sequence[type], args: Sequence[Any] = (), kwargs: Mapping[str, Any] | None = None
     ) -> Any:
         kwargs = kwargs or {}
-        tensors = [leaf for leaf in tree_leaves((args, kwargs)) if isinstance(leaf, Tensor)]
+        tensors = tensors_in(*args, kwargs)
         values = [self.values.get(_key(tensor)) or _Value(None) for tensor in tensors]
         on_meta = any(tensor.is_meta for tensor in tensors)
         if on_meta and not all(tensor.is_meta for tensor in tensors):
@@ -231,7 +231,7 @@ class Recorder(LightMode):  # type: ignore[no-untyped-call]
         operands: list[tuple[Tensor, _Value]],
         output: Any,
     ) -> None:
-        outputs = [leaf for leaf in tree_leaves(output) if isinstance(leaf, Tensor)]
+        outputs = tensors_in(output)
         if not outputs:
             return
         parameters = tuple(dict.fromkeys(name for _, value in operands for name in value.parameters))

@@ -22,6 +22,12 @@ def trace_or_explain(module: nn.Module, input_shape: Sequence[int], name: str) -
     Raises:
         UsageError: names the layer that fails, its numbers, the number that would fit, and the smallest picture.
     """
+    lazy = [path for path, part in module.named_modules() if isinstance(part, nn.modules.lazy.LazyModuleMixin)]
+    if any(isinstance(parameter, nn.UninitializedParameter) for parameter in module.parameters()):
+        raise UsageError(
+            f"{name} has lazy layers whose shapes are not known yet ({', '.join(lazy[:3])}): run it once on a batch, as in "
+            f"net(torch.zeros{tuple(input_shape)}), or build it with explicit channels"
+        )
     try:
         return trace(module, input_shape)
     except TraceFailure as failure:

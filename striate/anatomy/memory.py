@@ -17,10 +17,10 @@ import torch
 from torch import Tensor, nn
 from torch._ops import OpOverload
 from torch.func import functional_call
-from torch.utils._pytree import tree_leaves, tree_map_only
+from torch.utils._pytree import tree_map_only
 
 from striate.anatomy.heads import WithHeads
-from striate.anatomy.shapes import LightMode, quick_result
+from striate.anatomy.shapes import LightMode, quick_result, tensors_in
 
 _aten = torch.ops.aten
 Optimizer = Literal["sgd", "momentum", "adam"]
@@ -151,13 +151,12 @@ class _Meter(LightMode):  # type: ignore[no-untyped-call]
         self, func: OpOverload, types: Sequence[type], args: Sequence[Any] = (), kwargs: Mapping[str, Any] | None = None
     ) -> Any:
         kwargs = kwargs or {}
-        if any(isinstance(leaf, Tensor) and not leaf.is_meta for leaf in tree_leaves((args, kwargs))):
+        if not all(tensor.is_meta for tensor in tensors_in(*args, kwargs)):
             args, kwargs = tree_map_only(Tensor, lambda tensor: tensor.to("meta"), (tuple(args), kwargs))
         output = quick_result(func, args, kwargs)
         output = func(*args, **kwargs) if output is None else output
-        for leaf in tree_leaves(output):
-            if isinstance(leaf, Tensor):
-                self.count(leaf)
+        for tensor in tensors_in(output):
+            self.count(tensor)
         if func in (_aten.convolution.default, _aten.convolution_backward.default):
             self.peak = max(self.peak, self.live + _scratch(func, args, output))
         return output

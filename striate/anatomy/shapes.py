@@ -49,6 +49,19 @@ class _NoDraws(LightMode):  # type: ignore[no-untyped-call]
 _FILLS = {_aten.normal_.default, _aten.uniform_.default, _aten.fill_.Scalar, _aten.zero_.default}
 
 
+def tensors_in(*values: Any) -> list[Tensor]:
+    """The tensors among arguments or results, those in lists and dicts too, in order."""
+    found: list[Tensor] = []
+    for value in values:
+        if isinstance(value, Tensor):
+            found.append(value)
+        elif isinstance(value, list | tuple):
+            found += tensors_in(*value)
+        elif isinstance(value, dict):
+            found += tensors_in(*value.values())
+    return found
+
+
 def quick_result(func: OpOverload, args: Sequence[Any], kwargs: Mapping[str, Any]) -> Any:
     """An empty result of the right shape and type, or None where there is no rule for these arguments."""
     rule = _RULES.get(func)
@@ -165,6 +178,17 @@ def _adaptive_pool(x: Tensor, output: Sequence[int]) -> Tensor | None:
     return _empty(x, (*x.shape[:2], *output)) if plain else None
 
 
+def _convolution_backward(gradient: Tensor, x: Tensor, weight: Tensor, bias: Any, *rest: Any) -> Any:
+    if _same(gradient) is None or _same(x) is None or _same(weight) is None:
+        return None
+    shapes = (x.shape, weight.shape, bias)
+    return tuple(_empty(x, shape) if wanted else None for shape, wanted in zip(shapes, rest[-1], strict=True))
+
+
+def _pool_backward(gradient: Tensor, x: Tensor, *_: Any) -> Tensor | None:
+    return _same(x) if _same(gradient) is not None else None
+
+
 def _linear(bias: Tensor, x: Tensor, weight: Tensor, *_: Any) -> Tensor | None:
     fits = x.ndim == weight.ndim == 2 and x.shape[1] == weight.shape[0] and bias.shape[-1:] == weight.shape[1:]
     return _empty(x, (x.shape[0], weight.shape[1])) if fits and x.dtype == weight.dtype else None
@@ -215,6 +239,11 @@ _RULES: dict[OpOverload, Callable[..., Any]] = {
     _aten.mm.default: _product,
     _aten.cat.default: _concatenation,
     _aten.mean.dim: _mean,
+    _aten.sum.dim_IntList: _mean,
     _aten.threshold_backward.default: _backward,
+    _aten.convolution_backward.default: _convolution_backward,
+    _aten.max_pool2d_with_indices_backward.default: _pool_backward,
+    _aten.avg_pool2d_backward.default: _pool_backward,
+    _aten._adaptive_avg_pool2d_backward.default: _pool_backward,
     _aten.native_batch_norm_backward.default: _batch_norm_backward,
 }

@@ -126,6 +126,14 @@ def test_reshapes_and_values() -> None:
     assert "depends on pixel values" in explanation(Choosing(), (3, 32, 32))
 
 
+def test_lazy_layers_are_named() -> None:
+    net = nn.Sequential(nn.LazyConv2d(4, 3), nn.Flatten(), nn.LazyLinear(10))
+    assert "lazy layers" in explanation(net, (3, 8, 8))
+    assert "net(torch.zeros(1, 3, 8, 8))" in explanation(net, (3, 8, 8))
+    net(torch.zeros(1, 3, 8, 8))
+    assert inspect(net, (3, 8, 8)).totals.parameters == 4 * 28 + 1450
+
+
 def test_input_of_the_wrong_form() -> None:
     for input in ((28, 28), (0, 28, 28)):
         with pytest.raises(UsageError, match="channels, height and width"):

@@ -54,6 +54,15 @@ def cases() -> Iterator[tuple[Any, tuple[Any, ...]]]:
     yield aten.cat.default, ([x, x], -1)
     yield aten.mean.dim, (x, [-1, -2], True)
     yield aten.mean.dim, (x, [2, 3])
+    yield aten.sum.dim_IntList, (x, [0], True)
+    weight, settings = meta(4, 6, 3, 3), ([1, 1], [1, 1], [1, 1], False, [0, 0], 1)
+    for mask in ([True, True, True], [False, True, False]):
+        yield aten.convolution_backward.default, (meta(2, 4, 9, 12), x, weight, [4], *settings, mask)
+    pool = ([3, 3], [3, 3], [0, 0])
+    places = torch.empty(2, 6, 3, 4, device="meta", dtype=torch.int64)
+    yield aten.max_pool2d_with_indices_backward.default, (meta(2, 6, 3, 4), x, *pool, [1, 1], False, places)
+    yield aten.avg_pool2d_backward.default, (meta(2, 6, 3, 4), x, *pool, False, True, None)
+    yield aten._adaptive_avg_pool2d_backward.default, (meta(2, 6, 3, 4), x)
     yield aten.threshold_backward.default, (gradient, x, 0)
 
 
