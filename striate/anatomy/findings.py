@@ -148,13 +148,25 @@ def _missing_activation(graph: Graph, readers: list[list[int]]) -> Finding | Non
     for node in graph.nodes:
         if node.operation in _LAYERS:
             seconds = [graph.nodes[index] for index in _past_linear(graph, readers, node.index)]
-            places += [f"{_place(node)} -> {_place(second)}" for second in seconds if second.operation in _LAYERS]
+            places += [f"{_place(node)} -> {_place(second)}" for second in seconds if _wasted(node, second)]
     return _finding(
         "missing-activation",
         places,
         "Two linear layers in a row are one linear layer: the second adds parameters, but nothing that it could compute.",
         "Put an activation between them, such as ReLU.",
     )
+
+
+def _wasted(first: Node, second: Node) -> bool:
+    """Whether two layers in a row do what one could. Grouped convolutions, and a pair of convolutions by way of fewer channels
+    (the linear bottleneck of MobileNetV2), save work, and are meant so."""
+    if second.operation not in _LAYERS:
+        return False
+    if first.operation != "convolution" or second.operation != "convolution":
+        return True
+    (middle, inputs), outputs = first.attributes["weight"][:2], second.attributes["weight"][0]
+    grouped = max(first.attributes["groups"], second.attributes["groups"]) > 1
+    return not grouped and middle >= min(inputs, outputs)
 
 
 def _wrong_number_of_classes(graph: Graph, classes: int | None) -> Finding | None:

@@ -44,6 +44,8 @@ class Axis:
     smallest: Pattern
     folded: bool = False
     """It shares its dimension with other axes, after a flatten."""
+    before_folding: tuple[tuple[int, ...], int] = ((), 0)
+    """Lengths of the dimensions that were folded together, and which of them was this one."""
 
     def through(self, change: Callable[[Pattern], Pattern], length: int) -> Axis:
         return replace(self, length=length, largest=change(self.largest), smallest=change(self.smallest))
@@ -322,7 +324,12 @@ def _reshaped(axis: Axis, before: Shape, after: Shape) -> Axis:
         return replace(axis.through(lambda p: p.at(0) if p.advance else p, 1), dims=())
     if old_long == [axis.dims[0]] and len(new_long) == 1:
         return replace(axis, dims=new_long)
-    return replace(axis, dims=new_long, folded=True)
+    lengths, place = axis.before_folding
+    if axis.folded:  # unfolded again, as behind a linear layer over the channels, or folded further
+        back = old_long == [axis.dims[0]] and tuple(after[dim] for dim in new_long) == lengths
+        return replace(axis, dims=(new_long[place],), folded=False) if back else replace(axis, dims=new_long)
+    origin = (tuple(before[dim] for dim in old_long), old_long.index(axis.dims[0]))
+    return replace(axis, dims=new_long, folded=True, before_folding=origin)
 
 
 def _group_of(dim: int, before: Shape, after: Shape) -> tuple[list[int], list[int]]:

@@ -78,8 +78,7 @@ def _from_torchvision(name: str, channels: int | None, classes: int | None) -> T
         options["init_weights"] = False
     if classes is not None:
         options["num_classes"] = classes
-    with weightless():
-        module = builder(**options)
+    module = _built(lambda: builder(**options))
     published = next(iter(torchvision.models.get_model_weights(name)), None)
     side = published.transforms().crop_size[0] if published is not None else 224
     if channels not in (None, 3):
@@ -102,13 +101,21 @@ def _from_timm(name: str, channels: int | None, classes: int | None) -> Target:
         options["in_chans"] = channels
     if classes is not None:
         options["num_classes"] = classes
-    with weightless():
-        module: nn.Module = timm.create_model(name, pretrained=False, **options)
+    module: nn.Module = _built(lambda: timm.create_model(name, pretrained=False, **options))
     default: Input = tuple(module.default_cfg["input_size"])  # type: ignore[index]
     return Target(
         name=f"timm:{name}", module=module, input=(default[0] if channels is None else channels, *default[1:]),
         classes=classes,
     )  # fmt: skip
+
+
+def _built(build: Callable[[], Any]) -> Any:
+    """A net without weights; with weights where its construction computes with tensors, which the meta device cannot."""
+    try:
+        with weightless():
+            return build()
+    except (NotImplementedError, RuntimeError):
+        return build()
 
 
 def _from_file(path: Path, name: str, classes: int | None) -> Target:
@@ -159,7 +166,6 @@ def _make(factory: Callable[[], object] | object, name: str) -> object:
             f"{name} needs the arguments {', '.join(needed)}: give them defaults, or name a function without arguments"
         )
     try:
-        with weightless():
-            return factory()
+        return _built(factory)
     except Exception as error:
         raise UsageError(f"{name} could not be built: {type(error).__name__}: {error}") from error

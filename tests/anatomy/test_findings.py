@@ -11,7 +11,7 @@ import torch.nn.functional as F
 from fast_rows import ROWS
 from torch import Tensor, nn
 
-from striate.anatomy import trace
+from striate.anatomy import inspect, trace
 from striate.anatomy.findings import Finding, find_mistakes
 from striate.nets import CATALOGUE, build
 
@@ -140,6 +140,11 @@ def test_several_mistakes_are_all_named() -> None:
 def test_a_good_net_is_left_in_peace(make: Callable[[], nn.Module]) -> None:
     assert found(make()) == ()
     assert found(make(), classes=None, batch=None) == ()
+
+
+def test_linear_bottlenecks_and_depthwise_pairs_are_left_in_peace() -> None:
+    for name in ("mobilenet_v2", "shufflenet_v2_x0_5", "resnet18"):
+        assert inspect(f"torchvision:{name}").findings == (), name
 
 
 def test_batch_1_over_single_values_stops_training() -> None:

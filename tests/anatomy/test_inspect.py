@@ -119,6 +119,11 @@ def test_no_weights_are_allocated() -> None:
     assert {parameter.device.type for parameter in anatomy.module.parameters()} == {"meta"}
 
 
+def test_a_net_that_computes_while_it_is_built() -> None:
+    """RegNet reads its widths off a tensor, which has no values on the meta device."""
+    assert inspect("torchvision:regnet_y_400mf").totals.parameters == 4_344_144
+
+
 def test_a_net_in_a_file(tmp_path: Path) -> None:
     path = tmp_path / "mynet.py"
     path.write_text(

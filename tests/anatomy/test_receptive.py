@@ -368,6 +368,22 @@ def test_flatten_and_gates_read_the_whole_picture() -> None:
     assert fields[-1].stride == (0, 0)
 
 
+def test_a_linear_layer_over_the_channels_keeps_the_field() -> None:
+    class LastChannels(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.conv, self.mix = nn.Conv2d(3, 6, 5), nn.Linear(6, 6)
+
+        def forward(self, x: Tensor) -> Tensor:  # (N, 3, H, W) -> (N, 6, H - 4, W - 4)
+            x = self.conv(x)
+            return x + self.mix(x.permute(0, 2, 3, 1)).permute(0, 3, 1, 2)
+
+    field = receptive_fields(trace(LastChannels(), (1, 3, 16, 20)))[-1]
+    assert field is not None
+    assert field.largest == (5, 5)
+    assert field.stride == (1, 1)
+
+
 def test_what_cannot_be_followed_is_none() -> None:
     class Rolled(nn.Module):
         def forward(self, x: Tensor) -> Tensor:
