@@ -117,7 +117,7 @@ PUBLISHED_TRAINING = {"googlenet": 6_998_552 + 3_188_840 + 3_190_888, "googlenet
 QUICK = {
     "lenet5", "lenet5-1998", "lenet5-tutorial", "lenet5-bn", "alexnet-native", "vgg16-eighth-tutorial", "vgg11-bn-native",
     "nin-cifar10", "nin-native", "googlenet", "googlenet-torchvision", "googlenet-bn-tutorial", "inception-mnist",
-    "googlenet-native", "bn-inception", "resnet18-d2l", "resnet-mnist", "resnet-mnist-constant-scaling",
+    "googlenet-native", "resnet18-d2l", "resnet-mnist", "resnet-mnist-constant-scaling",
     "resnet-mnist-conv-shortcut", "resnet20", "plain20", "resnet18-native", "densenet40-k12", "densenet-tutorial",
     *(name for name in NAMES if re.search("resnet20-|^preresnet20", name)),
 }  # fmt: skip
@@ -158,7 +158,7 @@ def training_loss(net: Net, x: Tensor, targets: Tensor) -> Tensor:
     return loss + F.cross_entropy(net.head(x), targets)
 
 
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", WITH_HUGE)
 def test_numbers(name: str) -> None:
     row = CATALOGUE[name]
     net = on_meta(name)
@@ -244,7 +244,8 @@ def test_smallest_size_with_other_channels_and_classes(name: str) -> None:
     assert outputs[-1].shape == (1, classes)
     net.check_input(2, row.min_size, row.min_size)
     # An oblong picture is as legal.
-    assert net(torch.zeros(1, 2, row.min_size, row.min_size + 5, device="meta")).shape == (1, classes)
+    if row.min_size > 1:
+        assert net(torch.zeros(1, 2, row.min_size, row.min_size + 5, device="meta")).shape == (1, classes)
 
     below = row.min_size - 1
     with pytest.raises(UsageError, match=f"{name} needs pictures of at least {row.min_size}x{row.min_size}, got"):
