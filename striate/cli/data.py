@@ -42,6 +42,9 @@ def show(
     augment: Annotated[
         str | None, typer.Option(help="Draw what a net is fed with this augmentation, as in flip,shift=4,colour.")
     ] = None,
+    exclude: Annotated[
+        list[str] | None, typer.Option(help="Leave out files whose path or name fits, as in 'ants/*.gif'.")
+    ] = None,
     data_dir: DataDir = None,
     as_json: AsJson = False,
 ) -> None:
@@ -54,7 +57,8 @@ def show(
     if augmented and augment is not None:
         raise UsageError("--augmented shows every kind, and --augment those that it names: give one of them")
     chosen = None if augment is None else Augmentation.parse(augment)
-    dataset = load_data(name, data_dir=data_dir, size=(96, 96), workers=usable_cores())
+    dataset = load_data(name, data_dir=data_dir, size=(96, 96), workers=usable_cores(), exclude=exclude or ())
+    dataset.require_excluded()
     if augmented or chosen is not None:
         picture = write_augmented_grid(dataset, chosen, grid)
     else:
@@ -65,7 +69,8 @@ def show(
         return
     shown = ("title", "source", "licence", "location", "shape", "pictures", "grid")
     fields = {key: words(card[key]) for key in shown} | {
-        "left out": f"{len(dataset.unreadable)} unreadable files; {dataset.junk} hidden or left behind by systems"
+        "left out": f"{len(dataset.unreadable)} unreadable files, {len(card['excluded'])} excluded, "
+        f"{dataset.junk} hidden or left behind by systems"
     }
     if not dataset.flippable:
         fields["no flip"] = "a mirrored picture of this set can mean another class: recipes do not mirror it"

@@ -43,6 +43,13 @@ def train(
         str | None,
         typer.Option(help="Pattern in file names; files in which it finds the same are never on two sides of a split."),
     ] = None,
+    exclude: Annotated[
+        list[str] | None,
+        typer.Option(help="Leave out files whose path or name fits, as in 'ants/*.gif'; any number of times."),
+    ] = None,
+    on_bad: Annotated[
+        str, typer.Option(help="Files that cannot be read: skip leaves them out and names them, stop is an error.")
+    ] = "skip",
     size: Annotated[int | None, typer.Option(help="Scale pictures to so many pixels each way.")] = None,
     init: Annotated[str, typer.Option(help="How weights are drawn: default, or paper.")] = "default",
     pretrained: Annotated[
@@ -67,6 +74,8 @@ def train(
     started = process_start()
     if init not in ("default", "paper"):
         raise UsageError(f"--init must be default or paper, got {init!r}")
+    if on_bad not in ("skip", "stop"):
+        raise UsageError(f"--on-bad must be skip or stop, got {on_bad!r}")
     if resume is not None:
         run = experiment.resume(resume, data_dir=data_dir, started=started)
     else:
@@ -82,6 +91,8 @@ def train(
             validation=validation,
             augment=augment,
             group_by=group_by,
+            exclude=exclude or (),
+            on_bad="stop" if on_bad == "stop" else "skip",
             size=size,
             init="paper" if init == "paper" else "default",
             pretrained=pretrained,

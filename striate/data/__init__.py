@@ -5,7 +5,9 @@ This module loads without torch's data sets; `load_data` reads what it is asked 
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Literal
 
 from striate.data.arrays import load_npz
 from striate.data.folder import load_folder
@@ -16,6 +18,9 @@ from striate.errors import DataError, UsageError, unknown_name
 
 __all__ = ["NAMED", "DataSet", "ImageData", "Preprocessing", "load_data"]
 
+SHOWN = 20
+"""How many files that cannot be read an error names."""
+
 
 def load_data(
     data: str | Path,
@@ -25,6 +30,8 @@ def load_data(
     channels: int = 3,
     workers: int = 1,
     group_by: str | None = None,
+    exclude: Sequence[str] = (),
+    on_bad: Literal["skip", "stop"] = "skip",
 ) -> DataSet:
     """A set by name; a folder or table of pictures (`.csv`, `.tsv`); or a NumPy archive (`.npz`). docs/data.md has the forms.
 
@@ -33,22 +40,37 @@ def load_data(
         data_dir: where to look for named sets first; $STRIATE_DATA if None.
         size, channels, workers: for files, which are decoded to (H, W) at once by so many threads.
         group_by: for files, a pattern in their names; those in which it finds the same are never on two sides of a split.
+        exclude: for files, patterns such as `ants/*.gif` of those to leave out, of the path below the folder or of the name.
+        on_bad: what files that cannot be read do: they are left out and named, or they are an error.
 
     Raises:
         UsageError: neither a known name nor a path, with the nearest names; or a pattern that is none or finds nothing.
-        DataError: what was found cannot be used.
+        DataError: what was found cannot be used; with `stop`, a file that cannot be read.
     """
-    if isinstance(data, str) and data in NAMED:
-        if group_by is not None:
-            raise UsageError(f"--group-by is for file names, and {data} has none")
-        return load_named(NAMED[data], data_dir)
+    if on_bad not in ("skip", "stop"):
+        raise UsageError(f"--on-bad must be skip or stop, got {on_bad!r}")
     path = Path(data)
+    named = isinstance(data, str) and data in NAMED
+    if (named or path.suffix.lower() == ".npz") and (group_by is not None or exclude):
+        raise UsageError(f"--{'exclude' if exclude else 'group-by'} is for file names, and {data} has none")
+    if isinstance(data, str) and data in NAMED:
+        return load_named(NAMED[data], data_dir)
     if path.suffix.lower() == ".parquet":
         raise DataError(f"{path}: Parquet is not read: write it as a table (.csv) with the columns path and label")
     if path.suffix.lower() == ".npz":
-        if group_by is not None:
-            raise UsageError(f"--group-by is for file names, and {path} is an archive")
         return load_npz(path)
     if path.is_dir() or len(path.parts) > 1 or path.suffix.lower() in (".csv", ".tsv"):
-        return load_folder(path, size, channels, workers, group_by)
+        dataset = load_folder(path, size, channels, workers, group_by, exclude)
+        if on_bad == "stop" and dataset.unreadable:
+            raise DataError(_bad_files(dataset.unreadable))
+        return dataset
     raise unknown_name("data set or folder", str(data), NAMED, f"{', '.join(NAMED)}, or the path of a folder")
+
+
+def _bad_files(unreadable: Mapping[str, str]) -> str:
+    shown = [f"{path}: {reason}" for path, reason in list(unreadable.items())[:SHOWN]]
+    more = [f"and {len(unreadable) - SHOWN} more"] if len(unreadable) > SHOWN else []
+    listed = "\n".join([*shown, *more])
+    return (
+        f"{len(unreadable)} files cannot be read:\n{listed}\nMend or remove them, --exclude them, or use --on-bad skip."
+    )

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import fnmatch
 import re
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -17,7 +19,12 @@ from striate.errors import DataError, UsageError
 
 
 def load_folder(
-    source: Path, size: tuple[int, int], channels: int, workers: int, group_by: str | None = None
+    source: Path,
+    size: tuple[int, int],
+    channels: int,
+    workers: int,
+    group_by: str | None = None,
+    exclude: Sequence[str] = (),
 ) -> DataSet:
     """Reads a folder or table of pictures, decoded once to `size` (H, W) and `channels`, with `workers` threads.
 
@@ -26,6 +33,7 @@ def load_folder(
     Args:
         group_by: a pattern that is searched in each file's name; files in which its first group (or the whole pattern) finds
             the same belong together. A table's column `group` counts before it.
+        exclude: patterns of the shell (`*`, `?`, `[]`) for a file's path below the folder, or its name alone.
 
     Raises:
         UsageError: a pattern that is none, or that is in no file's name.
@@ -34,11 +42,12 @@ def load_folder(
     listing = list_files(source)
     preprocessing = Preprocessing(size=size, channels=channels, mean=(), std=())
     unreadable = dict(listing.closed)
-    groups = _groups(listing.files, group_by)
+    files, excluded = _exclude(listing.files, source if source.is_dir() else source.parent, exclude)
+    groups = _groups(files, group_by)
     splits: dict[str, ImageData] = {}
-    for split in dict.fromkeys(file.split for file in listing.files):
-        files = [(file, group) for file, group in zip(listing.files, groups, strict=True) if file.split == split]
-        splits[split] = _read(files, listing.classes, preprocessing, workers, unreadable)
+    for split in dict.fromkeys(file.split for file in files):
+        chosen = [(file, group) for file, group in zip(files, groups, strict=True) if file.split == split]
+        splits[split] = _read(chosen, listing.classes, preprocessing, workers, unreadable)
     name = source.resolve().name
     return DataSet(
         name=name,
@@ -51,10 +60,28 @@ def load_folder(
         made=() if "test" in splits or "train" not in splits else ("test",),
         unreadable=unreadable,
         junk=listing.junk,
+        excluded=excluded,
     )
 
 
-def _groups(files: tuple[Listed, ...], group_by: str | None) -> list[str | None]:
+def _exclude(
+    files: Sequence[Listed], folder: Path, patterns: Sequence[str]
+) -> tuple[list[Listed], dict[str, list[str]]]:
+    """(the files that stay, pattern -> paths of those that it names)."""
+    left: list[Listed] = []
+    excluded: dict[str, list[str]] = {pattern: [] for pattern in patterns}
+    for file in files:
+        below = file.path.relative_to(folder).as_posix() if file.path.is_relative_to(folder) else str(file.path)
+        names = (below, file.path.name, str(file.path))
+        hits = [pattern for pattern in excluded if any(fnmatch.fnmatchcase(name, pattern) for name in names)]
+        for pattern in hits:
+            excluded[pattern].append(str(file.path))
+        if not hits:
+            left.append(file)
+    return left, excluded
+
+
+def _groups(files: Sequence[Listed], group_by: str | None) -> list[str | None]:
     """The group of each file; None for one that belongs to no other."""
     if group_by is None:
         return [file.group for file in files]

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from striate.errors import DataError
+from striate.errors import DataError, UsageError
 
 Pixels = npt.NDArray[np.uint8]
 Labels = npt.NDArray[np.int64]
@@ -99,6 +99,7 @@ class DataSet:
         splits: `train`, and `validation` and `test` where the set gives them. All have the same classes.
         flippable: whether a mirrored picture keeps its class (it does not for digits).
         unreadable: file -> reason, for those that were left out.
+        excluded: pattern -> the files that were left out because it names them.
         made: the splits that were made of the training pictures, for want of given ones.
         junk: how many hidden files, leftovers of systems, and links that lead back were left out unseen.
     """
@@ -111,6 +112,7 @@ class DataSet:
     splits: Mapping[str, ImageData]
     flippable: bool
     unreadable: Mapping[str, str]
+    excluded: Mapping[str, Sequence[str]] = field(default_factory=dict)
     made: tuple[str, ...] = ()
     junk: int = 0
 
@@ -130,6 +132,15 @@ class DataSet:
     def classes(self) -> tuple[str, ...]:
         return self.first.classes
 
+    def excluded_files(self) -> list[str]:
+        """The files that some pattern names, each once."""
+        return sorted({path for paths in self.excluded.values() for path in paths})
+
+    def require_excluded(self) -> None:
+        """Raises UsageError if a pattern that was to exclude files names none: it is misspelt then."""
+        if unused := [pattern for pattern, paths in self.excluded.items() if not paths]:
+            raise UsageError(f"--exclude {unused[0]!r} names no file of {self.location}")
+
     def as_dict(self) -> dict[str, Any]:
         """What the set holds, in plain types."""
         return {
@@ -143,5 +154,6 @@ class DataSet:
             "pictures": {split: len(data) for split, data in self.splits.items()},
             "class_counts": {split: data.class_counts() for split, data in self.splits.items()},
             "unreadable": dict(self.unreadable),
+            "excluded": self.excluded_files(),
             "junk": self.junk,
         }

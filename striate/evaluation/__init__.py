@@ -81,6 +81,7 @@ def evaluate(
         channels=preprocessing.channels,
         workers=usable_cores(),
         group_by=run.config["data"].get("group_by") if data is None else None,
+        exclude=run.config["data"].get("exclude", ()) if data is None else (),
     )
     pictures = _split(run, dataset, split, own=dataset.location == own)
     if pictures.classes != tuple(run.data["classes"]):

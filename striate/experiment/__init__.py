@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -55,6 +56,8 @@ def train(
     validation: float | None = None,
     augment: str | Augmentation | None = None,
     group_by: str | None = None,
+    exclude: Sequence[str] = (),
+    on_bad: Literal["skip", "stop"] = "skip",
     size: int | None = None,
     init: Literal["default", "paper"] = "default",
     pretrained: bool = False,
@@ -79,6 +82,8 @@ def train(
             `Augmentation`.
         group_by: a pattern in file names, such as `patient[0-9]+`: files in which it finds the same are never on two sides
             of a split that is made.
+        exclude: patterns of files to leave out, such as `ants/*.gif`.
+        on_bad: whether files that cannot be read are left out and named (`skip`) or are an error (`stop`).
         size: pictures are scaled to (size, size) pixels.
         init: how the weights are drawn, `default` or `paper`.
         pretrained: begin with torchvision's published ImageNet weights, downloaded once; their mean and deviation too.
@@ -111,6 +116,7 @@ def train(
         validation=validation,
         augment=augment,
         group_by=group_by,
+        exclude=exclude,
         size=size,
         init=init,
         pretrained=pretrained,
@@ -127,7 +133,10 @@ def train(
             channels=row.input[0],
             workers=usable_cores(),
             group_by=group_by,
+            exclude=exclude,
+            on_bad=on_bad,
         )
+        dataset.require_excluded()
         picture = (size, size) if size else dataset.train.shape[:2]
         check_size(row, picture)
         begun, published = begin_net(row, dataset, settings)
@@ -187,6 +196,7 @@ def resume(
             channels=preprocessing.channels,
             workers=usable_cores(),
             group_by=config["data"].get("group_by"),
+            exclude=config["data"].get("exclude", ()),
         )
         if dataset.train.fingerprint() != run.data["fingerprint"]:
             raise DataError(f"{dataset.location} has changed since {run.path} was begun: its training pictures differ")

@@ -17,8 +17,10 @@ def announcement(job: Job, row: NetSpec, dataset: DataSet, config: dict[str, Any
     plan, recipe = config["plan"], job.recipe
     height, width = job.preprocessing.size
     validating = f"{len(job.validation):,} to validate, " if job.validation else ""
-    dial = f"a budget of {duration(recipe.budget)}" if recipe.budget else f"{recipe.epochs:g} epochs"
+    dial = f"a budget of {duration(recipe.budget)}" if recipe.budget else count(recipe.epochs, "epoch")
     left_out = f", {len(dataset.unreadable)} unreadable files left out" if dataset.unreadable else ""
+    if dataset.excluded:
+        left_out += f", {len(dataset.excluded_files())} excluded"
     augmented = {} if recipe.augmentation == Augmentation() else {"augmented": str(recipe.augmentation)}
     if not dataset.flippable and not recipe.flip:
         augmented["augmented"] = (
@@ -46,9 +48,14 @@ def prediction(plan: dict[str, Any]) -> str:
     """What was measured: how long an epoch and the whole training take on this machine."""
     threads = f", {plan['threads']} thread{'s' * (plan['threads'] > 1)}" if plan["device"] == "cpu" else ""
     return (
-        f"{plan['epochs']:.4g} epochs of {plan['steps_per_epoch']} steps, {duration(plan['seconds_per_epoch'])} each: "
+        f"{count(plan['epochs'], 'epoch')} of {plan['steps_per_epoch']} steps, {duration(plan['seconds_per_epoch'])} each: "
         f"{duration(plan['seconds'])} of training{threads}"
     )
+
+
+def count(number: float, noun: str) -> str:
+    """1 epoch, 12 epochs, 37.25 epochs."""
+    return f"{number:.4g} {noun}{'s' * (number != 1)}"
 
 
 def repeat_command(config: dict[str, Any]) -> str:
@@ -71,4 +78,5 @@ def repeat_command(config: dict[str, Any]) -> str:
     if data.get("group_by"):
         options["--group-by"] = data["group_by"]
     words = [str(word) for option in options.items() for word in option]
+    words += [word for pattern in data.get("exclude", ()) for word in ("--exclude", pattern)]
     return shlex.join(["striate", "train", net["name"], *words, *(["--pretrained"] if net["pretrained"] else [])])

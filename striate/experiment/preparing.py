@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
@@ -46,6 +47,7 @@ class Settings:
     validation: float | None
     augment: str | Augmentation | None
     group_by: str | None
+    exclude: Sequence[str]
     size: int | None
     init: Literal["default", "paper"]
     pretrained: bool
@@ -119,7 +121,12 @@ def make_config(
         "format": FORMAT,
         "striate": __version__,
         "net": {"name": net.spec.name, "channels": net.channels, "classes": net.classes, "init": settings.init},
-        "data": {"name": dataset.name, "location": dataset.location, "group_by": settings.group_by},
+        "data": {
+            "name": dataset.name,
+            "location": dataset.location,
+            "group_by": settings.group_by,
+            "exclude": list(settings.exclude),
+        },
         "preprocessing": preprocessing.as_dict(),
         "recipe": recipe.as_dict(),
         "plan": {"params": totals.parameters, "macs": totals.macs},
@@ -209,5 +216,7 @@ def write_start(run: Run, config: dict[str, Any], dataset: DataSet, held: Indice
             "shape": list(dataset.train.shape),
             "fingerprint": dataset.train.fingerprint(),
             "unreadable": dict(dataset.unreadable),
+            "excluded": dataset.excluded_files(),
+            "junk": dataset.junk,
         },
     )

@@ -51,7 +51,7 @@ def test_digits_are_not_mirrored_unless_asked(tmp_path, monkeypatch):
     whole, unmirrored = (write_augmented_grid(replace(data, flippable=can)) for can in (True, False))
     assert height(whole) > height(unmirrored)
     (tmp_path / "mine.png").write_bytes(b"mine")
-    with pytest.raises(UsageError, match="another picture"):
+    with pytest.raises(UsageError, match="something else"):
         write_augmented_grid(data, None, tmp_path / "mine.png")
 
 
