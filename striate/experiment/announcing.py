@@ -7,6 +7,7 @@ from typing import Any
 
 from striate.data import DataSet
 from striate.data.augmentation import Augmentation
+from striate.data.splits import seen_in_training
 from striate.nets import NetSpec
 from striate.recipe import Recipe
 from striate.training import Job, duration
@@ -26,6 +27,12 @@ def announcement(job: Job, row: NetSpec, dataset: DataSet, config: dict[str, Any
         augmented["augmented"] = (
             f"{recipe.augmentation}; no flip: a mirrored picture of this set can mean another class"
         )
+    seen = [f"{number:,} of {len(dataset.splits[part]):,} {part}" for part, number in seen_in_training(dataset).items()]
+    leaked = (
+        {"warning": f"{' and '.join(seen)} pictures are training pictures too: their accuracy says too much"}
+        if seen
+        else {}
+    )
     begun = "".join(f"; {note}" for note in config["net"]["pretrained"])
     return {
         "net": f"{row.name} ({row.title}), {plan['params']:,} parameters, {plan['macs']:,} MACs a picture{begun}",
@@ -40,6 +47,7 @@ def announcement(job: Job, row: NetSpec, dataset: DataSet, config: dict[str, Any
             ]
         ),
         **augmented,
+        **leaked,
         "device": str(job.device),
     }
 
@@ -65,7 +73,7 @@ def repeat_command(config: dict[str, Any]) -> str:
     options = {
         "--data": data["location"],
         "--recipe": recipe["name"],
-        "--epochs": f"{recipe['epochs']:g}",
+        "--epochs": f"{recipe['epochs']:.12g}",
         "--batch-size": recipe["batch_size"],
         "--lr": f"{recipe['lr']:g}",
         "--validation": f"{recipe['validation']:g}",
