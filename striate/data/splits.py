@@ -90,6 +90,19 @@ def content_hashes(data: ImageData) -> list[str]:
     return [hashlib.blake2b(picture.tobytes(), digest_size=16).hexdigest() for picture in data.pixels]
 
 
+def seen_in_training(dataset: DataSet) -> dict[str, int]:
+    """split -> how many of its pictures have the very pixels of a training picture; only splits that have some, of files.
+
+    Such pictures are answered from memory, and what is measured on them says too much.
+    """
+    if "train" not in dataset.splits or dataset.first.paths is None:
+        return {}
+    trained = set(content_hashes(dataset.train))
+    given = {split: part for split, part in dataset.splits.items() if split not in ("train", *dataset.made)}
+    counts = {split: sum(content in trained for content in content_hashes(part)) for split, part in given.items()}
+    return {split: count for split, count in counts.items() if count}
+
+
 def record(dataset: DataSet, held: Indices | None) -> dict[str, list[str]] | None:
     """The content hashes of the training split and of those that were made of it; None where none was made of files.
 

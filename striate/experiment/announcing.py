@@ -22,14 +22,12 @@ def announcement(job: Job, row: NetSpec, dataset: DataSet, config: dict[str, Any
     left_out = f", {len(dataset.unreadable)} unreadable files left out" if dataset.unreadable else ""
     if dataset.excluded:
         left_out += f", {len(dataset.excluded_files())} excluded"
-    augmented = {} if recipe.augmentation == Augmentation() else {"augmented": str(recipe.augmentation)}
+    augmented = [] if recipe.augmentation == Augmentation() else [f"augment {recipe.augmentation}"]
     if not dataset.flippable and not recipe.flip:
-        augmented["augmented"] = (
-            f"{recipe.augmentation}; no flip: a mirrored picture of this set can mean another class"
-        )
+        augmented.append("no flip (a mirrored picture of this set can mean another class)")
     seen = [f"{number:,} of {len(dataset.splits[part]):,} {part}" for part, number in seen_in_training(dataset).items()]
     leaked = (
-        {"warning": f"{' and '.join(seen)} pictures are training pictures too: their accuracy says too much"}
+        {"shared": f"{' and '.join(seen)} pictures are training pictures too: their accuracy says too much"}
         if seen
         else {}
     )
@@ -43,10 +41,10 @@ def announcement(job: Job, row: NetSpec, dataset: DataSet, config: dict[str, Any
                 f"{recipe.name}: {dial}",
                 f"batch {recipe.batch_size}",
                 f"{recipe.optimizer} at {recipe.lr:g} {recipe.schedule}",
+                *augmented,
                 f"seed {recipe.seed}",
             ]
         ),
-        **augmented,
         **leaked,
         "device": str(job.device),
     }

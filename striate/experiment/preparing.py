@@ -16,7 +16,7 @@ from striate import __version__
 from striate.anatomy import inspect
 from striate.data import DataSet, ImageData, Preprocessing
 from striate.data.augmentation import Augmentation
-from striate.data.splits import hold_out, record, together
+from striate.data.splits import hold_out, record, seen_in_training, together
 from striate.errors import StriateError, UsageError
 from striate.machine import environment
 from striate.nets import CATALOGUE, Net, NetSpec, build
@@ -218,5 +218,6 @@ def write_start(run: Run, config: dict[str, Any], dataset: DataSet, held: Indice
             "unreadable": dict(dataset.unreadable),
             "excluded": dataset.excluded_files(),
             "junk": dataset.junk,
+            "seen_in_training": seen_in_training(dataset),
         },
     )

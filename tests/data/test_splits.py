@@ -13,7 +13,7 @@ import striate
 from striate import evaluation
 from striate.data import load_data
 from striate.data.images import ImageData
-from striate.data.splits import hold_out, together
+from striate.data.splits import hold_out, seen_in_training, together
 from striate.errors import DataError, UsageError
 from striate.training.progress import Progress
 
@@ -53,6 +53,37 @@ def test_what_belongs_together_is_found_through_pictures_and_groups():
     same = {pair for pair in combinations(range(6), 2) if found[pair[0]] == found[pair[1]]}
     assert same == {(0, 3), (0, 5), (3, 5), (1, 4)}
     assert together(ImageData(np.unique(pixels, axis=0), np.zeros(5, np.int64), ("x",))) is None
+
+
+def test_pictures_on_two_given_sides_are_counted_and_said(pictures, tmp_path):
+    root = tmp_path / "given"
+    for name, chosen in (("train", range(8)), ("val", range(8, 10)), ("test", range(10, 12))):
+        for label in ("dark", "light"):
+            (root / name / label).mkdir(parents=True)
+            for number in chosen:
+                shutil.copy(pictures / label / f"{number:02d}.png", root / name / label)
+    assert seen_in_training(load_data(root, size=(32, 32))) == {}
+    shutil.copy(root / "train" / "dark" / "00.png", root / "test" / "dark" / "other name.png")
+    with Image.open(root / "train" / "light" / "01.png") as image:
+        image.save(root / "test" / "light" / "other form.bmp")
+    assert seen_in_training(load_data(root, size=(32, 32))) == {"test": 2}
+    assert seen_in_training(load_data(pictures, size=(32, 32))) == {}
+    said = Said()
+    run = striate.train("lenet5", root, epochs=0.5, batch_size=8, threads=1, out=tmp_path / "runs", progress=said)
+    assert "2 of 6 test pictures are training pictures too" in said.warning
+    assert run.data["seen_in_training"] == {"test": 2}
+    assert "2 of the 6 test pictures are training pictures too" in (run.path / "report.html").read_text()
+
+
+class Said(Progress):
+    """Keeps what is said before training."""
+
+    def __init__(self):
+        super().__init__(quiet=True)
+        self.warning = ""
+
+    def table(self, fields):
+        self.warning += fields.get("shared", "")
 
 
 @pytest.fixture
