@@ -177,6 +177,8 @@ def test_random_graphs_have_the_field_of_their_gradient(seed: int) -> None:
     picture = torch.rand(1, 2, side, side, dtype=torch.float64, requires_grad=True)
     output = net(picture)
     middle = [length // 2 for length in output.shape[2:]]
+    if min(middle) < 8:
+        pytest.skip("too few positions to have some away from the border")
     spans = []
     for step in range(8):  # the positions of whole periods: fields differ after up-sampling
         row, column = middle[0] // 8 * 8 + step, middle[1] // 8 * 8 + step
@@ -278,7 +280,7 @@ def gradient_span(net: nn.Module, path: str, field: ReceptiveField, channels: in
         for name, parameter in module.named_parameters(recurse=False):
             fan_in = parameter[0].numel() if parameter.ndim > 1 else 1
             nn.init.constant_(parameter, 0.0 if name == "bias" else 1.0 / fan_in)
-    net.double().eval()
+    net.double().eval().requires_grad_(False)
     sides = [int(size + 2 * stride + 2) for size, stride in zip(field.largest, field.stride, strict=True)]
     picture = torch.rand(1, channels, *sides, dtype=torch.float64, requires_grad=True)
     kept: list[Tensor] = []
