@@ -19,7 +19,7 @@ def announcement(job: Job, row: NetSpec, dataset: DataSet, config: dict[str, Any
     height, width = job.preprocessing.size
     validating = f"{len(job.validation):,} to validate, " if job.validation else ""
     dial = f"a budget of {duration(recipe.budget)}" if recipe.budget else count(recipe.epochs, "epoch")
-    left_out = f", {len(dataset.unreadable)} unreadable files left out" if dataset.unreadable else ""
+    left_out = f", {count(len(dataset.unreadable), 'unreadable file')} left out" if dataset.unreadable else ""
     if dataset.excluded:
         left_out += f", {len(dataset.excluded_files())} excluded"
     augmented = [] if recipe.augmentation == Augmentation() else [f"augment {recipe.augmentation}"]
