@@ -5,12 +5,19 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 
 import striate
 from striate.data.idx import write_idx
 from striate.data.named import TEST_IMAGES, TEST_LABELS, TRAIN_IMAGES, TRAIN_LABELS
 from striate.training import Progress
+
+
+@pytest.fixture(autouse=True)
+def _one_thread():
+    """Tests run side by side, one on a core; threads of one that wait for those of another would be many times slower."""
+    torch.set_num_threads(1)
 
 
 @pytest.fixture(scope="session")

@@ -26,15 +26,6 @@ from striate.training.checkpoint import load_checkpoint
 QUIET = Progress(quiet=True)
 
 
-@pytest.fixture(autouse=True)
-def _one_thread():
-    """What is computed beside a run must use as many threads as the run."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
-
-
 def weights(run):
     return load_file(run.path / "weights" / "last.safetensors")
 
