@@ -1,4 +1,4 @@
-"""`striate inspect` after the imports: seconds to build a net without weights and read its table, and the memory it takes."""
+"""`striate inspect NET` after the imports: seconds to build a net without weights and print all of it; the memory it takes."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ def main() -> None:
     """The first reading of a small net is not counted: it imports what the others use."""
     from striate.anatomy import inspect
 
-    inspect("lenet5").table()
+    str(inspect("lenet5"))
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     medians = {}
     for name, repeats in NETS.items():
         seconds = []
         for _ in range(repeats):
             begin = time.perf_counter()
-            inspect(name).table()
+            str(inspect(name))
             seconds.append(time.perf_counter() - begin)
         medians[f"{name}_median_seconds"] = round(statistics.median(seconds), 3)
         if name == "vgg19":
