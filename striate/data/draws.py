@@ -16,7 +16,7 @@ _GOLDEN = 0x9E3779B97F4A7C15
 _MASK = (1 << 64) - 1
 
 # Streams: one constant a purpose, so that no two purposes share a draw. Never renumber: runs are repeated by them.
-ORDER, SPLIT, FLIP, SHIFT_Y, SHIFT_X, PROBE = range(6)
+ORDER, SPLIT, FLIP, SHIFT_Y, SHIFT_X, DROPOUT = range(6)
 CROP_AREA, CROP_RATIO, CROP_Y, CROP_X, ROTATE, ZOOM, SHEAR, BRIGHTNESS, CONTRAST, SATURATION = range(6, 16)
 LIGHTING = 16  # to 21: two draws for each of three channels
 ERASE, ERASE_AREA, ERASE_RATIO, ERASE_Y, ERASE_X, PARTNER, MIX_KIND, MIX_SHARE, BOX_Y, BOX_X = range(22, 32)
@@ -40,12 +40,17 @@ def _mix(x: Tensor) -> Tensor:
     return x ^ ((x >> 31) & ((1 << 33) - 1))
 
 
-def hashes(seed: int, epoch: int, samples: Tensor, stream: int) -> Tensor:
-    """int64 (N,), 64 well-mixed bits for each of `samples` (int64 (N,))."""
+def draw_key(seed: int, epoch: int, stream: int) -> int:
+    """What the three of them make of the hash, 0 .. 2^64 - 1: the key of a stream's draws, and by itself a seed."""
     key = 0
     for part in (seed, epoch, stream):
         key = _mix_int((key + part + _GOLDEN) & _MASK)
-    return _mix(samples * _signed(_GOLDEN) + _signed(key))
+    return key
+
+
+def hashes(seed: int, epoch: int, samples: Tensor, stream: int) -> Tensor:
+    """int64 (N,), 64 well-mixed bits for each of `samples` (int64 (N,))."""
+    return _mix(samples * _signed(_GOLDEN) + _signed(draw_key(seed, epoch, stream)))
 
 
 def permutation(seed: int, epoch: int, count: int, stream: int = ORDER) -> Tensor:

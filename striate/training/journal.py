@@ -75,7 +75,7 @@ class Journal:
         self.job, self.run, self.steps, self.state = job, run, steps, state
         self.clock, self.progress, self.stop = clock, progress, stop
         self.per_epoch = job.batches.steps_per_epoch
-        self.epochs = f"{steps / self.per_epoch:.1f}".removesuffix(".0")
+        self.epochs = str(math.ceil(steps / self.per_epoch))
         self.began = self.epoch_began = self.saved = time.perf_counter()
         self.first = self.epoch_first = state.step
         self.seconds_before = state.seconds

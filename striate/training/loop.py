@@ -25,7 +25,7 @@ def fit(job: Job, run: Run, steps: int, state: State, clock: Clock, progress: Pr
             epoch, batch = divmod(state.step, job.batches.steps_per_epoch)
             for group in job.optimizer.param_groups:
                 group["lr"] = job.recipe.rate((state.step + 0.5) / steps)
-            seed_step(job.recipe.seed, state.step)
+            seed_step(job.recipe.seed, state.step, job.device)
             with clock.charge("augment"):
                 x, labels = job.batches.batch(epoch, batch)
             with clock.charge("forward"):

@@ -22,6 +22,7 @@ from striate.nets import build
 from striate.recipe import FAST_NORM, FAST_PLAIN, TUTORIAL, Recipe
 from striate.training import Progress
 from striate.training.checkpoint import load_checkpoint
+from striate.training.job import seed_step
 
 QUIET = Progress(quiet=True)
 
@@ -114,6 +115,18 @@ def plain_loop(run, recipe):
         loss.backward()
         optimizer.step()
     return net.state_dict()
+
+
+def test_dropout_is_drawn_by_seed_and_step_alone():
+    def drawn(seed, step):
+        seed_step(seed, step, torch.device("cpu"))
+        return F.dropout(torch.ones(1000), 0.5)
+
+    first = drawn(3, 7)
+    torch.rand(5)
+    assert torch.equal(drawn(3, 7), first)
+    for other in (drawn(3, 8), drawn(4, 7)):
+        assert 0.4 < (other == first).float().mean() < 0.6
 
 
 class StopAfter(Progress):
