@@ -36,6 +36,11 @@ def logits(
     return torch.cat(parts)
 
 
+def set_layout(net: torch.nn.Module, layout: str) -> None:
+    """Lays the weights out as `nchw` or `nhwc`; convolutions take the layout of their maps from them."""
+    net.to(memory_format=torch.channels_last if layout == "nhwc" else torch.contiguous_format)
+
+
 def save_weights(net: torch.nn.Module, path: Path, config: dict[str, Any]) -> None:
     """Writes all parameters and buffers as safetensors, with the run's net and preprocessing as metadata."""
     from safetensors.torch import save
@@ -66,4 +71,6 @@ def load_net(run: Run, device: torch.device) -> Net:
         raise DataError(f"{path} is damaged ({error})") from error
     except RuntimeError as error:
         raise DataError(f"{path} does not hold the weights of {wanted['name']}: {error}") from error
+    # As it was trained, so that the same pictures give the same bits.
+    set_layout(net, run.config["plan"]["layout"])
     return net.to(device).eval()

@@ -24,7 +24,9 @@ def _one_thread():
 def trained(tmp_path_factory):
     """A run of LeNet-5 on the sample, two epochs; tests must not change it."""
     out = tmp_path_factory.mktemp("runs")
-    return striate.train("lenet5", epochs=2, threads=1, name="trained", out=out, progress=Progress(quiet=True))
+    return striate.train(
+        "lenet5", epochs=2, threads=1, layout="nchw", name="trained", out=out, progress=Progress(quiet=True)
+    )
 
 
 @pytest.fixture

@@ -57,6 +57,7 @@ def train(
     ] = False,
     device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1 or mps.")] = "auto",
     threads: Annotated[int | None, typer.Option(help="Threads on the CPU; measured if left out.")] = None,
+    layout: Annotated[str | None, typer.Option(help="nchw or nhwc; measured if left out.")] = None,
     name: Annotated[str | None, typer.Option(help="Name of the run.")] = None,
     out: Annotated[Path, typer.Option(help="Folder of the runs.")] = Path("runs"),
     data_dir: Annotated[
@@ -98,6 +99,7 @@ def train(
             pretrained=pretrained,
             device=device,
             threads=threads,
+            layout=layout,
             name=name,
             out=out,
             data_dir=data_dir,

@@ -24,13 +24,14 @@ from striate.experiment.preparing import (
     check_size,
     check_space,
     make_config,
+    manners,
     plan,
     predictions,
     resolve_recipe,
     split,
     write_start,
 )
-from striate.inference import save_weights
+from striate.inference import save_weights, set_layout
 from striate.machine import pick_device, usable_cores, use_cores
 from striate.nets import spec
 from striate.recipe import Recipe
@@ -63,6 +64,7 @@ def train(
     pretrained: bool = False,
     device: str = "auto",
     threads: int | None = None,
+    layout: str | None = None,
     name: str | None = None,
     out: str | Path = "runs",
     data_dir: str | Path | None = None,
@@ -88,8 +90,8 @@ def train(
         init: how the weights are drawn, `default` or `paper`.
         pretrained: begin with torchvision's published ImageNet weights, downloaded once; their mean and deviation too.
         device: `auto`, `cpu`, `cuda`, `cuda:1` or `mps`.
-        threads: of torch on the CPU; the faster of one and all cores, measured, if None. Sums of floats depend on it, so
-            that two runs of one seed are the same to the bit only with the same number.
+        threads, layout: of torch on the CPU, and of the weights (`nchw` or `nhwc`); the fastest, measured, if None. Sums of
+            floats depend on them, so that two runs of one seed are the same to the bit only with the same ones.
         name: of the run; made of net and data if None.
         out: the folder that the run is made in.
         data_dir: where to look for named sets first.
@@ -123,8 +125,7 @@ def train(
     )
     chosen = pick_device(device)
     cores = use_cores()
-    if threads is not None and threads < 1:
-        raise UsageError(f"threads must be at least 1, got {threads}")
+    tried = manners(chosen, cores, threads, layout)
     with clock.charge("load"):
         dataset = load_data(
             data,
@@ -151,7 +152,7 @@ def train(
     check_space(job, Path(out))
     progress.table(announcement(job, row, dataset, config))
     with clock.charge("measure"):
-        speed = measure(job, (threads,) if threads else (cores, 1) if cores > 1 else (1,))
+        speed = measure(job, tried)
     steps = plan(job, speed, len(dataset.splits["test"]), clock)
     config["recipe"]["epochs"] = round(steps / job.batches.steps_per_epoch, 6)
     config["plan"] |= predictions(job, speed, steps)
@@ -202,6 +203,7 @@ def resume(
             raise DataError(f"{dataset.location} has changed since {run.path} was begun: its training pictures differ")
         training, validation, _ = split(dataset, Recipe.from_dict(config["recipe"]))
         job = make_job(config, preprocessing.fit(training), validation and preprocessing.fit(validation), device)
+        set_layout(job.net, config["plan"]["layout"])
         state, warnings = resumed_state(job, run)
     for warning in warnings:
         progress.say(f"warning: {warning}")

@@ -52,7 +52,9 @@ def announcement(job: Job, row: NetSpec, dataset: DataSet, config: dict[str, Any
 
 def prediction(plan: dict[str, Any]) -> str:
     """What was measured: how long an epoch and the whole training take on this machine."""
-    threads = f", {plan['threads']} thread{'s' * (plan['threads'] > 1)}" if plan["device"] == "cpu" else ""
+    threads = (
+        f", {plan['threads']} thread{'s' * (plan['threads'] > 1)}, {plan['layout']}" if plan["device"] == "cpu" else ""
+    )
     return (
         f"{count(plan['epochs'], 'epoch')} of {plan['steps_per_epoch']} steps, {duration(plan['seconds_per_epoch'])} each: "
         f"{duration(plan['seconds'])} of training{threads}"
@@ -78,6 +80,7 @@ def repeat_command(config: dict[str, Any]) -> str:
         "--seed": recipe["seed"],
         "--augment": Recipe.from_dict(recipe).augmentation,
         "--threads": config["plan"]["threads"],
+        "--layout": config["plan"]["layout"],
         "--size": preprocessing["size"][0],
         "--init": net["init"],
     }

@@ -23,7 +23,7 @@ from striate.nets import CATALOGUE, Net, NetSpec, build
 from striate.nets.torchvision import Pretrained, pretrained
 from striate.recipe import Recipe, named_recipe
 from striate.run import FORMAT, Run, write_json, write_yaml
-from striate.training import Job, Speed, duration, epoch_seconds, plan_steps
+from striate.training import Job, Manner, Speed, duration, epoch_seconds, plan_steps
 from striate.training.clock import Clock
 
 REPORT_SECONDS = 3.0
@@ -159,6 +159,21 @@ def check_space(job: Job, out: Path) -> None:
         )
 
 
+def manners(device: torch.device, cores: int, threads: int | None, layout: str | None) -> list[Manner]:
+    """The manners of computing to be tried, the likeliest first.
+
+    Raises:
+        UsageError: a number of threads or a layout that there is not.
+    """
+    if threads is not None and threads < 1:
+        raise UsageError(f"threads must be at least 1, got {threads}")
+    if layout not in (None, "nchw", "nhwc"):
+        raise UsageError(f"layout must be nchw or nhwc, got {layout!r}")
+    layouts = [layout] if layout else ["nchw", "nhwc"] if device.type == "cpu" else ["nchw"]
+    numbers = [threads] if threads else [cores, 1] if cores > 1 and device.type == "cpu" else [cores]
+    return [Manner(number, one) for number in numbers for one in layouts]
+
+
 def plan(job: Job, speed: Speed, tests: int, clock: Clock) -> int:
     """How many steps to train: the recipe's epochs, or what its budget leaves after start, evaluation and report.
 
@@ -188,7 +203,8 @@ def predictions(job: Job, speed: Speed, steps: int) -> dict[str, Any]:
         "seconds_per_epoch": round(an_epoch, 3),
         "seconds": round(an_epoch * steps / job.batches.steps_per_epoch, 3),
         "device": str(job.device),
-        "threads": speed.threads,
+        "threads": speed.manner.threads,
+        "layout": speed.manner.layout,
     }
 
 

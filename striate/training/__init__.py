@@ -1,12 +1,13 @@
 """Training: a job, the one loop over it, and what is kept between its steps."""
 
-from striate.training.job import Job, Speed, epoch_seconds, make_job, measure, plan_steps
+from striate.training.job import Job, Manner, Speed, epoch_seconds, make_job, measure, plan_steps
 from striate.training.journal import State, fresh_state, resumed_state
 from striate.training.loop import fit
 from striate.training.progress import Progress, duration
 
 __all__ = [
     "Job",
+    "Manner",
     "Progress",
     "Speed",
     "State",

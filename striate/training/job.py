@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import math
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,7 +15,7 @@ from striate.data.batches import Batches
 from striate.data.draws import DROPOUT, draw_key
 from striate.data.images import ImageData
 from striate.data.preprocessing import Preprocessing
-from striate.inference import BATCH, logits
+from striate.inference import BATCH, logits, set_layout
 from striate.nets import Net, build
 from striate.recipe import Recipe
 from striate.training.optimizers import make_optimizer
@@ -24,6 +25,8 @@ MEASURE_SECONDS = 0.4
 """How long the speed of training is measured before step 1, at the least three steps."""
 MEASURE_SHARE = 0.04
 """Of a time budget: a longer look makes a better plan."""
+LONG_STEP = 0.3
+"""Seconds from which a step needs no repeats to be timed, and no trial on one thread."""
 
 
 @dataclass(frozen=True, eq=False, kw_only=True, slots=True)
@@ -89,41 +92,59 @@ def seed_step(seed: int, step: int, device: torch.device) -> None:
 
 
 @dataclass(frozen=True, slots=True)
+class Manner:
+    """How a step is computed; sums of floats, and so the last bits, depend on it.
+
+    Attributes:
+        threads: of torch on the CPU.
+        layout: of the net's weights, from which convolutions take theirs: `nchw` or `nhwc` (torch's channels_last).
+    """
+
+    threads: int
+    layout: str
+
+
+@dataclass(frozen=True, slots=True)
 class Speed:
     """What was measured before step 1.
 
     Attributes:
-        threads: of torch, the number that was fastest.
+        manner: the fastest one.
         step: seconds of one training step.
         picture: seconds to classify one picture.
     """
 
-    threads: int
+    manner: Manner
     step: float
     picture: float
 
 
-def measure(job: Job, threads: tuple[int, ...]) -> Speed:
-    """Times training steps and inference on a copy of the job's net, and leaves torch at the fastest of the `threads`.
+def measure(job: Job, manners: Sequence[Manner]) -> Speed:
+    """Times training steps on copies of the job's net, and leaves job and torch in the fastest of the `manners`.
 
-    The job itself is left untouched. Where other programs compute too, small nets are many times faster on one thread than
-    on threads that wait for each other at every operation; later numbers of `threads` must be 5 % better to be taken.
+    A later manner must be 5 % better to be taken. One thread is tried only where a step is short: such nets can be many
+    times faster on it, where other programs compute too, than on threads that wait for each other at every operation.
     """
-    limit = max(MEASURE_SECONDS, MEASURE_SHARE * (job.recipe.budget or 0)) / len(threads)
-    best: Speed | None = None
-    for count in threads:
-        torch.set_num_threads(count)
-        seconds = _time_steps(job, limit)
-        if best is None or seconds < 0.95 * best.step:
-            best = Speed(threads=count, step=seconds, picture=_time_inference(job))
-    assert best is not None, "measure() needs at least one number of threads"
-    torch.set_num_threads(best.threads)
-    return best
+    limit = max(MEASURE_SECONDS, MEASURE_SHARE * (job.recipe.budget or 0)) / len(manners)
+    best: tuple[float, Manner] | None = None
+    for manner in manners:
+        if best is not None and manner.threads < best[1].threads and best[0] > LONG_STEP:
+            continue
+        torch.set_num_threads(manner.threads)
+        seconds = _time_steps(job, manner.layout, limit)
+        if best is None or seconds < 0.95 * best[0]:
+            best = seconds, manner
+    assert best is not None, "measure() needs at least one manner"
+    seconds, manner = best
+    torch.set_num_threads(manner.threads)
+    set_layout(job.net, manner.layout)
+    return Speed(manner=manner, step=seconds, picture=_time_inference(job))
 
 
-def _time_steps(job: Job, limit: float) -> float:
-    """Seconds of a training step: the mean of at least three, and of as many as go into `limit` seconds."""
+def _time_steps(job: Job, layout: str, limit: float) -> float:
+    """Seconds of a training step: the mean of at least three (of one where it is long), and of what fits into `limit`."""
     net = copy.deepcopy(job.net)
+    set_layout(net, layout)
     module, optimizer = TrainingStep(net, job.recipe.label_smoothing), make_optimizer(net, job.recipe)
 
     def step(number: int) -> None:
@@ -133,10 +154,12 @@ def _time_steps(job: Job, limit: float) -> float:
         loss.backward()
         optimizer.step()
 
-    step(0)  # the first one allocates and chooses kernels
+    begin = time.perf_counter()
+    step(0)  # allocates and chooses kernels
     _wait(job.device)
+    least = 1 if time.perf_counter() - begin > LONG_STEP else 3
     begin, steps = time.perf_counter(), 0
-    while steps < 3 or time.perf_counter() - begin < limit:
+    while steps < least or time.perf_counter() - begin < limit:
         step(steps)
         steps += 1
         _wait(job.device)

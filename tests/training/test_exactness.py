@@ -40,7 +40,7 @@ def training_columns(run):
 
 
 def test_the_same_config_twice_gives_the_same_bits_in_another_process_too(trained, tmp_path):
-    again = striate.train("lenet5", epochs=2, out=tmp_path, threads=1, progress=QUIET)
+    again = striate.train("lenet5", epochs=2, out=tmp_path, threads=1, layout="nchw", progress=QUIET)
     assert same_bits(weights(trained), weights(again))
     command = [
         sys.executable,
@@ -52,6 +52,8 @@ def test_the_same_config_twice_gives_the_same_bits_in_another_process_too(traine
         "2",
         "--threads",
         "1",
+        "--layout",
+        "nchw",
         "--out",
         tmp_path,
     ]
@@ -59,7 +61,7 @@ def test_the_same_config_twice_gives_the_same_bits_in_another_process_too(traine
     fresh = striate.load(tmp_path / "fresh")
     assert same_bits(weights(trained), weights(fresh))
     assert training_columns(trained) == training_columns(fresh)
-    other = striate.train("lenet5", epochs=2, seed=1, out=tmp_path, threads=1, progress=QUIET)
+    other = striate.train("lenet5", epochs=2, seed=1, out=tmp_path, threads=1, layout="nchw", progress=QUIET)
     assert not same_bits(weights(trained), weights(other))
 
 
@@ -73,7 +75,7 @@ def test_the_same_config_twice_gives_the_same_bits_in_another_process_too(traine
     ids=lambda recipe: f"{recipe.name}-{recipe.optimizer}",
 )
 def test_weights_equal_those_of_a_plain_pytorch_loop_bit_for_bit(tmp_path, recipe):
-    run = striate.train("lenet5", recipe=recipe, out=tmp_path, threads=1, progress=QUIET)
+    run = striate.train("lenet5", recipe=recipe, out=tmp_path, threads=1, layout="nchw", progress=QUIET)
     assert same_bits(weights(run), plain_loop(run, recipe))
 
 
@@ -141,11 +143,13 @@ class StopAfter(Progress):
             os.kill(os.getpid(), self.number)
 
 
-@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
-def test_an_interrupted_run_resumes_to_the_bit(tmp_path, number, code):
-    whole = striate.train("lenet5-bn", epochs=3, name="whole", out=tmp_path, threads=1, progress=QUIET)
+@pytest.mark.parametrize(("number", "code", "layout"), [(signal.SIGINT, 130, "nchw"), (signal.SIGTERM, 143, "nhwc")])
+def test_an_interrupted_run_resumes_to_the_bit(tmp_path, number, code, layout):
+    whole = striate.train("lenet5-bn", epochs=3, name="whole", out=tmp_path, threads=1, layout=layout, progress=QUIET)
     with pytest.raises(Interrupted, match=r"striate train --resume .*broken") as caught:
-        striate.train("lenet5-bn", epochs=3, name="broken", out=tmp_path, threads=1, progress=StopAfter(1, number))
+        striate.train(
+            "lenet5-bn", epochs=3, name="broken", out=tmp_path, threads=1, layout=layout, progress=StopAfter(1, number)
+        )
     assert caught.value.exit_code == code
     broken = striate.load(tmp_path / "broken")
     assert broken.summary["status"] == "interrupted"
@@ -159,8 +163,20 @@ def test_an_interrupted_run_resumes_to_the_bit(tmp_path, number, code):
 
 
 def test_killed_outright_in_the_middle_it_goes_on_from_the_last_checkpoint(tmp_path):
-    whole = striate.train("lenet5", epochs=4, name="whole", out=tmp_path, threads=1, progress=QUIET)
-    command = [sys.executable, "-m", "striate", "train", "lenet5", "--epochs", "4", "--threads", "1"]
+    whole = striate.train("lenet5", epochs=4, name="whole", out=tmp_path, threads=1, layout="nchw", progress=QUIET)
+    command = [
+        sys.executable,
+        "-m",
+        "striate",
+        "train",
+        "lenet5",
+        "--epochs",
+        "4",
+        "--threads",
+        "1",
+        "--layout",
+        "nchw",
+    ]
     process = subprocess.Popen([*command, "--out", tmp_path, "--name", "killed"], stderr=subprocess.PIPE, text=True)
     for line in process.stderr:
         if line.startswith("epoch 2/4"):
@@ -175,7 +191,7 @@ def test_killed_outright_in_the_middle_it_goes_on_from_the_last_checkpoint(tmp_p
 
 def test_a_damaged_checkpoint_is_named_and_the_one_before_is_used(tmp_path):
     with pytest.raises(Interrupted):
-        striate.train("lenet5", epochs=3, name="run", out=tmp_path, threads=1, progress=StopAfter(2))
+        striate.train("lenet5", epochs=3, name="run", out=tmp_path, threads=1, layout="nchw", progress=StopAfter(2))
     run = striate.load(tmp_path / "run")
     newest = sorted((run.path / "checkpoints").glob("*.pt"))[-1]
     content = bytearray(newest.read_bytes())
@@ -194,7 +210,15 @@ def test_a_damaged_checkpoint_is_named_and_the_one_before_is_used(tmp_path):
 def test_resume_refuses_data_that_changed(tmp_path, pictures):
     with pytest.raises(Interrupted):
         striate.train(
-            "lenet5", pictures, epochs=3, batch_size=4, name="run", out=tmp_path, threads=1, progress=StopAfter(1)
+            "lenet5",
+            pictures,
+            epochs=3,
+            batch_size=4,
+            name="run",
+            out=tmp_path,
+            threads=1,
+            layout="nchw",
+            progress=StopAfter(1),
         )
     next((pictures / "dark").glob("*.png")).unlink()
     with pytest.raises(DataError, match="has changed"):
@@ -212,7 +236,7 @@ def test_a_rate_that_blows_up_is_said_with_the_way_out(tmp_path):
 def test_training_in_a_thread_works_without_signal_handlers(tmp_path):
     found = []
     thread = threading.Thread(
-        target=lambda: found.append(striate.train(epochs=0.1, out=tmp_path, threads=1, progress=QUIET))
+        target=lambda: found.append(striate.train(epochs=0.1, out=tmp_path, threads=1, layout="nchw", progress=QUIET))
     )
     thread.start()
     thread.join()
@@ -220,7 +244,7 @@ def test_training_in_a_thread_works_without_signal_handlers(tmp_path):
 
 
 def test_a_fraction_of_an_epoch_is_trained_and_recorded(tmp_path):
-    run = striate.train(epochs=1.5, out=tmp_path, threads=1, progress=QUIET)
+    run = striate.train(epochs=1.5, out=tmp_path, threads=1, layout="nchw", progress=QUIET)
     assert run.config["plan"]["steps"] == 106
     assert [row["step"] for row in run.metrics] == [71, 106]
     assert isinstance(Recipe.from_dict(run.config["recipe"]), Recipe)
