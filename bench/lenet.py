@@ -1,4 +1,4 @@
-"""LeNet-5 on Fashion-MNIST: the plain tutorial loop against recipe `fast`, in turns, in one process.
+"""LeNet-5 on Fashion-MNIST: the plain tutorial loop against recipe `fast`, in turns, in one run.
 
 Both arms train the same net on all 60,000 pictures; the clock stands still while they are tested. Our epochs were fixed before
 on a validation split: bench/LOG.md. The target is what the plain arm reaches after its 10 epochs, the mean of its seeds.
@@ -7,49 +7,39 @@ on a validation split: bench/LOG.md. The target is what the plain arm reaches af
 from __future__ import annotations
 
 import statistics
+import subprocess
 import tempfile
 from pathlib import Path
-
-import torch
 
 import striate
 from bench.plain import Epoch, PlainLoop, torchvision_root
 from bench.record import append, conditions
+from bench.startup import STRIATE
 from striate.nets import build
 from striate.run import Run
-from striate.training import Progress
 
-EPOCHS, SEEDS, PLAIN_EPOCHS = 5, 3, 10
-THREADS = torch.get_num_threads()
+EPOCHS, SEEDS, PLAIN_EPOCHS = 4, 3, 10
 
 
 def ours(out: Path, seed: int) -> Run:
-    """A run on all training pictures."""
-    quiet = Progress(quiet=True)
-    return striate.train("lenet5", "fashion-mnist", epochs=EPOCHS, validation=0, seed=seed, out=out, progress=quiet)
-
-
-def as_tutorials_have_it() -> None:
-    """Undoes what our runs set for the whole process: torch's own number of threads, denormals computed."""
-    torch.set_num_threads(THREADS)
-    torch.set_flush_denormal(False)
+    """A run on all training pictures, in a process of its own: what it sets for its process must not help the plain arm."""
+    options = ["--epochs", EPOCHS, "--validation", 0, "--seed", seed, "--out", out, "--name", f"seed-{seed}"]
+    command = [STRIATE, "train", "lenet5", "--data", "fashion-mnist", *map(str, options)]
+    subprocess.run(command, check=True, capture_output=True)
+    return striate.load(out / f"seed-{seed}")
 
 
 def main() -> None:
     """Interleaved, seed by seed: half of the plain epochs, ours, the other half."""
-    row = conditions()
     plain: list[list[Epoch]] = []
     runs: list[Run] = []
     with tempfile.TemporaryDirectory() as folder:
         root = torchvision_root(Path(folder))
         for seed in range(SEEDS):
-            as_tutorials_have_it()
             loop = PlainLoop(root, lambda: build("lenet5"), seed)
             epochs = [loop.epoch() for _ in range(PLAIN_EPOCHS // 2)]
             runs.append(ours(Path(folder) / "runs", seed))
-            as_tutorials_have_it()
             plain.append(epochs + [loop.epoch() for _ in range(PLAIN_EPOCHS // 2)])
-        as_tutorials_have_it()
         workers = PlainLoop(root, lambda: build("lenet5"), 0, workers=2)
         with_workers = statistics.median(workers.epoch().seconds for _ in range(2))
         spent = [run.summary["seconds"] for run in runs]
@@ -61,7 +51,7 @@ def main() -> None:
         append(
             "lenet",
             {
-                **row,
+                **conditions(),
                 "plain_seconds_per_epoch": round(plain_epoch, 3),
                 "plain_seconds_per_epoch_2_workers": round(with_workers, 3),
                 "our_seconds_per_epoch": round(our_epoch, 3),

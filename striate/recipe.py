@@ -139,14 +139,15 @@ FAST_SMALL = Recipe(
     batch_size=128,
     optimizer="adamw",
     lr=8e-3,
-    weight_decay=0.01,
     schedule="one-cycle",
     warmup=0.2,
 )
 SMALL = 1_000_000
 """Parameters below which a net without batch norm takes the high rate of FAST_SMALL."""
 
-FAST_PLAIN = replace(FAST_SMALL, source="a safe rate for nets without batch norm, not tuned", lr=1e-3)
+FAST_PLAIN = replace(
+    FAST_SMALL, source="a safe rate for nets without batch norm, not tuned", lr=1e-3, weight_decay=0.01
+)
 
 FAST_NORM = Recipe(
     name="fast",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import Any
@@ -47,13 +48,11 @@ class Preprocessing:
 
     def normalise(self, pixels: Tensor) -> Tensor:
         """float32 (N, C, H, W) of uint8 or float32 from 0 to 255: (pixels / 255 - mean) / std."""
-        scale = torch.tensor([1 / (255 * s) for s in self.std], device=pixels.device).view(-1, 1, 1)
-        shift = torch.tensor([m / s for m, s in zip(self.mean, self.std, strict=True)], device=pixels.device).view(
-            -1, 1, 1
-        )
+        scale, shift = _constants(self.mean, self.std, pixels.device)
         # A fresh tensor, for its strides: with one channel those of NumPy's arrays can read as NCHW and as NHWC, and
         # convolution would choose its kernel, and so the last bits, by an accident.
-        return torch.empty(pixels.shape, device=pixels.device).copy_(pixels).mul_(scale).sub_(shift)
+        fresh = torch.empty(pixels.shape, device=pixels.device)
+        return torch.mul(pixels, scale, out=fresh).sub_(shift)
 
     def tensor(self, pixels: Pixels) -> Tensor:
         """float32 (N, C, H, W) of uint8 (N, H, W, C)."""
@@ -73,6 +72,14 @@ class Preprocessing:
             mean=tuple(values["mean"]),
             std=tuple(values["std"]),
         )
+
+
+@functools.cache
+def _constants(mean: tuple[float, ...], std: tuple[float, ...], device: torch.device) -> tuple[Tensor, Tensor]:
+    """(factor, what is subtracted then), float32 (C, 1, 1)."""
+    scale = torch.tensor([1 / (255 * s) for s in std], device=device).view(-1, 1, 1)
+    shift = torch.tensor([m / s for m, s in zip(mean, std, strict=True)], device=device).view(-1, 1, 1)
+    return scale, shift
 
 
 def stack(pictures: Iterable[Pixels], count: int) -> Pixels:

@@ -15,13 +15,11 @@ def make_optimizer(net: nn.Module, recipe: Recipe) -> torch.optim.Optimizer:
     pull a norm's scale to zero and gives a bias nothing.
     """
     trainable = [parameter for parameter in net.parameters() if parameter.requires_grad]
-    decayed = [parameter for parameter in trainable if recipe.decay_all or parameter.ndim > 1]
-    spared = [parameter for parameter in trainable if not (recipe.decay_all or parameter.ndim > 1)]
-    groups = [
-        {"params": parameters, "weight_decay": decay}
-        for parameters, decay in ((decayed, recipe.weight_decay), (spared, 0.0))
-        if parameters
-    ]
+    by_decay: dict[float, list[nn.Parameter]] = {}
+    for parameter in trainable:
+        decay = recipe.weight_decay if recipe.decay_all or parameter.ndim > 1 else 0.0
+        by_decay.setdefault(decay, []).append(parameter)
+    groups = [{"params": parameters, "weight_decay": decay} for decay, parameters in by_decay.items()]
     # Fused kernels update all weights in one pass over memory; MPS has none for every optimizer.
     fused = all(parameter.device.type in ("cpu", "cuda") for parameter in trainable)
     if recipe.optimizer == "adamw":
