@@ -23,7 +23,7 @@ from striate.training.step import TrainingStep
 
 MEASURE_SECONDS = 0.4
 """How long all manners of computing are tried before step 1, each for three steps at the least."""
-MEASURE_SHARE = 0.04
+MEASURE_SHARE = 0.08
 """Of a time budget, for another look at the chosen manner: the plan hangs on it."""
 LONG_STEP = 0.3
 """Seconds from which a step needs no repeats to be timed, and no trial on one thread."""
