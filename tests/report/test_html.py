@@ -204,6 +204,16 @@ def test_pictures_left_out_are_named(make_run):
     assert "1 file could not be read and was left out ants/not <found>.gif : not a picture" in page.text
 
 
+def test_test_pictures_that_were_trained_on_are_said_and_nothing_contrary(make_run):
+    run = make_run()
+    clean = "took no part in training"
+    assert clean in html.render(run)
+    write_json(run.path / "data.json", run.data | {"seen_in_training": {"test": 3}})
+    text = html.render(Run.open(run.path))
+    assert "are training pictures too" in text
+    assert clean not in text
+
+
 def test_is_the_same_each_time_it_is_made(make_run):
     run = make_run()
     assert html.render(run) == html.render(Run.open(run.path))
