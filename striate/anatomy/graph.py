@@ -19,7 +19,8 @@ from torch._ops import OpOverload
 from torch.utils._pytree import tree_leaves, tree_map_only
 
 from striate.anatomy.macs import count_macs
-from striate.anatomy.shapes import LightMode, quick_result, tensors_in
+from striate.anatomy.shapes import quick_result, tensors_in
+from striate.nets.weightless import LightMode
 
 Shape = tuple[int, ...]
 _SPLITS = {"split", "split_with_sizes", "unbind", "chunk"}

@@ -20,7 +20,7 @@ from striate.anatomy.rows import Row, make_rows, unused_parameters
 from striate.anatomy.table import render, summarise
 from striate.anatomy.targets import Target, resolve
 from striate.errors import UsageError
-from striate.nets import NetSpec
+from striate.nets.netspec import NetFacts
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -66,7 +66,7 @@ class Anatomy:
     def title(self) -> str:
         """As a paper would write the net's name."""
         spec = getattr(self.module, "spec", None)
-        return str(spec.title) if isinstance(spec, NetSpec) else self.name
+        return spec.title if isinstance(spec, NetFacts) else self.name
 
     @cached_property
     def memory(self) -> Memory:
@@ -80,7 +80,7 @@ class Anatomy:
         Of a catalogue net it is the row's own, which a test finds and confirms in the same way.
         """
         spec = getattr(self.module, "spec", None)
-        return spec.min_size if isinstance(spec, NetSpec) else smallest_input(self.module, self.input[0])
+        return spec.min_size if isinstance(spec, NetFacts) else smallest_input(self.module, self.input[0])
 
     @cached_property
     def findings(self) -> tuple[Finding, ...]:
@@ -172,6 +172,7 @@ def _target(net: nn.Module | str, input: Sequence[int] | None, classes: int | No
     if isinstance(net, str):
         return resolve(net, channels=None if input is None else int(input[0]), classes=classes)
     spec = getattr(net, "spec", None)
-    name = spec.name if spec is not None else type(net).__name__
-    default = (net.channels, *spec.input[1:]) if spec is not None else None
-    return Target(name=name, module=net, input=default, classes=classes)
+    if not isinstance(spec, NetFacts):
+        return Target(name=type(net).__name__, module=net, input=None, classes=classes)
+    channels: int = net.channels  # type: ignore[assignment]
+    return Target(name=spec.name, module=net, input=(channels, *spec.input[1:]), classes=classes)

@@ -41,7 +41,7 @@ def smallest_input(module: nn.Module, channels: int, *, at_most: int = _LARGEST)
     sizes and refuse larger ones (windows that divide evenly), so all sizes below the one found are tried as well where there
     are few, and the size found is one that works, with the next smaller one failing.
     """
-    works = _first_working(module, channels, at_most)
+    works = first_usual(module, channels, at_most)
     if works is None:
         return None
     fails = 0
@@ -66,7 +66,8 @@ def runs(module: nn.Module, input_shape: Sequence[int]) -> bool:
     return True
 
 
-def _first_working(module: nn.Module, channels: int, at_most: int) -> int | None:
+def first_usual(module: nn.Module, channels: int, at_most: int = _LARGEST) -> int | None:
+    """The first of the usual sides of pictures, 224 before all, that the net takes; None if it takes none up to `at_most`."""
     usual = (224, 32, 28, 64, 96, 128, 227, 299, 256, 384, 512, at_most)
     return next((side for side in usual if side <= at_most and runs(module, (1, channels, side, side))), None)
 

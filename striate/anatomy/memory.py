@@ -20,7 +20,8 @@ from torch.func import functional_call
 from torch.utils._pytree import tree_map_only
 
 from striate.anatomy.heads import WithHeads
-from striate.anatomy.shapes import LightMode, quick_result, tensors_in
+from striate.anatomy.shapes import quick_result, tensors_in
+from striate.nets.weightless import LightMode
 
 _aten = torch.ops.aten
 Optimizer = Literal["sgd", "momentum", "adam"]

@@ -1,23 +1,26 @@
-"""What `striate inspect` can be pointed at: a net of the catalogue, an object in a file, a torchvision or a timm model."""
+"""What `striate inspect` and `striate train` can be pointed at, and what can be known of it before there is any data."""
 
 from __future__ import annotations
 
-import importlib
-import importlib.util
-import inspect as python_inspect
-import sys
-from collections.abc import Callable
+import copy
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
+import torch
 from torch import nn
 
-from striate.anatomy.shapes import weightless
-from striate.errors import UsageError, unknown_name
-from striate.nets import build
+from striate.anatomy.limits import first_usual, smallest_input, trace_or_explain
+from striate.anatomy.table import dimensions
+from striate.errors import UsageError
+from striate.nets import build, spec
+from striate.nets.elsewhere import ElsewhereFacts, Input, Logits, Made, inner, input_channels, is_elsewhere, make
+from striate.nets.net import Net
+from striate.nets.netspec import NetFacts
+from striate.nets.sources import read_source
+from striate.nets.weightless import weightless
 
-Input = tuple[int, int, int]
+_ANY_CLASSES = 10
+"""For a net that is only looked at, when the number is not known yet."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -36,136 +39,126 @@ def resolve(target: str, *, channels: int | None = None, classes: int | None = N
     """Finds and builds what `target` names, without weights.
 
     Args:
-        target: a catalogue name (`lenet5`), `FILE.py:OBJECT` (a module, or a function or class without required arguments
-            that makes one; the file is run), `torchvision:NAME` or `timm:NAME`.
-        channels: of the input; the net's own default if None. An object in a file is taken as it is.
+        target: a catalogue name (`lenet5`), or what `striate.nets.elsewhere.make` takes: `FILE.py:OBJECT`,
+            `torchvision:NAME`, `timm:NAME`.
+        channels: of the input; the net's own default if None.
         classes: likewise.
 
     Raises:
         UsageError: there is no such net, file or object, or it takes no such channels or classes.
     """
-    scheme, colon, name = target.rpartition(":")
-    if not colon:
-        return _from_catalogue(target, channels, classes)
-    if scheme == "torchvision":
-        return _from_torchvision(name, channels, classes)
-    if scheme == "timm":
-        return _from_timm(name, channels, classes)
-    if scheme.endswith(".py"):
-        return _from_file(Path(scheme), name, classes)
-    raise UsageError(f"{target!r} names no net: give a catalogue name, FILE.py:OBJECT, torchvision:NAME or timm:NAME")
-
-
-def _from_catalogue(name: str, channels: int | None, classes: int | None) -> Target:
-    if name.endswith(".py"):
-        raise UsageError(f"which net in {name}? Write {name}:OBJECT, the name of a module, class or function in it")
+    if is_elsewhere(target):
+        made = make(target, channels=channels, classes=classes, without_weights=True)
+        return Target(name=target, module=made.module, input=made.input, classes=classes)
     with weightless():
-        net = build(name, channels=channels, classes=classes)
-    return Target(name=name, module=net, input=(net.channels, *net.spec.input[1:]), classes=net.classes)
+        net = build(target, channels=channels, classes=classes)
+    return Target(name=target, module=net, input=(net.channels, *net.spec.input[1:]), classes=net.classes)
 
 
-def _from_torchvision(name: str, channels: int | None, classes: int | None) -> Target:
-    import torchvision
+def facts(net: str | nn.Module) -> NetFacts:
+    """What is known of a net before there is any data: its row of the catalogue, or what running it on shapes tells.
 
-    known = torchvision.models.list_models(module=torchvision.models)
-    if name not in known:
-        raise unknown_name("torchvision model", name, known, "torchvision.models.list_models()")
-    builder = torchvision.models.get_model_builder(name)
-    options: dict[str, Any] = {"weights": None}
-    if "weights_backbone" in python_inspect.signature(builder).parameters:
-        options["weights_backbone"] = None
-    if name in ("googlenet", "inception_v3"):
-        options["init_weights"] = False
-    if classes is not None:
-        options["num_classes"] = classes
-    module = _built(lambda: builder(**options))
-    published = next(iter(torchvision.models.get_model_weights(name)), None)
-    side = published.transforms().crop_size[0] if published is not None else 224
-    if channels not in (None, 3):
-        raise UsageError(
-            f"torchvision:{name} takes 3-channel pictures, got {channels}: torchvision has no argument for it"
-        )
-    return Target(name=f"torchvision:{name}", module=module, input=(3, side, side), classes=classes)
+    Args:
+        net: what `resolve` takes, or a module.
+
+    Raises:
+        UsageError: there is no such net, or it takes no pictures.
+    """
+    if isinstance(net, nn.Module):
+        return _facts_of_module(net)
+    if not is_elsewhere(net):
+        return spec(net)
+    scheme, _, name = net.rpartition(":")
+    source = read_source(Path(scheme)) if scheme.endswith(".py") else None
+    # Three channels: a net that takes any number is to see photos in colour.
+    made = make(net, channels=3, classes=_ANY_CLASSES, without_weights=True, source=source)
+    input, smallest = _pictures(made, net)
+    origin = {"target": net} | ({"file": str(source.path), "sha256": source.sha256} if source is not None else {})
+    return ElsewhereFacts(
+        name=net,
+        title=f"{name} in {source.path.name}" if source is not None else f"{name} of {scheme}",
+        family="elsewhere",
+        input=input,
+        min_size=smallest,
+        make=lambda channels, classes, pretrained: make(
+            net, channels=channels, classes=classes, pretrained=pretrained, source=source
+        ),
+        origin=origin,
+    )
 
 
-def _from_timm(name: str, channels: int | None, classes: int | None) -> Target:
-    try:
-        timm = importlib.import_module("timm")
-    except ImportError as error:
-        raise UsageError("timm is not installed: pip install 'striate[timm]'") from error
-    known = timm.list_models()
-    if name.split(".")[0] not in known:
-        raise unknown_name("timm model", name, known, "timm.list_models()")
-    options: dict[str, Any] = {}
-    if channels is not None:
-        options["in_chans"] = channels
-    if classes is not None:
-        options["num_classes"] = classes
-    module: nn.Module = _built(lambda: timm.create_model(name, pretrained=False, **options))
-    default: Input = tuple(module.default_cfg["input_size"])  # type: ignore[index]
-    return Target(
-        name=f"timm:{name}", module=module, input=(default[0] if channels is None else channels, *default[1:]),
-        classes=classes,
+def _facts_of_module(module: nn.Module) -> NetFacts:
+    kind = type(module)
+    name = f"{kind.__module__}:{kind.__qualname__}"
+
+    def given(channels: int, classes: int, pretrained: bool) -> Made:
+        if pretrained:
+            raise UsageError(f"pretrained is for nets that are named: the {name} that was given begins as it is")
+        return Made(module=copy.deepcopy(module).cpu())
+
+    row = getattr(module, "spec", None)
+    if isinstance(module, Net) and isinstance(row, NetFacts):  # of the catalogue: a run finds it by its name
+        origin = dict(row.origin) if isinstance(row, ElsewhereFacts) else {}
+        return ElsewhereFacts(
+            name=row.name, title=row.title, family=row.family, input=(module.channels, *row.input[1:]),
+            min_size=row.min_size, make=given, origin=origin,
+        )  # fmt: skip
+    input, smallest = _pictures(Made(module=module), name)
+    return ElsewhereFacts(
+        name=name, title=kind.__name__, family="elsewhere", input=input, min_size=smallest, make=given,
+        origin={"target": name, "given": True},
     )  # fmt: skip
 
 
-def _built(build: Callable[[], Any]) -> Any:
-    """A net without weights; with weights where its construction computes with tensors, which the meta device cannot."""
-    try:
-        with weightless():
-            return build()
-    except (NotImplementedError, RuntimeError):
-        return build()
+def _pictures(made: Made, name: str) -> tuple[Input, int]:
+    """(the picture that a net takes by default, side of the smallest square one), by trying."""
+    stem = input_channels(made.module)
+    for channels in dict.fromkeys(number for number in (stem, 3, 1) if number):
+        smallest = smallest_input(made.module, channels)
+        side = first_usual(made.module, channels)
+        if smallest is not None and side is not None:
+            return (made.input if made.input and made.input[0] == channels else (channels, side, side)), smallest
+    picture = made.input or (stem or 3, 224, 224)
+    trace_or_explain(made.module, (1, *picture), name)
+    raise UsageError(f"{name} takes no square pictures of 1 or 3 channels")
 
 
-def _from_file(path: Path, name: str, classes: int | None) -> Target:
-    if not path.is_file():
-        raise UsageError(f"there is no file {path}")
-    if not name:
-        raise UsageError(f"which net in {path}? Write {path}:OBJECT, the name of a module, class or function in it")
-    found = _import(path)
-    if not hasattr(found, name):
-        known = [key for key, value in vars(found).items() if isinstance(value, nn.Module) or callable(value)]
-        raise unknown_name(f"object in {path}", name, known, ", ".join(known) or "none")
-    value = getattr(found, name)
-    if not isinstance(value, nn.Module):
-        value = _make(value, f"{path}:{name}")
-    if not isinstance(value, nn.Module):
-        raise UsageError(f"{path}:{name} gives a {type(value).__name__}, not a torch.nn.Module")
-    return Target(name=f"{path}:{name}", module=value, input=None, classes=classes)
+def check_fit(net: Net, size: tuple[int, int], classes: int, data: str) -> tuple[str, ...]:
+    """Whether a net from elsewhere can be trained on pictures of `size` (H, W) and so many classes of the set `data`.
 
+    Returns:
+        What is to be said of it, in words: that it gives auxiliary logits, which are left aside.
 
-def _import(path: Path) -> object:
-    """Runs the user's file as a module of its own; it may import its neighbours."""
-    spec = importlib.util.spec_from_file_location(f"striate_target_{path.stem}", path)
-    if spec is None or spec.loader is None:
-        raise UsageError(f"{path} cannot be imported as Python")
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[spec.name] = module  # dataclasses and pickles look it up there
-    sys.path.insert(0, str(path.parent.resolve()))
-    try:
-        spec.loader.exec_module(module)
-    except Exception as error:
-        raise UsageError(f"{path} failed when it was imported: {type(error).__name__}: {error}") from error
-    finally:
-        sys.path.remove(str(path.parent.resolve()))
-    return module
-
-
-def _make(factory: Callable[[], object] | object, name: str) -> object:
-    if not callable(factory):
+    Raises:
+        UsageError: it does not take such pictures, gives something else than logits, or has other classes.
+    """
+    name, module = net.spec.name, inner(net)
+    picture = (net.channels, *size)
+    graph = trace_or_explain(module, (1, *picture), name)
+    output = _training_output(module, picture, name)
+    logits = Logits()(output)
+    if logits.ndim != 2 or len(logits) != 2:
         raise UsageError(
-            f"{name} is a {type(factory).__name__}: it must be a net, or a class or function that makes one"
+            f"{name} gives a tensor of {dimensions(logits.shape[1:])} a picture: its forward must give logits (N, classes)"
         )
-    parameters = python_inspect.signature(factory).parameters.values()
-    needed = [
-        p.name for p in parameters if p.default is p.empty and p.kind in (p.POSITIONAL_OR_KEYWORD, p.KEYWORD_ONLY)
-    ]
-    if needed:
+    if logits.shape[1] != classes:
+        last = next((node.module for node in reversed(graph.nodes) if node.parameters), "")
+        layer = f"its last layer, {last} ({graph.modules[last]})," if last else "its last layer"
         raise UsageError(
-            f"{name} needs the arguments {', '.join(needed)}: give them defaults, or name a function without arguments"
+            f"{name} gives {logits.shape[1]} classes, and {data} has {classes}: give {layer} {classes} outputs, or let what "
+            "makes it take an argument `classes`"
         )
+    left = [key for key in getattr(output, "_fields", ()) if key != "logits"]
+    return (f"its {', '.join(left)} are left aside",) if left else ()
+
+
+def _training_output(module: nn.Module, picture: Input, name: str) -> object:
+    """What a copy of the net gives for two black pictures while it trains."""
+    twin = copy.deepcopy(module).train()
     try:
-        return _built(factory)
+        with torch.no_grad():
+            return twin(torch.zeros(2, *picture))
     except Exception as error:
-        raise UsageError(f"{name} could not be built: {type(error).__name__}: {error}") from error
+        raise UsageError(
+            f"{name} cannot be trained on pictures of {dimensions(picture)}: {type(error).__name__}: {error}"
+        ) from error

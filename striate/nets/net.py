@@ -1,4 +1,4 @@
-"""Net: the one form that every network of the catalogue has, named stages and then a head."""
+"""Net: the one form that every network has, named stages and then a head."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from torch import Tensor, nn
 
 from striate.errors import UsageError
-from striate.nets.netspec import NetSpec
+from striate.nets.netspec import NetFacts
 
 
 class Net(nn.Module):
@@ -21,9 +21,11 @@ class Net(nn.Module):
             part of `forward`; empty but for GoogLeNet.
     """
 
-    spec: NetSpec
+    spec: NetFacts
     channels: int
     classes: int
+    notes: tuple[str, ...] = ()
+    """In words, what was done to make it fit; empty for the catalogue's."""
 
     def __init__(
         self,

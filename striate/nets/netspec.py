@@ -1,4 +1,4 @@
-"""NetSpec: one row of the catalogue, a net's facts together with their proof."""
+"""NetFacts: what is known of any net. NetSpec: one row of the catalogue, a net's facts together with their proof."""
 
 from __future__ import annotations
 
@@ -13,15 +13,25 @@ Geometry = Literal["paper", "native", "tutorial"]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class NetSpec:
-    """The facts of one form of a net. A test recomputes every number from the net that `builder` makes."""
+class NetFacts:
+    """What the house asks of any net, one of the catalogue or one from elsewhere."""
 
     name: str
-    """What one types: `lenet5`, `vgg16-native`. Lower case, digits, hyphens."""
+    """What one types. In the catalogue lower case, digits and hyphens: `lenet5`, `vgg16-native`."""
     title: str
     """As a paper would write it: `LeNet-5`."""
     family: str
-    """The file of the catalogue that builds it: `lenet`, `alexnet`, ..."""
+    """The file of the catalogue that builds it: `lenet`, `alexnet`, ...; `elsewhere` for a net that is not of it."""
+    input: tuple[int, int, int]
+    """Default input (channels, height, width)."""
+    min_size: int
+    """Smallest legal height and width in pixels."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class NetSpec(NetFacts):
+    """The facts of one form of a net. A test recomputes every number from the net that `builder` makes."""
+
     year: int
     citation: str
     """Authors, title, venue, arXiv number where there is one."""
@@ -31,10 +41,6 @@ class NetSpec:
     """Where this row departs from its source, in words; empty if nowhere."""
     geometry: Geometry
     """`paper`: as published. `native`: stem changed for 28 to 32 pixels. `tutorial`: as a known tutorial trains it."""
-    input: tuple[int, int, int]
-    """Default input (channels, height, width)."""
-    min_size: int
-    """Smallest legal height and width in pixels."""
     classes: int
     """Default number of classes."""
     params: int

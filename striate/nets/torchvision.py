@@ -196,7 +196,7 @@ def pretrained(name: str, *, channels: int = 3, classes: int = 1000, progress: b
         UsageError: the row has no twin in torchvision.
         StriateError: the weights could not be downloaded.
     """
-    label, state_dict = _published(twin(name), progress)
+    label, state_dict = published(twin(name), progress)
     source = load(name, state_dict)
     net = build(name, channels=channels, classes=classes)
     weights = source.state_dict()
@@ -219,7 +219,7 @@ def pretrained(name: str, *, channels: int = 3, classes: int = 1000, progress: b
     return Pretrained(net=net, mean=mean, std=std, notes=tuple(notes))
 
 
-def _published(name: str, progress: bool) -> tuple[str, dict[str, Tensor]]:
+def published(name: str, progress: bool) -> tuple[str, dict[str, Tensor]]:
     """torchvision's default weights of its net `name`: their label there, and the state dict of the net that has them."""
     import torchvision.models
 

@@ -10,7 +10,8 @@ import pytest
 import torch
 from torch import Tensor
 
-from striate.anatomy.shapes import _RULES, quick_result, weightless
+from striate.anatomy.shapes import _RULES, quick_result
+from striate.nets.weightless import weightless
 
 aten = torch.ops.aten
 

@@ -140,7 +140,7 @@ def test_loaded_weights_are_copies() -> None:
 def published(monkeypatch: pytest.MonkeyPatch) -> nn.Module:
     """ResNet-18 with random weights in place of a download."""
     theirs = their_net("resnet18").eval()
-    monkeypatch.setattr(ours, "_published", lambda name, progress: ("Test.V1", dict(theirs.state_dict())))
+    monkeypatch.setattr(ours, "published", lambda name, progress: ("Test.V1", dict(theirs.state_dict())))
     return theirs
 
 
@@ -179,7 +179,7 @@ def test_pretrained_with_other_classes_has_a_new_classifier(published: nn.Module
 def test_pretrained_googlenet_has_its_own_normalisation(monkeypatch: pytest.MonkeyPatch) -> None:
     """torchvision's undoes ImageNet's mean and deviation inside the net; ours takes pictures as it was trained on them."""
     theirs = their_net("googlenet")
-    monkeypatch.setattr(ours, "_published", lambda name, progress: ("Test.V1", dict(theirs.state_dict())))
+    monkeypatch.setattr(ours, "published", lambda name, progress: ("Test.V1", dict(theirs.state_dict())))
     result = ours.pretrained("googlenet-torchvision", progress=False)
     theirs.transform_input = True
     theirs.eval()

@@ -1,0 +1,159 @@
+"""Python files that hold a user's net: read, hashed, run, and when a run may run one."""
+
+from __future__ import annotations
+
+import hashlib
+import importlib.abc
+import importlib.util
+import inspect
+import sys
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+from torch import nn
+
+from striate.errors import UsageError, unknown_name
+
+CLASSES = ("classes", "num_classes")
+CHANNELS = ("channels", "in_channels", "in_chans")
+"""Arguments of a user's class or function that are given the data's numbers where it has them."""
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """A Python file as it was read: what is hashed is what is run."""
+
+    path: Path
+    """Absolute."""
+    code: bytes
+
+    @property
+    def sha256(self) -> str:
+        """Of the file's bytes, in hexadecimal. What the file imports is not part of it."""
+        return hashlib.sha256(self.code).hexdigest()
+
+
+def read_source(path: Path) -> Source:
+    """The file as it is now. Raises UsageError if it is not there."""
+    if not path.is_file():
+        raise UsageError(f"there is no file {path}")
+    return Source(path.resolve(), path.read_bytes())
+
+
+def trusted_source(kept: Mapping[str, Any], run: Path, trust_code: bool) -> Source:
+    """The file that a run names, if it may be run.
+
+    To load a net from a file is to run that file. A run can come from anybody, and names the file itself. So a file is run
+    without being asked only if it is the very file that the run was trained from, by its path and its SHA-256, and lies
+    outside the run's folder: what came with a run is not run. This guards against a changed file and a file in the parcel; it
+    cannot tell who wrote a file that already lies at the path that a run names. Of files that came with a run, read both
+    before you trust them.
+
+    Args:
+        kept: the net in the run's config: `target`, `file`, `sha256`.
+        run: the run's folder.
+        trust_code: run the file wherever it lies and whatever it holds now.
+
+    Raises:
+        UsageError: the file is gone, has changed, or lies in the run's folder.
+    """
+    path, target = Path(kept["file"]), kept["target"]
+    if not path.is_file():
+        raise UsageError(
+            f"the net of {run} is {target}, and {path} is no longer there:\nput it back, or give the net in Python: "
+            f"striate.load({str(run)!r}, module=...)"
+        )
+    source = read_source(path)
+    if trust_code:
+        return source
+    if source.path.is_relative_to(run.resolve()):
+        raise UsageError(
+            f"the net of {run} is code that lies in the run's own folder: {path}\nIt is not run unless you trust it. "
+            "Read it first; then --trust-code (in Python: trust_code=True) runs it"
+        )
+    if source.sha256 != kept["sha256"]:
+        raise UsageError(
+            f"{path} has changed since {run} was trained: its SHA-256 is {source.sha256[:12]}..., it was "
+            f"{kept['sha256'][:12]}...\nPut the old file back, or run the new one all the same with --trust-code "
+            "(in Python: trust_code=True)"
+        )
+    return source
+
+
+def find_object(source: Source, name: str, target: str) -> Any:
+    """Runs the file and gives its object `name`: a module, or what can be called to make one.
+
+    Raises:
+        UsageError: the file fails, or has no such object, or it is neither.
+    """
+    if not name:
+        raise UsageError(
+            f"which net in {source.path.name}? Write {target}OBJECT, the name of a module, class or function in it"
+        )
+    found = _run(source)
+    if not hasattr(found, name):
+        known = [key for key, value in vars(found).items() if isinstance(value, nn.Module) or callable(value)]
+        raise unknown_name(f"object in {source.path}", name, known, ", ".join(known) or "none")
+    value = getattr(found, name)
+    if not (isinstance(value, nn.Module) or callable(value)):
+        raise UsageError(
+            f"{target} is a {type(value).__name__}: it must be a net, or a class or function that makes one"
+        )
+    return value
+
+
+def arguments(factory: Callable[..., object], target: str, channels: int | None, classes: int | None) -> dict[str, int]:
+    """The numbers of channels and classes, for those arguments of a class or function that have such a name.
+
+    Raises:
+        UsageError: it needs other arguments, or numbers that are not there.
+    """
+    parameters = [
+        parameter
+        for parameter in inspect.signature(factory).parameters.values()
+        if parameter.kind in (parameter.POSITIONAL_OR_KEYWORD, parameter.KEYWORD_ONLY)
+    ]
+    offered = dict.fromkeys(CLASSES, classes) | dict.fromkeys(CHANNELS, channels)
+    numbers = {name: number for name, number in offered.items() if number is not None}
+    needed = [p.name for p in parameters if p.default is p.empty and p.name not in numbers]
+    if needed:
+        options = {"--classes": CLASSES, "--input": CHANNELS}
+        missing = [option for option, names in options.items() if any(name in names for name in needed)]
+        instead = f"say {' and '.join(missing)}, or " if missing and set(needed) <= offered.keys() else ""
+        raise UsageError(
+            f"{target} needs the arguments {', '.join(needed)}: {instead}give them defaults, or name a function that needs "
+            f"none but {', '.join(offered)}"
+        )
+    return {p.name: numbers[p.name] for p in parameters if p.name in numbers}
+
+
+class _Loader(importlib.abc.SourceLoader):
+    """Loads the bytes that were hashed, and neither reads nor writes compiled code beside the file."""
+
+    def __init__(self, source: Source) -> None:
+        self.source = source
+
+    def get_filename(self, fullname: str) -> str:
+        return str(self.source.path)
+
+    def get_data(self, path: str | bytes) -> bytes:
+        return self.source.code
+
+
+def _run(source: Source) -> ModuleType:
+    """Runs the file as a module of its own; it may import its neighbours."""
+    spec = importlib.util.spec_from_loader(f"striate_target_{source.path.stem}", _Loader(source))
+    assert spec is not None, "a spec is made of every loader"
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[spec.name] = module  # dataclasses and pickles look it up there
+    sys.path.insert(0, str(source.path.parent))
+    try:
+        _Loader(source).exec_module(module)
+    except Exception as error:
+        raise UsageError(f"{source.path} failed when it was imported: {type(error).__name__}: {error}") from error
+    finally:
+        sys.path.remove(str(source.path.parent))
+    return module
