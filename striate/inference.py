@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import json
 from pathlib import Path
 from typing import Any
@@ -9,10 +10,13 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from striate.data.images import Pixels
+from striate.data.images import Pictures
 from striate.data.preprocessing import Preprocessing
-from striate.errors import DataError
+from striate.errors import DataError, UsageError
 from striate.nets import Net, build
+from striate.nets.elsewhere import adapt, inner, make
+from striate.nets.netspec import NetFacts
+from striate.nets.sources import trusted_source
 from striate.run import Run, write_atomic
 
 BATCH = 500
@@ -20,7 +24,7 @@ BATCH = 500
 
 
 def logits(
-    net: torch.nn.Module, preprocessing: Preprocessing, pixels: Pixels, device: torch.device, batch_size: int = BATCH
+    net: torch.nn.Module, preprocessing: Preprocessing, pixels: Pictures, device: torch.device, batch_size: int = BATCH
 ) -> Tensor:
     """float32 (N, classes) on the CPU, of uint8 (N, H, W, C) at the size of `preprocessing`; the net is left in its mode."""
     training = net.training
@@ -42,13 +46,57 @@ def set_layout(net: torch.nn.Module, layout: str) -> None:
 
 
 def save_weights(net: torch.nn.Module, path: Path, config: dict[str, Any]) -> None:
-    """Writes all parameters and buffers as safetensors, with the run's net and preprocessing as metadata."""
+    """Writes all parameters and buffers as safetensors, with the run's net and preprocessing as metadata.
+
+    Those of a net from elsewhere have the names that they have in the module that its author wrote.
+    """
     from safetensors.torch import save
 
-    tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in net.state_dict().items()}
+    # Copies, because a net may use one tensor under two names, and a file holds it twice then.
+    tensors = {
+        name: tensor.detach().cpu().clone(memory_format=torch.contiguous_format)
+        for name, tensor in inner(net).state_dict().items()
+    }
     # One entry: safetensors writes several in varying order, and the same weights are to be the same file.
     metadata = {"striate": json.dumps({key: config[key] for key in ("net", "preprocessing")})}
     write_atomic(path, save(tensors, metadata))
+
+
+def build_net(run: Run) -> Net:
+    """The run's net, its weights not yet those of the run.
+
+    One of the catalogue by its name; a torchvision or a timm model by its name there. A net in a file is made by running that
+    file, if `trusted_source` lets it. A copy of `run.module` where that was given.
+
+    Raises:
+        UsageError: its file is gone, changed or not to be trusted; the module must be given; timm is not installed.
+    """
+    wanted = run.config["net"]
+    origin: dict[str, Any] = wanted.get("origin", {})
+    channels, classes = wanted["channels"], wanted["classes"]
+    if run.module is None and not origin:
+        return build(wanted["name"], channels=channels, classes=classes, init=wanted["init"])
+    if run.module is not None:
+        module = copy.deepcopy(run.module).cpu()
+    elif origin.get("given"):
+        raise UsageError(
+            f"{run.path} holds the weights of a {origin['target']} that was given to striate.train(), and not its code.\n"
+            f"Give such a net again: striate.load({str(run.path)!r}, module=...), or resume(..., module=...).\n"
+            "A net that is trained as FILE.py:OBJECT is found again by every command."
+        )
+    else:
+        source = trusted_source(origin, run.path, run.trust_code) if "file" in origin else None
+        module = make(origin["target"], channels=channels, classes=classes, source=source).module
+    height, width = run.config["preprocessing"]["size"]
+    facts = NetFacts(
+        name=wanted["name"],
+        title=wanted["name"],
+        family="elsewhere",
+        input=(channels, height, width),
+        min_size=origin.get("min_size", min(height, width)),
+        origin=origin,
+    )
+    return adapt(module, facts, channels, classes)
 
 
 def load_net(run: Run, device: torch.device) -> Net:
@@ -56,6 +104,7 @@ def load_net(run: Run, device: torch.device) -> Net:
 
     Raises:
         DataError: the weights are missing, damaged, or not those of the net that the config names.
+        UsageError: the net cannot be made: see `build_net`.
     """
     from safetensors import SafetensorError
     from safetensors.torch import load_file
@@ -63,14 +112,13 @@ def load_net(run: Run, device: torch.device) -> Net:
     path = run.path / "weights" / "last.safetensors"
     if not path.is_file():
         raise DataError(f"{run.path} has no finished weights: go on with striate train --resume {run.path}")
-    wanted = run.config["net"]
-    net = build(wanted["name"], channels=wanted["channels"], classes=wanted["classes"])
+    net = build_net(run)
     try:
-        net.load_state_dict(load_file(path))
+        inner(net).load_state_dict(load_file(path))
     except SafetensorError as error:
         raise DataError(f"{path} is damaged ({error})") from error
     except RuntimeError as error:
-        raise DataError(f"{path} does not hold the weights of {wanted['name']}: {error}") from error
+        raise DataError(f"{path} does not hold the weights of {run.config['net']['name']}: {error}") from error
     # As it was trained, so that the same pictures give the same bits.
     set_layout(net, run.config["plan"]["layout"])
     return net.to(device).eval()

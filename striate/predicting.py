@@ -12,7 +12,7 @@ import torch
 from PIL import Image
 
 from striate.data import Preprocessing
-from striate.data.decode import decode, upright
+from striate.data.decode import upright
 from striate.data.images import Pixels
 from striate.errors import DataError
 from striate.inference import BATCH, load_net, logits
@@ -77,7 +77,7 @@ def predict(run: Run, pictures: Sequence[Picture], *, top: int = 3, device: str 
 def read(preprocessing: Preprocessing, picture: Picture) -> Pixels:
     """uint8 (H, W, C): the pixels that the net is fed for a picture. Raises DataError if it cannot be read."""
     if isinstance(picture, str | Path | bytes):
-        return preprocessing.pixels(decode(picture))
+        return preprocessing.read(picture)
     if isinstance(picture, np.ndarray):
         if (
             picture.dtype != np.uint8

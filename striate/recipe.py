@@ -12,6 +12,7 @@ from striate.errors import UsageError, unknown_name
 
 Optimizer = Literal["adamw", "adam", "sgd"]
 Schedule = Literal["one-cycle", "constant", "step"]
+Balance = Literal["none", "weights", "sampler"]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -45,6 +46,8 @@ class Recipe:
     steps: tuple[tuple[float, float], ...] = ()
     """For `step`: (share of training, factor on `lr` from there on), in order."""
     label_smoothing: float = 0.0
+    balance: Balance = "none"
+    """For classes of very different sizes: `weights` lets the loss of a rare class count more, `sampler` shows each as often."""
     flip: bool = False
     """Mirror half of the pictures left to right."""
     shift: int = 0
@@ -85,6 +88,7 @@ class Recipe:
         self._require(0 <= self.seed < 2**63, "seed", "from 0 to 2^63 - 1")
         self._require(self.optimizer in ("adamw", "adam", "sgd"), "optimizer", "adamw, adam or sgd")
         self._require(self.schedule in ("one-cycle", "constant", "step"), "schedule", "one-cycle, constant or step")
+        self._require(self.balance in ("none", "weights", "sampler"), "balance", "none, weights or sampler")
         _ = self.augmentation  # which checks its own figures
 
     @property
@@ -264,17 +268,22 @@ def named_recipe(name: str, *, family: str, batch_norm: bool, params: int) -> Re
 
     Args:
         name: one of `RECIPES`.
-        family: the net's file in the catalogue; `paper` has one recipe for each.
+        family: the net's file in the catalogue; `paper` has one recipe for each, and none for `elsewhere`.
         batch_norm: whether the net has batch norm; `fast` differs by it.
-        params: the net's trainable parameters; `fast` differs by them where there is no batch norm.
+        params: the net's trainable parameters; `fast` differs by them where the catalogue's net has no batch norm.
+
+    Raises:
+        UsageError: no such recipe, or no paper's recipe for such a net.
     """
     if name == "fast":
-        recipe = FAST_NORM if batch_norm else FAST_SMALL if params < SMALL else FAST_PLAIN
+        # A net from elsewhere may be deep however small it is: it gets the safe rate.
+        small = params < SMALL and family in PAPER
+        recipe = FAST_NORM if batch_norm else FAST_SMALL if small else FAST_PLAIN
     elif name == "tutorial":
         recipe = TUTORIAL
     elif name == "paper":
         if family not in PAPER:
-            raise unknown_name("paper recipe for the family", family, PAPER, ", ".join(PAPER))
+            raise UsageError("a net from elsewhere has no paper's recipe here: use --recipe fast or --recipe tutorial")
         recipe = PAPER[family]
     else:
         raise unknown_name("recipe", name, RECIPES, ", ".join(RECIPES))

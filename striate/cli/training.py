@@ -4,21 +4,29 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, cast
 
 import typer
 
 from striate.cli.output import percent, show_fields, show_json
+from striate.cli.using import TrustCode
 from striate.errors import UsageError
 
 if TYPE_CHECKING:
+    from striate.data.preprocessing import Fit
+    from striate.recipe import Balance
     from striate.run import Run
 
 _DURATION = re.compile(r"(?:(\d+(?:\.\d+)?)h)?(?:(\d+(?:\.\d+)?)m)?(?:(\d+(?:\.\d+)?)s?)?")
 
 
 def train(
-    net: Annotated[str, typer.Argument(help="A net of the catalogue; striate nets lists them.")] = "lenet5",
+    net: Annotated[
+        str,
+        typer.Argument(
+            help="A net of the catalogue (striate nets lists them), FILE.py:OBJECT, torchvision:NAME or timm:NAME."
+        ),
+    ] = "lenet5",
     data: Annotated[
         str, typer.Option(help="A set by name, or pictures of yours: a folder with one folder a class, a .csv, a .npz.")
     ] = "fashion-mnist-sample",
@@ -50,10 +58,20 @@ def train(
     on_bad: Annotated[
         str, typer.Option(help="Files that cannot be read: skip leaves them out and names them, stop is an error.")
     ] = "skip",
+    balance: Annotated[
+        str | None,
+        typer.Option(
+            help="For classes of very different sizes: weights in the loss, or a sampler that shows each as often."
+        ),
+    ] = None,
     size: Annotated[int | None, typer.Option(help="Scale pictures to so many pixels each way.")] = None,
+    fit: Annotated[
+        str,
+        typer.Option(help="How pictures of another shape come to size: crop the middle, pad with black, or squash."),
+    ] = "crop",
     init: Annotated[str, typer.Option(help="How weights are drawn: default, or paper.")] = "default",
     pretrained: Annotated[
-        bool, typer.Option("--pretrained", help="Begin with torchvision's ImageNet weights.")
+        bool, typer.Option("--pretrained", help="Begin with the ImageNet weights that torchvision, or timm, publishes.")
     ] = False,
     device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1 or mps.")] = "auto",
     threads: Annotated[int | None, typer.Option(help="Threads on the CPU; measured if left out.")] = None,
@@ -66,6 +84,7 @@ def train(
     resume: Annotated[
         Path | None, typer.Option(help="Go on with this interrupted run, with its own settings.", metavar="RUN")
     ] = None,
+    trust_code: TrustCode = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print the result as JSON.")] = False,
 ) -> None:
     """Train a net, evaluate it on the test pictures, write the report. Without arguments: LeNet-5 on the sample."""
@@ -77,8 +96,10 @@ def train(
         raise UsageError(f"--init must be default or paper, got {init!r}")
     if on_bad not in ("skip", "stop"):
         raise UsageError(f"--on-bad must be skip or stop, got {on_bad!r}")
+    if trust_code and resume is None:
+        raise UsageError("--trust-code goes with --resume: a FILE.py:OBJECT that you name yourself is run anyhow")
     if resume is not None:
-        run = experiment.resume(resume, data_dir=data_dir, started=started)
+        run = experiment.resume(resume, trust_code=trust_code, data_dir=data_dir, started=started)
     else:
         run = experiment.train(
             net,
@@ -94,7 +115,9 @@ def train(
             group_by=group_by,
             exclude=exclude or (),
             on_bad="stop" if on_bad == "stop" else "skip",
+            balance=cast("Balance | None", balance),
             size=size,
+            fit=cast("Fit", fit),
             init="paper" if init == "paper" else "default",
             pretrained=pretrained,
             device=device,

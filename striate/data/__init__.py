@@ -7,13 +7,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Literal
+from typing import Literal, get_args
 
 from striate.data.arrays import load_npz
+from striate.data.cache import Told
 from striate.data.folder import load_folder
 from striate.data.images import DataSet, ImageData
 from striate.data.named import NAMED, load_named
-from striate.data.preprocessing import Preprocessing
+from striate.data.preprocessing import Fit, Preprocessing
 from striate.errors import DataError, UsageError, unknown_name
 
 __all__ = ["NAMED", "DataSet", "ImageData", "Preprocessing", "load_data"]
@@ -32,21 +33,27 @@ def load_data(
     group_by: str | None = None,
     exclude: Sequence[str] = (),
     on_bad: Literal["skip", "stop"] = "skip",
+    fit: Fit = "crop",
+    told: Told | None = None,
 ) -> DataSet:
     """A set by name; a folder or table of pictures (`.csv`, `.tsv`); or a NumPy archive (`.npz`). docs/data.md has the forms.
 
     Args:
         data: a key of `NAMED`, or a path. What has a path separator or such an ending, or is a folder here, is a path.
         data_dir: where to look for named sets first; $STRIATE_DATA if None.
-        size, channels, workers: for files, which are decoded to (H, W) at once by so many threads.
+        size, channels, fit: for files, which are decoded to (H, W); see `Preprocessing`.
+        workers: threads that decode.
         group_by: for files, a pattern in their names; those in which it finds the same are never on two sides of a split.
         exclude: for files, patterns such as `ants/*.gif` of those to leave out, of the path below the folder or of the name.
         on_bad: what files that cannot be read do: they are left out and named, or they are an error.
+        told: is told, while files are decoded, how many are done, of how many.
 
     Raises:
         UsageError: neither a known name nor a path, with the nearest names; or a pattern that is none or finds nothing.
         DataError: what was found cannot be used; with `stop`, a file that cannot be read.
     """
+    if fit not in get_args(Fit):
+        raise UsageError(f"--fit must be {', '.join(get_args(Fit)[:-1])} or {get_args(Fit)[-1]}, got {fit!r}")
     if on_bad not in ("skip", "stop"):
         raise UsageError(f"--on-bad must be skip or stop, got {on_bad!r}")
     path = Path(data)
@@ -60,7 +67,8 @@ def load_data(
     if path.suffix.lower() == ".npz":
         return load_npz(path)
     if path.is_dir() or len(path.parts) > 1 or path.suffix.lower() in (".csv", ".tsv"):
-        dataset = load_folder(path, size, channels, workers, group_by, exclude)
+        preprocessing = Preprocessing(size=size, channels=channels, mean=(), std=(), fit=fit)
+        dataset = load_folder(path, preprocessing, workers, group_by, exclude, told)
         if on_bad == "stop" and dataset.unreadable:
             raise DataError(_bad_files(dataset.unreadable))
         return dataset

@@ -9,8 +9,8 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from striate.data.augmentation import Augmentation
-from striate.data.draws import PARTNER, Draws, permutation
-from striate.data.images import ImageData
+from striate.data.draws import PARTNER, Draws, balanced_order, permutation
+from striate.data.images import ImageData, Rows
 from striate.data.mixing import mix
 from striate.data.preprocessing import Preprocessing
 from striate.data.transforms import colour_statistics
@@ -20,13 +20,16 @@ class Batches:
     """Training batches from pictures that lie on the device as one uint8 tensor: a gather, an augmentation, a normalisation.
 
     Args:
-        data: the training split, at the size of `preprocessing`.
+        data: the training split, at the size of `preprocessing`. Pixels that memory holds are put on the device as one uint8
+            tensor; those that it does not are gathered for each batch.
         preprocessing: as the run keeps it.
         augmentation: what is done to the pictures.
         batch_size: the largest batch. The ceil(N / batch_size) batches of an epoch differ by at most one in size, so that
             there is no small last one, whose gradient would weigh too much and whose batch norm could fail.
         seed: of order and draws.
         device: where pictures and labels are kept.
+        balanced: every class makes the same share of an epoch, which has as many pictures as ever: of a large class only
+            some come, others in the next epoch; those of a small one come again, each time with draws of its own.
     """
 
     def __init__(
@@ -37,20 +40,31 @@ class Batches:
         batch_size: int,
         seed: int,
         device: torch.device,
+        balanced: bool = False,
     ) -> None:
-        self.pixels = torch.from_numpy(data.pixels).permute(0, 3, 1, 2).contiguous().to(device)  # (N, C, H, W)
+        self.data, self.device, self.balanced = data, device, balanced
+        self._pixels = None if isinstance(data.pixels, Rows) else torch.from_numpy(data.pixels).to(device)
         self.labels = torch.from_numpy(data.labels).to(device)
         self.preprocessing, self.augmentation, self.seed = preprocessing, augmentation, seed
         self.classes = len(data.classes)
-        self._statistics = colour_statistics(self.pixels) if augmentation.needs_statistics else None
+        self._statistics = None
+        if augmentation.needs_statistics:
+            mean, steps = colour_statistics(data.pixels)
+            self._statistics = mean.to(device), steps.to(device)
         self.steps_per_epoch = math.ceil(len(data) / batch_size)
         self._order: tuple[int, Tensor] = (-1, torch.empty(0, dtype=torch.int64))
 
     def samples(self, epoch: int, step: int) -> Tensor:
-        """int64 (n,) on the device: positions in the split that make batch `step` (0 .. steps_per_epoch - 1) of `epoch`."""
+        """int64 (n,) on the device: the samples that make batch `step` (0 .. steps_per_epoch - 1) of `epoch`.
+
+        A sample is a position in the split; where pictures come again, plus N at each return.
+        """
         if self._order[0] != epoch:
-            order = permutation(self.seed, epoch, len(self.labels))
-            self._order = (epoch, order.to(self.labels.device))
+            if self.balanced:
+                order = balanced_order(self.seed, epoch, torch.from_numpy(self.data.labels))
+            else:
+                order = permutation(self.seed, epoch, len(self.labels))
+            self._order = (epoch, order.to(self.device))
         start, stop = (len(self.labels) * bound // self.steps_per_epoch for bound in (step, step + 1))
         return self._order[1][start:stop]
 
@@ -66,14 +80,23 @@ class Batches:
     def augmented(self, epoch: int, samples: Tensor) -> tuple[Tensor, Tensor]:
         """As `batch`, of these samples, and before they are normalised: uint8, or float32 from 0 to 255."""
         draws = Draws(self.seed, epoch, samples)
-        labels = self.labels[samples]
-        pixels = self.augmentation(self.pixels[samples], draws, self._statistics)
+        positions = samples % len(self.labels)
+        labels = self.labels[positions]
+        pixels = self.augmentation(self.gather(positions), draws, self._statistics)
         if not self.augmentation.mixes:
             return pixels, labels
         partners = draws.integers(PARTNER, len(self.labels))
-        others = self.augmentation(self.pixels[partners], Draws(self.seed, epoch, partners), self._statistics)
+        others = self.augmentation(self.gather(partners), Draws(self.seed, epoch, partners), self._statistics)
         mixed, share = mix(
             pixels.float(), others.float(), draws, mixup=self.augmentation.mixup, cutmix=self.augmentation.cutmix
         )
         own, theirs = (F.one_hot(chosen, self.classes).float() for chosen in (labels, self.labels[partners]))
         return mixed, theirs + (own - theirs) * share.view(-1, 1)
+
+    def gather(self, positions: Tensor) -> Tensor:
+        """uint8 (n, C, H, W) on the device: the pictures at these positions as they are."""
+        if self._pixels is None:
+            gathered = torch.from_numpy(self.data.pixels[positions.cpu().numpy()]).to(self.device)
+        else:
+            gathered = self._pixels[positions]
+        return gathered.permute(0, 3, 1, 2).contiguous()

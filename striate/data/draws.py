@@ -19,7 +19,7 @@ _MASK = (1 << 64) - 1
 ORDER, SPLIT, FLIP, SHIFT_Y, SHIFT_X, DROPOUT = range(6)
 CROP_AREA, CROP_RATIO, CROP_Y, CROP_X, ROTATE, ZOOM, SHEAR, BRIGHTNESS, CONTRAST, SATURATION = range(6, 16)
 LIGHTING = 16  # to 21: two draws for each of three channels
-ERASE, ERASE_AREA, ERASE_RATIO, ERASE_Y, ERASE_X, PARTNER, MIX_KIND, MIX_SHARE, BOX_Y, BOX_X = range(22, 32)
+ERASE, ERASE_AREA, ERASE_RATIO, ERASE_Y, ERASE_X, PARTNER, MIX_KIND, MIX_SHARE, BOX_Y, BOX_X, BALANCE = range(22, 33)
 
 
 def _signed(value: int) -> int:
@@ -58,9 +58,26 @@ def permutation(seed: int, epoch: int, count: int, stream: int = ORDER) -> Tenso
     return torch.argsort(hashes(seed, epoch, torch.arange(count), stream), stable=True)
 
 
+def balanced_order(seed: int, epoch: int, labels: Tensor) -> Tensor:
+    """int64 (N,): the order of an epoch in which every class that has pictures has the same share, to within one picture.
+
+    Entry = position + N x how often that picture came before in this epoch. `labels`: int64 (N,), on the CPU.
+    """
+    count = len(labels)
+    present = torch.bincount(labels).nonzero().flatten().tolist()
+    picked = []
+    for place, label in enumerate(present):
+        members = (labels == label).nonzero().flatten()
+        members = members[torch.argsort(hashes(seed, epoch, members, ORDER), stable=True)]
+        turns = torch.arange(count * (place + 1) // len(present) - count * place // len(present))
+        picked.append(members[turns % len(members)] + count * (turns // len(members)))
+    samples = torch.cat(picked)
+    return samples[torch.argsort(hashes(seed, epoch, samples, BALANCE), stable=True)]
+
+
 @dataclass(frozen=True, slots=True)
 class Draws:
-    """The draws of one batch: samples int64 (N,) are positions in the training split, on the device of the batch."""
+    """The draws of one batch: samples int64 (N,), as `Batches.samples` gives them, on the device of the batch."""
 
     seed: int
     epoch: int

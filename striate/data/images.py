@@ -3,17 +3,66 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
-from typing import Any
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any, Protocol, TypeVar
 
 import numpy as np
 import numpy.typing as npt
 
+from striate.data.decode import FileFacts
 from striate.errors import DataError, UsageError
 
 Pixels = npt.NDArray[np.uint8]
 Labels = npt.NDArray[np.int64]
+Indices = npt.NDArray[np.int64]
+_T = TypeVar("_T")
+
+
+class Store(Protocol):
+    """Pictures that are not in memory: on disk as pixels, or as the files that they are decoded from."""
+
+    shape: tuple[int, ...]
+
+    def __getitem__(self, rows: Any, /) -> Pixels: ...
+
+
+class Rows:
+    """Some pictures of a store, uint8 (N, H, W, C), read when they are asked for by index, slice or array of indices.
+
+    What takes an array of pixels takes these too, as long as it asks for a portion at a time.
+    """
+
+    dtype = np.dtype(np.uint8)
+    ndim = 4
+
+    def __init__(self, store: Store, rows: Indices) -> None:
+        self.store, self.rows = store, rows
+        self.shape: tuple[int, ...] = (len(rows), *store.shape[1:])
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    def __getitem__(self, key: int | slice | Indices) -> Pixels:
+        # Out of a map of a file they are to come as an array of their own.
+        return np.array(self.store[self.rows[key]])
+
+    def __iter__(self) -> Iterator[Pixels]:
+        return (self[position] for position in range(len(self)))
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes that they would take in memory."""
+        return int(np.prod(self.shape))
+
+
+Pictures = Pixels | Rows
+
+
+def portions(pixels: Pictures) -> Iterator[Pixels]:
+    """The pictures in turn, as many at a time as make about 16 MB."""
+    step = max(1, 2**24 // int(np.prod(pixels.shape[1:])))
+    return (pixels[start : start + step] for start in range(0, len(pixels), step))
 
 
 @dataclass(frozen=True, eq=False, slots=True)
@@ -21,18 +70,20 @@ class ImageData:
     """Labelled pictures of one size, as they are trained on.
 
     Attributes:
-        pixels: uint8 (N, H, W, C); they stay uint8 until the last moment.
+        pixels: uint8 (N, H, W, C); they stay uint8 until the last moment. An array, or `Rows` of a set that memory cannot hold.
         labels: int64 (N,), indices into `classes`.
         classes: the class names, in the order of the labels.
         paths: where each picture came from, if it was a file.
         groups: what each belongs together with (a patient, a burst), where that was given; None for one that is alone.
+        hashes: what `content_hashes` gives, where it is known already.
     """
 
-    pixels: Pixels
+    pixels: Pictures
     labels: Labels
     classes: tuple[str, ...]
     paths: tuple[str, ...] | None = None
     groups: tuple[str | None, ...] | None = None
+    hashes: tuple[str, ...] | None = None
 
     def __post_init__(self) -> None:
         if self.pixels.dtype != np.uint8 or self.pixels.ndim != 4:
@@ -62,28 +113,61 @@ class ImageData:
 
     def select(self, indices: npt.NDArray[np.int64]) -> ImageData:
         """The pictures at these positions, in this order."""
-        paths = None if self.paths is None else tuple(self.paths[i] for i in indices)
-        groups = None if self.groups is None else tuple(self.groups[i] for i in indices)
-        return ImageData(self.pixels[indices], self.labels[indices], self.classes, paths, groups)
+        pixels = self.pixels
+        return ImageData(
+            Rows(pixels.store, pixels.rows[indices]) if isinstance(pixels, Rows) else pixels[indices],
+            self.labels[indices],
+            self.classes,
+            _at(indices, self.paths),
+            _at(indices, self.groups),
+            _at(indices, self.hashes),
+        )
+
+    def content_hashes(self) -> tuple[str, ...]:
+        """128 bits of each picture's pixels in hex: equal for equal pictures, whatever their files are called."""
+        return self.hashes if self.hashes is not None else tuple(map(content_hash, self.pixels))
 
     def fingerprint(self) -> str:
-        """SHA-256 over shape, pixels, labels and class names: the same pictures in the same order, wherever they came from."""
-        digest = hashlib.sha256(repr((self.pixels.shape, self.classes)).encode())
-        digest.update(np.ascontiguousarray(self.pixels).data)
-        digest.update(np.ascontiguousarray(self.labels).data)
-        return f"sha256:{digest.hexdigest()}"
+        """SHA-256 over shape, class names, labels and content hashes: the same pictures in the same order have the same one,
+        wherever they came from.
+        """
+        facts = (self.pixels.shape, self.classes, self.labels.tolist(), self.content_hashes())
+        return f"sha256:{hashlib.sha256(repr(facts).encode()).hexdigest()}"
+
+    def hashed(self) -> ImageData:
+        """The same pictures with their hashes worked out, so that nobody has to do it again."""
+        return self if self.hashes is not None else replace(self, hashes=self.content_hashes())
+
+
+def _at(indices: Indices, values: tuple[_T, ...] | None) -> tuple[_T, ...] | None:
+    return None if values is None else tuple(values[i] for i in indices)
+
+
+def content_hash(picture: Pixels) -> str:
+    """128 bits of a picture's pixels in hex."""
+    return hashlib.blake2b(np.ascontiguousarray(picture).data, digest_size=16).hexdigest()
 
 
 def concatenate(parts: Sequence[ImageData]) -> ImageData:
     """The pictures of all parts, which have the same size and classes, one part after the other."""
     with_paths = all(part.paths is not None for part in parts)
     return ImageData(
-        np.concatenate([part.pixels for part in parts]),
+        _joined([part.pixels for part in parts]),
         np.concatenate([part.labels for part in parts]),
         parts[0].classes,
         tuple(path for part in parts for path in part.paths or ()) if with_paths else None,
         tuple(group for part in parts for group in part.groups or (None,) * len(part)),
+        tuple(content for part in parts for content in part.content_hashes()),
     )
+
+
+def _joined(parts: Sequence[Pictures]) -> Pictures:
+    rows = [part for part in parts if isinstance(part, Rows)]
+    if not rows:
+        return np.concatenate([part for part in parts if isinstance(part, np.ndarray)])
+    if len(rows) < len(parts) or len({id(part.store) for part in rows}) > 1:
+        raise ValueError("only pictures of one store can be joined")
+    return Rows(rows[0].store, np.concatenate([part.rows for part in rows]))
 
 
 @dataclass(frozen=True, eq=False, kw_only=True, slots=True)
@@ -102,6 +186,8 @@ class DataSet:
         excluded: pattern -> the files that were left out because it names them.
         made: the splits that were made of the training pictures, for want of given ones.
         junk: how many hidden files, leftovers of systems, and links that lead back were left out unseen.
+        facts: path -> what its file is, for those that could be read; empty where pictures are no files.
+        place: of files, the folder of their pixel cache, or why there is none.
     """
 
     name: str
@@ -115,6 +201,8 @@ class DataSet:
     excluded: Mapping[str, Sequence[str]] = field(default_factory=dict)
     made: tuple[str, ...] = ()
     junk: int = 0
+    facts: Mapping[str, FileFacts] = field(default_factory=dict)
+    place: str = ""
 
     @property
     def train(self) -> ImageData:

@@ -3,16 +3,22 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
-from typing import Any
+from pathlib import Path
+from typing import Any, Literal
 
 import numpy as np
 import torch
 from PIL import Image
 from torch import Tensor
 
-from striate.data.images import ImageData, Pixels
+from striate.data.decode import FileFacts, decode_with_facts, quiet_pillow
+from striate.data.images import ImageData, Pictures, Pixels, portions
+
+Fit = Literal["crop", "pad", "squash"]
+HEADROOM = 2
+"""A JPEG is decoded small only as long as its sides stay so many times as long as the net's picture."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -20,26 +26,38 @@ class Preprocessing:
     """From a decoded picture to what the net is fed.
 
     Attributes:
-        size: (H, W) in pixels. A picture of another size is scaled until it covers it (antialiased bilinear) and the
-            middle is cut out; one of this size is left as it is.
+        size: (H, W) in pixels. A picture of this size is left as it is; another is scaled (antialiased bilinear).
         channels: 1 (luma, ITU-R 601-2) or 3 (RGB).
         mean, std: of each channel, of pixel values divided by 255.
+        fit: how a picture of another shape comes to `size`. `crop`: it is scaled until it covers it and the middle is cut
+            out. `pad`: it is scaled until it is inside, and the rest is black. `squash`: each side is scaled by itself.
     """
 
     size: tuple[int, int]
     channels: int
     mean: tuple[float, ...]
     std: tuple[float, ...]
+    fit: Fit = "crop"
+
+    def read(self, source: str | Path | bytes) -> Pixels:
+        """uint8 (H, W, C) of a file or its bytes: the same pixels wherever a file is read. Raises DataError as `decode`."""
+        with quiet_pillow():
+            return self.read_with_facts(source)[0]
+
+    def read_with_facts(self, source: str | Path | bytes) -> tuple[Pixels, FileFacts]:
+        """As `read`, with what the file is; for threads, which are to run inside of `quiet_pillow`."""
+        image, facts = decode_with_facts(source, at_least=HEADROOM * max(self.size))
+        return self.pixels(image), facts
 
     def pixels(self, image: Image.Image) -> Pixels:
         """uint8 (H, W, C) of a decoded picture of any size."""
         image = image.convert("L" if self.channels == 1 else "RGB")
         height, width = self.size
         if image.size != (width, height):
-            image = _cover(image, width, height)
+            image = _FITS[self.fit](image, width, height)
         return np.asarray(image).reshape(height, width, self.channels)
 
-    def fit(self, data: ImageData) -> ImageData:
+    def resized(self, data: ImageData) -> ImageData:
         """The same pictures at this size and number of channels; `data` itself where they are already."""
         if data.shape == (*self.size, self.channels):
             return data
@@ -71,6 +89,7 @@ class Preprocessing:
             channels=values["channels"],
             mean=tuple(values["mean"]),
             std=tuple(values["std"]),
+            fit=values.get("fit", "crop"),
         )
 
 
@@ -93,26 +112,30 @@ def stack(pictures: Iterable[Pixels], count: int) -> Pixels:
     return stacked
 
 
-def statistics(pixels: Pixels) -> tuple[tuple[float, ...], tuple[float, ...]]:
+def statistics(pixels: Pictures) -> tuple[tuple[float, ...], tuple[float, ...]]:
     """(mean, standard deviation) of each channel of uint8 (N, H, W, C), of values divided by 255, rounded to 6 digits.
 
     Exact integer sums, so that the figures depend on no order of addition. A constant channel gets the deviation 1/255.
     """
     values = np.arange(256)
+    channels = pixels.shape[3]
+    counts = np.zeros((channels, 256), dtype=np.int64)
+    for part in portions(pixels):  # bincount makes int64 of its input
+        for channel in range(channels):
+            counts[channel] += np.bincount(part[..., channel].ravel(), minlength=256)
     means, deviations = [], []
-    for channel in range(pixels.shape[3]):
-        counts = np.zeros(256, dtype=np.int64)
-        for start in range(0, len(pixels), 4096):  # bincount makes int64 of its input: in portions, to save memory
-            counts += np.bincount(pixels[start : start + 4096, ..., channel].ravel(), minlength=256)
-        total = int(counts.sum())
-        mean = int(counts @ values) / total
-        variance = int(counts @ values**2) / total - mean**2
+    for row in counts:
+        total = int(row.sum())
+        mean = int(row @ values) / total
+        variance = int(row @ values**2) / total - mean**2
         means.append(round(mean / 255, 6))
         deviations.append(round(max(variance, 1.0) ** 0.5 / 255, 6))
     return tuple(means), tuple(deviations)
 
 
-def preprocessing_for(data: ImageData, size: Sequence[int] | None, channels: int | None) -> Preprocessing:
+def preprocessing_for(
+    data: ImageData, size: Sequence[int] | None, channels: int | None, fit: Fit = "crop"
+) -> Preprocessing:
     """The preprocessing of a run: size and channels of `data` unless given, mean and deviation of its training pictures."""
     height, width, native_channels = data.shape
     unscaled = Preprocessing(
@@ -120,9 +143,10 @@ def preprocessing_for(data: ImageData, size: Sequence[int] | None, channels: int
         channels=channels or native_channels,
         mean=(),
         std=(),
+        fit=fit,
     )
-    mean, std = statistics(unscaled.fit(data).pixels)
-    return Preprocessing(size=unscaled.size, channels=unscaled.channels, mean=mean, std=std)
+    mean, std = statistics(unscaled.resized(data).pixels)
+    return replace(unscaled, mean=mean, std=std)
 
 
 def _cover(image: Image.Image, width: int, height: int) -> Image.Image:
@@ -133,3 +157,21 @@ def _cover(image: Image.Image, width: int, height: int) -> Image.Image:
     left, top = (image.width - box_width) / 2, (image.height - box_height) / 2
     box = (left, top, left + box_width, top + box_height)
     return image.resize((width, height), Image.Resampling.BILINEAR, box=box, reducing_gap=3.0)
+
+
+def _pad(image: Image.Image, width: int, height: int) -> Image.Image:
+    """Scales the whole picture into the middle of width x height; the rest is black."""
+    scale = min(width / image.width, height / image.height)
+    inner = max(1, round(image.width * scale)), max(1, round(image.height * scale))
+    scaled = image.resize(inner, Image.Resampling.BILINEAR, reducing_gap=3.0)
+    whole = Image.new(image.mode, (width, height))
+    whole.paste(scaled, ((width - inner[0]) // 2, (height - inner[1]) // 2))
+    return whole
+
+
+def _squash(image: Image.Image, width: int, height: int) -> Image.Image:
+    """Scales each side by itself."""
+    return image.resize((width, height), Image.Resampling.BILINEAR, reducing_gap=3.0)
+
+
+_FITS: Mapping[Fit, Callable[[Image.Image, int, int], Image.Image]] = {"crop": _cover, "pad": _pad, "squash": _squash}

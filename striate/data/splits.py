@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Mapping
 
 import numpy as np
@@ -78,16 +77,11 @@ def together(data: ImageData) -> Indices | None:
 
     first: dict[tuple[str, str], int] = {}
     groups = data.groups or (None,) * len(data)
-    for position, (content, group) in enumerate(zip(content_hashes(data), groups, strict=True)):
+    for position, (content, group) in enumerate(zip(data.content_hashes(), groups, strict=True)):
         for key in [("content", content), *([("group", group)] if group is not None else [])]:
             parent[root(position)] = root(first.setdefault(key, position))
     found = np.asarray([root(position) for position in range(len(data))], dtype=np.int64)
     return None if len(np.unique(found)) == len(data) else found
-
-
-def content_hashes(data: ImageData) -> list[str]:
-    """128 bits of each picture's pixels in hex: equal for equal pictures, whatever their files are called."""
-    return [hashlib.blake2b(picture.tobytes(), digest_size=16).hexdigest() for picture in data.pixels]
 
 
 def seen_in_training(dataset: DataSet) -> dict[str, int]:
@@ -97,9 +91,9 @@ def seen_in_training(dataset: DataSet) -> dict[str, int]:
     """
     if "train" not in dataset.splits or dataset.first.paths is None:
         return {}
-    trained = set(content_hashes(dataset.train))
+    trained = set(dataset.train.content_hashes())
     given = {split: part for split, part in dataset.splits.items() if split not in ("train", *dataset.made)}
-    counts = {split: sum(content in trained for content in content_hashes(part)) for split, part in given.items()}
+    counts = {split: sum(content in trained for content in part.content_hashes()) for split, part in given.items()}
     return {split: count for split, count in counts.items() if count}
 
 
@@ -111,13 +105,13 @@ def record(dataset: DataSet, held: Indices | None) -> dict[str, list[str]] | Non
     made = [*dataset.made, *(["validation"] if held is not None and len(held) else [])]
     if not made or dataset.first.paths is None:
         return None
-    hashes = content_hashes(dataset.train)
+    hashes = dataset.train.content_hashes()
     aside = set() if held is None else set(held.tolist())
     found = {"train": [content for position, content in enumerate(hashes) if position not in aside]}
     if "validation" in made:
         found["validation"] = [hashes[position] for position in sorted(aside)]
     if "test" in made:
-        found["test"] = content_hashes(dataset.splits["test"])
+        found["test"] = list(dataset.splits["test"].content_hashes())
     return found
 
 
@@ -131,7 +125,7 @@ def recorded(dataset: DataSet, record: Mapping[str, list[str]], split: str) -> I
     parts = []
     for name in dict.fromkeys(("train", *dataset.made)):
         part = dataset.splits[name]
-        chosen = [position for position, content in enumerate(content_hashes(part)) if content in wanted]
+        chosen = [position for position, content in enumerate(part.content_hashes()) if content in wanted]
         parts.append(part.select(np.asarray(chosen, dtype=np.int64)))
     whole = concatenate(parts)
     if not len(whole):

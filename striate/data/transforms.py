@@ -31,6 +31,7 @@ from striate.data.draws import (
     ZOOM,
     Draws,
 )
+from striate.data.images import Pictures, portions
 
 CROP_ASPECT = (3 / 4, 4 / 3)
 """Width to height of a random resized crop (Szegedy et al. 2014, section 6)."""
@@ -114,26 +115,26 @@ def jitter(pixels: Tensor, draws: Draws, strength: float) -> Tensor:
     return pixels
 
 
-def colour_statistics(pixels: Tensor) -> tuple[Tensor, Tensor]:
-    """(mean float32 (C,), steps float32 (C, C)) of uint8 (N, C, H, W), in units of 0 to 255.
+def colour_statistics(pixels: Pictures) -> tuple[Tensor, Tensor]:
+    """(mean float32 (C,), steps float32 (C, C)) of uint8 (N, H, W, C), in units of 0 to 255.
 
     Row k of `steps` is the k-th principal component of the pixels' colours times its eigenvalue, both of values divided by
     255; what AlexNet's lighting multiplies by its draws (Krizhevsky et al. 2012, section 4.1). A component's sign is such
     that its largest entry is positive.
     """
-    channels = pixels.shape[1]
+    channels = pixels.shape[3]
     total = torch.zeros(channels, dtype=torch.float64)
     squares = torch.zeros(channels, channels, dtype=torch.float64)
-    for start in range(0, len(pixels), 2048):  # integers below 2^53: exact sums
-        values = pixels[start : start + 2048].cpu().transpose(0, 1).reshape(channels, -1).double()
+    for part in portions(pixels):  # integers below 2^53: exact sums
+        values = torch.from_numpy(part).reshape(-1, channels).T.double()
         total += values.sum(1)
         squares += values @ values.T
-    count = pixels.numel() // channels
+    count = math.prod(pixels.shape[:3])
     mean = total / count
     eigenvalues, vectors = torch.linalg.eigh((squares / count - torch.outer(mean, mean)) / 255**2)
     largest = vectors.gather(0, vectors.abs().argmax(0, keepdim=True))
     steps = (vectors * largest.sign() * eigenvalues.clamp(min=0)).T * 255
-    return mean.float().to(pixels.device), steps.float().to(pixels.device)
+    return mean.float(), steps.float()
 
 
 def light(pixels: Tensor, draws: Draws, deviation: float, steps: Tensor) -> Tensor:

@@ -82,6 +82,7 @@ def evaluate(
         workers=usable_cores(),
         group_by=run.config["data"].get("group_by") if data is None else None,
         exclude=run.config["data"].get("exclude", ()) if data is None else (),
+        fit=preprocessing.fit,
     )
     pictures = _split(run, dataset, split, own=dataset.location == own)
     if pictures.classes != tuple(run.data["classes"]):
@@ -98,7 +99,7 @@ def score(
     net: torch.nn.Module, preprocessing: Preprocessing, data: ImageData, device: torch.device, *, name: str, split: str
 ) -> Evaluation:
     """Evaluates a net on pictures; nothing is written. `name` and `split` say what the pictures are."""
-    data = preprocessing.fit(data)
+    data = preprocessing.resized(data)
     outputs = logits(net, preprocessing, data.pixels, device).double()
     losses = torch.nn.functional.cross_entropy(outputs, torch.from_numpy(data.labels), reduction="none").numpy()
     probabilities = outputs.softmax(1).numpy()

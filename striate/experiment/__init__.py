@@ -11,9 +11,10 @@ from typing import Any, Literal
 
 import torch
 
+from striate.anatomy.targets import facts
 from striate.data import DataSet, Preprocessing, load_data
 from striate.data.augmentation import Augmentation
-from striate.data.preprocessing import preprocessing_for
+from striate.data.preprocessing import Fit, preprocessing_for
 from striate.errors import DataError, Interrupted, UsageError
 from striate.evaluation import Evaluation, score, write_evaluation
 from striate.evaluation import evaluate as evaluate_run
@@ -31,10 +32,9 @@ from striate.experiment.preparing import (
     split,
     write_start,
 )
-from striate.inference import save_weights, set_layout
+from striate.inference import build_net, save_weights, set_layout
 from striate.machine import pick_device, usable_cores, use_cores
-from striate.nets import spec
-from striate.recipe import Recipe
+from striate.recipe import Balance, Recipe
 from striate.report import write_all, write_mistakes, write_samples
 from striate.report.card import write_card
 from striate.run import Run, write_json
@@ -45,7 +45,7 @@ __all__ = ["evaluate", "resume", "train"]
 
 
 def train(
-    net: str = "lenet5",
+    net: str | torch.nn.Module = "lenet5",
     data: str | Path = "fashion-mnist-sample",
     *,
     recipe: str | Recipe = "fast",
@@ -59,7 +59,9 @@ def train(
     group_by: str | None = None,
     exclude: Sequence[str] = (),
     on_bad: Literal["skip", "stop"] = "skip",
+    balance: Balance | None = None,
     size: int | None = None,
+    fit: Fit = "crop",
     init: Literal["default", "paper"] = "default",
     pretrained: bool = False,
     device: str = "auto",
@@ -71,10 +73,11 @@ def train(
     progress: Progress | None = None,
     started: float | None = None,
 ) -> Run:
-    """Trains a net of the catalogue, evaluates it on the test pictures once, at the end, and writes the report.
+    """Trains a net, evaluates it on the test pictures once, at the end, and writes the report.
 
     Args:
-        net: a name of the catalogue.
+        net: a name of the catalogue; `torchvision:NAME`, `timm:NAME` or `FILE.py:OBJECT`, see docs/elsewhere.md; or a
+            module, whose present weights are the start. A module is copied, not changed.
         data: a set's name, a folder or table of pictures, or a NumPy archive: see `load_data`.
         recipe: `fast`, `paper`, `tutorial`, or a Recipe of your own. What follows is laid over it where it is given.
         epochs: passes over the training pictures.
@@ -86,7 +89,9 @@ def train(
             of a split that is made.
         exclude: patterns of files to leave out, such as `ants/*.gif`.
         on_bad: whether files that cannot be read are left out and named (`skip`) or are an error (`stop`).
+        balance: for classes of very different sizes: `weights` in the loss, or a `sampler` that shows each class as often.
         size: pictures are scaled to (size, size) pixels.
+        fit: how pictures of another shape come to that: `crop`, `pad` or `squash`, see `Preprocessing`.
         init: how the weights are drawn, `default` or `paper`.
         pretrained: begin with torchvision's published ImageNet weights, downloaded once; their mean and deviation too.
         device: `auto`, `cpu`, `cuda`, `cuda:1` or `mps`.
@@ -107,7 +112,7 @@ def train(
     progress = progress or Progress()
     clock = Clock(started if started is not None else time.perf_counter())
     clock.add("start", clock.total())
-    row = spec(net)
+    row = facts(net)
     settings = Settings(
         recipe=recipe,
         epochs=epochs,
@@ -119,7 +124,9 @@ def train(
         augment=augment,
         group_by=group_by,
         exclude=exclude,
+        balance=balance,
         size=size,
+        fit=fit,
         init=init,
         pretrained=pretrained,
     )
@@ -136,19 +143,23 @@ def train(
             group_by=group_by,
             exclude=exclude,
             on_bad=on_bad,
+            fit=fit,
+            told=progress.reading,
         )
         dataset.require_excluded()
         picture = (size, size) if size else dataset.train.shape[:2]
         check_size(row, picture)
-        begun, published = begin_net(row, dataset, settings)
+        begun, published = begin_net(row, dataset, picture, settings)
         resolved = resolve_recipe(row, begun, dataset, settings)
         training, validating, held = split(dataset, resolved)
-        preprocessing = preprocessing_for(training, picture, None)
+        preprocessing = preprocessing_for(training, picture, begun.channels, fit)
         if published is not None:
             preprocessing = replace(preprocessing, mean=published.mean, std=published.std)
         config = make_config(begun, dataset, preprocessing, resolved, settings)
         config["net"]["pretrained"] = list(published.notes) if published is not None else []
-        job = make_job(config, preprocessing.fit(training), validating and preprocessing.fit(validating), chosen, begun)
+        job = make_job(
+            config, preprocessing.resized(training), validating and preprocessing.resized(validating), chosen, begun
+        )
     check_space(job, Path(out))
     progress.table(announcement(job, row, dataset, config))
     with clock.charge("measure"):
@@ -156,32 +167,39 @@ def train(
     steps = plan(job, speed, len(dataset.splits["test"]), clock)
     config["recipe"]["epochs"] = round(steps / job.batches.steps_per_epoch, 6)
     config["plan"] |= predictions(job, speed, steps)
-    run = Run.create(Path(out), name, f"{row.name}-{dataset.name}")
+    run = Run.create(Path(out), name, f"{Path(row.name).name}-{dataset.name}")
     progress.table({"plan": prediction(config["plan"]), "run": str(run.path)})
     with clock.charge("load"):
         write_start(run, config, dataset, held, chosen)
     _write_summary(run, "running", clock)
     _finish(run, job, dataset, fresh_state(job), clock, progress)
-    return Run.open(run.path)
+    return Run.open(run.path, module=net if isinstance(net, torch.nn.Module) else None)
 
 
 def resume(
     path: str | Path,
     *,
+    module: torch.nn.Module | None = None,
+    trust_code: bool = False,
     data_dir: str | Path | None = None,
     progress: Progress | None = None,
     started: float | None = None,
 ) -> Run:
     """Goes on with an interrupted run from its newest checkpoint, with its own settings; then evaluates and reports.
 
+    Args:
+        path: the run's folder.
+        module, trust_code: for a net from elsewhere, see `Run.open`.
+        data_dir, progress, started: as in `train`.
+
     Raises:
-        UsageError: the run is finished.
+        UsageError: the run is finished, or its net cannot be made.
         DataError: no checkpoint, or the data is no longer what the run was trained on.
     """
     progress = progress or Progress()
     clock = Clock(started if started is not None else time.perf_counter())
     clock.add("start", clock.total())
-    run = Run.open(path)
+    run = Run.open(path, module=module, trust_code=trust_code)
     config = run.config
     if run.summary.get("status") == "finished":
         raise UsageError(f"{run.path} is finished: all {config['plan']['steps']} steps are done")
@@ -198,11 +216,19 @@ def resume(
             workers=usable_cores(),
             group_by=config["data"].get("group_by"),
             exclude=config["data"].get("exclude", ()),
+            fit=preprocessing.fit,
+            told=progress.reading,
         )
         if dataset.train.fingerprint() != run.data["fingerprint"]:
             raise DataError(f"{dataset.location} has changed since {run.path} was begun: its training pictures differ")
         training, validation, _ = split(dataset, Recipe.from_dict(config["recipe"]))
-        job = make_job(config, preprocessing.fit(training), validation and preprocessing.fit(validation), device)
+        job = make_job(
+            config,
+            preprocessing.resized(training),
+            validation and preprocessing.resized(validation),
+            device,
+            build_net(run),
+        )
         set_layout(job.net, config["plan"]["layout"])
         state, warnings = resumed_state(job, run)
     for warning in warnings:
@@ -250,7 +276,7 @@ def _finish(run: Run, job: Job, dataset: DataSet, state: State, clock: Clock, pr
 
 def _report(run: Run, job: Job, evaluation: Evaluation) -> None:
     training = job.batches
-    write_samples(run, training.pixels.permute(0, 2, 3, 1).cpu().numpy(), training.labels.cpu().numpy())
+    write_samples(run, training.data.pixels, training.data.labels)
     write_mistakes(run.path / "evaluations" / evaluation.key, evaluation.data.pixels, evaluation.predictions)
     write_all(run)
 

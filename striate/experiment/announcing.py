@@ -8,12 +8,12 @@ from typing import Any
 from striate.data import DataSet
 from striate.data.augmentation import Augmentation
 from striate.data.splits import seen_in_training
-from striate.nets import NetSpec
+from striate.nets.netspec import NetFacts
 from striate.recipe import Recipe
 from striate.training import Job, duration
 
 
-def announcement(job: Job, row: NetSpec, dataset: DataSet, config: dict[str, Any]) -> dict[str, str]:
+def announcement(job: Job, row: NetFacts, dataset: DataSet, config: dict[str, Any]) -> dict[str, str]:
     """What will happen: net, data, recipe, device; a line each."""
     plan, recipe = config["plan"], job.recipe
     height, width = job.preprocessing.size
@@ -31,7 +31,7 @@ def announcement(job: Job, row: NetSpec, dataset: DataSet, config: dict[str, Any
         if seen
         else {}
     )
-    begun = "".join(f"; {note}" for note in config["net"]["pretrained"])
+    begun = "".join(f"; {note}" for note in (*config["net"]["notes"], *config["net"]["pretrained"]))
     return {
         "net": f"{row.name} ({row.title}), {plan['params']:,} parameters, {plan['macs']:,} MACs a picture{begun}",
         "data": f"{dataset.name}: {len(job.batches.labels):,} to train, {validating}{len(dataset.splits['test']):,} to test; "
@@ -67,25 +67,32 @@ def count(number: float, noun: str) -> str:
 
 
 def repeat_command(config: dict[str, Any]) -> str:
-    """The command that repeats the run of a config: every choice that was made is spelled out."""
+    """The command that repeats the run of a config: every choice that was made is spelled out.
+
+    A net that was given as a module has no name for the command line: its call in Python then.
+    """
     net, data, recipe = config["net"], config["data"], config["recipe"]
-    preprocessing = config["preprocessing"]
-    options = {
-        "--data": data["location"],
-        "--recipe": recipe["name"],
-        "--epochs": f"{recipe['epochs']:.12g}",
-        "--batch-size": recipe["batch_size"],
-        "--lr": f"{recipe['lr']:g}",
-        "--validation": f"{recipe['validation']:g}",
-        "--seed": recipe["seed"],
-        "--augment": Recipe.from_dict(recipe).augmentation,
-        "--threads": config["plan"]["threads"],
-        "--layout": config["plan"]["layout"],
-        "--size": preprocessing["size"][0],
-        "--init": net["init"],
+    choices: dict[str, Any] = {
+        "data": data["location"],
+        "recipe": recipe["name"],
+        "epochs": recipe["epochs"],
+        "batch_size": recipe["batch_size"],
+        "lr": recipe["lr"],
+        "validation": recipe["validation"],
+        "seed": recipe["seed"],
+        "augment": str(Recipe.from_dict(recipe).augmentation),
+        "threads": config["plan"]["threads"],
+        "layout": config["plan"]["layout"],
+        "size": config["preprocessing"]["size"][0],
+        "init": net["init"],
+        "group_by": data.get("group_by"),
+        "exclude": data.get("exclude", []),
     }
-    if data.get("group_by"):
-        options["--group-by"] = data["group_by"]
-    words = [str(word) for option in options.items() for word in option]
-    words += [word for pattern in data.get("exclude", ()) for word in ("--exclude", pattern)]
-    return shlex.join(["striate", "train", net["name"], *words, *(["--pretrained"] if net["pretrained"] else [])])
+    choices = {key: value for key, value in choices.items() if value not in (None, [])}
+    if net["origin"].get("given"):
+        return f"striate.train({net['name']}, {', '.join(f'{key}={value!r}' for key, value in choices.items())})"
+    words = ["striate", "train", net["name"], *(["--pretrained"] if net["pretrained"] else [])]
+    for key, value in choices.items():
+        for one in value if isinstance(value, list) else [value]:
+            words += [f"--{key.replace('_', '-')}", f"{one:.12g}" if isinstance(one, float) else str(one)]
+    return shlex.join(words)

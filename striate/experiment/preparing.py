@@ -14,14 +14,18 @@ import torch
 
 from striate import __version__
 from striate.anatomy import inspect
+from striate.anatomy.targets import check_fit
 from striate.data import DataSet, ImageData, Preprocessing
 from striate.data.augmentation import Augmentation
+from striate.data.preprocessing import Fit
 from striate.data.splits import hold_out, record, seen_in_training, together
 from striate.errors import StriateError, UsageError
 from striate.machine import environment
-from striate.nets import CATALOGUE, Net, NetSpec, build
+from striate.nets import CATALOGUE, Net, build
+from striate.nets.elsewhere import ElsewhereFacts, adapt, input_channels
+from striate.nets.netspec import NetFacts
 from striate.nets.torchvision import Pretrained, pretrained
-from striate.recipe import Recipe, named_recipe
+from striate.recipe import Balance, Recipe, named_recipe
 from striate.run import FORMAT, Run, write_json, write_yaml
 from striate.training import Job, Manner, Speed, duration, epoch_seconds, plan_steps
 from striate.training.clock import Clock
@@ -50,7 +54,9 @@ class Settings:
     augment: str | Augmentation | None
     group_by: str | None
     exclude: Sequence[str]
+    balance: Balance | None
     size: int | None
+    fit: Fit
     init: Literal["default", "paper"]
     pretrained: bool
 
@@ -62,22 +68,51 @@ class Settings:
         return self.recipe.seed if isinstance(self.recipe, Recipe) else 0
 
 
-def begin_net(row: NetSpec, dataset: DataSet, settings: Settings) -> tuple[Net, Pretrained | None]:
-    """The net for the data's channels and classes, its weights drawn with the seed or torchvision's published ones.
+def begin_net(
+    row: NetFacts, dataset: DataSet, size: tuple[int, int], settings: Settings
+) -> tuple[Net, Pretrained | None]:
+    """The net for the data's channels and classes, its weights drawn with the seed or published ones.
+
+    A net from elsewhere keeps its own number of channels where it takes no other: pictures are converted to it.
+
+    Args:
+        size: (H, W) of the pictures that it will be fed.
 
     Raises:
-        UsageError: the net cannot have so many classes, or torchvision has no such net.
+        UsageError: the net cannot have so many classes or such pictures, or has no published weights.
         StriateError: the published weights could not be downloaded.
     """
     channels, classes = dataset.train.shape[2], len(dataset.classes)
     torch.manual_seed(settings.first_seed)
+    if isinstance(row, ElsewhereFacts):
+        return _begin_elsewhere(row, dataset, size, settings)
     if settings.pretrained:
         published = pretrained(row.name, channels=channels, classes=classes)
         return published.net, published
     return build(row.name, channels=channels, classes=classes, init=settings.init), None
 
 
-def resolve_recipe(row: NetSpec, net: Net, dataset: DataSet, settings: Settings) -> Recipe:
+def _begin_elsewhere(
+    row: ElsewhereFacts, dataset: DataSet, size: tuple[int, int], settings: Settings
+) -> tuple[Net, Pretrained | None]:
+    if settings.init != "default":
+        raise UsageError(f"--init {settings.init} is for nets of the catalogue: {row.name} draws its weights itself")
+    channels, classes = dataset.train.shape[2], len(dataset.classes)
+    made = row.make(channels, classes, settings.pretrained)
+    own = input_channels(made.module) or row.input[0]
+    if own not in (1, 3):
+        raise UsageError(f"{row.name} takes pictures of {own} channels: pictures have 1 (grey) or 3 (colour)")
+    converted = "grey" if own == 1 else "colour"
+    notes = (*made.notes, f"pictures are converted to {converted}") if own != channels else made.notes
+    net = adapt(made.module, row, own, classes)
+    notes = (*notes, *check_fit(net, size, classes, dataset.name))
+    if made.mean is None or made.std is None:
+        net.notes = notes
+        return net, None
+    return net, Pretrained(net=net, mean=made.mean, std=made.std, notes=notes)
+
+
+def resolve_recipe(row: NetFacts, net: Net, dataset: DataSet, settings: Settings) -> Recipe:
     """The recipe with what was asked for laid over it.
 
     Raises:
@@ -92,7 +127,7 @@ def resolve_recipe(row: NetSpec, net: Net, dataset: DataSet, settings: Settings)
         recipe = named_recipe(recipe, family=row.family, batch_norm=batch_norm, params=params)
     given: dict[str, Any] = {
         field: getattr(settings, field)
-        for field in ("epochs", "budget", "batch_size", "lr", "seed", "validation")
+        for field in ("epochs", "budget", "batch_size", "lr", "seed", "validation", "balance")
         if getattr(settings, field) is not None
     }
     if settings.augment is not None:
@@ -122,7 +157,14 @@ def make_config(
     return {
         "format": FORMAT,
         "striate": __version__,
-        "net": {"name": net.spec.name, "channels": net.channels, "classes": net.classes, "init": settings.init},
+        "net": {
+            "name": net.spec.name,
+            "channels": net.channels,
+            "classes": net.classes,
+            "init": settings.init,
+            "origin": dict(net.spec.origin),
+            "notes": list(net.notes),
+        },
         "data": {
             "name": dataset.name,
             "location": dataset.location,
@@ -135,7 +177,7 @@ def make_config(
     }
 
 
-def check_size(row: NetSpec, size: tuple[int, int]) -> None:
+def check_size(row: NetFacts, size: tuple[int, int]) -> None:
     """Raises UsageError if pictures of `size` (H, W) are too small for the net; names its family's nets that take them."""
     if min(size) < row.min_size:
         others = [

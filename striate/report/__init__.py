@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from striate.data.images import Pictures
 from striate.report.facts import percent, worst_mistakes
 from striate.run import write_atomic
 
@@ -42,7 +43,7 @@ def write_all(run: Run) -> list[Path]:
     return [*written, html.write_report(run), card.write_card(run)]
 
 
-def write_samples(run: Run, pixels: NDArray[np.uint8], labels: NDArray[np.integer[Any]]) -> Path:
+def write_samples(run: Run, pixels: Pictures, labels: NDArray[np.integer[Any]]) -> Path:
     """Write samples.png: training pictures with their classes, a column for each class; a row for each where they are
     four or fewer; one of each where they are many.
 
@@ -69,7 +70,7 @@ def write_samples(run: Run, pixels: NDArray[np.uint8], labels: NDArray[np.intege
     return _save(grid(pixels[chosen], captions, columns=each if few else min(10, len(first))), run.path / "samples.png")
 
 
-def write_mistakes(folder: Path, pixels: NDArray[np.uint8], predictions: Sequence[dict[str, Any]]) -> Path | None:
+def write_mistakes(folder: Path, pixels: Pictures, predictions: Sequence[dict[str, Any]]) -> Path | None:
     """Write mistakes.png into an evaluation's folder: the worst mistakes, each with the true class, the answer and its
     confidence.
 
@@ -84,7 +85,7 @@ def write_mistakes(folder: Path, pixels: NDArray[np.uint8], predictions: Sequenc
     if not mistakes:
         return None
     captions = [f"{row['truth']}\nread as {row['predicted']}, {percent(row['confidence'], 0)}" for row in mistakes]
-    shown = pixels[[row["index"] for row in mistakes]]
+    shown = pixels[np.array([row["index"] for row in mistakes])]
     return _save(grid(shown, captions, columns=8), folder / "mistakes.png")
 
 

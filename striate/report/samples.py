@@ -38,7 +38,7 @@ def write_sample_grid(dataset: DataSet, path: Path | None = None) -> Path:
     members = [np.flatnonzero(data.labels == label)[:each] for label in range(len(data.classes))]
     chosen = data.select(np.concatenate(members).astype(np.int64))
     captions = [data.classes[label] for label in chosen.labels]
-    return _write(grid(chosen.pixels, captions, columns=PER_CLASS), f"{dataset.name}-samples", path)
+    return _write(grid(chosen.pixels[:], captions, columns=PER_CLASS), f"{dataset.name}-samples", path)
 
 
 def write_augmented_grid(dataset: DataSet, augmentation: Augmentation | None = None, path: Path | None = None) -> Path:

@@ -16,10 +16,10 @@ from striate.data.draws import DROPOUT, draw_key
 from striate.data.images import ImageData
 from striate.data.preprocessing import Preprocessing
 from striate.inference import BATCH, logits, set_layout
-from striate.nets import Net, build
+from striate.nets import Net
 from striate.recipe import Recipe
 from striate.training.optimizers import make_optimizer
-from striate.training.step import TrainingStep
+from striate.training.step import TrainingStep, class_weights
 
 MEASURE_SECONDS = 0.4
 """How long all manners of computing are tried before step 1, each for three steps at the least."""
@@ -53,24 +53,26 @@ def make_job(
     train: ImageData,
     validation: ImageData | None,
     device: torch.device,
-    net: Net | None = None,
+    net: Net,
 ) -> Job:
-    """The job of a config (net, preprocessing, recipe) on pictures that have the size of its preprocessing.
-
-    `net`: one that has weights already; built with the recipe's seed if None.
-    """
+    """The job of a config (preprocessing, recipe): a net, and pictures that have the size of its preprocessing."""
     recipe = Recipe.from_dict(config["recipe"])
     preprocessing = Preprocessing.from_dict(config["preprocessing"])
-    wanted = config["net"]
-    if net is None:
-        torch.manual_seed(recipe.seed)
-        net = build(wanted["name"], channels=wanted["channels"], classes=wanted["classes"], init=wanted["init"])
     net = net.to(device)
+    weights = class_weights(train).to(device) if recipe.balance == "weights" else None
     return Job(
         net=net,
         optimizer=make_optimizer(net, recipe),
-        step=TrainingStep(net, recipe.label_smoothing),
-        batches=Batches(train, preprocessing, recipe.augmentation, recipe.batch_size, recipe.seed, device),
+        step=TrainingStep(net, recipe.label_smoothing, weights),
+        batches=Batches(
+            train,
+            preprocessing,
+            recipe.augmentation,
+            recipe.batch_size,
+            recipe.seed,
+            device,
+            balanced=recipe.balance == "sampler",
+        ),
         validation=validation,
         preprocessing=preprocessing,
         recipe=recipe,
@@ -148,7 +150,7 @@ def _time_steps(job: Job, layout: str, limit: float) -> float:
     """Seconds of a training step: the mean of at least three (of one where it is long), and of what fits into `limit`."""
     net = copy.deepcopy(job.net)
     set_layout(net, layout)
-    module, optimizer = TrainingStep(net, job.recipe.label_smoothing), make_optimizer(net, job.recipe)
+    module, optimizer = TrainingStep(net, job.recipe.label_smoothing, job.step.weights), make_optimizer(net, job.recipe)
 
     def step(number: int) -> None:
         x, labels = job.batches.batch(0, number % job.batches.steps_per_epoch)
@@ -171,7 +173,7 @@ def _time_steps(job: Job, layout: str, limit: float) -> float:
 
 def _time_inference(job: Job) -> float:
     """Seconds to classify one picture."""
-    pixels = job.batches.pixels[:BATCH].permute(0, 2, 3, 1).cpu().numpy()
+    pixels = job.batches.data.pixels[:BATCH]
     logits(job.net, job.preprocessing, pixels[:32], job.device)
     begin = time.perf_counter()
     logits(job.net, job.preprocessing, pixels, job.device)

@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from rich.progress import Progress as Bar
 
 REFRESH_SECONDS = 0.2
+READING_SECONDS = 2.0
 
 
 class Progress:
@@ -26,6 +27,7 @@ class Progress:
         self.stream = stream or sys.stderr
         self._bar: Bar | None = None
         self._next = 0.0
+        self._reading: tuple[float, int, float] | None = None  # when it began, at which picture, when it was said last
 
     def say(self, text: str) -> None:
         """One line."""
@@ -40,6 +42,18 @@ class Progress:
         """Names of up to six letters and what they are, aligned."""
         for name, value in rows.items():
             self.say(f"{name:<6}  {value}")
+
+    def reading(self, done: int, total: int) -> None:
+        """So many of `total` files are decoded. Said only where it takes long."""
+        now = time.perf_counter()
+        if done == 0 or self._reading is None:
+            self._reading = (now, done, now)
+        began, before, said = self._reading
+        if self.quiet or now - began < READING_SECONDS or (done < total and now - said < READING_SECONDS):
+            return
+        self._reading = (began, before, now)
+        left = (now - began) / max(done - before, 1) * (total - done)
+        self.say(f"read    {done:,} of {total:,} pictures" + (f", {duration(left)} left" if left else ""))
 
     def begin(self, steps: int, done: int) -> None:
         """Training begins at step `done` of `steps`."""

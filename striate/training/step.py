@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from striate.data.images import ImageData
 from striate.nets import Net
 
 
@@ -14,11 +16,15 @@ class TrainingStep(nn.Module):
     Args:
         net: any net of the catalogue's form.
         label_smoothing: share of the target spread evenly over all classes (Szegedy et al. 2015, section 7).
+        weights: float32 (classes,), what the loss of each class counts; None for all alike.
     """
 
-    def __init__(self, net: Net, label_smoothing: float = 0.0) -> None:
+    weights: Tensor | None
+
+    def __init__(self, net: Net, label_smoothing: float = 0.0, weights: Tensor | None = None) -> None:
         super().__init__()
         self.net = net
+        self.register_buffer("weights", weights, persistent=False)
         self.label_smoothing = label_smoothing
 
     def forward(self, x: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
@@ -41,4 +47,19 @@ class TrainingStep(nn.Module):
         return loss, (logits.detach().argmax(1) == truth).sum()
 
     def _loss(self, logits: Tensor, labels: Tensor) -> Tensor:
-        return F.cross_entropy(logits, labels, label_smoothing=self.label_smoothing)
+        if self.weights is None:
+            return F.cross_entropy(logits, labels, label_smoothing=self.label_smoothing)
+        # The mean over the pictures: torch's own mean of weighted losses divides by the weights that the batch happens to have.
+        losses = F.cross_entropy(
+            logits, labels, weight=self.weights, label_smoothing=self.label_smoothing, reduction="none"
+        )
+        return losses.mean()
+
+
+def class_weights(data: ImageData) -> Tensor:
+    """float32 (classes,): N / (classes that have pictures x pictures of this class), so that all classes weigh the same and a
+    picture weighs 1 on the average; 0 for a class without pictures.
+    """
+    counts = torch.tensor(data.class_counts(), dtype=torch.float64)
+    present = counts > 0
+    return torch.where(present, len(data) / (present.sum() * counts.clamp(min=1)), 0).float()

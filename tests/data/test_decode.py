@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from striate.data.decode import decode
+from striate.data.decode import FileFacts, decode, decode_with_facts
 from striate.errors import DataError
 
 
@@ -101,3 +101,42 @@ def bomb() -> bytes:
     content[16:24] = (40_000).to_bytes(4, "big") * 2
     content[29:33] = zlib.crc32(content[12:29]).to_bytes(4, "big")
     return bytes(content)
+
+
+def test_a_large_jpeg_is_decoded_small_in_every_orientation_and_looks_the_same():
+    y, x = np.mgrid[:768, :1024]
+    waves = np.stack([127 + 120 * np.sin(x / 40), 127 + 120 * np.sin(y / 30), 127 + 120 * np.sin((x + y) / 50)], -1)
+    photo = Image.fromarray(waves.astype(np.uint8))
+    stored = photo.transpose(Image.Transpose.ROTATE_90)
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    whole = decode(encoded(stored, "JPEG", quality=95, exif=exif))
+    small = decode(encoded(stored, "JPEG", quality=95, exif=exif), at_least=150)
+    assert whole.size == (1024, 768)
+    assert small.size == (256, 192)
+    scaled = np.asarray(whole.resize((256, 192), Image.Resampling.BOX)).astype(int)
+    assert np.abs(np.asarray(small).astype(int) - scaled).max() <= 4
+
+
+def test_what_would_need_too_much_memory_is_refused_before_it_is_decoded():
+    vast = encoded(Image.new("L", (12000, 12000)), "PNG")
+    with pytest.raises(DataError, match=r"12000x12000 pixels are 144 MB once decoded, and at most 120 MB"):
+        decode(vast)
+    jpeg = encoded(Image.new("L", (12000, 12000)), "JPEG", quality=10)
+    assert decode(jpeg, at_least=300).size == (1500, 1500)
+    with pytest.raises(DataError, match="once decoded"):
+        decode(encoded(Image.new("L", (12000, 12000)), "JPEG", quality=10, progressive=True), at_least=300)
+
+
+def test_a_colour_that_stands_for_transparency_is_laid_over_white():
+    pixels = np.array([[[10, 20, 30], [40, 50, 60]]], np.uint8)
+    found = decode(encoded(Image.fromarray(pixels), "PNG", transparency=(10, 20, 30)))
+    assert np.asarray(found).tolist() == [[[255, 255, 255], [40, 50, 60]]]
+    grey = decode(encoded(Image.fromarray(np.array([[7, 9]], np.uint8)), "PNG", transparency=7))
+    assert np.asarray(grey).tolist() == [[255, 9]]
+
+
+def test_the_facts_are_those_of_the_file(photo):
+    image, facts = decode_with_facts(encoded(photo.quantize(8), "GIF"))
+    assert image.mode == "RGB"
+    assert facts == FileFacts("GIF", "P", 6, 4)

@@ -46,7 +46,7 @@ def test_a_picture_of_the_right_size_is_left_as_it_is_and_others_are_covered():
 def test_it_survives_the_config(random_data):
     preprocessing = preprocessing_for(random_data, (12, 10), 1)
     assert Preprocessing.from_dict(preprocessing.as_dict()) == preprocessing
-    assert preprocessing.fit(random_data).pixels.shape == (50, 12, 10, 1)
+    assert preprocessing.resized(random_data).pixels.shape == (50, 12, 10, 1)
 
 
 def test_constant_pictures_do_not_divide_by_zero():

@@ -1,0 +1,112 @@
+"""Many files decoded by threads, each with what was found of it."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+
+from striate.data.decode import FileFacts, quiet_pillow, read_bytes
+from striate.data.images import Indices, Pixels, content_hash
+from striate.data.preprocessing import Preprocessing
+from striate.errors import DataError
+
+PORTION = 128
+"""Files that are decoded, and then handed on, at a time."""
+Status = tuple[int, int]
+"""Bytes of a file and its time of change in nanoseconds."""
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """One file as it was found.
+
+    Attributes:
+        size, changed: bytes, and nanoseconds; a file in which both are as before is taken to be the same.
+        digest: of its bytes, 128 bits in hex; empty if it could not be read.
+        content: `content_hash` of its pixels; empty if it could not be decoded.
+        facts: what the file is, or None if it could not be decoded; `error` says why then.
+    """
+
+    size: int
+    changed: int
+    digest: str
+    content: str
+    facts: FileFacts | None
+    error: str
+
+    def as_list(self) -> list[Any]:
+        facts = self.facts
+        return [
+            self.size, self.changed, self.digest, self.content, self.error,
+            *((facts.format, facts.mode, facts.width, facts.height) if facts else ()),
+        ]  # fmt: skip
+
+    @classmethod
+    def from_list(cls, values: list[Any]) -> Entry:
+        size, changed, digest, content, error, *facts = values
+        return cls(size, changed, digest, content, FileFacts(*facts) if facts else None, error)
+
+
+class Known(Protocol):
+    """Pictures that were decoded before."""
+
+    def digest(self, path: Path, status: Status) -> str | None:
+        """The digest of an unchanged file, without reading it."""
+
+    def picture(self, digest: str) -> tuple[Entry, Pixels] | None:
+        """Entry and pixels of a file with this digest."""
+
+
+def decoded(
+    paths: Sequence[Path],
+    found: Sequence[Status],
+    preprocessing: Preprocessing,
+    workers: int,
+    known: Known | None = None,
+) -> Iterator[list[tuple[Entry, Pixels | None]]]:
+    """Entry and pixels (None: unreadable) of each file in turn, a portion at a time, by `workers` threads."""
+
+    def one(path: Path, status: Status) -> tuple[Entry, Pixels | None]:
+        digest = known.digest(path, status) if known else None
+        try:
+            content = b"" if digest else read_bytes(path)
+            digest = digest or hashlib.blake2b(content, digest_size=16).hexdigest()
+            if known and (before := known.picture(digest)):
+                entry, picture = before
+                return Entry(*status, digest, entry.content, entry.facts, ""), picture
+            try:
+                picture, facts = preprocessing.read_with_facts(content)
+            except DataError as error:
+                return Entry(*status, digest, "", None, str(error).removeprefix("the picture: ")), None
+            return Entry(*status, digest, content_hash(picture), facts, ""), picture
+        except DataError as error:
+            return Entry(*status, "", "", None, str(error).removeprefix(f"{path}: ")), None
+
+    with quiet_pillow(), ThreadPoolExecutor(workers) as pool:
+        for start in range(0, len(paths), PORTION):
+            part = slice(start, start + PORTION)
+            yield list(pool.map(one, paths[part], found[part]))
+
+
+class Files:
+    """Pictures that are decoded whenever they are asked for: a store for sets that neither memory nor disk can hold."""
+
+    def __init__(self, paths: Sequence[Path], preprocessing: Preprocessing, workers: int) -> None:
+        self.paths, self.preprocessing, self.workers = paths, preprocessing, workers
+        self.shape: tuple[int, ...] = (len(paths), *preprocessing.size, preprocessing.channels)
+
+    def __getitem__(self, rows: int | Indices) -> Pixels:
+        wanted = [self.paths[row] for row in np.atleast_1d(rows)]
+        found: list[Pixels] = []
+        for portion in decoded(wanted, [(0, 0)] * len(wanted), self.preprocessing, self.workers):
+            for path, (entry, picture) in zip(wanted[len(found) :], portion, strict=False):
+                if picture is None:
+                    raise DataError(f"{path}: {entry.error}; it could be read when training began")
+                found.append(picture)
+        return np.stack(found) if np.ndim(rows) else found[0]
