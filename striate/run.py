@@ -20,6 +20,8 @@ import yaml
 from striate.errors import DataError, StriateError, UsageError
 
 if TYPE_CHECKING:
+    from torch import nn
+
     from striate.predicting import Picture, Prediction
 
 FORMAT = 1
@@ -33,10 +35,14 @@ class Run:
 
     Attributes:
         path: its directory.
+        module: the net that was given to `striate.train`, where it was no name; the run holds its weights and not its code.
+        trust_code: whether a net's file is run though it has changed, or came with the run.
     """
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, module: nn.Module | None = None, trust_code: bool = False) -> None:
         self.path = path
+        self.module = module
+        self.trust_code = trust_code
 
     @classmethod
     def create(cls, out: Path, name: str | None, fallback: str) -> Run:
@@ -71,13 +77,20 @@ class Run:
             raise StriateError(f"{out} cannot be written ({error.strerror}): name another folder with --out") from error
 
     @classmethod
-    def open(cls, path: str | Path) -> Run:
+    def open(cls, path: str | Path, *, module: nn.Module | None = None, trust_code: bool = False) -> Run:
         """The run in that directory.
+
+        Args:
+            path: the directory.
+            module: a net like the one that was given to `striate.train`; needed where the run was trained so, and then for
+                what uses the net only. It is copied, not changed.
+            trust_code: run the file that holds the run's net though it has changed since, or lies in the run's directory. To
+                load such a net is to run that file: read it first.
 
         Raises:
             DataError: it is not a run, or of a later format than this version reads.
         """
-        run = cls(Path(path))
+        run = cls(Path(path), module, trust_code)
         if not (run.path / "config.yaml").is_file():
             there = "is not a run: it has no config.yaml" if run.path.is_dir() else "does not exist"
             raise DataError(f"{path} {there}. The runs that there are: striate runs")
@@ -182,9 +195,9 @@ class Run:
         return f"<Run {self.path}: {', '.join([f'{net} on {data}', *results[:1]])}>"
 
 
-def load(path: str | Path) -> Run:
+def load(path: str | Path, *, module: nn.Module | None = None, trust_code: bool = False) -> Run:
     """The run in that directory: `striate.load("runs/lenet5").predict("boot.png")`. See `Run.open`."""
-    return Run.open(path)
+    return Run.open(path, module=module, trust_code=trust_code)
 
 
 def list_runs(out: Path) -> list[Run]:

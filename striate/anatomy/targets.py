@@ -73,7 +73,9 @@ def facts(net: str | nn.Module) -> NetFacts:
     # Three channels: a net that takes any number is to see photos in colour.
     made = make(net, channels=3, classes=_ANY_CLASSES, without_weights=True, source=source)
     input, smallest = _pictures(made, net)
-    origin = {"target": net} | ({"file": str(source.path), "sha256": source.sha256} if source is not None else {})
+    origin = {"target": net, "min_size": smallest} | (
+        {"file": str(source.path), "sha256": source.sha256} if source is not None else {}
+    )
     return ElsewhereFacts(
         name=net,
         title=f"{name} in {source.path.name}" if source is not None else f"{name} of {scheme}",
@@ -98,15 +100,14 @@ def _facts_of_module(module: nn.Module) -> NetFacts:
 
     row = getattr(module, "spec", None)
     if isinstance(module, Net) and isinstance(row, NetFacts):  # of the catalogue: a run finds it by its name
-        origin = dict(row.origin) if isinstance(row, ElsewhereFacts) else {}
         return ElsewhereFacts(
             name=row.name, title=row.title, family=row.family, input=(module.channels, *row.input[1:]),
-            min_size=row.min_size, make=given, origin=origin,
+            min_size=row.min_size, make=given, origin=row.origin,
         )  # fmt: skip
     input, smallest = _pictures(Made(module=module), name)
     return ElsewhereFacts(
         name=name, title=kind.__name__, family="elsewhere", input=input, min_size=smallest, make=given,
-        origin={"target": name, "given": True},
+        origin={"target": name, "min_size": smallest, "given": True},
     )  # fmt: skip
 
 

@@ -12,6 +12,10 @@ from striate.cli.output import percent, show_fields, show_json, show_table
 RunPath = Annotated[Path, typer.Argument(metavar="RUN", help="The run's folder, as in runs/lenet5-fashion-mnist.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print the result as JSON.")]
 Device = Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1 or mps.")]
+TrustCode = Annotated[
+    bool,
+    typer.Option("--trust-code", help="Run the file that holds the net, though it has changed or came with the run."),
+]
 
 
 def evaluate(
@@ -24,13 +28,14 @@ def evaluate(
     data_dir: Annotated[
         Path | None, typer.Option(help="Where to look for named sets first.", envvar="STRIATE_DATA")
     ] = None,
+    trust_code: TrustCode = False,
     as_json: AsJson = False,
 ) -> None:
     """Evaluate a run's net on labelled pictures; the result is kept in the run and its report."""
     from striate import experiment
     from striate.run import Run
 
-    opened = Run.open(run)
+    opened = Run.open(run, trust_code=trust_code)
     evaluation = experiment.evaluate(opened, data, split=split, device=device, data_dir=data_dir)
     summary, folder = evaluation.summary, opened.path / "evaluations" / evaluation.key
     if as_json:
@@ -56,13 +61,14 @@ def predict(
     pictures: Annotated[list[str], typer.Argument(metavar="PICTURE...", help="Picture files.")],
     top: Annotated[int, typer.Option(min=1, help="How many of the likeliest classes to show.")] = 3,
     device: Device = "auto",
+    trust_code: TrustCode = False,
     as_json: AsJson = False,
 ) -> None:
     """Say what is in pictures. One that cannot be read is named, the rest are still predicted, and the exit code is 3."""
     from striate.predicting import predict as predict_pictures
     from striate.run import Run
 
-    predictions = predict_pictures(Run.open(run), pictures, top=top, device=device)
+    predictions = predict_pictures(Run.open(run, trust_code=trust_code), pictures, top=top, device=device)
     if as_json:
         show_json([prediction.as_dict() for prediction in predictions])
     else:

@@ -46,12 +46,13 @@ class Made:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class ElsewhereFacts(NetFacts):
-    """The facts of a net from elsewhere, found by running it on shapes, and how it is made."""
+    """The facts of a net from elsewhere, found by running it on shapes, and how it is made.
+
+    `origin` has its `target` and `min_size`; for a file also `file` and `sha256`; for a module that was at hand `given`.
+    """
 
     make: Callable[[int, int, bool], Made]
     """(channels, classes, pretrained) -> the module, its weights drawn from torch's global generator or published ones."""
-    origin: dict[str, Any]
-    """What a run keeps to find it again: `target`; for a file also `file` and `sha256`; `given` for a module at hand."""
 
 
 class Logits(nn.Module):

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass, fields
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, fields
 from typing import TYPE_CHECKING, Any, Literal
 
 if TYPE_CHECKING:
@@ -26,6 +26,8 @@ class NetFacts:
     """Default input (channels, height, width)."""
     min_size: int
     """Smallest legal height and width in pixels."""
+    origin: Mapping[str, Any] = field(default_factory=dict)
+    """What a run keeps besides the name to make the net again; nothing for the catalogue's. `striate.nets.elsewhere` has more."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -58,5 +60,6 @@ class NetSpec(NetFacts):
 
     def as_dict(self) -> dict[str, Any]:
         """The facts in plain types, without the builder."""
-        facts = {field.name: getattr(self, field.name) for field in fields(self) if field.name != "builder"}
+        names = [field.name for field in fields(self) if field.name not in ("builder", "origin")]
+        facts = {name: getattr(self, name) for name in names}
         return {name: list(value) if isinstance(value, tuple) else value for name, value in facts.items()}

@@ -53,7 +53,7 @@ def trusted_source(kept: Mapping[str, Any], run: Path, trust_code: bool) -> Sour
     before you trust them.
 
     Args:
-        kept: the net in the run's config: `target`, `file`, `sha256`.
+        kept: the origin of the net in the run's config: `target`, `file`, `sha256`.
         run: the run's folder.
         trust_code: run the file wherever it lies and whatever it holds now.
 
