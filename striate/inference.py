@@ -78,7 +78,7 @@ def build_net(run: Run) -> Net:
         return build(wanted["name"], channels=channels, classes=classes, init=wanted["init"])
     if run.module is not None:
         module = copy.deepcopy(run.module).cpu()
-    elif origin.get("given"):
+    elif origin.get("given") and "file" not in origin:
         raise UsageError(
             f"{run.path} holds the weights of a {origin['target']} that was given to striate.train(), and not its code.\n"
             f"Give such a net again: striate.load({str(run.path)!r}, module=...), or resume(..., module=...).\n"

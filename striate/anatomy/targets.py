@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import copy
 from dataclasses import dataclass
+from inspect import getsourcefile
 from pathlib import Path
 
 import torch
 from torch import nn
 
+from striate.anatomy.graph import TraceFailure, trace
 from striate.anatomy.limits import first_usual, smallest_input, trace_or_explain
 from striate.anatomy.table import dimensions
 from striate.errors import UsageError
@@ -107,8 +109,34 @@ def _facts_of_module(module: nn.Module) -> NetFacts:
     input, smallest = _pictures(Made(module=module), name)
     return ElsewhereFacts(
         name=name, title=kind.__name__, family="elsewhere", input=input, min_size=smallest, make=given,
-        origin={"target": name, "min_size": smallest, "given": True},
+        origin={"target": name, "min_size": smallest, "given": True} | _file_of(module, input),
     )  # fmt: skip
+
+
+def _file_of(module: nn.Module, input: Input) -> dict[str, str]:
+    """`target`, `file` and `sha256` of a module whose class, called from its file as `make` would, gives such a net again.
+
+    Such a net is the same operations in the same order, with the same settings and the same names and shapes of tensors.
+    Empty if that is not so, and for classes of a script that is running: to run that again would train again.
+    """
+    kind = type(module)
+    if kind.__module__ == "__main__":
+        return {}
+    try:
+        source = read_source(Path(getsourcefile(kind) or ""))
+        target = f"{source.path}:{kind.__qualname__}"
+        graph = trace(module, (1, *input))
+        classes = graph.nodes[graph.outputs[0]].shape[-1]
+        again = make(target, channels=input[0], classes=classes, without_weights=True, source=source).module
+        same = (
+            trace(again, (1, *input)).nodes == graph.nodes
+            and repr(again) == repr(module)
+            and {name: value.shape for name, value in again.state_dict().items()}
+            == {name: value.shape for name, value in module.state_dict().items()}
+        )
+    except (UsageError, TraceFailure, TypeError, OSError):
+        return {}
+    return {"target": target, "file": str(source.path), "sha256": source.sha256} if same else {}
 
 
 def _pictures(made: Made, name: str) -> tuple[Input, int]:
