@@ -8,7 +8,7 @@ from collections.abc import Sequence
 import typer
 
 from striate import __version__
-from striate.cli import data, reading, training, using
+from striate.cli import cache, data, reading, training, using
 from striate.errors import StriateError
 
 app = typer.Typer(
@@ -28,6 +28,7 @@ app.command("nets")(reading.nets)
 app.command("inspect")(reading.inspect)
 app.command("conv")(reading.conv)
 app.add_typer(data.app, name="data")
+app.add_typer(cache.app, name="cache")
 app.command("doctor")(reading.doctor)
 
 

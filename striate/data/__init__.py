@@ -36,7 +36,7 @@ def load_data(
     fit: Fit = "crop",
     told: Told | None = None,
 ) -> DataSet:
-    """A set by name; a folder or table of pictures (`.csv`, `.tsv`); or a NumPy archive (`.npz`). docs/data.md has the forms.
+    """A set by name; a folder or table of pictures; or a NumPy archive (`.npz`). docs/data.md has the forms.
 
     Args:
         data: a key of `NAMED`, or a path. What has a path separator or such an ending, or is a folder here, is a path.
@@ -62,11 +62,9 @@ def load_data(
         raise UsageError(f"--{'exclude' if exclude else 'group-by'} is for file names, and {data} has none")
     if isinstance(data, str) and data in NAMED:
         return load_named(NAMED[data], data_dir)
-    if path.suffix.lower() == ".parquet":
-        raise DataError(f"{path}: Parquet is not read: write it as a table (.csv) with the columns path and label")
     if path.suffix.lower() == ".npz":
         return load_npz(path)
-    if path.is_dir() or len(path.parts) > 1 or path.suffix.lower() in (".csv", ".tsv"):
+    if path.is_dir() or len(path.parts) > 1 or path.suffix.lower() in (".csv", ".tsv", ".parquet"):
         preprocessing = Preprocessing(size=size, channels=channels, mean=(), std=(), fit=fit)
         dataset = load_folder(path, preprocessing, workers, group_by, exclude, told)
         if on_bad == "stop" and dataset.unreadable:

@@ -11,7 +11,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from striate.errors import DataError
+from striate.errors import DataError, UsageError
 
 SPLIT_NAMES: Mapping[str, tuple[str, ...]] = {
     "train": ("train", "training"),
@@ -55,12 +55,13 @@ class Listing:
 
 
 def list_files(source: Path) -> Listing:
-    """The files of a folder or of a table of pictures (`.csv`, or `.tsv` with tabs).
+    """The files of a folder or of a table of pictures (`.csv`, `.tsv` with tabs, or `.parquet`).
 
     A folder has one subfolder a class; or `train`, `val` and `test` (or one of their other `SPLIT_NAMES`), as many of them
     as there are, with the classes below; or a `metadata.csv` beside the pictures, in it or in each of its splits.
 
     Raises:
+        UsageError: a Parquet file without pyarrow.
         DataError: no such place, no classes, a class that one split lacks or has alone, or a table without the columns.
     """
     if source.is_file():
@@ -143,15 +144,10 @@ def _split_folders(walk: _Walk, folder: Path) -> dict[str, Path]:
 
 def _read_table(table: Path, split: str = "train", splits: bool = True) -> list[Listed]:
     """The rows of a table; `splits`: whether its own column `split` counts."""
-    try:
-        with table.open(newline="", encoding="utf-8-sig") as file:
-            reader = csv.DictReader(file, delimiter="\t" if table.suffix == ".tsv" else ",", strict=True)
-            columns = {name.strip().lower(): name for name in reader.fieldnames or ()}
-            path_column = _column(table, columns, PATH_COLUMNS, "the picture's path")
-            label_column = _column(table, columns, LABEL_COLUMNS, "its class")
-            rows = list(reader)
-    except (csv.Error, UnicodeDecodeError, OSError) as error:
-        raise DataError(f"{table} cannot be read as a table: {error}") from error
+    names, rows = _parquet_rows(table) if table.suffix.lower() == ".parquet" else _text_rows(table)
+    columns = {name.strip().lower(): name for name in names}
+    path_column = _column(table, columns, PATH_COLUMNS, "the picture's path")
+    label_column = _column(table, columns, LABEL_COLUMNS, "its class")
     found = []
     for number, row in enumerate(rows, start=2):
         path, label = ((row[column] or "").strip() for column in (path_column, label_column))
@@ -165,6 +161,41 @@ def _read_table(table: Path, split: str = "train", splits: bool = True) -> list[
     if not found:
         raise DataError(f"{table} has no rows")
     return found
+
+
+def _text_rows(table: Path) -> tuple[list[str], list[dict[str, str | None]]]:
+    """(columns, rows) of a table with commas or tabs."""
+    try:
+        with table.open(newline="", encoding="utf-8-sig") as file:
+            reader = csv.DictReader(file, delimiter="\t" if table.suffix == ".tsv" else ",", strict=True)
+            return list(reader.fieldnames or ()), list(reader)
+    except (csv.Error, UnicodeDecodeError, OSError) as error:
+        raise DataError(f"{table} cannot be read as a table: {error}") from error
+
+
+def _parquet_rows(table: Path) -> tuple[list[str], list[dict[str, str | None]]]:
+    """(columns, rows) of a Parquet file, values as texts.
+
+    Raises:
+        UsageError: pyarrow is not installed.
+        DataError: it is no Parquet file, or keeps the pictures themselves.
+    """
+    try:
+        import pyarrow
+        import pyarrow.parquet
+    except ImportError:
+        raise UsageError(f"{table}: Parquet is read with pyarrow: pip install 'striate[parquet]'") from None
+    try:
+        content = pyarrow.parquet.read_table(table)
+    except (pyarrow.ArrowException, OSError) as error:
+        raise DataError(f"{table} cannot be read as a table: {error}") from error
+    for field in content.schema:
+        if field.name.lower() in PATH_COLUMNS and not pyarrow.types.is_string(field.type):
+            raise DataError(
+                f"{table}: the column {field.name} holds {field.type}, not paths: write the pictures into files, named here"
+            )
+    rows = content.to_pylist()
+    return content.column_names, [{key: None if v is None else str(v) for key, v in row.items()} for row in rows]
 
 
 def _column(table: Path, columns: Mapping[str, str], names: Sequence[str], meaning: str) -> str:

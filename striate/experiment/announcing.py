@@ -41,10 +41,12 @@ def announcement(job: Job, row: NetFacts, dataset: DataSet, config: dict[str, An
                 f"{recipe.name}: {dial}",
                 f"batch {recipe.batch_size}",
                 f"{recipe.optimizer} at {recipe.lr:g} {recipe.schedule}",
+                *([] if recipe.balance == "none" else [f"balanced by {recipe.balance}"]),
                 *augmented,
                 f"seed {recipe.seed}",
             ]
         ),
+        **({"cache": dataset.place} if dataset.place.startswith("no cache") else {}),
         **leaked,
         "device": str(job.device),
     }
@@ -84,6 +86,8 @@ def repeat_command(config: dict[str, Any]) -> str:
         "threads": config["plan"]["threads"],
         "layout": config["plan"]["layout"],
         "size": config["preprocessing"]["size"][0],
+        "fit": config["preprocessing"].get("fit", "crop"),
+        "balance": recipe.get("balance", "none"),
         "init": net["init"],
         "group_by": data.get("group_by"),
         "exclude": data.get("exclude", []),

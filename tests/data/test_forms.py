@@ -2,6 +2,7 @@
 
 import csv
 import shutil
+import sys
 
 import numpy as np
 import pytest
@@ -68,8 +69,6 @@ def test_tables_that_cannot_be_used_say_where_and_why(tmp_path, rows):
         load(tmp_path / "t.csv")
     data = load(table(tmp_path / "t.csv", [*rows, ("pictures/gone.png", "dark")]))
     assert list(data.unreadable.values()) == ["no such file"]
-    with pytest.raises(DataError, match="Parquet is not read"):
-        load(tmp_path / "t.parquet")
 
 
 def test_hugging_faces_metadata_beside_the_pictures(tmp_path, pictures):
@@ -169,3 +168,28 @@ def test_archives_that_cannot_be_used_say_why(tmp_path, arrays):
         load(tmp_path / "none.npz")
     with pytest.raises(UsageError, match="for file names"):
         load(tmp_path / "a.npz", group_by="x")
+
+
+def test_parquet_reads_as_the_same_table_does(tmp_path, rows):
+    pyarrow = pytest.importorskip("pyarrow")
+    from pyarrow import parquet
+
+    path, label = zip(*rows, strict=True)
+    folds = ["test" if number % 4 == 0 else "train" for number in range(len(rows))]
+    columns = {"file_name": path, "label": label, "split": folds, "width": [40] * len(rows)}
+    parquet.write_table(pyarrow.table(columns), tmp_path / "t.parquet")
+    table(tmp_path / "t.csv", list(zip(*columns.values(), strict=True)), tuple(columns))
+    assert whole(load(tmp_path / "t.parquet")) == whole(load(tmp_path / "t.csv"))
+    parquet.write_table(pyarrow.table({"image": [b"bytes"], "label": [3]}), tmp_path / "bytes.parquet")
+    with pytest.raises(DataError, match="the column image holds binary, not paths"):
+        load(tmp_path / "bytes.parquet")
+    (tmp_path / "no.parquet").write_bytes(b"PAR1 but no more")
+    with pytest.raises(DataError, match="cannot be read as a table"):
+        load(tmp_path / "no.parquet")
+
+
+def test_parquet_without_its_library_says_what_to_install(tmp_path, monkeypatch):
+    monkeypatch.setitem(sys.modules, "pyarrow", None)
+    (tmp_path / "t.parquet").write_bytes(b"")
+    with pytest.raises(UsageError, match=r"pip install 'striate\[parquet\]'"):
+        load(tmp_path / "t.parquet")

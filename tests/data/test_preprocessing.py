@@ -5,10 +5,12 @@ import pytest
 import torch
 from PIL import Image
 
+import striate.experiment
 from striate.data.images import ImageData
 from striate.data.preprocessing import Preprocessing, preprocessing_for, statistics
 from striate.data.splits import hold_out
 from striate.errors import UsageError
+from striate.training import Progress
 
 
 @pytest.fixture
@@ -41,6 +43,29 @@ def test_a_picture_of_the_right_size_is_left_as_it_is_and_others_are_covered():
     wide = Image.fromarray(np.random.default_rng(0).integers(0, 256, (8, 24)).astype(np.uint8))
     scaled = np.asarray(wide.resize((12, 4), Image.Resampling.BILINEAR))
     assert np.array_equal(preprocessing.pixels(wide)[..., 0], scaled[:, 4:8])
+
+
+def test_the_whole_picture_is_padded_or_squashed_where_that_is_asked():
+    wide = Image.fromarray(np.random.default_rng(0).integers(1, 256, (8, 24)).astype(np.uint8))
+    padded = Preprocessing(size=(12, 12), channels=1, mean=(0.0,), std=(1.0,), fit="pad").pixels(wide)[..., 0]
+    assert np.array_equal(padded[4:8], np.asarray(wide.resize((12, 4), Image.Resampling.BILINEAR)))
+    assert not padded[:4].any()
+    assert not padded[8:].any()
+    squashed = Preprocessing(size=(12, 12), channels=1, mean=(0.0,), std=(1.0,), fit="squash").pixels(wide)[..., 0]
+    assert np.array_equal(squashed, np.asarray(wide.resize((12, 12), Image.Resampling.BILINEAR)))
+
+
+def test_a_run_keeps_how_its_pictures_were_fitted_and_reads_others_so(pictures, tmp_path):
+    run = striate.train(
+        "lenet5", pictures, epochs=1, fit="squash", threads=1, out=tmp_path, progress=Progress(quiet=True)
+    )
+    assert run.config["preprocessing"]["fit"] == "squash"
+    assert "--fit squash" in run.summary["command"]
+    (evaluation,) = run.evaluations.values()
+    again = striate.experiment.evaluate(run)
+    assert again.summary["fingerprint"] == evaluation["fingerprint"]
+    with pytest.raises(UsageError, match="--fit must be crop, pad or squash, got 'stretch'"):
+        striate.train("lenet5", pictures, fit="stretch")
 
 
 def test_it_survives_the_config(random_data):

@@ -1,0 +1,77 @@
+"""striate cache"""
+
+from __future__ import annotations
+
+import datetime
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from striate.cli.output import show_json, show_table
+from striate.cli.reading import AsJson
+from striate.errors import UsageError
+
+if TYPE_CHECKING:
+    from striate.data.cache import CacheFacts
+
+app = typer.Typer(
+    no_args_is_help=True,
+    rich_markup_mode=None,
+    help="Decoded pictures of folders, kept so that they are decoded once; $STRIATE_CACHE says where.",
+)
+
+
+@app.command("list")
+def list_(as_json: AsJson = False) -> None:
+    """List the folders whose pictures are kept decoded, the one used last first."""
+    from striate.data.cache import cache_root, list_caches
+
+    caches = list_caches()
+    if as_json:
+        show_json([cache.as_dict() for cache in caches])
+        return
+    _show(caches)
+    total = sum(cache.bytes for cache in caches)
+    print(f"{len(caches)} in {cache_root()}" + (f", {total / 1e6:,.1f} MB" if caches else ""))
+
+
+@app.command()
+def clear(
+    source: Annotated[Path | None, typer.Argument(help="Folder or table whose decoded pictures are removed.")] = None,
+    everything: Annotated[bool, typer.Option("--all", help="Remove those of every folder.")] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Remove decoded pictures, never the pictures themselves; they are decoded again when they are needed."""
+    from striate.data.cache import clear_caches
+
+    if (source is None) == (not everything):
+        raise UsageError("name the folder whose decoded pictures are to be removed, or give --all")
+    removed = clear_caches(source)
+    if source is not None and not removed:
+        raise UsageError(
+            f"there are no decoded pictures of {source}, or they are being made; striate cache list has all"
+        )
+    if as_json:
+        show_json([cache.as_dict() for cache in removed])
+        return
+    _show(removed)
+    print(f"removed {len(removed)}, {sum(cache.bytes for cache in removed) / 1e6:,.1f} MB")
+
+
+def _show(caches: Sequence[CacheFacts]) -> None:
+    show_table(
+        [
+            {
+                "folder": cache.source + ("" if cache.there else " (gone)"),
+                "size": "x".join(map(str, (cache.channels, *cache.size))),
+                "fit": cache.fit,
+                "pictures": f"{cache.pictures:,}" if cache.whole else "not finished",
+                "MB": f"{cache.bytes / 1e6:,.1f}",
+                "last used": datetime.datetime.fromtimestamp(cache.used).strftime("%Y-%m-%d %H:%M"),
+            }
+            for cache in caches
+        ],
+        right=("pictures", "MB"),
+    )
