@@ -159,7 +159,7 @@ class _Builder:
                 try:
                     row, *values = json.loads(line)
                     entry = Entry.from_list(values)
-                except ValueError:
+                except (ValueError, TypeError):
                     continue  # the line that was being written
                 if not entry.content or content_hash(stored[row]) == entry.content:
                     entries[row] = entry

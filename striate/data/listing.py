@@ -77,7 +77,7 @@ def list_files(source: Path) -> Listing:
         alone = len(tables) == 1
         files = [file for split, table in tables.items() for file in _read_table(table, split, splits=alone)]
         return _checked(files, source, walk)
-    labels = {split: [path for path in walk.visible(root) if walk.enters(path)] for split, root in roots.items()}
+    labels = {split: [path for path in walk.look(root)[1] if walk.enters(path)] for split, root in roots.items()}
     if not any(labels.values()):
         raise DataError(f"{source} has no class folders: put the pictures of each class into a folder named after it")
     names = {split: [path.name for path in folders] for split, folders in labels.items()}
@@ -98,22 +98,24 @@ class _Walk:
         self.closed: dict[str, str] = {}
         self._seen = {_identity(folder) for folder in (source.resolve(), *source.resolve().parents)}
 
-    def visible(self, folder: Path) -> list[Path]:
-        """What is in a folder, by name, without junk."""
+    def look(self, folder: Path) -> tuple[list[Path], list[Path]]:
+        """(files, folders) in a folder, by name, without junk."""
         try:
-            paths = sorted(folder.iterdir())
+            with os.scandir(folder) as entries:
+                found = sorted(entries, key=lambda entry: entry.name)
         except OSError as error:
             self.closed[str(folder)] = f"cannot be entered ({error.strerror})"
-            return []
-        shown = [path for path in paths if not path.name.startswith(".") and path.name not in _JUNK]
-        self.junk += len(paths) - len(shown)
-        return shown
+            return [], []
+        shown = [entry for entry in found if not entry.name.startswith(".") and entry.name not in _JUNK]
+        self.junk += len(found) - len(shown)
+        parts: tuple[list[Path], list[Path]] = ([], [])
+        for entry in shown:  # which knows what it is without another question to the disk
+            parts[entry.is_dir()].append(folder / entry.name)
+        return parts
 
-    def enters(self, path: Path) -> bool:
-        """Whether `path` is a folder that was not entered before; from now on it was."""
-        if not path.is_dir():
-            return False
-        identity = _identity(path)
+    def enters(self, folder: Path) -> bool:
+        """Whether a folder was not entered before; from now on it was."""
+        identity = _identity(folder)
         if identity in self._seen:
             self.junk += 1
             return False
@@ -122,9 +124,8 @@ class _Walk:
 
     def files(self, folder: Path) -> list[Path]:
         """The files in a folder and below it; first its own, then those of its folders."""
-        paths = self.visible(folder)
-        found = [path for path in paths if not path.is_dir()]
-        return found + [file for path in paths if self.enters(path) for file in self.files(path)]
+        found, folders = self.look(folder)
+        return found + [file for path in folders if self.enters(path) for file in self.files(path)]
 
 
 def _identity(folder: Path) -> tuple[int, int]:
@@ -134,7 +135,7 @@ def _identity(folder: Path) -> tuple[int, int]:
 
 def _split_folders(walk: _Walk, folder: Path) -> dict[str, Path]:
     """split -> the folder of its classes; {train: folder} for a folder that holds the classes or the table itself."""
-    subfolders = {path.name.lower(): path for path in walk.visible(folder) if path.is_dir()}
+    subfolders = {path.name.lower(): path for path in walk.look(folder)[1]}
     found = {split: subfolders[name] for split, names in SPLIT_NAMES.items() for name in names if name in subfolders}
     if "train" in found or (subfolders and not subfolders.keys() - _SPLIT_OF.keys()):
         return found

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
+import functools
 import hashlib
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 
@@ -22,35 +22,37 @@ Status = tuple[int, int]
 """Bytes of a file and its time of change in nanoseconds."""
 
 
-@dataclass(frozen=True, slots=True)
-class Entry:
-    """One file as it was found.
+class Entry(NamedTuple):
+    """One file as it was found. A tuple, for there may be many thousands of them to be read at every start.
 
     Attributes:
         size, changed: bytes, and nanoseconds; a file in which both are as before is taken to be the same.
         digest: of its bytes, 128 bits in hex; empty if it could not be read.
         content: `content_hash` of its pixels; empty if it could not be decoded.
-        facts: what the file is, or None if it could not be decoded; `error` says why then.
+        error: why it could not be read or decoded; empty if it could.
+        facts: what the file is, or None if it could not be decoded.
     """
 
     size: int
     changed: int
     digest: str
     content: str
-    facts: FileFacts | None
     error: str
+    facts: FileFacts | None
 
     def as_list(self) -> list[Any]:
-        facts = self.facts
-        return [
-            self.size, self.changed, self.digest, self.content, self.error,
-            *((facts.format, facts.mode, facts.width, facts.height) if facts else ()),
-        ]  # fmt: skip
+        """Plain values, for JSON."""
+        *values, facts = self
+        return [*values, *((facts.format, facts.mode, facts.width, facts.height) if facts else ())]
 
     @classmethod
     def from_list(cls, values: list[Any]) -> Entry:
+        """The inverse of `as_list`. Raises TypeError or ValueError for anything else."""
         size, changed, digest, content, error, *facts = values
-        return cls(size, changed, digest, content, FileFacts(*facts) if facts else None, error)
+        return cls(size, changed, digest, content, error, _facts(*facts) if facts else None)
+
+
+_facts = functools.lru_cache(maxsize=10_000)(FileFacts)  # few kinds, many files
 
 
 class Known(Protocol):
@@ -79,14 +81,14 @@ def decoded(
             digest = digest or hashlib.blake2b(content, digest_size=16).hexdigest()
             if known and (before := known.picture(digest)):
                 entry, picture = before
-                return Entry(*status, digest, entry.content, entry.facts, ""), picture
+                return Entry(*status, digest, entry.content, "", entry.facts), picture
             try:
                 picture, facts = preprocessing.read_with_facts(content)
             except DataError as error:
-                return Entry(*status, digest, "", None, str(error).removeprefix("the picture: ")), None
-            return Entry(*status, digest, content_hash(picture), facts, ""), picture
+                return Entry(*status, digest, "", str(error).removeprefix("the picture: "), None), None
+            return Entry(*status, digest, content_hash(picture), "", facts), picture
         except DataError as error:
-            return Entry(*status, "", "", None, str(error).removeprefix(f"{path}: ")), None
+            return Entry(*status, "", "", str(error).removeprefix(f"{path}: "), None), None
 
     with quiet_pillow(), ThreadPoolExecutor(workers) as pool:
         for start in range(0, len(paths), PORTION):
