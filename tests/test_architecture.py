@@ -12,7 +12,7 @@ PACKAGE = Path(striate.__file__).parent
 LAYERS = (
     {"errors"},
     {"data", "nets"},
-    {"anatomy", "metrics", "machine"},
+    {"anatomy", "checkup", "metrics", "machine"},
     {"recipe"},
     {"run"},
     {"inference"},

@@ -1,0 +1,124 @@
+"""Pictures that are there more than once: pairs of them, sorted into leakage, label conflicts and mere repetition."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import chain
+
+from striate.checkup.findings import Finding, Kind, Pair, Picture, Severity, counted, picture
+from striate.data.images import DataSet
+
+_ORDER = ("train", "validation", "test")
+
+_WAY_OUT = {
+    "leakage": "What is measured on such pictures says too much: the net has seen them. Take them out of one side, "
+    "by --exclude or by hand{groups}.",
+    "label-conflict": "At most one of the two classes is right: correct the label, or leave the picture out.",
+    "duplicates": "Such a picture counts twice, in training and in what is measured. If that is not meant, leave one out.",
+}
+
+
+def equal_groups(dataset: DataSet) -> list[list[Picture]]:
+    """Pictures with the very same pixels, at the size at which they were loaded: those that are there more than once."""
+    first: dict[str, tuple[str, int]] = {}
+    repeated: dict[str, list[tuple[str, int]]] = {}
+    for split, part in dataset.splits.items():
+        for index, content in enumerate(part.content_hashes()):
+            place = first.setdefault(content, (split, index))
+            if place != (split, index):
+                repeated.setdefault(content, [place]).append((split, index))
+    return [[picture(dataset, *place) for place in group] for group in repeated.values()]
+
+
+def equal_pairs(groups: Iterable[Sequence[Picture]]) -> list[Pair]:
+    """Few pairs that tell of every picture of each group: each with the first of its own class and split; with the first of
+    its class in an earlier split, or of any class there; and with the first of each class before its own.
+    """
+    return list(chain.from_iterable(map(_pairs_of, groups)))
+
+
+def _pairs_of(group: Sequence[Picture]) -> Iterator[Pair]:
+    ordered = sorted(group, key=_place)
+    for position, second in enumerate(ordered):
+        before = ordered[:position]
+        same_class = [picture for picture in before if picture.label == second.label]
+        elsewhere = [picture for picture in same_class or before if picture.split != second.split]
+        others = {picture.label: picture for picture in reversed(before) if picture.label != second.label}
+        partners = {
+            *[picture for picture in same_class if picture.split == second.split][:1],
+            *(elsewhere or [picture for picture in before if picture.split != second.split])[:1],
+            *others.values(),
+        }
+        yield from (Pair(first, second) for first in sorted(partners, key=_place))
+
+
+def _place(picture: Picture) -> tuple[int, int]:
+    return _ORDER.index(picture.split), picture.index
+
+
+def copy_findings(pairs: Sequence[Pair], dataset: DataSet, near: bool) -> list[Finding]:
+    """The pairs as findings: across splits, across classes, and within a class of one split. One can be in the first two."""
+    sorted_pairs: dict[str, list[Pair]] = defaultdict(list)
+    for pair in sorted(pairs, key=lambda pair: -pair.likeness):
+        across = pair.first.split != pair.second.split, pair.first.label != pair.second.label
+        if across[0]:
+            sorted_pairs["leakage"].append(pair)
+        if across[1]:
+            sorted_pairs["label-conflict"].append(pair)
+        if not any(across):
+            sorted_pairs["duplicates"].append(pair)
+    severities: dict[str, Severity] = {
+        "leakage": "warning" if near else "serious",
+        "label-conflict": "warning" if near else "serious",
+        "duplicates": "hint",
+    }
+    return [
+        Finding(
+            kind=_kind(kind, near),
+            severity=severities[kind],
+            words=f"{_said(found, kind, near)} {_way_out(kind, dataset)}",
+            pairs=tuple(found),
+        )
+        for kind, found in sorted_pairs.items()
+    ]
+
+
+def _kind(kind: str, near: bool) -> Kind:
+    return f"near-{kind}" if near else kind  # type: ignore[return-value]
+
+
+def _said(pairs: Sequence[Pair], kind: str, near: bool) -> str:
+    alike = (
+        "show the same picture, encoded anew, resized, mirrored or slightly cropped" if near else "have equal pixels"
+    )
+    alike = alike if len(pairs) > 1 else alike.replace("show", "shows").replace("have", "has")
+    if kind != "leakage":
+        where = "of two classes" if kind == "label-conflict" else "of one class and split"
+        return f"{counted(len(pairs), 'pair')} {where} {alike}."
+    sides: dict[tuple[str, str], set[int]] = defaultdict(set)
+    for pair in pairs:
+        sides[pair.second.split, pair.first.split].add(pair.second.index)
+    where = ", ".join(
+        f"{counted(len(seen), f'{late} picture')} also in {early}" for (late, early), seen in sides.items()
+    )
+    return f"{counted(len(pairs), 'pair')} across splits {alike}: {where}."
+
+
+def _way_out(kind: str, dataset: DataSet) -> str:
+    groups = ", or keep them together with --group-by" if dataset.made else ""
+    return _WAY_OUT[kind].format(groups=groups)
+
+
+def across_copies(matched: tuple[Sequence[Picture], Sequence[Picture]], mirrored: bool, likeness: float) -> list[Pair]:
+    """Pairs for two pictures that nearly match, each standing for its group of equals: every picture of a group with the first
+    of each class and split in the other.
+    """
+    pairs = set()
+    for members, others in (matched, matched[::-1]):
+        firsts = {(other.split, other.label): other for other in sorted(others, key=_place, reverse=True)}
+        for member in members:
+            for other in firsts.values():
+                first, second = sorted((member, other), key=_place)
+                pairs.add(Pair(first, second, mirrored, likeness))
+    return sorted(pairs, key=lambda pair: (_place(pair.first), _place(pair.second)))

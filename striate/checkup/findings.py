@@ -1,0 +1,114 @@
+"""What a check-up finds: the records, and the words for them."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from typing import Any, Literal
+
+from striate.data.images import DataSet
+
+Severity = Literal["serious", "warning", "hint"]
+"""`serious`: what is measured on these pictures is wrong. `warning`: mend it or know why not. `hint`: worth a look."""
+Kind = Literal[
+    "leakage", "near-leakage", "label-conflict", "near-label-conflict", "unreadable", "blank", "few-pictures", "imbalance",
+    "duplicates", "near-duplicates", "odd-mode", "odd-size", "small", "long", "outliers",
+]  # fmt: skip
+TITLES: dict[Kind, str] = {
+    "leakage": "The same picture in two splits",
+    "near-leakage": "Nearly the same picture in two splits",
+    "label-conflict": "The same picture in two classes",
+    "near-label-conflict": "Nearly the same picture in two classes",
+    "unreadable": "Files that cannot be read",
+    "blank": "Blank pictures",
+    "few-pictures": "Classes with too few pictures",
+    "imbalance": "Classes of very different size",
+    "duplicates": "The same picture twice in a class",
+    "near-duplicates": "Nearly the same picture twice in a class",
+    "odd-mode": "Files of another kind than the rest",
+    "odd-size": "Files of another size than the rest",
+    "small": "Very small pictures",
+    "long": "Very long or very high pictures",
+    "outliers": "Pictures that look unlike their class",
+}
+"""In the order in which findings are told."""
+
+
+@dataclass(frozen=True, slots=True)
+class Picture:
+    """One picture of a data set: where it stands, its class, and its file if it is one.
+
+    `note`: what the finding says of this very picture.
+    """
+
+    split: str
+    index: int
+    label: str
+    path: str | None
+    note: str = ""
+
+    @property
+    def name(self) -> str:
+        """The file, or split and position."""
+        return self.path or f"{self.split} {self.index}"
+
+
+@dataclass(frozen=True, slots=True)
+class Pair:
+    """Two pictures that show the same. `likeness`: mean structural similarity, 1 where all pixels are equal."""
+
+    first: Picture
+    second: Picture
+    mirrored: bool = False
+    likeness: float = 1.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Finding:
+    """Something that was found, and what to do about it.
+
+    Attributes:
+        kind: one of `TITLES`.
+        severity: see `Severity`.
+        words: the value, the limit and the way out.
+        pictures: those concerned, the worst first; of pairs, none.
+        pairs: those concerned, the likest first.
+        files: (path, reason) of those that could not be read.
+    """
+
+    kind: Kind
+    severity: Severity
+    words: str
+    pictures: tuple[Picture, ...] = ()
+    pairs: tuple[Pair, ...] = ()
+    files: tuple[tuple[str, str], ...] = ()
+
+    @property
+    def title(self) -> str:
+        """What it is, in a few words."""
+        return TITLES[self.kind]
+
+    @property
+    def count(self) -> int:
+        """Pictures, pairs or files; 0 for what is said of classes."""
+        return len(self.pictures) + len(self.pairs) + len(self.files)
+
+    def as_dict(self) -> dict[str, Any]:
+        """In plain types."""
+        return {"kind": self.kind, "severity": self.severity, "title": self.title, "count": self.count, **asdict(self)}
+
+
+def picture(dataset: DataSet, split: str, index: int, note: str = "") -> Picture:
+    """The record of a picture of a data set."""
+    part = dataset.splits[split]
+    return Picture(
+        split=split,
+        index=index,
+        label=part.classes[part.labels[index]],
+        path=None if part.paths is None else part.paths[index],
+        note=note,
+    )
+
+
+def counted(count: int, noun: str) -> str:
+    """`1 pair`, `1,200 pairs`, `2 classes`."""
+    return f"{count:,} {noun if count == 1 else noun + ('es' if noun.endswith('s') else 's')}"

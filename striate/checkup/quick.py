@@ -1,0 +1,198 @@
+"""The part of the check-up that costs next to nothing: training runs it by itself."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping
+
+import numpy as np
+
+from striate.checkup.copies import copy_findings, equal_groups, equal_pairs
+from striate.checkup.findings import TITLES, Finding, Picture, counted, picture
+from striate.data.decode import FileFacts
+from striate.data.images import DataSet, Pixels, portions
+
+_RARE = 0.02
+"""Share of the files up to which a mode or a size is odd, where the most common one has `_COMMON`."""
+_COMMON = 0.9
+_SMALL_SIDE, _SMALL_SHARE = 16, 0.25
+"""Shorter sides that are very small: in pixels, and as a share of the median."""
+_LONG = 3.0
+"""The longer side in shorter ones, from which a picture is very long or high."""
+_BLANK = 16
+"""Of 255: what the values of a blank picture range over, in each channel."""
+_FEW = {"train": 20, "validation": 5, "test": 5}
+"""Pictures of a class below which it has too few."""
+_UNEVEN, _VERY_UNEVEN = 3, 10
+"""How many times the smallest class the largest is."""
+
+
+def quick(dataset: DataSet) -> list[Finding]:
+    """Unreadable files, odd modes and sizes, blank pictures, equal pictures, and the sizes of the classes.
+
+    Nothing is decoded, and only pixels that are loaded are looked at: 60,000 pictures of 32x32 take less than half a second.
+    """
+    blanks = blank_pictures(dataset)
+    plain = {(blank.split, blank.index) for blank in blanks}
+    groups = [group for group in equal_groups(dataset) if (group[0].split, group[0].index) not in plain]
+    return in_order(
+        [
+            *_unreadable(dataset.unreadable),
+            *_blank(blanks),
+            *_class_sizes(dataset),
+            *_odd_files(dataset),
+            *copy_findings(equal_pairs(groups), dataset, near=False),
+        ]
+    )
+
+
+def in_order(findings: list[Finding]) -> list[Finding]:
+    """Findings in the order in which they are told."""
+    kinds = list(TITLES)
+    return sorted(findings, key=lambda finding: kinds.index(finding.kind))
+
+
+def _unreadable(unreadable: Mapping[str, str]) -> list[Finding]:
+    if not unreadable:
+        return []
+    count = len(unreadable)
+    return [
+        Finding(
+            kind="unreadable",
+            severity="warning",
+            words=f"{counted(count, 'file')} cannot be read and {'is' if count == 1 else 'are'} left out. Mend or remove "
+            f"{'it' if count == 1 else 'them'}; --exclude silences this, and training with --on-bad stop refuses to begin.",
+            files=tuple(unreadable.items()),
+        )
+    ]
+
+
+def blank_pictures(dataset: DataSet) -> list[Picture]:
+    """Those whose values range over at most 16 of 255 in each channel."""
+    found = []
+    for split, part in dataset.splits.items():
+        start = 0
+        for portion in portions(part.pixels):
+            # A picture that varies does so on every fourth pixel, too: only what is left is looked at in full.
+            suspects = np.flatnonzero(_ranges(portion[:, ::4, ::4]) <= _BLANK)
+            ranges = _ranges(portion[suspects]) if len(suspects) else suspects
+            found += [
+                picture(dataset, split, start + int(place), f"values range over {spread}" if spread else "one colour")
+                for place, spread in zip(suspects, ranges.tolist(), strict=True)
+                if spread <= _BLANK
+            ]
+            start += len(portion)
+    return found
+
+
+def _ranges(pixels: Pixels) -> np.ndarray[tuple[int, ...], np.dtype[np.int64]]:
+    """int64 (N,): the largest range of values of a channel."""
+    spread = pixels.max(axis=(1, 2)).astype(np.int64) - pixels.min(axis=(1, 2))
+    widest: np.ndarray[tuple[int, ...], np.dtype[np.int64]] = spread.max(axis=1)
+    return widest
+
+
+def _blank(pictures: list[Picture]) -> list[Finding]:
+    if not pictures:
+        return []
+    return [
+        Finding(
+            kind="blank",
+            severity="warning",
+            words=f"{counted(len(pictures), 'picture')} {'has' if len(pictures) == 1 else 'have'} next to no content: the values "
+            f"of each channel range over at most {_BLANK} of 255. A net can learn nothing right from that: --exclude them.",
+            pictures=tuple(pictures),
+        )
+    ]
+
+
+def _class_sizes(dataset: DataSet) -> list[Finding]:
+    found = []
+    few = [
+        f"{name} {count} in {split}"
+        for split, part in dataset.splits.items()
+        for name, count in zip(part.classes, part.class_counts(), strict=True)
+        if count < _FEW[split]
+    ]
+    if few:
+        listed = ", ".join(few[:10]) + (f" and {len(few) - 10} more" if len(few) > 10 else "")
+        found.append(
+            Finding(
+                kind="few-pictures",
+                severity="warning",
+                words=f"Classes with few pictures: {listed}. Below {_FEW['train']} in training a class is hardly learned, and "
+                f"below {_FEW['test']} in a test one picture decides: add pictures, or join classes.",
+            )
+        )
+    part = dataset.splits.get("train", dataset.first)
+    counts = dict(zip(part.classes, part.class_counts(), strict=True))
+    largest, smallest = max(counts, key=lambda name: counts[name]), min(counts, key=lambda name: counts[name])
+    ratio = counts[largest] / max(counts[smallest], 1)
+    if ratio >= _UNEVEN:
+        found.append(
+            Finding(
+                kind="imbalance",
+                severity="warning" if ratio >= _VERY_UNEVEN else "hint",
+                words=f"{largest} has {counts[largest]:,} pictures and {smallest} {counts[smallest]:,}, {ratio:.1f} times fewer "
+                f"(told from {_UNEVEN} on). Accuracy hides how the small classes do: read macro F1 and the figures by class, and "
+                "train with --balance weights or --balance sampler.",
+            )
+        )
+    return found
+
+
+def _odd_files(dataset: DataSet) -> list[Finding]:
+    if not dataset.facts:
+        return []
+    files = [
+        (split, index, dataset.facts[path])
+        for split, part in dataset.splits.items()
+        for index, path in enumerate(part.paths or ())
+        if path in dataset.facts
+    ]
+    modes = Counter(facts.mode for _, _, facts in files)
+    sizes = Counter((facts.width, facts.height) for _, _, facts in files)
+    usual_mode, usual_size = modes.most_common(1)[0], sizes.most_common(1)[0]
+    typical = float(np.median([min(facts.width, facts.height) for _, _, facts in files]))
+    smallest = max(_SMALL_SIDE, _SMALL_SHARE * typical)
+    odd: dict[str, list[Picture]] = {"odd-mode": [], "odd-size": [], "small": [], "long": []}
+    for split, index, facts in files:
+        size, short, long = (facts.width, facts.height), *sorted((facts.width, facts.height))
+        if _is_odd(modes[facts.mode], usual_mode[1], len(files)):
+            odd["odd-mode"].append(picture(dataset, split, index, f"{facts.format}, {facts.mode}"))
+        if short < smallest:
+            odd["small"].append(picture(dataset, split, index, _size(facts)))
+        elif long > _LONG * short:
+            odd["long"].append(picture(dataset, split, index, f"{_size(facts)}, {long / short:.1f} to 1"))
+        elif _is_odd(sizes[size], usual_size[1], len(files)):
+            odd["odd-size"].append(picture(dataset, split, index, _size(facts)))
+    width, height = usual_size[0]
+    words = {
+        "odd-mode": f"than {usual_mode[0]}, the mode of {usual_mode[1]:,} of {len(files):,} files. All become grey or RGB alike "
+        "(docs/data.md); look whether they mean the same.",
+        "odd-size": f"than {width}x{height}, the size of {usual_size[1]:,} of {len(files):,} files. They are scaled; if they "
+        "came another way into this folder, look whether they belong.",
+        "small": f"with a shorter side below {smallest:.0f} pixels (the median is {typical:.0f}). Scaled up they are a blur: "
+        "replace or --exclude them.",
+        "long": f"more than {_LONG:g} times as long as wide or high. Of such a picture --fit crop keeps only the middle: use "
+        "--fit pad, or cut it by hand.",
+    }
+    return [
+        Finding(
+            kind=kind,  # type: ignore[arg-type]
+            severity="hint",
+            words=f"{counted(len(pictures), 'file')} {'of another kind ' if kind == 'odd-mode' else ''}"
+            f"{'of another size ' if kind == 'odd-size' else ''}{words[kind]}",
+            pictures=tuple(pictures),
+        )
+        for kind, pictures in odd.items()
+        if pictures
+    ]
+
+
+def _is_odd(count: int, most: int, files: int) -> bool:
+    return most >= _COMMON * files and count <= _RARE * files
+
+
+def _size(facts: FileFacts) -> str:
+    return f"{facts.width}x{facts.height}"
