@@ -9,6 +9,7 @@ BENCHMARKS = {
     "startup": "striate --help, and from Enter to the first accuracy (about 1 minute)",
     "inspect": "reading VGG, DenseNet-264 and ResNet-1202 without weights (about 20 seconds)",
     "budget": "LeNet-5 on Fashion-MNIST in 60 s, three seeds (about 3 minutes)",
+    "cache": "folders of photos against ImageFolder and DataLoader; CIFAR-10 as files (about 5 minutes)",
     "lenet": "LeNet-5 on Fashion-MNIST against the plain tutorial loop (about 6 minutes)",
 }
 

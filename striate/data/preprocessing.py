@@ -74,7 +74,7 @@ class Preprocessing:
 
     def tensor(self, pixels: Pixels) -> Tensor:
         """float32 (N, C, H, W) of uint8 (N, H, W, C)."""
-        return self.normalise(torch.from_numpy(np.ascontiguousarray(pixels)).permute(0, 3, 1, 2))
+        return self.normalise(torch.from_numpy(np.require(pixels, requirements=["C", "W"])).permute(0, 3, 1, 2))
 
     def as_dict(self) -> dict[str, Any]:
         """Plain lists and numbers, for the run's config."""
