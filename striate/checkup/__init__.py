@@ -13,13 +13,24 @@ from typing import Any
 import numpy as np
 
 from striate.checkup.copies import across_copies, copy_findings, equal_groups
-from striate.checkup.findings import TITLES, Finding, Pair, Picture, picture
+from striate.checkup.findings import TITLES, Finding, Pair, Picture, picture, printable
 from striate.checkup.near import near_duplicates, thumbnails
 from striate.checkup.outliers import outlier_findings
 from striate.checkup.quick import blank_pictures, in_order, quick
 from striate.data.images import DataSet
 
-__all__ = ["SIZE", "TITLES", "Checkup", "Finding", "Pair", "Picture", "check", "copies_of_training", "quick"]
+__all__ = [
+    "SIZE",
+    "TITLES",
+    "Checkup",
+    "Finding",
+    "Pair",
+    "Picture",
+    "check",
+    "copies_of_training",
+    "printable",
+    "quick",
+]
 
 SIZE = (64, 64)
 """The size to load files at for a check-up: equal at that size counts as equal."""

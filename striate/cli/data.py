@@ -8,6 +8,7 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperGroup
 
+from striate.cli.checkup import check
 from striate.cli.output import show_fields, show_json, show_table, words
 from striate.cli.reading import AsJson, DataDir
 from striate.errors import UsageError
@@ -28,6 +29,7 @@ app = typer.Typer(
     rich_markup_mode=None,
     help="Show what a set or folder holds: striate data NAME, or striate data FOLDER.",
 )
+app.command("check")(check)
 
 
 @app.command()

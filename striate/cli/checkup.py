@@ -1,0 +1,75 @@
+"""striate data check"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from striate.cli.output import show_fields, show_json, show_table
+from striate.cli.reading import AsJson, DataDir
+from striate.errors import CheckError
+
+SHOWN = 3
+"""Names that are printed of a finding; the page and the JSON have more."""
+
+
+def check(
+    name: Annotated[str, typer.Argument(metavar="DATA", help="A set by name, or a folder or table of pictures.")],
+    html: Annotated[
+        Path | None, typer.Option(help="Where to write the page with the contact sheets; DATA-check.html if left out.")
+    ] = None,
+    strict: Annotated[
+        bool, typer.Option("--strict", help="Exit with 4 if there is a finding of more weight than a hint.")
+    ] = False,
+    run: Annotated[
+        Path | None, typer.Option(help="A run: say its accuracy without the copies of training pictures.")
+    ] = None,
+    exclude: Annotated[
+        list[str] | None, typer.Option(help="Leave out files whose path or name fits, as in 'ants/*.gif'.")
+    ] = None,
+    data_dir: DataDir = None,
+    as_json: AsJson = False,
+) -> None:
+    """Check a set or folder: unreadable, odd, blank and repeated pictures, leakage, wrong labels, outliers."""
+    from striate.checkup import SIZE
+    from striate.checkup import check as check_up
+    from striate.data import load_data
+    from striate.machine import usable_cores, use_cores
+    from striate.report.checkup import effects_of_copies, names, write_checkup
+    from striate.run import Run
+    from striate.training import Progress
+
+    use_cores()
+    opened = None if run is None else Run.open(run)
+    progress = Progress(quiet=as_json)
+    dataset = load_data(
+        name, data_dir=data_dir, size=SIZE, workers=usable_cores(), exclude=exclude or (), told=progress.reading
+    )
+    dataset.require_excluded()
+    found = check_up(dataset)
+    effects = [] if opened is None else effects_of_copies(found, opened)
+    page = write_checkup(found, dataset, effects, html)
+    if as_json:
+        effect_rows = [effect.as_dict() for effect in effects]
+        show_json({**found.as_dict(), "effects": effect_rows, "page": str(page)})
+    else:
+        looked = ", ".join(f"{count:,} {split}" for split, count in found.pictures.items())
+        show_fields({"checked": f"{looked} pictures of {len(found.classes)} classes", "page": page})
+        print()
+        rows = [{"weight": f.severity, "how many": f.count or "", "finding": f.title} for f in found.findings]
+        show_table(rows, right=("how many",))
+        for finding in found.findings:
+            print(f"\n{finding.title}\n  {finding.words}")
+            lines = names(finding, dataset)
+            for line in lines[:SHOWN]:
+                print(f"    {line}")
+            if len(lines) > SHOWN:
+                print(f"    and {len(lines) - SHOWN:,} more")
+        for effect in effects:
+            print(f"\n{effect}")
+        if not found.findings:
+            print("nothing was found")
+    if strict and found.weighty:
+        raise CheckError(f"{len(found.weighty)} findings of weight: {', '.join(f.kind for f in found.weighty)}")

@@ -1,0 +1,252 @@
+"""The page of a check-up: each finding with its words and a contact sheet, in one file that opens without a network.
+
+And what a run's accuracy is without the test pictures that are copies of training pictures.
+"""
+
+from __future__ import annotations
+
+import base64
+import io
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import jinja2
+import numpy as np
+from markupsafe import Markup
+from PIL import Image
+
+from striate.checkup import Checkup, Finding, Pair, Picture, copies_of_training, printable
+from striate.data import DataSet
+from striate.data.decode import decode
+from striate.errors import DataError, UsageError
+from striate.metrics import wilson
+from striate.report import facts
+from striate.report.theme import FONT, NIGHT, PAPER, css_variables
+from striate.run import Run, write_atomic, write_new
+
+SIDE = 144
+"""Of a picture on the page, in pixels; small pictures are enlarged by whole factors up to about that."""
+SHEET = 60
+"""Pictures or pairs that a contact sheet shows."""
+LISTED = 500
+"""Names that the page lists of a finding; the JSON has all."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Effect:
+    """A run's accuracy on a split, with and without the pictures that are, or nearly are, training pictures.
+
+    Attributes:
+        run, evaluation: the names of the run and of its evaluation.
+        total, correct: of all pictures.
+        copies, copies_correct: of those that are copies of training pictures.
+    """
+
+    run: str
+    evaluation: str
+    total: int
+    correct: int
+    copies: int
+    copies_correct: int
+
+    def as_dict(self) -> dict[str, Any]:
+        """The counts, and accuracies; None where nothing is left to measure on."""
+        rest, right = self.total - self.copies, self.correct - self.copies_correct
+        return {
+            "run": self.run,
+            "evaluation": self.evaluation,
+            "n": self.total,
+            "accuracy": self.correct / self.total,
+            "copies": self.copies,
+            "accuracy_on_copies": self.copies_correct / self.copies if self.copies else None,
+            "accuracy_without_copies": right / rest if rest else None,
+            "interval_without_copies": list(wilson(right, rest)) if rest else None,
+        }
+
+    def __str__(self) -> str:
+        found = self.as_dict()
+        digits = facts.digits_for(self.total)
+        whole = f"{self.run}, {self.evaluation}: accuracy {facts.percent(found['accuracy'], digits)} of {self.total:,} pictures"
+        if not self.copies:
+            return f"{whole}; none of them is a copy of a training picture."
+        if found["accuracy_without_copies"] is None:
+            return f"{whole}; all of them are copies of training pictures, so nothing was tested."
+        low, high = (facts.percent(bound, digits) for bound in found["interval_without_copies"])
+        return (
+            f"{whole}; without the {self.copies:,} that are copies of training pictures "
+            f"{facts.percent(found['accuracy_without_copies'], digits)} (95{facts.SPACE}% interval {low} to {high}); on the "
+            f"copies alone {facts.percent(found['accuracy_on_copies'], digits)}."
+        )
+
+
+def effects_of_copies(checkup: Checkup, run: Run) -> list[Effect]:
+    """One for each evaluation of the run on a held-out split of the data that was checked.
+
+    Raises:
+        UsageError: the run has no such evaluation.
+        DataError: its predictions are of other pictures than those that were checked.
+    """
+    found = []
+    for key, evaluation in run.evaluations.items():
+        split = evaluation["split"]
+        if evaluation["data"] != checkup.name or split == "train" or split not in checkup.pictures:
+            continue
+        rows = facts.read_predictions(run.path / "evaluations" / key)
+        copies = copies_of_training(checkup.findings, split)
+        is_copy = _copied(rows, copies, checkup.pictures[split], key)
+        right = [row["truth"] == row["predicted"] for row in rows]
+        found.append(
+            Effect(
+                run=run.name,
+                evaluation=key,
+                total=len(rows),
+                correct=sum(right),
+                copies=sum(is_copy),
+                copies_correct=sum(hit for hit, copy in zip(right, is_copy, strict=True) if copy),
+            )
+        )
+    if not found:
+        on = ", ".join(f"{e['data']} ({e['split']})" for e in run.evaluations.values()) or "nothing"
+        raise UsageError(
+            f"--run {run.name} was evaluated on {on}, and not on held-out pictures of {checkup.name}: "
+            f"striate evaluate {facts.address(run)}"
+        )
+    return found
+
+
+def _copied(rows: Sequence[dict[str, Any]], copies: set[Picture], count: int, key: str) -> list[bool]:
+    """Whether each row is of one of the copies: by its file if it is of one, else by its position.
+
+    What a run kept can be relative to the folder in which it was trained: paths are resolved.
+    """
+    paths = {str(Path(copy.path).resolve()) for copy in copies if copy.path}
+    positions = {copy.index for copy in copies if copy.path is None}
+    if positions and len(rows) != count:
+        raise DataError(
+            f"the evaluation {key} is of {len(rows):,} pictures, and the split that was checked has {count:,}"
+        )
+    return [str(Path(row["path"]).resolve()) in paths if row["path"] else row["index"] in positions for row in rows]
+
+
+def write_checkup(checkup: Checkup, dataset: DataSet, effects: Sequence[Effect] = (), path: Path | None = None) -> Path:
+    """Writes the page and returns its path.
+
+    Args:
+        checkup: of `dataset`, whose pictures are shown: out of their files where there are any.
+        path: where; if None, `<name>-check.html` in this folder, with a number added rather than overwriting another file.
+
+    Raises:
+        UsageError: `path` was given and holds something else.
+    """
+    page = render_checkup(checkup, dataset, effects)
+    if path is not None:
+        write_new(path, page)
+        return path
+    number = 1
+    while True:
+        place = Path(f"{dataset.name}-check{'' if number == 1 else f'-{number}'}.html")
+        if not place.exists() or place.read_bytes() == page.encode():
+            write_atomic(place, page)
+            return place
+        number += 1
+
+
+def render_checkup(checkup: Checkup, dataset: DataSet, effects: Sequence[Effect] = ()) -> str:
+    """The page as text."""
+    environment = jinja2.Environment(
+        loader=jinja2.PackageLoader("striate.report"),
+        autoescape=True,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        undefined=jinja2.StrictUndefined,
+    )
+    environment.filters["thousands"] = facts.thousands
+    return environment.get_template("checkup.html.j2").render(
+        checkup=checkup,
+        title=dataset.title,
+        excluded=dataset.excluded_files(),
+        sections=[_section(finding, dataset) for finding in checkup.findings],
+        effects=effects,
+        sheet=SHEET,
+        light=Markup(css_variables(PAPER)),
+        night=Markup(css_variables(NIGHT)),
+        font=Markup(FONT),
+    )
+
+
+def _section(finding: Finding, dataset: DataSet) -> dict[str, Any]:
+    lines = names(finding, dataset)
+    return {
+        "finding": finding,
+        "pairs": [_pair(pair, dataset) for pair in finding.pairs[:SHEET]],
+        "pictures": [_shown(picture, dataset) for picture in finding.pictures[:SHEET]],
+        "names": lines[:LISTED],
+        "more": max(0, len(lines) - LISTED),
+    }
+
+
+def names(finding: Finding, dataset: DataSet) -> list[str]:
+    """What a finding concerns, a line each that can be printed."""
+    return [
+        *(f"{_name(path, dataset)}: {printable(reason)}" for path, reason in finding.files),
+        *(f"{_name_of(picture, dataset)}{_note(picture)}" for picture in finding.pictures),
+        *(f"{_name_of(pair.first, dataset)} = {_name_of(pair.second, dataset)}" for pair in finding.pairs),
+    ]
+
+
+def _pair(pair: Pair, dataset: DataSet) -> dict[str, Any]:
+    how = "equal pixels" if pair.likeness == 1 else f"likeness {pair.likeness:.2f}"
+    return {
+        "sides": [_shown(side, dataset) for side in (pair.first, pair.second)],
+        "how": f"{how}, mirrored" if pair.mirrored else how,
+    }
+
+
+def _note(picture: Picture) -> str:
+    return f" ({picture.note})" if picture.note else ""
+
+
+def _shown(picture: Picture, dataset: DataSet) -> dict[str, Any]:
+    image = _image(picture, dataset)
+    buffer = io.BytesIO()
+    small = max(image.size) * 2 <= SIDE
+    if small:
+        factor = SIDE // max(image.size)
+        image = image.resize((image.width * factor, image.height * factor), Image.Resampling.NEAREST)
+    image.thumbnail((SIDE, SIDE))
+    form = "png" if small else "jpeg"
+    image.save(buffer, format=form, **({"optimize": True} if small else {"quality": 88}))
+    return {
+        "uri": f"data:image/{form};base64,{base64.b64encode(buffer.getvalue()).decode()}",
+        "width": image.width,
+        "height": image.height,
+        "name": _name_of(picture, dataset),
+        "label": printable(picture.label),
+        "split": picture.split,
+        "note": picture.note,
+    }
+
+
+def _image(picture: Picture, dataset: DataSet) -> Image.Image:
+    """The picture out of its file, whole; out of the loaded pixels where there is no file any more."""
+    if picture.path is not None:
+        try:
+            return decode(picture.path, at_least=SIDE)
+        except DataError:
+            pass
+    pixels = np.asarray(dataset.splits[picture.split].pixels[picture.index])
+    return Image.fromarray(pixels.squeeze(2) if pixels.shape[2] == 1 else pixels)
+
+
+def _name_of(picture: Picture, dataset: DataSet) -> str:
+    return f"{picture.split} {picture.index}" if picture.path is None else _name(picture.path, dataset)
+
+
+def _name(path: str, dataset: DataSet) -> str:
+    """A file's path below the data's folder, fit to be shown."""
+    place, folder = Path(path), Path(dataset.location)
+    folder = folder if folder.is_dir() else folder.parent
+    resolved = place.parent.resolve() / place.name
+    return printable(str(resolved.relative_to(folder) if resolved.is_relative_to(folder) else place))
