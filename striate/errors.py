@@ -41,6 +41,7 @@ class Interrupted(StriateError):
 def unknown_name(kind: str, name: str, known: Iterable[str], listing: str) -> UsageError:
     """The error for a name that is not known: the nearest known ones, and the command that lists all of them."""
     known = sorted(known)
-    near = difflib.get_close_matches(name.lower(), known, n=3, cutoff=0.4)
-    guess = f" Did you mean {' or '.join(near)}?" if near else ""
+    lowered = {one.lower(): one for one in known}
+    near = difflib.get_close_matches(name.lower(), lowered, n=3, cutoff=0.4)
+    guess = f" Did you mean {' or '.join(lowered[one] for one in near)}?" if near else ""
     return UsageError(f"there is no {kind} named {name!r}.{guess} All of them: {listing}")

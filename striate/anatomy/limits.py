@@ -22,16 +22,22 @@ def trace_or_explain(module: nn.Module, input_shape: Sequence[int], name: str) -
     Raises:
         UsageError: names the layer that fails, its numbers, the number that would fit, and the smallest picture.
     """
-    lazy = [path for path, part in module.named_modules() if isinstance(part, nn.modules.lazy.LazyModuleMixin)]
-    if any(isinstance(parameter, nn.UninitializedParameter) for parameter in module.parameters()):
-        raise UsageError(
-            f"{name} has lazy layers whose shapes are not known yet ({', '.join(lazy[:3])}): run it once on a batch, as in "
-            f"net(torch.zeros{tuple(input_shape)}), or build it with explicit channels"
-        )
+    check_lazy(module, input_shape, name)
     try:
         return trace(module, input_shape)
     except TraceFailure as failure:
         raise UsageError(explain_failure(module, input_shape, name, failure)) from failure
+
+
+def check_lazy(module: nn.Module, input_shape: Sequence[int], name: str) -> None:
+    """Raises UsageError if the net has layers that have no shapes before their first batch."""
+    lazy = [path for path, part in module.named_modules() if isinstance(part, nn.modules.lazy.LazyModuleMixin)]
+    if any(isinstance(parameter, nn.UninitializedParameter) for parameter in module.parameters()):
+        which = f" ({', '.join(lazy[:3])})" if any(lazy) else ""
+        raise UsageError(
+            f"{name} has lazy layers whose shapes are not known yet{which}: run it once on a batch, as in "
+            f"net(torch.zeros{tuple(input_shape)}), or build it with explicit channels"
+        )
 
 
 def smallest_input(module: nn.Module, channels: int, *, at_most: int = _LARGEST) -> int | None:

@@ -8,10 +8,10 @@ from inspect import getsourcefile
 from pathlib import Path
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from striate.anatomy.graph import TraceFailure, trace
-from striate.anatomy.limits import first_usual, smallest_input, trace_or_explain
+from striate.anatomy.limits import check_lazy, first_usual, smallest_input, trace_or_explain
 from striate.anatomy.table import dimensions
 from striate.errors import UsageError
 from striate.nets import build, spec
@@ -57,7 +57,7 @@ def resolve(target: str, *, channels: int | None = None, classes: int | None = N
     return Target(name=target, module=net, input=(net.channels, *net.spec.input[1:]), classes=net.classes)
 
 
-def facts(net: str | nn.Module) -> NetFacts:
+def facts(net: object) -> NetFacts:
     """What is known of a net before there is any data: its row of the catalogue, or what running it on shapes tells.
 
     Args:
@@ -68,6 +68,9 @@ def facts(net: str | nn.Module) -> NetFacts:
     """
     if isinstance(net, nn.Module):
         return _facts_of_module(net)
+    if not isinstance(net, str):
+        what = f"the class {net.__name__}: make one, as in {net.__name__}()" if isinstance(net, type) else repr(net)
+        raise UsageError(f"a net is a name or a torch.nn.Module, got {what}")
     if not is_elsewhere(net):
         return spec(net)
     scheme, _, name = net.rpartition(":")
@@ -142,6 +145,7 @@ def _file_of(module: nn.Module, input: Input) -> dict[str, str]:
 def _pictures(made: Made, name: str) -> tuple[Input, int]:
     """(the picture that a net takes by default, side of the smallest square one), by trying."""
     stem = input_channels(made.module)
+    check_lazy(made.module, (1, *(made.input or (stem or 3, 224, 224))), name)
     for channels in dict.fromkeys(number for number in (stem, 3, 1) if number):
         smallest = smallest_input(made.module, channels)
         side = first_usual(made.module, channels)
@@ -159,10 +163,17 @@ def check_fit(net: Net, size: tuple[int, int], classes: int, data: str) -> tuple
         What is to be said of it, in words: that it gives auxiliary logits, which are left aside.
 
     Raises:
-        UsageError: it does not take such pictures, gives something else than logits, or has other classes.
+        UsageError: it does not take such pictures, gives something else than logits, has other classes, nothing to train, or
+            a state that a file of weights cannot hold.
     """
     name, module = net.spec.name, inner(net)
     picture = (net.channels, *size)
+    if not any(parameter.requires_grad for parameter in module.parameters()):
+        raise UsageError(f"{name} has no weights to train")
+    if odd := [key for key, value in module.state_dict().items() if not isinstance(value, Tensor)]:
+        raise UsageError(
+            f"the state of {name} holds something else than tensors, which cannot be saved: {', '.join(odd)}"
+        )
     graph = trace_or_explain(module, (1, *picture), name)
     output = _training_output(module, picture, name)
     logits = Logits()(output)

@@ -167,7 +167,7 @@ def train(
     steps = plan(job, speed, len(dataset.splits["test"]), clock)
     config["recipe"]["epochs"] = round(steps / job.batches.steps_per_epoch, 6)
     config["plan"] |= predictions(job, speed, steps)
-    run = Run.create(Path(out), name, f"{Path(row.name).name}-{dataset.name}")
+    run = Run.create(Path(out), name, f"{Path(row.name).name.replace('.py:', '-')}-{dataset.name}")
     progress.table({"plan": prediction(config["plan"]), "run": str(run.path)})
     with clock.charge("load"):
         write_start(run, config, dataset, held, chosen)

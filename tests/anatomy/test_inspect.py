@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 from pathlib import Path
 
 import pytest
@@ -162,13 +161,6 @@ def test_a_net_in_a_file(tmp_path: Path) -> None:
 def test_unknown_targets(target: str, message: str) -> None:
     with pytest.raises(UsageError, match=message):
         inspect(target)
-
-
-def test_timm_missing_says_how_to_get_it() -> None:
-    if importlib.util.find_spec("timm") is not None:
-        pytest.skip("timm is installed")
-    with pytest.raises(UsageError, match=r"striate\[timm\]"):
-        inspect("timm:resnet18")
 
 
 def test_the_fast_rows_are_rows() -> None:
