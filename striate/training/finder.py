@@ -1,0 +1,78 @@
+"""The learning-rate finder: the loss while the rate rises step by step (Smith 2015, "Cyclical learning rates", section 3.3)."""
+
+from __future__ import annotations
+
+import copy
+import math
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from striate.training.job import Job, seed_step
+from striate.training.optimizers import make_optimizer
+from striate.training.step import TrainingStep
+
+STEPS, LOWEST, HIGHEST = 120, 1e-6, 10.0
+SMOOTHING = 0.9
+"""Of the loss: the share of the past in its running mean."""
+RISEN = 3.0
+"""The search ends when the smoothed loss is so many times the smallest one."""
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """What the search saw.
+
+    Attributes:
+        rates, losses: the learning rate of each step, and the smoothed loss before it; of the batches that were trained on.
+        steepest: the rate at which the loss fell fastest, a safe peak for a schedule; None if it never fell.
+        lowest: the rate with the smallest loss: training breaks soon above it.
+    """
+
+    rates: tuple[float, ...]
+    losses: tuple[float, ...]
+    steepest: float | None
+    lowest: float
+
+    def as_dict(self) -> dict[str, Any]:
+        """For JSON."""
+        return asdict(self)
+
+
+def find_rate(job: Job, steps: int = STEPS) -> Found:
+    """Trains a copy of the job's net for at most `steps` steps, the rate rising from 1e-6 to 10 by equal factors.
+
+    The batches are those of the first epochs, and the draws those of the recipe, so that the same job gives the same answer.
+    """
+    net = copy.deepcopy(job.net).train()
+    step, optimizer = TrainingStep(net, job.recipe.label_smoothing, job.step.weights), make_optimizer(net, job.recipe)
+    rates: list[float] = []
+    losses: list[float] = []
+    mean = 0.0
+    for number in range(steps):
+        rate = LOWEST * (HIGHEST / LOWEST) ** (number / (steps - 1))
+        seed_step(job.recipe.seed, number, job.device)
+        epoch, batch = divmod(number, job.batches.steps_per_epoch)
+        loss, _ = step(*job.batches.batch(epoch, batch))
+        value = float(loss.detach())
+        mean = SMOOTHING * mean + (1 - SMOOTHING) * value
+        smoothed = mean / (1 - SMOOTHING ** (number + 1))
+        if not math.isfinite(value) or (losses and smoothed > RISEN * min(losses)):
+            break
+        rates.append(rate)
+        losses.append(smoothed)
+        for group in optimizer.param_groups:
+            group["lr"] = rate
+        optimizer.zero_grad(set_to_none=True)
+        loss.backward()
+        optimizer.step()
+    return Found(tuple(rates), tuple(losses), steepest(rates, losses), rates[losses.index(min(losses))])
+
+
+def steepest(rates: list[float], losses: list[float]) -> float | None:
+    """The rate in the middle of the fifth of the search over which the loss fell most, before its smallest value."""
+    end = losses.index(min(losses)) + 1
+    width = max(2, len(losses) // 5)
+    falls = [(losses[i] - losses[i + width], i) for i in range(end - width)]
+    if not falls or max(falls)[0] <= 0:
+        return None
+    return rates[max(falls)[1] + width // 2]

@@ -1,0 +1,197 @@
+"""The pre-flight: what can be known of a training before an evening is spent on it. `striate train --try`."""
+
+from __future__ import annotations
+
+import copy
+import math
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from typing import Any, Literal
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from striate.training.job import Job, seed_step
+from striate.training.step import TrainingStep
+
+PICTURES = 32
+"""That the net must be able to learn by heart."""
+SECONDS = 6.0
+"""For learning them by heart."""
+STEPS = 300
+RATE = 1e-3
+"""Of Adam, which learns a few pictures by heart in any net that works."""
+FAR = 1.5
+"""A loss at the start more than so many times ln(classes) is far from it."""
+DEAD = 0.5
+"""Share of a layer's ReLUs that are zero for every picture of a batch from which it is worth a word."""
+
+Verdict = Literal["ok", "warning", "failed"]
+
+
+@dataclass(frozen=True, slots=True)
+class Check:
+    """One question and its answer.
+
+    Attributes:
+        name: `loss at the start`, `gradients`, `dead ReLUs`, `32 pictures by heart`.
+        verdict: `failed`: training will come to nothing; `warning`: it may come to less than it could.
+        said: the figures, and what to do where the answer is bad.
+    """
+
+    name: str
+    verdict: Verdict
+    said: str
+
+    def as_dict(self) -> dict[str, Any]:
+        """For JSON."""
+        return asdict(self)
+
+
+def preflight(job: Job, seconds: float = SECONDS) -> list[Check]:
+    """Checks a job in about `seconds`, on copies of its net: nothing of the job changes, and no test picture is looked at."""
+    with _rng_kept(job.device):
+        seed_step(job.recipe.seed, 0, job.device)
+        return [*first_step(job), _by_heart(job, seconds)]
+
+
+def first_step(job: Job) -> list[Check]:
+    """Loss, gradients and ReLUs of the first batch, before anything is learned."""
+    net = copy.deepcopy(job.net).train()
+    step = TrainingStep(net, job.recipe.label_smoothing, job.step.weights)
+    x, targets = job.batches.batch(0, 0)
+    with _silent_units(net) as silent:
+        logits = net(x)
+    labels = targets if targets.ndim == 1 else targets.argmax(1)
+    loss = float(F.cross_entropy(logits.detach().float(), labels))
+    total, _ = step(x, targets)
+    total.backward()
+    return [_start(loss, logits, job.batches.classes), _gradients(net), _dead(silent)]
+
+
+def _start(loss: float, logits: Tensor, classes: int) -> Check:
+    expected = math.log(classes)
+    said = f"{loss:.3f}; guessing among {classes} classes is ln({classes}) = {expected:.3f}"
+    if not math.isfinite(loss):
+        return Check(
+            "loss at the start", "failed", f"{loss} before anything is learned: look for a division or a log of zero"
+        )
+    sums = logits.detach().sum(1)
+    if bool((logits.detach() >= 0).all()) and bool((sums - 1).abs().max() < 1e-3):
+        return Check(
+            "loss at the start",
+            "failed",
+            f"{said}; the net gives probabilities: leave out its softmax, the loss has one",
+        )
+    if loss > FAR * expected:
+        return Check(
+            "loss at the start",
+            "warning",
+            f"{said}: the first weights are too large for these pictures (are they scaled to mean 0 and deviation 1?)",
+        )
+    return Check("loss at the start", "ok", said)
+
+
+def _gradients(net: nn.Module) -> Check:
+    named = [(name, p.grad) for name, p in net.named_parameters() if p.requires_grad]
+    unused = [name for name, grad in named if grad is None]
+    bad = [name for name, grad in named if grad is not None and not bool(torch.isfinite(grad).all())]
+    if bad:
+        return Check(
+            "gradients", "failed", f"not finite in {_some(bad)}: a lower --lr will not mend that before the first step"
+        )
+    if unused:
+        return Check("gradients", "warning", f"none reaches {_some(unused)}: the loss does not depend on them")
+    return Check("gradients", "ok", f"finite in all {len(named)} parameter tensors")
+
+
+def _dead(silent: dict[str, float]) -> Check:
+    worst = {name: share for name, share in silent.items() if share > DEAD}
+    if worst:
+        shown = _some([f"{name} ({share:.0%})" for name, share in worst.items()])
+        return Check(
+            "dead ReLUs", "warning", f"zero for every picture of a batch: {shown}; try --init, or a lower --lr"
+        )
+    most = max(silent.values(), default=0.0)
+    return Check("dead ReLUs", "ok", f"at most {most:.0%} of a layer's channels are zero for every picture of a batch")
+
+
+def _by_heart(job: Job, seconds: float) -> Check:
+    """Whether the net can learn a few pictures by heart, without augmentation, dropout or schedule."""
+    name = f"{PICTURES} pictures by heart"
+    net = copy.deepcopy(job.net).train()
+    for module in net.modules():
+        if isinstance(module, nn.modules.dropout._DropoutNd):
+            module.p = 0.0
+    chosen = _of_every_class(job)
+    x = job.preprocessing.normalise(job.batches.gather(chosen))
+    labels = job.batches.labels[chosen]
+    step, optimizer = TrainingStep(net), torch.optim.Adam(net.parameters(), lr=RATE)
+    begin, done, first, hits, loss = time.perf_counter(), 0, math.nan, 0, math.nan
+    while done < STEPS and (done < 2 or time.perf_counter() - begin < seconds):
+        value, found = step(x, labels)
+        optimizer.zero_grad(set_to_none=True)
+        value.backward()
+        optimizer.step()
+        loss, hits, done = float(value.detach()), int(found), done + 1
+        first = loss if done == 1 else first
+        if hits == len(chosen):
+            return Check(name, "ok", f"all of {len(chosen)} after {done} steps")
+    said = f"{hits} of {len(chosen)} after {done} steps, loss {first:.3f} to {loss:.3f}"
+    if not loss < 0.9 * first and done >= 20:
+        return Check(
+            name, "failed", f"{said}: the net does not learn; look at its activations, and whether labels fit pictures"
+        )
+    if done < STEPS:
+        return Check(name, "ok" if loss < first else "warning", f"{said}: no time to end, {_pace(loss < first)}")
+    return Check(
+        name, "warning", f"{said}: it learns, but slowly; equal pictures with different labels would explain it"
+    )
+
+
+def _of_every_class(job: Job) -> Tensor:
+    """int64 (n,): positions of PICTURES training pictures, as many of each class as can be."""
+    labels = job.batches.labels.cpu()
+    turn = torch.zeros_like(labels)
+    for label in labels.unique().tolist():  # type: ignore[no-untyped-call]
+        members = (labels == label).nonzero().flatten()
+        turn[members] = torch.arange(len(members))
+    return torch.argsort(turn, stable=True)[:PICTURES].to(job.device)
+
+
+def _pace(falling: bool) -> str:
+    return "but the loss falls" if falling else "and the loss does not fall yet"
+
+
+def _some(names: list[str], most: int = 3) -> str:
+    more = f" and {len(names) - most} more" if len(names) > most else ""
+    return ", ".join(names[:most]) + more
+
+
+@contextmanager
+def _silent_units(net: nn.Module) -> Iterator[dict[str, float]]:
+    """ReLU module -> share of its channels that are zero everywhere for every picture; filled by the next forward pass."""
+    found: dict[str, float] = {}
+
+    def hook(name: str) -> Any:
+        def after(module: nn.Module, inputs: tuple[Any, ...], output: Tensor) -> None:
+            units = output.detach().flatten(2).amax(2) if output.ndim > 2 else output.detach()
+            found[name] = float((units.amax(0) <= 0).float().mean())
+
+        return after
+
+    handles = [m.register_forward_hook(hook(name)) for name, m in net.named_modules() if isinstance(m, nn.ReLU)]
+    try:
+        yield found
+    finally:
+        for handle in handles:
+            handle.remove()
+
+
+@contextmanager
+def _rng_kept(device: torch.device) -> Iterator[None]:
+    with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
+        yield
