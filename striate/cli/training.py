@@ -21,6 +21,7 @@ _DURATION = re.compile(r"(?:(\d+(?:\.\d+)?)h)?(?:(\d+(?:\.\d+)?)m)?(?:(\d+(?:\.\
 
 
 def train(
+    context: typer.Context,
     net: Annotated[
         str,
         typer.Argument(
@@ -82,7 +83,11 @@ def train(
         Path | None, typer.Option(help="Where to look for named sets first.", envvar="STRIATE_DATA")
     ] = None,
     resume: Annotated[
-        Path | None, typer.Option(help="Go on with this interrupted run, with its own settings.", metavar="RUN")
+        Path | None,
+        typer.Option(
+            help="Go on with this run, with its own settings; --epochs moves its end, also that of a finished one.",
+            metavar="RUN",
+        ),
     ] = None,
     trust_code: TrustCode = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print the result as JSON.")] = False,
@@ -99,7 +104,8 @@ def train(
     if trust_code and resume is None:
         raise UsageError("--trust-code goes with --resume: a FILE.py:OBJECT that you name yourself is run anyhow")
     if resume is not None:
-        run = experiment.resume(resume, trust_code=trust_code, data_dir=data_dir, started=started)
+        _require_own_settings(context)
+        run = experiment.resume(resume, epochs=epochs, trust_code=trust_code, data_dir=data_dir, started=started)
     else:
         run = experiment.train(
             net,
@@ -132,6 +138,23 @@ def train(
         show_json(result(run))
     else:
         show_result(run)
+
+
+def _require_own_settings(context: typer.Context) -> None:
+    """Raises UsageError if something was given that a resumed run has settled for itself."""
+    sources = [(parameter, context.get_parameter_source(parameter.name or "")) for parameter in context.command.params]
+    given = [
+        parameter.opts[0] if parameter.opts[0].startswith("-") else parameter.opts[0].upper()
+        for parameter, source in sources
+        if parameter.name not in ("resume", "epochs", "trust_code", "data_dir", "as_json")
+        and source
+        and source.name == "COMMANDLINE"
+    ]
+    if given:
+        raise UsageError(
+            f"{', '.join(given)} cannot be given with --resume: the run goes on with its own settings; only its end can be "
+            "moved, with --epochs"
+        )
 
 
 def result(run: Run) -> dict[str, object]:

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import errno
+import shutil
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -15,10 +18,11 @@ from striate.anatomy.targets import facts
 from striate.data import DataSet, Preprocessing, load_data
 from striate.data.augmentation import Augmentation
 from striate.data.preprocessing import Fit, preprocessing_for
-from striate.errors import DataError, Interrupted, UsageError
+from striate.errors import DataError, Interrupted, StriateError, UsageError
 from striate.evaluation import Evaluation, score, write_evaluation
 from striate.evaluation import evaluate as evaluate_run
 from striate.experiment.announcing import announcement, prediction, repeat_command
+from striate.experiment.extending import extended
 from striate.experiment.preparing import (
     Settings,
     begin_net,
@@ -37,8 +41,8 @@ from striate.machine import pick_device, usable_cores, use_cores
 from striate.recipe import Balance, Recipe
 from striate.report import write_all, write_mistakes, write_samples
 from striate.report.card import write_card
-from striate.run import Run, write_json
-from striate.training import Job, Progress, State, fit, fresh_state, make_job, measure, resumed_state
+from striate.run import Run, write_json, write_yaml
+from striate.training import Job, Length, Progress, State, fit, fresh_state, make_job, measure, resumed_state
 from striate.training.clock import Clock
 
 __all__ = ["evaluate", "resume", "train"]
@@ -169,9 +173,9 @@ def train(
     config["plan"] |= predictions(job, speed, steps)
     run = Run.create(Path(out), name, f"{Path(row.name).name.replace('.py:', '-')}-{dataset.name}")
     progress.table({"plan": prediction(config["plan"]), "run": str(run.path)})
-    with clock.charge("load"):
+    with naming_disk(run), clock.charge("load"):
         write_start(run, config, dataset, held, chosen)
-    _write_summary(run, "running", clock)
+        _write_summary(run, "running", clock)
     _finish(run, job, dataset, fresh_state(job), clock, progress)
     return Run.open(run.path, module=net if isinstance(net, torch.nn.Module) else None)
 
@@ -179,30 +183,42 @@ def train(
 def resume(
     path: str | Path,
     *,
+    epochs: float | None = None,
     module: torch.nn.Module | None = None,
     trust_code: bool = False,
     data_dir: str | Path | None = None,
     progress: Progress | None = None,
     started: float | None = None,
 ) -> Run:
-    """Goes on with an interrupted run from its newest checkpoint, with its own settings; then evaluates and reports.
+    """Goes on with a run from its newest whole checkpoint, with its own settings; then evaluates and reports.
+
+    On the CPU it ends with the bits of a run that nothing interrupted, if nothing but the run's end is changed.
 
     Args:
         path: the run's folder.
+        epochs: moves its end: in all, those that are done included. That extends a finished run. From the step on at which it
+            goes on, each step has the rate that it has in a run of so many epochs, so that a schedule that falls to zero
+            rises again, the less the fewer epochs are added, and ends at zero. The run's config keeps what was decided.
         module, trust_code: for a net from elsewhere, see `Run.open`.
         data_dir, progress, started: as in `train`.
 
     Raises:
-        UsageError: the run is finished, or its net cannot be made.
+        UsageError: the run is finished and no epochs are added, so many are done already, or its net cannot be made.
         DataError: no checkpoint, or the data is no longer what the run was trained on.
+        Interrupted, StriateError: see `train`.
     """
     progress = progress or Progress()
     clock = Clock(started if started is not None else time.perf_counter())
     clock.add("start", clock.total())
     run = Run.open(path, module=module, trust_code=trust_code)
-    config = run.config
-    if run.summary.get("status") == "finished":
-        raise UsageError(f"{run.path} is finished: all {config['plan']['steps']} steps are done")
+    config, summary = run.config, run.summary
+    # Without a report it died between its last step and its end.
+    finished = summary.get("status") == "finished" and "report" in summary.get("seconds", {})
+    if finished and epochs is None:
+        raise UsageError(
+            f"{run.path} is finished: all {config['plan']['steps']} steps are done. To train it longer, say how many epochs it "
+            f"is to have in all: striate train --resume {run.path} --epochs {2 * config['plan']['epochs']:g}"
+        )
     device = pick_device(config["plan"]["device"])
     use_cores()
     torch.set_num_threads(config["plan"]["threads"])  # float sums depend on the number of threads
@@ -233,8 +249,14 @@ def resume(
         state, warnings = resumed_state(job, run)
     for warning in warnings:
         progress.say(f"warning: {warning}")
-    progress.say(f"going on with {run.path} after step {state.step} of {config['plan']['steps']}")
-    _write_summary(run, "running", clock)
+    with naming_disk(run):
+        if epochs is not None:
+            config, moved = extended(config, state.step, epochs)
+            write_yaml(run.path / "config.yaml", config)
+            run = Run.open(path, module=module, trust_code=trust_code)
+            progress.say(moved)
+        progress.say(f"going on with {run.path} after step {state.step} of {config['plan']['steps']}")
+        _write_summary(run, "running", clock)
     _finish(run, job, dataset, state, clock, progress)
     return Run.open(run.path)
 
@@ -257,21 +279,46 @@ def evaluate(
 def _finish(run: Run, job: Job, dataset: DataSet, state: State, clock: Clock, progress: Progress) -> None:
     """The rest of a run from `state`: training, the last weights, evaluation, report."""
     try:
-        fit(job, run, run.config["plan"]["steps"], state, clock, progress)
-        save_weights(job.net, run.path / "weights" / "last.safetensors", run.config)
-        with clock.charge("evaluate"):
-            evaluation = score(
-                job.net, job.preprocessing, dataset.splits["test"], job.device, name=dataset.name, split="test"
-            )
-            write_evaluation(run, evaluation)
+        with naming_disk(run):
+            fit(job, run, Length.of(run.config["plan"]), state, clock, progress)
+            save_weights(job.net, run.path / "weights" / "last.safetensors", run.config)
+            with clock.charge("evaluate"):
+                evaluation = score(
+                    job.net, job.preprocessing, dataset.splits["test"], job.device, name=dataset.name, split="test"
+                )
+                write_evaluation(run, evaluation)
+            _write_summary(run, "finished", clock)
+            with clock.charge("report"):
+                _report(run, job, evaluation)
+            _write_summary(run, "finished", clock)
     except BaseException as error:
-        _write_summary(run, "interrupted" if isinstance(error, Interrupted | KeyboardInterrupt) else "failed", clock)
-        write_card(run)
+        with suppress(OSError):  # a full disk takes no word about itself
+            _write_summary(
+                run, "interrupted" if isinstance(error, Interrupted | KeyboardInterrupt) else "failed", clock
+            )
+            write_card(run)
         raise
-    _write_summary(run, "finished", clock)
-    with clock.charge("report"):
-        _report(run, job, evaluation)
-    _write_summary(run, "finished", clock)
+
+
+@contextmanager
+def naming_disk(run: Run) -> Iterator[None]:
+    """Makes an error of the disk one that names it and says the way out.
+
+    Raises:
+        StriateError: the disk is full or broken; what had been saved still is.
+    """
+    try:
+        yield
+    except OSError as error:
+        if error.errno not in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO, errno.EROFS):
+            raise
+        saved = any((run.path / "checkpoints").glob("step-*.pt"))
+        way = f"go on with: striate train --resume {run.path}" if saved else "start again"
+        free = shutil.disk_usage(run.path).free / 2**20
+        raise StriateError(
+            f"the disk of {run.path} does not take what is to be written ({error.strerror}; {free:,.0f} MiB are free): "
+            f"make room there and {way}"
+        ) from error
 
 
 def _report(run: Run, job: Job, evaluation: Evaluation) -> None:
@@ -283,8 +330,11 @@ def _report(run: Run, job: Job, evaluation: Evaluation) -> None:
 
 def _write_summary(run: Run, status: str, clock: Clock) -> None:
     now = datetime.now(UTC).isoformat(timespec="seconds")
-    before: dict[str, Any] = run.summary or {"started": now, "command": repeat_command(run.config)}
-    finished = None if status == "running" else now
-    write_json(
-        run.path / "summary.json", {**before, "status": status, "finished": finished, "seconds": clock.as_dict()}
-    )
+    changed = {
+        "command": repeat_command(run.config),
+        "status": status,
+        "finished": None if status == "running" else now,
+        "seconds": clock.as_dict(),
+    }
+    before: dict[str, Any] = run.summary or {"started": now}
+    write_json(run.path / "summary.json", {**before, **changed})

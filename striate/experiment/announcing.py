@@ -10,7 +10,7 @@ from striate.data.augmentation import Augmentation
 from striate.data.splits import seen_in_training
 from striate.nets.netspec import NetFacts
 from striate.recipe import Recipe
-from striate.training import Job, duration
+from striate.training import Job, Length, duration
 
 
 def announcement(job: Job, row: NetFacts, dataset: DataSet, config: dict[str, Any]) -> dict[str, str]:
@@ -71,13 +71,16 @@ def count(number: float, noun: str) -> str:
 def repeat_command(config: dict[str, Any]) -> str:
     """The command that repeats the run of a config: every choice that was made is spelled out.
 
-    A net that was given as a module has no name for the command line: its call in Python then.
+    A module that was given has no name for the command line: the call in Python, with the `module` as it was, then. A line for
+    each moving of the run's end, and where it has to be stopped before that, if it was.
     """
     net, data, recipe = config["net"], config["data"], config["recipe"]
+    spans = Length.of(config["plan"]).spans
+    epochs = [round(steps / config["plan"]["steps_per_epoch"], 6) for _, steps in spans]
     choices: dict[str, Any] = {
         "data": data["location"],
         "recipe": recipe["name"],
-        "epochs": recipe["epochs"],
+        "epochs": epochs[0],
         "batch_size": recipe["batch_size"],
         "lr": recipe["lr"],
         "validation": recipe["validation"],
@@ -91,12 +94,23 @@ def repeat_command(config: dict[str, Any]) -> str:
         "init": net["init"],
         "group_by": data.get("group_by"),
         "exclude": data.get("exclude", []),
+        "name": "again" if len(spans) > 1 else None,
     }
     choices = {key: value for key, value in choices.items() if value not in (None, [])}
-    if net["origin"].get("given"):
-        return f"striate.train({net['name']}, {', '.join(f'{key}={value!r}' for key, value in choices.items())})"
-    words = ["striate", "train", net["name"], *(["--pretrained"] if net["pretrained"] else [])]
-    for key, value in choices.items():
-        for one in value if isinstance(value, list) else [value]:
-            words += [f"--{key.replace('_', '-')}", f"{one:.12g}" if isinstance(one, float) else str(one)]
-    return shlex.join(words)
+    given = net["origin"].get("given")
+    if given:
+        call = f"striate.train(module, {', '.join(f'{key}={value!r}' for key, value in choices.items())})"
+    else:
+        words = ["striate", "train", net["name"], *(["--pretrained"] if net["pretrained"] else [])]
+        for key, value in choices.items():
+            for one in value if isinstance(value, list) else [value]:
+                words += [f"--{key.replace('_', '-')}", f"{one:.12g}" if isinstance(one, float) else str(one)]
+        call = shlex.join(words)
+    for (_, before), (done, _), wanted in zip(spans, spans[1:], epochs[1:], strict=False):
+        stopped = f"  # to be stopped after step {done}" if done < before else ""
+        if given:
+            moved = f"striate.resume('runs/again', module=module, epochs={wanted:.12g})"
+        else:
+            moved = f"striate train --resume runs/again --epochs {wanted:.12g}"
+        call += f"{stopped}\n{moved}"
+    return call

@@ -2,11 +2,13 @@
 
 from striate.training.job import Job, Manner, Speed, epoch_seconds, make_job, measure, plan_steps
 from striate.training.journal import State, fresh_state, resumed_state
+from striate.training.length import Length
 from striate.training.loop import fit
 from striate.training.progress import Progress, duration
 
 __all__ = [
     "Job",
+    "Length",
     "Manner",
     "Progress",
     "Speed",

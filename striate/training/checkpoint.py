@@ -4,6 +4,10 @@ from __future__ import annotations
 
 import hashlib
 import io
+import os
+import time
+from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -13,12 +17,20 @@ from striate.errors import DataError
 from striate.run import Run, write_atomic
 
 KEPT = 2
+RATIO = 50.0
+"""The next checkpoint comes no sooner than so many times what the last one cost: 2 % of the time at the most."""
+SECONDS = 60.0
+"""Within an epoch a checkpoint is written when the last one is older than this, and after a failed one the next."""
 
 
 def save_checkpoint(run: Run, state: dict[str, Any]) -> Path:
-    """Writes `state`, which has its `step`, and removes all but the `KEPT` newest checkpoints.
+    """Writes `state`, which has its `step`; then removes all but the `KEPT` newest up to this step, and any of later steps:
+    those were damaged, or else training would have gone on from them.
 
     `state` holds tensors, numbers, strings and containers of them, so that it loads with `weights_only`.
+
+    Raises:
+        OSError: the disk did not take it; the checkpoints that were there still are.
     """
     buffer = io.BytesIO()
     torch.save(state, buffer)
@@ -26,8 +38,15 @@ def save_checkpoint(run: Run, state: dict[str, Any]) -> Path:
     path = run.path / "checkpoints" / f"step-{state['step']:09d}.pt"
     # The checksum first: a checkpoint is there when its own file is, and then its checksum is too.
     write_atomic(_checksum_path(path), hashlib.sha256(content).hexdigest() + "\n")
-    write_atomic(path, content)
-    for old in _newest_first(run)[KEPT:]:
+    try:
+        write_atomic(path, content)
+        _sync_folder(path.parent)  # or a power cut could undo the renaming, and not the removals below
+    except OSError:
+        if not path.exists():
+            _checksum_path(path).unlink(missing_ok=True)
+        raise
+    kept = [other for other in _newest_first(run) if other.name <= path.name][:KEPT]
+    for old in set(_newest_first(run)) - set(kept):
         old.unlink()
         _checksum_path(old).unlink(missing_ok=True)
     return path
@@ -41,15 +60,70 @@ def load_checkpoint(run: Run) -> tuple[dict[str, Any], list[str]]:
     """
     reasons: list[str] = []
     for path in _newest_first(run):
-        content = path.read_bytes()
-        checksum = _checksum_path(path)
-        expected = checksum.read_text().strip() if checksum.is_file() else "none on disk"
-        if hashlib.sha256(content).hexdigest() != expected:
-            reasons.append(f"{path} is damaged: its SHA-256 is not {expected}")
+        try:
+            content, expected = path.read_bytes(), _checksum_path(path).read_bytes().strip()
+        except OSError as error:
+            reasons.append(f"{path} is damaged: {error.filename} cannot be read ({error.strerror})")
+            continue
+        if hashlib.sha256(content).hexdigest().encode() != expected:
+            reasons.append(f"{path} is damaged: its SHA-256 is not the one in {_checksum_path(path).name}")
             continue
         state: dict[str, Any] = torch.load(io.BytesIO(content), map_location="cpu", weights_only=True)
         return state, reasons
-    raise DataError("\n".join([f"{run.path} has no checkpoint to go on from", *reasons]))
+    raise DataError("\n".join([f"{run.path} has no checkpoint to go on from: train it anew", *reasons]))
+
+
+class Checkpoints:
+    """The checkpoints of a run while it trains: when one is due, and what is done when the disk does not take it.
+
+    Each is followed by `RATIO` times its cost without another, so that all of them but the last cost 1 / `RATIO` of the
+    time. The disk may be full for a while: that costs a warning and no training as long as a whole checkpoint is there.
+
+    Args:
+        run: where they are kept.
+        saved: step of the newest whole one, None where there is none yet.
+        warn: is told of one that could not be written.
+        now: gives the time in seconds.
+    """
+
+    def __init__(
+        self, run: Run, saved: int | None, warn: Callable[[str], None], now: Callable[[], float] = time.perf_counter
+    ) -> None:
+        self.run, self.saved, self.warn, self.now = run, saved, warn, now
+        self.tried = now()
+        self.wait = 0.0
+        for part in (run.path / "checkpoints").glob(".step-*"):  # of a process that was killed while it wrote
+            with suppress(OSError):
+                part.unlink()
+
+    def due(self, age: float = 0.0) -> bool:
+        """Whether one may be written now that is wanted when the last one is older than `age` seconds."""
+        return self.now() - self.tried >= max(age, self.wait)
+
+    def save(self, state: dict[str, Any], *, must: bool) -> None:
+        """Writes one, unless the newest is of this very step.
+
+        Raises:
+            OSError: it could not be written, and it `must`, or there is no other.
+        """
+        if state["step"] == self.saved:
+            return
+        begin = self.now()
+        try:
+            save_checkpoint(self.run, state)
+        except OSError as error:
+            if must or self.saved is None:
+                raise
+            self.wait = SECONDS
+            self.warn(
+                f"warning: the checkpoint of step {state['step']} could not be written ({error.strerror}): make room on the disk "
+                f"of {self.run.path}. Training goes on; the checkpoint of step {self.saved} is whole"
+            )
+        else:
+            self.saved = state["step"]
+            self.wait = 0.0
+        self.tried = self.now()
+        self.wait = max(self.wait, RATIO * (self.tried - begin))
 
 
 def _newest_first(run: Run) -> list[Path]:
@@ -58,3 +132,14 @@ def _newest_first(run: Run) -> list[Path]:
 
 def _checksum_path(path: Path) -> Path:
     return path.with_suffix(".sha256")
+
+
+def _sync_folder(folder: Path) -> None:
+    """Makes the names in a folder durable. Only POSIX systems open folders."""
+    if os.name != "posix":
+        return
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)

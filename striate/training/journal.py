@@ -11,20 +11,20 @@ from typing import Any
 import torch
 import torch.nn.functional as F
 
-from striate.errors import Interrupted, StriateError
-from striate.inference import logits
+from striate.errors import Interrupted
+from striate.inference import BATCH, logits
 from striate.run import Run, write_csv
-from striate.training.checkpoint import load_checkpoint, save_checkpoint
+from striate.training.checkpoint import SECONDS, Checkpoints, load_checkpoint
 from striate.training.clock import Clock
+from striate.training.guard import Guard
 from striate.training.job import Job
+from striate.training.length import Length
 from striate.training.progress import Progress
 from striate.training.signals import Stop
 
 COLUMNS = (
     "epoch", "step", "seconds", "lr", "train_loss", "train_accuracy", "val_loss", "val_accuracy", "pictures_per_second",
 )  # fmt: skip
-CHECKPOINT_SECONDS = 60.0
-"""Within an epoch a checkpoint is written when the last one is older than this."""
 
 
 @dataclass(slots=True)
@@ -36,12 +36,14 @@ class State:
         step: steps done.
         seconds: spent in training so far, over all resumes.
         rows: metrics.csv so far.
+        saved: step of the newest whole checkpoint, None where there is none.
     """
 
     totals: torch.Tensor
     step: int = 0
     seconds: float = 0.0
     rows: list[dict[str, Any]] = field(default_factory=list)
+    saved: int | None = None
 
 
 def fresh_state(job: Job) -> State:
@@ -63,25 +65,36 @@ def resumed_state(job: Job, run: Run) -> tuple[State, list[str]]:
     state = fresh_state(job)
     state.totals += saved["totals"].to(job.device)
     state.step, state.seconds, state.rows = saved["step"], saved["seconds"], saved["rows"]
+    state.saved = state.step
     return state, warnings
 
 
 class Journal:
-    """Keeps the run's metrics and checkpoints while the loop goes, and ends it when a signal asked for that."""
+    """Keeps the run's metrics and checkpoints while the loop goes, and ends it when a signal asked for that.
+
+    A checkpoint is there before the first step: a run can be resumed whenever it dies, and a disk that takes none is found
+    before anything is lost.
+    """
 
     def __init__(
-        self, job: Job, run: Run, steps: int, state: State, clock: Clock, progress: Progress, stop: Stop
+        self, job: Job, run: Run, length: Length, state: State, clock: Clock, progress: Progress, stop: Stop
     ) -> None:
-        self.job, self.run, self.steps, self.state = job, run, steps, state
+        self.job, self.run, self.length, self.state = job, run, length, state
         self.clock, self.progress, self.stop = clock, progress, stop
+        self.guard = Guard(job, state.step)
+        self.checkpoints = Checkpoints(run, state.saved, progress.say)
         self.per_epoch = job.batches.steps_per_epoch
-        self.epochs = str(math.ceil(steps / self.per_epoch))
-        self.began = self.epoch_began = self.saved = time.perf_counter()
-        self.first = self.epoch_first = state.step
+        self.epochs = str(math.ceil(length.steps / self.per_epoch))
+        self.began = self.epoch_began = time.perf_counter()
+        self.epoch_first = state.step
         self.seconds_before = state.seconds
 
     def __enter__(self) -> Journal:
-        self.progress.begin(self.steps, self.state.step)
+        if self.state.saved is None:
+            self._save(must=True)
+        if self.length.ends_epoch(self.state.step, self.per_epoch) and self.state.totals[2] > 0:
+            self._end_epoch()  # its validation was interrupted
+        self.progress.begin(self.length.steps, self.state.step)
         return self
 
     def __exit__(
@@ -89,40 +102,49 @@ class Journal:
     ) -> None:
         self.progress.end()
 
+    def before_update(self, loss: torch.Tensor) -> None:
+        """To be called when a step's gradients are there, before the optimizer uses them.
+
+        Raises:
+            StriateError: loss or gradients are not finite.
+        """
+        self.guard.before_update(loss, self.state.step)
+
     def after_step(self) -> None:
         """To be called after each step.
 
         Raises:
             Interrupted: a signal came; a checkpoint of this very step is written.
-            StriateError: the loss of the epoch is not finite.
+            StriateError: loss or gradients were not finite.
+            OSError: the disk did not take a checkpoint that must be written.
         """
         state, now = self.state, time.perf_counter()
         state.seconds = self.seconds_before + now - self.began
-        if state.step % self.per_epoch == 0 or state.step == self.steps:
-            self._end_epoch(now)
-            self._save()
-            self.epoch_began, self.epoch_first = time.perf_counter(), state.step
-        elif self.stop.signal is not None or now - self.saved > CHECKPOINT_SECONDS:
+        if self.length.ends_epoch(state.step, self.per_epoch):
+            self._end_epoch()
+        elif self.checkpoints.due(SECONDS):
             self._save()
         elif self.progress.due():
+            self.guard.before_reading()
             loss, hits, seen = state.totals.tolist()
             epoch = f"{state.step // self.per_epoch + 1}/{self.epochs}"
             self.progress.step(state.step, epoch, loss / seen, hits / seen, self._pictures_per_second(now))
-        if self.stop.signal is not None and state.step < self.steps:
-            raise Interrupted(
-                f"stopped after step {state.step} of {self.steps}, everything is saved. "
-                f"To go on: striate train --resume {self.run.path}",
-                self.stop.exit_code,
-            )
+        if self.stop.signal is not None:
+            self._interrupt()
 
-    def _end_epoch(self, now: float) -> None:
-        state = self.state
+    def _interrupt(self) -> None:
+        self._save(must=True)
+        raise Interrupted(
+            f"stopped after step {self.state.step} of {self.length.steps}, everything is saved. "
+            f"To go on: striate train --resume {self.run.path}",
+            self.stop.exit_code,
+        )
+
+    def _end_epoch(self) -> None:
+        """Validates, adds the row of the epoch and saves; an interruption leaves that to the resumed run."""
+        self.guard.before_reading()
+        state, last = self.state, self.state.step == self.length.steps
         loss, hits, seen = state.totals.tolist()
-        if not math.isfinite(loss):
-            raise StriateError(
-                f"the loss is no longer a number after step {state.step} (epoch {math.ceil(state.step / self.per_epoch)}): "
-                f"the learning rate {self.job.recipe.lr:g} is too high for this net, try --lr {self.job.recipe.lr / 4:g}"
-            )
         row = {
             "epoch": math.ceil(state.step / self.per_epoch),
             "step": state.step,
@@ -132,29 +154,40 @@ class Journal:
             "train_accuracy": hits / seen,
             "val_loss": None,
             "val_accuracy": None,
-            "pictures_per_second": round(self._pictures_per_second(now), 1),
+            "pictures_per_second": round(self._pictures_per_second(time.perf_counter()), 1),
         }
         if self.job.validation is not None:
             with self.clock.charge("validate"):
-                row["val_loss"], row["val_accuracy"] = validate(self.job)
+                row["val_loss"], row["val_accuracy"] = validate(self.job, self.stop)
+        if self.stop.signal is not None:
+            self._interrupt()
         state.rows.append(row)
         state.totals.zero_()
-        write_csv(self.run.path / "metrics.csv", state.rows, COLUMNS)
+        try:
+            write_csv(self.run.path / "metrics.csv", state.rows, COLUMNS)
+        except OSError as error:
+            if last:
+                raise
+            self.progress.say(
+                f"warning: metrics.csv could not be written ({error.strerror}): it is written anew after the next epoch"
+            )
         self.progress.epoch(row, self.epochs, self._left())
+        if last or self.checkpoints.due():
+            self._save(must=last)
+        self.epoch_began, self.epoch_first = time.perf_counter(), state.step
 
     def _pictures_per_second(self, now: float) -> float:
         pictures = (self.state.step - self.epoch_first) * len(self.job.batches.labels) / self.per_epoch
         return pictures / max(now - self.epoch_began, 1e-9)
 
     def _left(self) -> float:
-        done = self.state.step - self.first
-        return (self.steps - self.state.step) * (time.perf_counter() - self.began) / done
+        return (self.length.steps - self.state.step) * self.state.seconds / self.state.step
 
-    def _save(self) -> None:
+    def _save(self, must: bool = False) -> None:
         state = self.state
+        self.guard.before_reading()
         with self.clock.charge("checkpoint"):
-            save_checkpoint(
-                self.run,
+            self.checkpoints.save(
                 {
                     "step": state.step,
                     "seconds": state.seconds,
@@ -163,14 +196,26 @@ class Journal:
                     "net": self.job.net.state_dict(),
                     "optimizer": self.job.optimizer.state_dict(),
                 },
+                must=must,
             )
-        self.saved = time.perf_counter()
 
 
-def validate(job: Job) -> tuple[float, float]:
-    """(mean cross-entropy, accuracy) of the job's net on its validation pictures, without augmentation or smoothing."""
+def validate(job: Job, stop: Stop) -> tuple[float, float]:
+    """(mean cross-entropy, accuracy) of the job's net on its validation pictures, without augmentation or smoothing.
+
+    In batches of about the size that training has, so that it needs no more memory, and that a signal is heard between two of
+    them; the result is of the pictures until then.
+    """
     assert job.validation is not None
+    size = min(BATCH, max(32, job.recipe.batch_size))
     labels = torch.from_numpy(job.validation.labels)
-    outputs = logits(job.net, job.preprocessing, job.validation.pixels, job.device)
+    parts = []
+    for start in range(0, len(labels), size):
+        pixels = job.validation.pixels[start : start + size]
+        parts.append(logits(job.net, job.preprocessing, pixels, job.device, size))
+        if stop.signal is not None:
+            break
+    outputs = torch.cat(parts)
+    labels = labels[: len(outputs)]
     loss = F.cross_entropy(outputs.double(), labels)
     return float(loss), float((outputs.argmax(1) == labels).double().mean())

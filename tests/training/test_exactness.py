@@ -17,7 +17,7 @@ from safetensors.torch import load_file
 import striate
 from striate.data import load_data
 from striate.data.draws import permutation
-from striate.errors import DataError, Interrupted, StriateError, UsageError
+from striate.errors import DataError, Interrupted, UsageError
 from striate.nets import build
 from striate.recipe import FAST_NORM, FAST_PLAIN, TUTORIAL, Recipe
 from striate.training import Progress
@@ -66,20 +66,21 @@ def test_the_same_config_twice_gives_the_same_bits_in_another_process_too(traine
 
 
 @pytest.mark.parametrize(
-    "recipe",
+    ("net", "recipe"),
     [
-        replace(TUTORIAL, epochs=1, batch_size=100, seed=3),
-        replace(FAST_PLAIN, epochs=1.5, batch_size=100, seed=3),
-        replace(FAST_NORM, epochs=1.5, batch_size=100, seed=3, lr=0.02),
+        ("lenet5", replace(TUTORIAL, epochs=3, batch_size=100, seed=3)),
+        ("lenet5", replace(FAST_PLAIN, epochs=3, batch_size=100, seed=3)),
+        ("lenet5-bn", replace(FAST_NORM, epochs=3, batch_size=100, seed=3)),
+        ("lenet5-bn", replace(FAST_PLAIN, epochs=1.5, batch_size=100, seed=3)),
     ],
-    ids=lambda recipe: f"{recipe.name}-{recipe.optimizer}",
+    ids=lambda value: value if isinstance(value, str) else f"{value.name}-{value.optimizer}-{value.epochs}",
 )
-def test_weights_equal_those_of_a_plain_pytorch_loop_bit_for_bit(tmp_path, recipe):
-    run = striate.train("lenet5", recipe=recipe, out=tmp_path, threads=1, layout="nchw", progress=QUIET)
-    assert same_bits(weights(run), plain_loop(run, recipe))
+def test_weights_equal_those_of_a_plain_pytorch_loop_bit_for_bit(tmp_path, net, recipe):
+    run = striate.train(net, recipe=recipe, out=tmp_path, threads=1, layout="nchw", progress=QUIET)
+    assert same_bits(weights(run), plain_loop(run, net, recipe))
 
 
-def plain_loop(run, recipe):
+def plain_loop(run, name, recipe):
     """Written with nothing of the training package: PyTorch as everybody writes it."""
     data = load_data("fashion-mnist-sample").train
     held = set(run.validation_indices().tolist())
@@ -88,7 +89,7 @@ def plain_loop(run, recipe):
     y = torch.from_numpy(data.labels[kept])
     mean, std = (run.config["preprocessing"][key][0] for key in ("mean", "std"))
     torch.manual_seed(recipe.seed)
-    net = build("lenet5")
+    net = build(name)
     matrices = [p for p in net.parameters() if p.ndim > 1]
     vectors = [p for p in net.parameters() if p.ndim == 1]
     groups = [{"params": matrices, "weight_decay": recipe.weight_decay}, {"params": vectors, "weight_decay": 0.0}]
@@ -193,14 +194,15 @@ def test_a_damaged_checkpoint_is_named_and_the_one_before_is_used(tmp_path):
     with pytest.raises(Interrupted):
         striate.train("lenet5", epochs=3, name="run", out=tmp_path, threads=1, layout="nchw", progress=StopAfter(2))
     run = striate.load(tmp_path / "run")
-    newest = sorted((run.path / "checkpoints").glob("*.pt"))[-1]
+    older, newest = sorted((run.path / "checkpoints").glob("*.pt"))
+    before = int(older.stem.removeprefix("step-"))
     content = bytearray(newest.read_bytes())
     content[len(content) // 2] ^= 1
     newest.write_bytes(content)
     state, reasons = load_checkpoint(run)
     assert len(reasons) == 1
     assert newest.name in reasons[0]
-    assert state["step"] == 71
+    assert state["step"] == before
     for path in (run.path / "checkpoints").glob("*.pt"):
         path.write_bytes(b"")
     with pytest.raises(DataError, match="no checkpoint to go on from"):
@@ -223,14 +225,6 @@ def test_resume_refuses_data_that_changed(tmp_path, pictures):
     next((pictures / "dark").glob("*.png")).unlink()
     with pytest.raises(DataError, match="has changed"):
         striate.resume(tmp_path / "run")
-
-
-def test_a_rate_that_blows_up_is_said_with_the_way_out(tmp_path):
-    with pytest.raises(StriateError, match=r"no longer a number.*try --lr"):
-        striate.train(
-            "lenet5", epochs=1, lr=1e12, recipe="paper", batch_size=64, name="nan", out=tmp_path, progress=QUIET
-        )
-    assert striate.load(tmp_path / "nan").summary["status"] == "failed"
 
 
 def test_training_in_a_thread_works_without_signal_handlers(tmp_path):

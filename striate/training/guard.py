@@ -1,0 +1,110 @@
+"""No step is taken whose loss or gradients are not finite: decided on the device, before the optimizer's step."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any, NoReturn
+
+import torch
+from torch import Tensor, nn
+
+from striate.errors import StriateError
+from striate.training.job import Job, seed_step
+
+
+class Guard:
+    """Looks at the loss and all gradients of a step in one pass, the one that PyTorch's GradScaler makes.
+
+    Where the host follows the device step by step (`deferred` false), it stops before the update. Where it would have to wait
+    to know, the optimizer is given the flag instead (`found_inf`, which fused optimizers read on the device): it leaves the
+    weights as they are from the first such step on, and the host learns of it when it reads results anyway.
+
+    Args:
+        job: what is trained. Its optimizer must be a fused one where `deferred`.
+        step: steps done when the loop begins.
+        deferred: whether the host learns of it later; by default on CUDA.
+    """
+
+    def __init__(self, job: Job, step: int, deferred: bool | None = None) -> None:
+        self.job = job
+        self.deferred = job.device.type == "cuda" if deferred is None else deferred
+        self.parameters = [parameter for group in job.optimizer.param_groups for parameter in group["params"]]
+        self.found = torch.zeros((), device=job.device)  # becomes 1 and stays so
+        self.unscaled = torch.ones((), device=job.device)
+        self.taken = torch.full((), step, dtype=torch.int64, device=job.device)
+        if self.deferred:
+            optimizer: Any = job.optimizer
+            optimizer.found_inf = self.found
+
+    def before_update(self, loss: Tensor, step: int) -> None:
+        """To be called between backward and update of `step` (0, 1, ...).
+
+        Raises:
+            StriateError: loss or gradients are not finite; not where that is deferred.
+        """
+        gradients = [parameter.grad for parameter in self.parameters if parameter.grad is not None]
+        torch._amp_foreach_non_finite_check_and_unscale_([loss.detach(), *gradients], self.found, self.unscaled)
+        if self.deferred:
+            self.taken += self.found == 0
+        elif self.found.item():
+            self._fail(step)
+
+    def before_reading(self) -> None:
+        """To be called before anything that the steps made is read or kept: where deferred, the host waits for the device.
+
+        Raises:
+            StriateError: a step was not finite; neither it nor a later one changed the weights.
+        """
+        if self.deferred and self.found.item():
+            self._fail(int(self.taken.item()))
+
+    def _fail(self, step: int) -> NoReturn:
+        job, epoch = self.job, step // self.job.batches.steps_per_epoch
+        rate = job.recipe.lr
+        raise StriateError(
+            f"{culprit(job, step)} in step {step + 1} (epoch {epoch + 1}), which was not taken: the learning rate {rate:g} is "
+            f"too high for this net, try --lr {rate / 4:g}"
+        )
+
+
+def culprit(job: Job, step: int) -> str:
+    """What was not finite in `step`, found by computing it again: the weights are those that it began with.
+
+    It is the loss, with the module whose output was the first that was not finite, or else the parameter whose gradient was,
+    the first one on the way back.
+    """
+    epoch, batch = divmod(step, job.batches.steps_per_epoch)
+    seed_step(job.recipe.seed, step, job.device)
+    with _first_not_finite(job.net) as modules:
+        loss, _ = job.step(*job.batches.batch(epoch, batch))
+    job.optimizer.zero_grad(set_to_none=True)
+    loss.backward()
+    if not loss.isfinite():
+        where = f", from the output of {modules[0]} on," if modules else ""
+        return f"the loss is {loss.item():g}{where}"
+    for name, parameter in reversed(list(job.net.named_parameters())):
+        if parameter.grad is not None and not parameter.grad.isfinite().all():
+            return f"the gradient of {name} is not finite (the loss, {loss.item():.4g}, still is)"
+    return "the loss or a gradient was not finite"
+
+
+@contextmanager
+def _first_not_finite(net: nn.Module) -> Iterator[list[str]]:
+    """Gives a list that gets the names of innermost modules with outputs that are not finite, in the order of computing."""
+    found: list[str] = []
+
+    def watch(name: str) -> Any:
+        def look(module: nn.Module, inputs: Any, output: Any) -> None:
+            if isinstance(output, Tensor) and not output.isfinite().all():
+                found.append(name)
+
+        return look
+
+    leaves = [(name, module) for name, module in net.named_modules() if not list(module.children())]
+    handles = [module.register_forward_hook(watch(name)) for name, module in leaves]
+    try:
+        yield found
+    finally:
+        for handle in handles:
+            handle.remove()
