@@ -14,9 +14,9 @@ from striate.data.images import Pictures
 from striate.data.preprocessing import Preprocessing
 from striate.errors import DataError, UsageError
 from striate.nets import Net, build
-from striate.nets.elsewhere import adapt, inner, make
+from striate.nets.elsewhere import adapt, inner, is_elsewhere, make
 from striate.nets.netspec import NetFacts
-from striate.nets.sources import trusted_source
+from striate.nets.sources import source_path, trusted_source
 from striate.run import Run, write_atomic
 
 BATCH = 500
@@ -74,18 +74,20 @@ def build_net(run: Run) -> Net:
     wanted = run.config["net"]
     origin: dict[str, Any] = wanted.get("origin", {})
     channels, classes = wanted["channels"], wanted["classes"]
-    if run.module is None and not origin:
+    if run.module is None and not is_elsewhere(wanted["name"]):
         return build(wanted["name"], channels=channels, classes=classes, init=wanted["init"])
     if run.module is not None:
         module = copy.deepcopy(run.module).cpu()
-    elif origin.get("given") and "file" not in origin:
+    elif "target" not in origin:
         raise UsageError(
-            f"{run.path} holds the weights of a {origin['target']} that was given to striate.train(), and not its code.\n"
+            f"{run.path} holds the weights of a {wanted['name']} that was given to striate.train(), and not its code.\n"
             f"Give such a net again: striate.load({str(run.path)!r}, module=...), or resume(..., module=...).\n"
             "A net that is trained as FILE.py:OBJECT is found again by every command."
         )
     else:
-        source = trusted_source(origin, run.path, run.trust_code) if "file" in origin else None
+        # Whether a target is code is decided as `make` decides it, not by what else the run says.
+        code = source_path(origin["target"]) is not None
+        source = trusted_source(origin, run.path, run.trust_code) if code else None
         module = make(origin["target"], channels=channels, classes=classes, source=source).module
     height, width = run.config["preprocessing"]["size"]
     facts = NetFacts(

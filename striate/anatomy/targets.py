@@ -18,7 +18,7 @@ from striate.nets import build, spec
 from striate.nets.elsewhere import ElsewhereFacts, Input, Logits, Made, inner, input_channels, is_elsewhere, make
 from striate.nets.net import Net
 from striate.nets.netspec import NetFacts
-from striate.nets.sources import read_source
+from striate.nets.sources import read_source, source_path
 from striate.nets.weightless import weightless
 
 _ANY_CLASSES = 10
@@ -74,7 +74,8 @@ def facts(net: object) -> NetFacts:
     if not is_elsewhere(net):
         return spec(net)
     scheme, _, name = net.rpartition(":")
-    source = read_source(Path(scheme)) if scheme.endswith(".py") else None
+    path = source_path(net)
+    source = None if path is None else read_source(path)
     # Three channels: a net that takes any number is to see photos in colour.
     made = make(net, channels=3, classes=_ANY_CLASSES, without_weights=True, source=source)
     input, smallest = _pictures(made, net)
@@ -107,12 +108,12 @@ def _facts_of_module(module: nn.Module) -> NetFacts:
     if isinstance(module, Net) and isinstance(row, NetFacts):  # of the catalogue: a run finds it by its name
         return ElsewhereFacts(
             name=row.name, title=row.title, family=row.family, input=(module.channels, *row.input[1:]),
-            min_size=row.min_size, make=given, origin=row.origin,
+            min_size=row.min_size, make=given, origin={**row.origin, "given": True},
         )  # fmt: skip
     input, smallest = _pictures(Made(module=module), name)
     return ElsewhereFacts(
         name=name, title=kind.__name__, family="elsewhere", input=input, min_size=smallest, make=given,
-        origin={"target": name, "min_size": smallest, "given": True} | _file_of(module, input),
+        origin={"min_size": smallest, "given": True} | _file_of(module, input),
     )  # fmt: skip
 
 

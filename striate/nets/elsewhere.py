@@ -6,7 +6,6 @@ import importlib
 import inspect
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import Any
 
 import torch
@@ -15,7 +14,7 @@ from torch import Tensor, nn
 from striate.errors import StriateError, UsageError, unknown_name
 from striate.nets.net import Net
 from striate.nets.netspec import NetFacts
-from striate.nets.sources import Source, arguments, find_object, read_source
+from striate.nets.sources import Source, arguments, find_object, read_source, source_path
 from striate.nets.torchvision import fold_stem, published
 from striate.nets.weightless import weightless
 
@@ -48,7 +47,8 @@ class Made:
 class ElsewhereFacts(NetFacts):
     """The facts of a net from elsewhere, found by running it on shapes, and how it is made.
 
-    `origin` has its `target` and `min_size`; for a file also `file` and `sha256`; for a module that was at hand `given`.
+    `origin` has its `min_size`; the `target` that `make` takes, if there is one; for a file also `file` and `sha256`; and
+    `given`, true for a module that was at hand, whose weights no name gives again.
     """
 
     make: Callable[[int, int, bool], Made]
@@ -116,14 +116,15 @@ def make(
         StriateError: the published weights could not be downloaded.
     """
     scheme, colon, name = target.rpartition(":")
+    path = source_path(target)
     if scheme == "torchvision":
         return _from_torchvision(name, channels, classes, pretrained, without_weights)
     if scheme == "timm":
         return _from_timm(name, channels, classes, pretrained, without_weights)
-    if scheme.endswith(".py"):
+    if path is not None:
         if pretrained:
             raise UsageError(f"--pretrained is for published weights, and {target} has none: load yours in the file")
-        return _from_file(source or read_source(Path(scheme)), name, target, channels, classes, without_weights)
+        return _from_file(source or read_source(path), name, target, channels, classes, without_weights)
     if not colon and target.endswith(".py"):
         raise UsageError(f"which net in {target}? Write {target}:OBJECT, the name of a module, class or function in it")
     raise UsageError(f"{target!r} names no net: give a catalogue name, FILE.py:OBJECT, torchvision:NAME or timm:NAME")

@@ -15,7 +15,7 @@ from typing import Any
 
 from torch import nn
 
-from striate.errors import UsageError, unknown_name
+from striate.errors import DataError, UsageError, unknown_name
 
 CLASSES = ("classes", "num_classes")
 CHANNELS = ("channels", "in_channels", "in_chans")
@@ -34,6 +34,12 @@ class Source:
     def sha256(self) -> str:
         """Of the file's bytes, in hexadecimal. What the file imports is not part of it."""
         return hashlib.sha256(self.code).hexdigest()
+
+
+def source_path(target: str) -> Path | None:
+    """The file of a target `FILE.py:OBJECT`; None of any other."""
+    file, _, _ = target.rpartition(":")
+    return Path(file) if file.endswith(".py") else None
 
 
 def read_source(path: Path) -> Source:
@@ -59,7 +65,12 @@ def trusted_source(kept: Mapping[str, Any], run: Path, trust_code: bool) -> Sour
 
     Raises:
         UsageError: the file is gone, has changed, or lies in the run's folder.
+        DataError: the config does not say which file it was.
     """
+    if not {"file", "sha256"} <= kept.keys():
+        raise DataError(
+            f"{run}/config.yaml is damaged: its net is in a file, and it does not say which, or its SHA-256"
+        )
     path, target = Path(kept["file"]), kept["target"]
     if not path.is_file():
         raise UsageError(

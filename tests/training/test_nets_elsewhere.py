@@ -16,7 +16,7 @@ from torch import nn
 
 import striate
 from striate.cli import main
-from striate.errors import Interrupted, UsageError
+from striate.errors import DataError, Interrupted, UsageError
 from striate.inference import load_net, logits
 from striate.training import Progress
 
@@ -177,6 +177,13 @@ def test_a_file_that_changed_or_came_with_the_run_is_run_only_if_trusted(own, da
         striate.load(run.path).predict(picture)
     assert "it ran" not in capsys.readouterr().out
     assert striate.load(run.path, trust_code=True).predict(picture)[0].error is None
+    (run.path / "config.yaml").write_text(
+        config.replace(f"    file: {inside}\n", "").replace(f"{own}:Own", f"{inside}:Own")
+    )
+    capsys.readouterr()
+    with pytest.raises(DataError, match="does not say which"):
+        striate.load(run.path).predict(picture)
+    assert "it ran" not in capsys.readouterr().out
 
 
 def test_a_module_begins_with_its_weights_and_is_not_changed(data, tmp_path):
@@ -186,7 +193,7 @@ def test_a_module_begins_with_its_weights_and_is_not_changed(data, tmp_path):
     run = train(module, data, tmp_path, epochs=1, lr=1e-9)
     assert same_bits(before, module.state_dict())
     assert all(torch.allclose(value, before[name], atol=1e-6) for name, value in weights(run).items())
-    assert run.summary["command"].startswith("striate.train(torch.nn.modules.container:Sequential, data=")
+    assert run.summary["command"].startswith("striate.train(module, data=")
     expected = outputs(run)
     with pytest.raises(UsageError, match="module=") as caught:
         outputs(striate.load(run.path))
@@ -200,10 +207,13 @@ def test_a_module_begins_with_its_weights_and_is_not_changed(data, tmp_path):
     assert same_bits(weights(whole), weights(striate.resume(broken, module=module, progress=QUIET)))
 
 
-def test_a_net_of_the_catalogue_that_was_built_before_is_found_by_its_name(data, tmp_path):
+def test_a_net_of_the_catalogue_that_was_built_or_trained_before_is_found_by_its_name(data, tmp_path):
     run = train(striate.build("lenet5", classes=4), data, tmp_path, epochs=1)
-    shutil.copytree(run.path, tmp_path / "copy")
-    assert torch.equal(outputs(striate.load(tmp_path / "copy")), outputs(run))
+    expected = outputs(run)
+    assert torch.equal(outputs(striate.load(run.path)), expected)
+    more = train(load_net(striate.load(run.path), CPU), data, tmp_path, "more", epochs=1, lr=1e-9)
+    assert torch.allclose(outputs(striate.load(more.path)), expected, atol=1e-5)
+    assert "striate.train(module, " in more.summary["command"]
 
 
 def test_pictures_are_converted_to_the_channels_of_a_net_that_takes_no_other(own, data, tmp_path):
