@@ -32,7 +32,7 @@ __all__ = [
     "quick",
 ]
 
-SIZE = (64, 64)
+SIZE = (32, 32)
 """The size to load files at for a check-up: equal at that size counts as equal."""
 
 

@@ -64,8 +64,9 @@ def agreement(first: Tensor, second: Tensor, laid: Tensor) -> tuple[Tensor, Tens
 
     Returns:
         Three of (N,), 1 for equal pictures: the mean of the structural similarity (SSIM, Wang et al. 2004, of the slightly
-        smoothed pictures, over 7 x 7 windows); what 95 % of the places reach of it, so that another object before the same
-        background tells; and the correlation of the details, so that a common horizon or sky is not enough.
+        smoothed pictures, over 7 x 7 windows) where there is anything to see; what 95 % of these places reach of it, so that
+        another object before the same background tells; and the correlation of the details, so that a common horizon is not
+        enough. NaN where two pictures have nothing to see in common.
     """
     places, inside = _places(laid)
     over = functional.grid_sample(first, places, padding_mode="border", align_corners=False)
@@ -76,7 +77,8 @@ def agreement(first: Tensor, second: Tensor, laid: Tensor) -> tuple[Tensor, Tens
     light, contrast = _NOISE
     similarity = (2 * means[0] * means[1] + light) * (2 * shared + contrast)
     similarity /= (means[0] ** 2 + means[1] ** 2 + light) * (variances[0] + variances[1] + contrast)
-    local = torch.where(inside, similarity.mean(1), torch.nan).flatten(1)
+    with_content = (variances[0] + variances[1]).mean(1) > 2 * contrast
+    local = torch.where(inside & with_content, similarity.mean(1), torch.nan).flatten(1)
     details = [(p - _smooth(whole, 2)) for p, whole in ((one, over), (other, second))]
     return local.nanmean(1), local.nanquantile(0.05, dim=1), _correlation(details[0], details[1], inside)
 

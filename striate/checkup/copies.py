@@ -77,7 +77,7 @@ def copy_findings(pairs: Sequence[Pair], dataset: DataSet, near: bool) -> list[F
         Finding(
             kind=_kind(kind, near),
             severity=severities[kind],
-            words=f"{_said(found, kind, near)} {_way_out(kind, dataset)}",
+            words=f"{_said(found, kind, _alike(dataset, near))} {_way_out(kind, dataset)}",
             pairs=tuple(found),
         )
         for kind, found in sorted_pairs.items()
@@ -88,21 +88,24 @@ def _kind(kind: str, near: bool) -> Kind:
     return f"near-{kind}" if near else kind  # type: ignore[return-value]
 
 
-def _said(pairs: Sequence[Pair], kind: str, near: bool) -> str:
-    alike = (
-        "show the same picture, encoded anew, resized, mirrored or slightly cropped" if near else "have equal pixels"
-    )
-    alike = alike if len(pairs) > 1 else alike.replace("show", "shows").replace("have", "has")
+def _alike(dataset: DataSet, near: bool) -> str:
+    if near:
+        return "of the same picture, it seems: encoded anew, resized, mirrored or slightly cropped"
+    height, width, _ = dataset.first.shape
+    return f"with equal pixels at {width}x{height}"
+
+
+def _said(pairs: Sequence[Pair], kind: str, alike: str) -> str:
     if kind != "leakage":
         where = "of two classes" if kind == "label-conflict" else "of one class and split"
-        return f"{counted(len(pairs), 'pair')} {where} {alike}."
+        return f"{counted(len(pairs), 'pair')} {where}, {alike}."
     sides: dict[tuple[str, str], set[int]] = defaultdict(set)
     for pair in pairs:
         sides[pair.second.split, pair.first.split].add(pair.second.index)
     where = ", ".join(
         f"{counted(len(seen), f'{late} picture')} also in {early}" for (late, early), seen in sides.items()
     )
-    return f"{counted(len(pairs), 'pair')} across splits {alike}: {where}."
+    return f"{counted(len(pairs), 'pair')} across splits, {alike}; {where}."
 
 
 def _way_out(kind: str, dataset: DataSet) -> str:

@@ -6,6 +6,7 @@ without its border, are candidates; each of them is laid over the picture and co
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -24,12 +25,16 @@ _BORDER = 2
 """Pixels of 32 that the view without border leaves out at each side, between nothing and a tenth."""
 _NEAREST = 5
 """Candidates for each picture and view."""
-_CANDIDATE = 0.85
-"""Cosine of the descriptors from which a pair is a candidate."""
-_CROWD, _CLOSER = 20, 0.25
-"""A candidate differs at most a quarter as much as the 20th nearest does: of digits and silhouettes many are alike."""
-_WHOLE, _PLACES, _DETAILS = 0.85, 0.7, 0.82
-"""What the three numbers of `agreement` must reach. Found on CIFAR-10 with planted copies: docs/checkup.md."""
+_CANDIDATE, _CLOSER = 0.85, 0.25
+"""A pair is a candidate from this cosine of the descriptors on, if it differs at most a quarter as much as the picture differs
+from the last of its crowd."""
+_CROWD = (9, 12, 15, 17, 19)
+"""Ranks of pictures that are near without being the same."""
+_WHOLE, _PLACES, _DETAILS = 0.8, 0.6, 0.82
+"""What the three numbers of `agreement` must reach."""
+_STANDS_OUT = 0.15
+"""What a pair may lack of likeness, as a share of what the picture and the likest of its crowd lack: among digits, silhouettes
+and ships at the horizon many pictures are alike, and only a copy is far more alike than that."""
 _BLOCK, _PAIRS = 1024, 2048
 """Rows of the matrix product, and pairs that are compared, at a time."""
 
@@ -76,12 +81,15 @@ def near_duplicates(pictures: Pixels) -> list[Match]:
 
 
 def _candidates(pictures: Pixels) -> Tensor:
-    """int64 (pairs, 3): first < second, and 1 where the first is to be mirrored; each once."""
+    """int64 (pairs, 3 or 8): a picture, one that may show the same, whether the first is to be mirrored; and of the first's crowd
+    five, where there are so many pictures.
+    """
     cells = _descriptions(pictures, mirrored=False, border=0)
     centre = cells.mean(0)
     variances, directions = torch.linalg.eigh((cells - centre).T @ (cells - centre) / len(cells))
     directions = directions[:, -_NUMBERS:] * variances[-_NUMBERS:].clamp_min(1e-9) ** -0.25
     gallery = functional.normalize((cells - centre) @ directions)
+    crowded = len(gallery) > _CROWD[-1] + 1
     found = []
     for border in (0, _BORDER):
         for mirrored in (False, True):
@@ -90,15 +98,14 @@ def _candidates(pictures: Pixels) -> Tensor:
                 cosines = queries[start : start + _BLOCK] @ gallery.T
                 rows = torch.arange(len(cosines))
                 cosines[rows, start + rows] = -1  # not with itself
-                values, columns = cosines.topk(min(_CROWD, len(gallery) - 1))
-                crowd = values[:, -1:] if len(gallery) > _CROWD else torch.zeros(1)
-                close = (values >= _CANDIDATE) & (1 - values <= _CLOSER * (1 - crowd))
+                values, columns = cosines.topk(_CROWD[-1] + 1 if crowded else min(_NEAREST, len(gallery) - 1))
+                close = values >= _CANDIDATE
+                if crowded:
+                    close &= 1 - values <= _CLOSER * (1 - values[:, -1:])
                 row, place = close[:, :_NEAREST].nonzero(as_tuple=True)
-                one, other = start + row, columns[row, place]
-                flags = torch.full_like(one, int(mirrored))
-                found.append(torch.stack((torch.minimum(one, other), torch.maximum(one, other), flags), dim=1))
-    each_once: Tensor = torch.unique(torch.cat(found), dim=0)
-    return each_once
+                pair = torch.stack((start + row, columns[row, place], torch.full_like(row, int(mirrored))), dim=1)
+                found.append(torch.cat((pair, columns[row][:, _CROWD]), dim=1) if crowded else pair)
+    return torch.cat(found)
 
 
 def _descriptions(pictures: Pixels, mirrored: bool, border: int) -> Tensor:
@@ -114,15 +121,24 @@ def _descriptions(pictures: Pixels, mirrored: bool, border: int) -> Tensor:
     return functional.normalize(values - values.mean(1, keepdim=True))
 
 
-def _verified(pictures: Pixels, candidates: Tensor) -> list[Match]:
-    matches = []
+def _verified(pictures: Pixels, candidates: Tensor) -> Iterator[Match]:
+    """The candidates that show the same; one can come up to four times."""
     for start in range(0, len(candidates), _PAIRS):
-        pairs = candidates[start : start + _PAIRS]
-        sides = [torch.from_numpy(pictures[pairs[:, side].numpy()]).permute(0, 3, 1, 2).float() for side in (0, 1)]
-        flipped = pairs[:, 2].bool()
-        sides[0][flipped] = sides[0][flipped].flip(3)
-        whole, places, details = agreement(sides[0], sides[1], align(sides[0], sides[1]))
+        rows = candidates[start : start + _PAIRS]
+        whole, places, details = _compared(pictures, rows[:, :3])
         same = (whole >= _WHOLE) & (places >= _PLACES) & (details >= _DETAILS)
-        for (first, second, mirrored), likeness in zip(pairs[same].tolist(), whole[same].tolist(), strict=True):
-            matches.append(Match(first, second, bool(mirrored), round(likeness, 4)))
-    return matches
+        rows, whole = rows[same], whole[same]
+        for place in range(3, rows.shape[1]):
+            alike = _compared(pictures, rows[:, (0, place, 2)])[0].nan_to_num(0)
+            stands_out = 1 - whole <= _STANDS_OUT * (1 - alike)
+            rows, whole = rows[stands_out], whole[stands_out]
+        for (one, other, mirrored), likeness in zip(rows[:, :3].tolist(), whole.tolist(), strict=True):
+            yield Match(min(one, other), max(one, other), bool(mirrored), round(likeness, 4))
+
+
+def _compared(pictures: Pixels, pairs: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """`agreement` of pairs (N, 3), once they are laid over each other."""
+    one, other = (torch.from_numpy(pictures[pairs[:, side].numpy()]).permute(0, 3, 1, 2).float() for side in (0, 1))
+    mirrored = pairs[:, 2].bool()
+    one[mirrored] = one[mirrored].flip(3)
+    return agreement(one, other, align(one, other))
