@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from striate.anatomy import Anatomy, inspect
     from striate.data import DataSet, ImageData, Preprocessing, load_data
     from striate.errors import DataError, StriateError, UsageError
-    from striate.experiment import evaluate, resume, train
+    from striate.experiment import Settings, evaluate, resume, search_rate, train, try_out
     from striate.nets import CATALOGUE, Net, NetSpec, build
     from striate.predicting import Prediction, predict
     from striate.recipe import Recipe
@@ -37,6 +37,7 @@ _HOME = {
     "Preprocessing": "data",
     "Recipe": "recipe",
     "Run": "run",
+    "Settings": "experiment",
     "StriateError": "errors",
     "UsageError": "errors",
     "build": "nets",
@@ -47,7 +48,9 @@ _HOME = {
     "load_data": "data",
     "predict": "predicting",
     "resume": "experiment",
+    "search_rate": "experiment",
     "train": "experiment",
+    "try_out": "experiment",
 }
 
 __all__ = [
@@ -62,6 +65,7 @@ __all__ = [
     "Preprocessing",
     "Recipe",
     "Run",
+    "Settings",
     "StriateError",
     "UsageError",
     "build",
@@ -72,7 +76,9 @@ __all__ = [
     "load_data",
     "predict",
     "resume",
+    "search_rate",
     "train",
+    "try_out",
 ]
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, cast
 
@@ -10,12 +11,14 @@ import typer
 
 from striate.cli.output import percent, show_fields, show_json
 from striate.cli.using import TrustCode
-from striate.errors import UsageError
+from striate.errors import CheckError, UsageError
 
 if TYPE_CHECKING:
     from striate.data.preprocessing import Fit
     from striate.recipe import Balance
     from striate.run import Run
+    from striate.training.finder import Found
+    from striate.training.preflight import Check
 
 _DURATION = re.compile(r"(?:(\d+(?:\.\d+)?)h)?(?:(\d+(?:\.\d+)?)m)?(?:(\d+(?:\.\d+)?)s?)?")
 
@@ -82,6 +85,16 @@ def train(
     data_dir: Annotated[
         Path | None, typer.Option(help="Where to look for named sets first.", envvar="STRIATE_DATA")
     ] = None,
+    try_out: Annotated[
+        bool,
+        typer.Option("--try", help="Only look, for about ten seconds, whether this training can come to something."),
+    ] = False,
+    find_lr: Annotated[
+        Path | None,
+        typer.Option(
+            "--find-lr", help="Only search for a learning rate, and draw the search into this PNG.", metavar="PNG"
+        ),
+    ] = None,
     resume: Annotated[
         Path | None,
         typer.Option(
@@ -107,9 +120,9 @@ def train(
         _require_own_settings(context)
         run = experiment.resume(resume, epochs=epochs, trust_code=trust_code, data_dir=data_dir, started=started)
     else:
-        run = experiment.train(
-            net,
-            data,
+        settings = experiment.Settings(
+            net=net,
+            data=data,
             recipe=recipe,
             epochs=epochs,
             budget=None if budget is None else parse_duration(budget),
@@ -117,11 +130,11 @@ def train(
             lr=lr,
             seed=seed,
             validation=validation,
+            balance=cast("Balance | None", balance),
             augment=augment,
             group_by=group_by,
             exclude=exclude or (),
             on_bad="stop" if on_bad == "stop" else "skip",
-            balance=cast("Balance | None", balance),
             size=size,
             fit=cast("Fit", fit),
             init="paper" if init == "paper" else "default",
@@ -129,11 +142,15 @@ def train(
             device=device,
             threads=threads,
             layout=layout,
-            name=name,
-            out=out,
             data_dir=data_dir,
-            started=started,
         )
+        if try_out:
+            show_checks(experiment.try_out(settings), as_json)
+        if find_lr is not None:
+            show_search(experiment.search_rate(settings), find_lr, as_json)
+        if try_out or find_lr is not None:
+            return
+        run = experiment.train_with(settings, name=name, out=out, started=started)
     if as_json:
         show_json(result(run))
     else:
@@ -155,6 +172,32 @@ def _require_own_settings(context: typer.Context) -> None:
             f"{', '.join(given)} cannot be given with --resume: the run goes on with its own settings; only its end can be "
             "moved, with --epochs"
         )
+
+
+def show_checks(checks: Sequence[Check], as_json: bool) -> None:
+    """The end of `striate train --try`. Raises CheckError if a check failed."""
+    if as_json:
+        show_json([check.as_dict() for check in checks])
+    else:
+        print()
+        show_fields({f"{check.verdict:<7}  {check.name}": check.said for check in checks})
+    if failed := [check.name for check in checks if check.verdict == "failed"]:
+        raise CheckError(f"this training will come to nothing: {', '.join(failed)}")
+
+
+def show_search(found: Found, path: Path, as_json: bool) -> None:
+    """The end of `striate train --find-lr PNG`."""
+    from striate.report.charts import png
+    from striate.report.charts.finder import rate_search
+    from striate.run import write_new
+
+    marks = {"steepest": found.steepest} if found.steepest is not None else {}
+    write_new(path, png(rate_search(found.rates, found.losses, {**marks, "lowest loss": found.lowest})))
+    if as_json:
+        show_json({**found.as_dict(), "plot": str(path)})
+        return
+    advice = "the loss never fell" if found.steepest is None else f"{found.steepest:.2g}, where the loss falls fastest"
+    show_fields({"try --lr": advice, "limit": f"{found.lowest:.2g}, where the loss is lowest", "plot": path})
 
 
 def result(run: Run) -> dict[str, object]:

@@ -7,35 +7,23 @@ import shutil
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Literal
 
 import torch
 
-from striate.anatomy.targets import facts
 from striate.data import DataSet, Preprocessing, load_data
 from striate.data.augmentation import Augmentation
-from striate.data.preprocessing import Fit, preprocessing_for
+from striate.data.preprocessing import Fit
 from striate.errors import DataError, Interrupted, StriateError, UsageError
 from striate.evaluation import Evaluation, score, write_evaluation
 from striate.evaluation import evaluate as evaluate_run
 from striate.experiment.announcing import announcement, prediction, repeat_command
+from striate.experiment.beginning import begin
 from striate.experiment.extending import extended
-from striate.experiment.preparing import (
-    Settings,
-    begin_net,
-    check_size,
-    check_space,
-    make_config,
-    manners,
-    plan,
-    predictions,
-    resolve_recipe,
-    split,
-    write_start,
-)
+from striate.experiment.preparing import check_space, manners, plan, predictions, split, write_start
+from striate.experiment.settings import Settings
 from striate.inference import build_net, save_weights, set_layout
 from striate.machine import pick_device, usable_cores, use_cores
 from striate.recipe import Balance, Recipe
@@ -44,8 +32,10 @@ from striate.report.card import write_card
 from striate.run import Run, write_json, write_yaml
 from striate.training import Job, Length, Progress, State, fit, fresh_state, make_job, measure, resumed_state
 from striate.training.clock import Clock
+from striate.training.finder import Found, find_rate
+from striate.training.preflight import Check, preflight
 
-__all__ = ["evaluate", "resume", "train"]
+__all__ = ["Settings", "evaluate", "resume", "search_rate", "train", "train_with", "try_out"]
 
 
 def train(
@@ -75,37 +65,14 @@ def train(
     out: str | Path = "runs",
     data_dir: str | Path | None = None,
     progress: Progress | None = None,
-    started: float | None = None,
 ) -> Run:
     """Trains a net, evaluates it on the test pictures once, at the end, and writes the report.
 
     Args:
-        net: a name of the catalogue; `torchvision:NAME`, `timm:NAME` or `FILE.py:OBJECT`, see docs/elsewhere.md; or a
-            module, whose present weights are the start. A module is copied, not changed.
-        data: a set's name, a folder or table of pictures, or a NumPy archive: see `load_data`.
-        recipe: `fast`, `paper`, `tutorial`, or a Recipe of your own. What follows is laid over it where it is given.
-        epochs: passes over the training pictures.
-        budget: seconds for the whole command instead; the epochs are planned from it.
-        batch_size, lr, seed, validation: see `Recipe`.
-        augment: what is done to training pictures instead of what the recipe does: `flip,shift=4,colour`, `none`, or an
-            `Augmentation`.
-        group_by: a pattern in file names, such as `patient[0-9]+`: files in which it finds the same are never on two sides
-            of a split that is made.
-        exclude: patterns of files to leave out, such as `ants/*.gif`.
-        on_bad: whether files that cannot be read are left out and named (`skip`) or are an error (`stop`).
-        balance: for classes of very different sizes: `weights` in the loss, or a `sampler` that shows each class as often.
-        size: pictures are scaled to (size, size) pixels.
-        fit: how pictures of another shape come to that: `crop`, `pad` or `squash`, see `Preprocessing`.
-        init: how the weights are drawn, `default` or `paper`.
-        pretrained: begin with torchvision's published ImageNet weights, downloaded once; their mean and deviation too.
-        device: `auto`, `cpu`, `cuda`, `cuda:1` or `mps`.
-        threads, layout: of torch on the CPU, and of the weights (`nchw` or `nhwc`); the fastest, measured, if None. Sums of
-            floats depend on them, so that two runs of one seed are the same to the bit only with the same ones.
+        net to data_dir: see `Settings`, which says what each means.
         name: of the run; made of net and data if None.
         out: the folder that the run is made in.
-        data_dir: where to look for named sets first.
         progress: what is printed while it goes; a bar or lines on stderr if None.
-        started: `time.perf_counter()` from which a budget counts; now if None.
 
     Raises:
         UsageError: an unknown name, or numbers that do not go together.
@@ -113,11 +80,9 @@ def train(
         Interrupted: SIGINT or SIGTERM; the run can be resumed.
         StriateError: training failed, or there is no place to write.
     """
-    progress = progress or Progress()
-    clock = Clock(started if started is not None else time.perf_counter())
-    clock.add("start", clock.total())
-    row = facts(net)
     settings = Settings(
+        net=net,
+        data=data,
         recipe=recipe,
         epochs=epochs,
         budget=budget,
@@ -125,59 +90,75 @@ def train(
         lr=lr,
         seed=seed,
         validation=validation,
+        balance=balance,
         augment=augment,
         group_by=group_by,
         exclude=exclude,
-        balance=balance,
+        on_bad=on_bad,
         size=size,
         fit=fit,
         init=init,
         pretrained=pretrained,
+        device=device,
+        threads=threads,
+        layout=layout,
+        data_dir=data_dir,
     )
-    chosen = pick_device(device)
-    cores = use_cores()
-    tried = manners(chosen, cores, threads, layout)
+    return train_with(settings, name=name, out=out, progress=progress)
+
+
+def train_with(
+    settings: Settings,
+    *,
+    name: str | None = None,
+    out: str | Path = "runs",
+    progress: Progress | None = None,
+    started: float | None = None,
+) -> Run:
+    """As `train`. `started`: `time.perf_counter()` from which a budget counts; now if None."""
+    progress = progress or Progress()
+    clock = Clock(started if started is not None else time.perf_counter())
+    clock.add("start", clock.total())
     with clock.charge("load"):
-        dataset = load_data(
-            data,
-            data_dir=data_dir,
-            size=(size, size) if size else (row.input[1], row.input[2]),
-            channels=row.input[0],
-            workers=usable_cores(),
-            group_by=group_by,
-            exclude=exclude,
-            on_bad=on_bad,
-            fit=fit,
-            told=progress.reading,
-        )
-        dataset.require_excluded()
-        picture = (size, size) if size else dataset.train.shape[:2]
-        check_size(row, picture)
-        begun, published = begin_net(row, dataset, picture, settings)
-        resolved = resolve_recipe(row, begun, dataset, settings)
-        training, validating, held = split(dataset, resolved)
-        preprocessing = preprocessing_for(training, picture, begun.channels, fit)
-        if published is not None:
-            preprocessing = replace(preprocessing, mean=published.mean, std=published.std)
-        config = make_config(begun, dataset, preprocessing, resolved, settings)
-        config["net"]["pretrained"] = list(published.notes) if published is not None else []
-        job = make_job(
-            config, preprocessing.resized(training), validating and preprocessing.resized(validating), chosen, begun
-        )
+        begun = begin(settings, progress)
+    dataset, config, job = begun.dataset, begun.config, begun.job
+    tried = manners(job.device, begun.cores, settings.threads, settings.layout)
     check_space(job, Path(out))
-    progress.table(announcement(job, row, dataset, config))
+    progress.table(announcement(job, begun.row, dataset, config))
     with clock.charge("measure"):
         speed = measure(job, tried)
     steps = plan(job, speed, len(dataset.splits["test"]), clock)
     config["recipe"]["epochs"] = round(steps / job.batches.steps_per_epoch, 6)
     config["plan"] |= predictions(job, speed, steps)
-    run = Run.create(Path(out), name, f"{Path(row.name).name.replace('.py:', '-')}-{dataset.name}")
+    run = Run.create(Path(out), name, f"{Path(begun.row.name).name.replace('.py:', '-')}-{dataset.name}")
     progress.table({"plan": prediction(config["plan"]), "run": str(run.path)})
-    with naming_disk(run), clock.charge("load"):
-        write_start(run, config, dataset, held, chosen)
-        _write_summary(run, "running", clock)
+    with clock.charge("load"):
+        write_start(run, config, dataset, begun.held, job.device)
+    _write_summary(run, "running", clock)
     _finish(run, job, dataset, fresh_state(job), clock, progress)
-    return Run.open(run.path, module=net if isinstance(net, torch.nn.Module) else None)
+    return Run.open(run.path, module=settings.net if isinstance(settings.net, torch.nn.Module) else None)
+
+
+def try_out(settings: Settings, *, progress: Progress | None = None) -> list[Check]:
+    """The pre-flight: what can be known of a training in about ten seconds. Nothing is written, and no test picture is looked at.
+
+    Raises as `train` does before step 1.
+    """
+    progress = progress or Progress()
+    begun = begin(settings, progress)
+    progress.table(announcement(begun.job, begun.row, begun.dataset, begun.config))
+    return preflight(begun.job)
+
+
+def search_rate(settings: Settings, *, progress: Progress | None = None) -> Found:
+    """The learning-rate finder: what the loss does while the rate rises. Nothing is written.
+
+    Raises as `train` does before step 1.
+    """
+    progress = progress or Progress()
+    begun = begin(settings, progress)
+    progress.table(announcement(begun.job, begun.row, begun.dataset, begun.config))
+    return find_rate(begun.job)
 
 
 def resume(

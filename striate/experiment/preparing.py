@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -17,15 +16,15 @@ from striate.anatomy import inspect
 from striate.anatomy.targets import check_fit
 from striate.data import DataSet, ImageData, Preprocessing
 from striate.data.augmentation import Augmentation
-from striate.data.preprocessing import Fit
 from striate.data.splits import hold_out, record, seen_in_training, together
 from striate.errors import StriateError, UsageError
+from striate.experiment.settings import Settings
 from striate.machine import environment
 from striate.nets import CATALOGUE, Net, build
 from striate.nets.elsewhere import ElsewhereFacts, adapt, input_channels
 from striate.nets.netspec import NetFacts
 from striate.nets.torchvision import Pretrained, pretrained
-from striate.recipe import Balance, Recipe, named_recipe
+from striate.recipe import Recipe, named_recipe
 from striate.run import FORMAT, Run, write_json, write_yaml
 from striate.training import Job, Manner, Speed, duration, epoch_seconds, plan_steps
 from striate.training.clock import Clock
@@ -38,34 +37,6 @@ FREE_BYTES = 64 * 2**20
 """Kept free on the disk besides weights and checkpoints."""
 
 Indices = npt.NDArray[np.int64]
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Settings:
-    """What was asked for besides net and data; `striate.train` says what each means. None: as the recipe has it."""
-
-    recipe: str | Recipe
-    epochs: float | None
-    budget: float | None
-    batch_size: int | None
-    lr: float | None
-    seed: int | None
-    validation: float | None
-    augment: str | Augmentation | None
-    group_by: str | None
-    exclude: Sequence[str]
-    balance: Balance | None
-    size: int | None
-    fit: Fit
-    init: Literal["default", "paper"]
-    pretrained: bool
-
-    @property
-    def first_seed(self) -> int:
-        """The seed that the run will have, known before its recipe."""
-        if self.seed is not None:
-            return self.seed
-        return self.recipe.seed if isinstance(self.recipe, Recipe) else 0
 
 
 def begin_net(

@@ -1,11 +1,15 @@
 """The pre-flight: a sound job passes, each planted fault is found by name, and nothing of the job changes."""
 
+import json
 from dataclasses import replace
 
 import numpy as np
+import pytest
 import torch
+from PIL import Image
 from torch import nn
 
+from striate.cli import main
 from striate.data.images import ImageData
 from striate.data.preprocessing import Preprocessing
 from striate.nets import build
@@ -137,3 +141,32 @@ def test_the_finder_finds_the_limit_of_a_quadratic():
 def test_a_loss_that_never_falls_has_no_steepest_place():
     assert steepest([0.1, 0.2, 0.3, 0.4], [1.0, 1.1, 1.2, 1.3]) is None
     assert steepest([0.1, 0.2, 0.3, 0.4], [1.0, 1.0, 1.0, 1.0]) is None
+
+
+def test_the_commands_look_and_write_no_run(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+
+    def command(*arguments):
+        with pytest.raises(SystemExit) as ended:
+            main(["train", *arguments, "--threads", "1"])
+        return ended.value.code, capsys.readouterr()
+
+    code, said = command("lenet5", "--try")
+    assert code == 0
+    assert "32 pictures by heart" in said.out
+    code, said = command("lenet5", "--find-lr", "search.png", "--json")
+    assert code == 0
+    found = json.loads(said.out)
+    assert found["steepest"] < found["lowest"]
+    with Image.open(tmp_path / "search.png") as picture:
+        assert picture.width > 1000
+    (tmp_path / "net.py").write_text(
+        "from torch import nn\n"
+        "def net(classes):\n"
+        "    return nn.Sequential(nn.Flatten(), nn.Linear(784, classes), nn.Softmax(1))\n"
+    )
+    code, said = command("net.py:net", "--size", "28", "--try", "--json")
+    assert code == 4
+    assert json.loads(said.out)[0]["verdict"] == "failed"
+    assert said.err.endswith("striate: this training will come to nothing: loss at the start\n")
+    assert sorted(path.name for path in tmp_path.iterdir() if path.name != "__pycache__") == ["net.py", "search.png"]

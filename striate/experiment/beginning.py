@@ -1,0 +1,86 @@
+"""From settings to a job: the data loaded, the net built, the recipe resolved. Training, the pre-flight and the search for a rate
+begin here.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import torch
+
+from striate.anatomy.targets import facts
+from striate.data import DataSet, load_data
+from striate.data.preprocessing import preprocessing_for
+from striate.experiment.preparing import begin_net, check_size, make_config, manners, resolve_recipe, split
+from striate.experiment.settings import Settings
+from striate.machine import pick_device, usable_cores, use_cores
+from striate.nets.netspec import NetFacts
+from striate.training import Job, Progress, make_job
+
+
+@dataclass(frozen=True, eq=False, slots=True)
+class Begun:
+    """What is there before step 1.
+
+    Attributes:
+        row: the net's facts.
+        held: positions of the training split that are kept for validation, or None where the data has its own.
+        config: as the run will keep it, but for the plan.
+        job: what the loop works on.
+        cores: that may be used.
+    """
+
+    row: NetFacts
+    dataset: DataSet
+    held: npt.NDArray[np.int64] | None
+    config: dict[str, Any]
+    job: Job
+    cores: int
+
+
+def begin(settings: Settings, progress: Progress) -> Begun:
+    """Loads the data and makes the job.
+
+    Raises:
+        UsageError: an unknown name, or numbers that do not go together.
+        DataError: the data is missing, damaged, or nothing for this net.
+    """
+    row = facts(settings.net)
+    device = pick_device(settings.device)
+    cores = use_cores()
+    manners(
+        device, cores, settings.threads, settings.layout
+    )  # which names what there is not, before anything is loaded
+    if settings.threads is not None:
+        torch.set_num_threads(settings.threads)
+    size = settings.size
+    dataset = load_data(
+        settings.data,
+        data_dir=settings.data_dir,
+        size=(size, size) if size else (row.input[1], row.input[2]),
+        channels=row.input[0],
+        workers=usable_cores(),
+        group_by=settings.group_by,
+        exclude=settings.exclude,
+        on_bad=settings.on_bad,
+        fit=settings.fit,
+        told=progress.reading,
+    )
+    dataset.require_excluded()
+    picture = (size, size) if size else dataset.train.shape[:2]
+    check_size(row, picture)
+    net, published = begin_net(row, dataset, picture, settings)
+    recipe = resolve_recipe(row, net, dataset, settings)
+    training, validation, held = split(dataset, recipe)
+    preprocessing = preprocessing_for(training, picture, net.channels, settings.fit)
+    if published is not None:
+        preprocessing = replace(preprocessing, mean=published.mean, std=published.std)
+    config = make_config(net, dataset, preprocessing, recipe, settings)
+    config["net"]["pretrained"] = list(published.notes) if published is not None else []
+    job = make_job(
+        config, preprocessing.resized(training), validation and preprocessing.resized(validation), device, net
+    )
+    return Begun(row, dataset, held, config, job, cores)

@@ -1,0 +1,69 @@
+"""Settings: what a person asks for when a net is to be trained."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+import torch
+
+from striate.data.augmentation import Augmentation
+from striate.data.preprocessing import Fit
+from striate.recipe import Balance, Recipe
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """Everything that can be asked for of a training. Where a field is None the recipe decides, or what is measured."""
+
+    net: str | torch.nn.Module = "lenet5"
+    """A name of the catalogue; `torchvision:NAME`, `timm:NAME` or `FILE.py:OBJECT`, see docs/elsewhere.md; or a module, whose
+    present weights are the start. A module is copied, not changed."""
+    data: str | Path = "fashion-mnist-sample"
+    """A set's name, a folder or table of pictures, or a NumPy archive: see `load_data`."""
+    recipe: str | Recipe = "fast"
+    """`fast`, `paper`, `tutorial`, or a Recipe of your own. What follows is laid over it where it is given."""
+    epochs: float | None = None
+    """Passes over the training pictures."""
+    budget: float | None = None
+    """Seconds for the whole command instead; the epochs are planned from it."""
+    batch_size: int | None = None
+    lr: float | None = None
+    seed: int | None = None
+    validation: float | None = None
+    balance: Balance | None = None
+    """As the four above: see `Recipe`."""
+    augment: str | Augmentation | None = None
+    """What is done to training pictures instead of what the recipe does: `flip,shift=4,colour`, `none`, or an `Augmentation`."""
+    group_by: str | None = None
+    """A pattern in file names, such as `patient[0-9]+`: files in which it finds the same are never on two sides of a split that
+    is made."""
+    exclude: Sequence[str] = ()
+    """Patterns of files to leave out, such as `ants/*.gif`."""
+    on_bad: Literal["skip", "stop"] = "skip"
+    """Whether files that cannot be read are left out and named, or are an error."""
+    size: int | None = None
+    """Pictures are scaled to (size, size) pixels."""
+    fit: Fit = "crop"
+    """How pictures of another shape come to that: `crop`, `pad` or `squash`, see `Preprocessing`."""
+    init: Literal["default", "paper"] = "default"
+    """How the weights are drawn."""
+    pretrained: bool = False
+    """Begin with published ImageNet weights, downloaded once; their mean and deviation too."""
+    device: str = "auto"
+    """`auto`, `cpu`, `cuda`, `cuda:1` or `mps`."""
+    threads: int | None = None
+    layout: str | None = None
+    """Threads of torch on the CPU, and the layout of the weights, `nchw` or `nhwc`; the fastest, measured, if None. Sums of
+    floats depend on them, so that two runs of one seed are the same to the bit only with the same ones."""
+    data_dir: str | Path | None = None
+    """Where to look for named sets first."""
+
+    @property
+    def first_seed(self) -> int:
+        """The seed that the run will have, known before its recipe."""
+        if self.seed is not None:
+            return self.seed
+        return self.recipe.seed if isinstance(self.recipe, Recipe) else 0
