@@ -252,7 +252,7 @@ def test_the_paper_form_trains_at_its_size_with_ten_classes_only(call, pictures)
 def test_pretrained_weights_are_begun_with_and_what_was_changed_is_said(call, pictures, monkeypatch):
     published = striate.build("resnet18").state_dict()
     theirs = {theirs: published[ours] for ours, theirs in their_names(striate.build("resnet18")).items()}
-    monkeypatch.setattr(weights_module, "_published", lambda name, progress: ("TEST", theirs))
+    monkeypatch.setattr(weights_module, "published", lambda name, progress: ("TEST", theirs))
     options = ["--size", "64", "--epochs", "1", "--lr", "1e-9", "--threads", "1", "--name", "tuned", "--pretrained"]
     code, _, err = call("train", "resnet18", "--data", pictures, *options)
     assert code == 0, err
