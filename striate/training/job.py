@@ -25,6 +25,8 @@ MEASURE_SECONDS = 0.4
 """How long all manners of computing are tried before step 1, each for three steps at the least."""
 MEASURE_SHARE = 0.08
 """Of a time budget, for another look at the chosen manner: the plan hangs on it."""
+FEW_STEPS = 40
+"""Below which no other manner is tried where a step is long."""
 LONG_STEP = 0.3
 """Seconds from which a step needs no repeats to be timed, and no trial on one thread."""
 
@@ -125,12 +127,14 @@ def measure(job: Job, manners: Sequence[Manner]) -> Speed:
     """Times training steps on copies of the job's net, and leaves job and torch in the fastest of the `manners`.
 
     A later manner must be 5 % better to be taken. One thread is tried only where a step is short: such nets can be many
-    times faster on it, where other programs compute too, than on threads that wait for each other at every operation.
+    times faster on it, where other programs compute too, than on threads that wait for each other at every operation. Where
+    steps are long and few, only the first manner is tried: looking would cost more than the best one could win.
     """
     limit = MEASURE_SECONDS / len(manners)
+    few = job.recipe.budget is None and job.recipe.epochs * job.batches.steps_per_epoch < FEW_STEPS
     best: tuple[float, Manner] | None = None
     for manner in manners:
-        if best is not None and manner.threads < best[1].threads and best[0] > LONG_STEP:
+        if best is not None and best[0] > LONG_STEP and (few or manner.threads < best[1].threads):
             continue
         torch.set_num_threads(manner.threads)
         seconds = _time_steps(job, manner.layout, limit)
