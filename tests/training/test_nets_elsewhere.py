@@ -6,6 +6,7 @@ import re
 import shlex
 import shutil
 import signal
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -251,11 +252,12 @@ def test_the_page_about_it_does_what_it_says(tmp_path, monkeypatch, capsys):
     docs = Path(__file__).parents[2] / "docs"
     text = (docs / "elsewhere.md").read_text()
     example, *programs = re.findall(r"```python\n(.*?)```", text, re.S)
-    (tmp_path / "tiny.py").write_text(example)
+    (tmp_path / "mynet.py").write_text(example)
     (tmp_path / "docs").mkdir()
     shutil.copy(docs / "boot.png", tmp_path / "docs")
     monkeypatch.chdir(tmp_path)
     monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.delitem(sys.modules, "mynet", raising=False)
     (commands,) = re.findall(r"```sh\n(.*?)```", text, re.S)
     for line in commands.splitlines():
         with pytest.raises(SystemExit) as exited:
