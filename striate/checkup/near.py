@@ -57,7 +57,7 @@ def thumbnails(pixels: Pictures) -> Pixels:
     reduced = []
     for portion in portions(pixels):
         if portion.shape[1:3] != (SIDE, SIDE):
-            batch = torch.from_numpy(np.array(portion)).permute(0, 3, 1, 2).float()
+            batch = torch.tensor(portion).permute(0, 3, 1, 2).float()
             batch = functional.interpolate(batch, (SIDE, SIDE), mode="bilinear", antialias=True)
             portion = batch.round().clamp(0, 255).byte().permute(0, 2, 3, 1).numpy()
         reduced.append(portion)
@@ -112,7 +112,7 @@ def _descriptions(pictures: Pixels, mirrored: bool, border: int) -> Tensor:
     """(N, numbers): the colours of a coarse grid of cells, without mean brightness, of length 1."""
     described = []
     for portion in portions(pictures):
-        batch = torch.from_numpy(portion).permute(0, 3, 1, 2).float()
+        batch = torch.tensor(portion).permute(0, 3, 1, 2).float()
         batch = batch[:, :, border : SIDE - border, border : SIDE - border]
         cells = _CELLS[batch.shape[1]]
         described.append(functional.interpolate(batch, (cells, cells), mode="bilinear", antialias=True))

@@ -32,7 +32,7 @@ def descriptors(pictures: Pixels) -> npt.NDArray[np.float64]:
     """
     described = []
     for portion in portions(pictures):
-        colours = torch.from_numpy(portion).permute(0, 3, 1, 2).float() / 255
+        colours = torch.tensor(portion).permute(0, 3, 1, 2).float() / 255
         light = colours.mean(1, keepdim=True)
         side = light.shape[2] // 4
         numbers = [_opponents(colours).mean((2, 3)), _opponents(colours).std((2, 3))]
