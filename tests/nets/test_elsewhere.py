@@ -186,6 +186,22 @@ def test_timm_takes_channels_and_classes_and_says_what_it_lacks():
         make("timm:test_resnet.no_such_weights", pretrained=True)
 
 
+def test_timms_weights_come_with_their_mean_and_deviation(monkeypatch):
+    timm = pytest.importorskip("timm")
+    asked = []
+
+    def offline(name, pretrained, **options):
+        asked.append(pretrained)
+        return create(name, pretrained=False, **options)
+
+    create = timm.create_model
+    monkeypatch.setattr(timm, "create_model", offline)
+    made = make("timm:test_resnet", channels=1, classes=6, pretrained=True)
+    assert asked == [True]
+    assert (made.input, made.mean, made.std) == ((1, 160, 160), (pytest.approx(0.5),), (pytest.approx(0.5),))
+    assert made.notes == ("it begins with timm's weights test_resnet.r160_in1k",)
+
+
 def test_a_module_is_found_again_by_its_file_only_where_that_makes_the_same_net(own, imported):
     assert facts(imported.Own(3, 5)).origin["file"] == str(own)
     assert "file" not in facts(imported.Own(3, 5, width=8)).origin
