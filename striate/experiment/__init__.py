@@ -239,7 +239,7 @@ def resume(
         progress.say(f"going on with {run.path} after step {state.step} of {config['plan']['steps']}")
         _write_summary(run, "running", clock)
     _finish(run, job, dataset, state, clock, progress)
-    return Run.open(run.path)
+    return Run.open(run.path, module=module, trust_code=trust_code)
 
 
 def evaluate(

@@ -71,10 +71,10 @@ class Logits(nn.Module):
         return logits
 
 
-def adapt(module: nn.Module, facts: NetFacts, channels: int, classes: int, notes: tuple[str, ...] = ()) -> Net:
+def adapt(module: nn.Module, facts: NetFacts, channels: int, classes: int) -> Net:
     """The module as a Net of one stage, sharing its weights; a Net stays as it is but for its facts."""
     net = module if isinstance(module, Net) else Net({STAGE: module}, Logits())
-    net.spec, net.channels, net.classes, net.notes = facts, channels, classes, notes
+    net.spec, net.channels, net.classes = facts, channels, classes
     return net
 
 
