@@ -30,7 +30,7 @@ _CANDIDATE, _CLOSER = 0.85, 0.25
 from the last of its crowd."""
 _CROWD = (9, 12, 15, 17, 19)
 """Ranks of pictures that are near without being the same."""
-_WHOLE, _PLACES, _DETAILS = 0.8, 0.6, 0.82
+_WHOLE, _PLACES, _DETAILS = 0.75, 0.5, 0.7
 """What the three numbers of `agreement` must reach."""
 _STANDS_OUT = 0.15
 """What a pair may lack of likeness, as a share of what the picture and the likest of its crowd lack: among digits, silhouettes

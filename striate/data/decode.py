@@ -8,6 +8,7 @@ transparency is laid over white; palettes, CMYK, YCbCr, Lab and HSV become RGB; 
 from __future__ import annotations
 
 import io
+import stat
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -24,7 +25,10 @@ LARGEST = 120_000_000
 """Bytes of a picture once decoded (40 megapixels in colour): what comes after makes at most three copies."""
 DECODER = 2
 """Counts up whenever a file's pixels change by a change of these rules: what was decoded before is decoded again then."""
-_BYTES = {"1": 1, "L": 1, "P": 1, "LA": 2, "La": 2, "I;16": 2, "I;16B": 2, "I;16L": 2, "RGB": 3}
+LARGEST_FILE = 150_000_000
+"""Bytes of a file that is read at all: the largest pictures stored without compression, and some."""
+_BYTES = {"1": 1, "L": 1, "LA": 2, "La": 2, "I;16": 2, "I;16B": 2, "I;16L": 2, "RGB": 3}
+"""Of a pixel once decoded; 4 in other modes. A palette, or a transparent colour, becomes RGBA on the way."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,7 +74,8 @@ def decode_with_facts(source: str | Path | bytes, at_least: int | None = None) -
             image.draft(None, (at_least, at_least))
         # A progressive JPEG is kept whole in coefficients while it is decoded, however small it comes out.
         width, height = (facts.width, facts.height) if image.info.get("progressive") else image.size
-        if (needed := width * height * _BYTES.get(image.mode, 4)) > LARGEST:
+        bytes_each = 4 if "transparency" in image.info else _BYTES.get(image.mode, 4)
+        if (needed := width * height * bytes_each) > LARGEST:
             raise DataError(
                 f"{name}: {facts.width}x{facts.height} pixels are {needed / 1e6:,.0f} MB once decoded, and at most "
                 f"{LARGEST / 1e6:,.0f} MB are read: store it smaller"
@@ -89,8 +94,17 @@ def decode_with_facts(source: str | Path | bytes, at_least: int | None = None) -
 
 
 def read_bytes(path: str | Path) -> bytes:
-    """A file's content. Raises DataError that names it and the reason."""
+    """A file's content. Raises DataError that names it and the reason; what is no file, or is of gigabytes, is not opened."""
     try:
+        status = Path(path).stat()
+        if stat.S_ISDIR(status.st_mode):
+            raise IsADirectoryError
+        if not stat.S_ISREG(status.st_mode):
+            raise DataError(f"{path}: a pipe, socket or device, not a picture")
+        if status.st_size > LARGEST_FILE:
+            raise DataError(
+                f"{path}: {status.st_size / 1e6:,.0f} MB, and at most {LARGEST_FILE / 1e6:,.0f} MB are read: store it smaller"
+            )
         return Path(path).read_bytes()
     except FileNotFoundError:
         raise DataError(f"{path}: no such file") from None

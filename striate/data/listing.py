@@ -110,7 +110,7 @@ class _Walk:
         self.junk += len(found) - len(shown)
         parts: tuple[list[Path], list[Path]] = ([], [])
         for entry in shown:  # which knows what it is without another question to the disk
-            parts[entry.is_dir()].append(folder / entry.name)
+            parts[_is_folder(entry)].append(folder / entry.name)
         return parts
 
     def enters(self, folder: Path) -> bool:
@@ -126,6 +126,13 @@ class _Walk:
         """The files in a folder and below it; first its own, then those of its folders."""
         found, folders = self.look(folder)
         return found + [file for path in folders if self.enters(path) for file in self.files(path)]
+
+
+def _is_folder(entry: os.DirEntry[str]) -> bool:
+    try:
+        return entry.is_dir()
+    except OSError:  # a link to itself: reading it as a file will say so
+        return False
 
 
 def _identity(folder: Path) -> tuple[int, int]:
