@@ -44,18 +44,20 @@ class Case:
         data: `sample`, or `files` for a folder of PNG files.
         threads: that decode while it trains; 0 if the pixels are kept.
         epochs: passes over it.
+        size: pixels each way, of files.
     """
 
     net: str
     data: str
     threads: int
     epochs: int = 4
+    size: int = 16
 
     def settings(self, folder: Path) -> dict[str, Any]:
         """The arguments of `striate.train`."""
         common = {"epochs": self.epochs, "augment": "flip,shift=2,rotate=10,colour=0.2,erase=0.3,cutmix=1", "seed": 1}
         exact = {"threads": 1, "layout": "nchw", "lr": 0.02, "validation": 0.2}
-        own = {"batch_size": 600} if self.data == "sample" else {"batch_size": 8, "size": 16}
+        own = {"batch_size": 600} if self.data == "sample" else {"batch_size": 8, "size": self.size}
         data = "fashion-mnist-sample" if self.data == "sample" else str(folder / "pictures")
         return {"net": self.net, "data": data, **common, **exact, **own}
 
