@@ -107,5 +107,6 @@ def _luma(pictures: Tensor) -> Tensor:
 
 
 def _smooth(pictures: Tensor, to_each_side: int) -> Tensor:
+    window = 2 * to_each_side + 1
     padded = functional.pad(pictures, (to_each_side,) * 4, mode="replicate")
-    return functional.avg_pool2d(padded, 2 * to_each_side + 1, stride=1)
+    return functional.avg_pool2d(functional.avg_pool2d(padded, (window, 1), stride=1), (1, window), stride=1)

@@ -82,7 +82,7 @@ def near_duplicates(pictures: Pixels) -> list[Match]:
 
 def _candidates(pictures: Pixels) -> Tensor:
     """int64 (pairs, 3 or 8): a picture, one that may show the same, whether the first is to be mirrored; and of the first's crowd
-    five, where there are so many pictures.
+    five, where there are so many pictures. Each two come once as they are and once mirrored, however they were found.
     """
     cells = _descriptions(pictures, mirrored=False, border=0)
     centre = cells.mean(0)
@@ -105,7 +105,12 @@ def _candidates(pictures: Pixels) -> Tensor:
                 row, place = close[:, :_NEAREST].nonzero(as_tuple=True)
                 pair = torch.stack((start + row, columns[row, place], torch.full_like(row, int(mirrored))), dim=1)
                 found.append(torch.cat((pair, columns[row][:, _CROWD]), dim=1) if crowded else pair)
-    return torch.cat(found)
+    rows = torch.cat(found)
+    keys = (rows[:, :2].amin(1) * len(gallery) + rows[:, :2].amax(1)) * 2 + rows[:, 2]
+    keys, order = keys.sort(stable=True)
+    first = torch.ones_like(keys, dtype=torch.bool)
+    first[1:] = keys[1:] != keys[:-1]
+    return rows[order[first]]
 
 
 def _descriptions(pictures: Pixels, mirrored: bool, border: int) -> Tensor:
@@ -122,7 +127,7 @@ def _descriptions(pictures: Pixels, mirrored: bool, border: int) -> Tensor:
 
 
 def _verified(pictures: Pixels, candidates: Tensor) -> Iterator[Match]:
-    """The candidates that show the same; one can come up to four times."""
+    """The candidates that show the same."""
     for start in range(0, len(candidates), _PAIRS):
         rows = candidates[start : start + _PAIRS]
         whole, places, details = _compared(pictures, rows[:, :3])
