@@ -102,7 +102,7 @@ def build_net(run: Run) -> Net:
 
 
 def load_net(run: Run, device: torch.device) -> Net:
-    """The run's net with its last weights, in eval mode.
+    """The run's net with its last weights, or its best ones where the recipe keeps those, in eval mode.
 
     Raises:
         DataError: the weights are missing, damaged, or not those of the net that the config names.
@@ -111,7 +111,7 @@ def load_net(run: Run, device: torch.device) -> Net:
     from safetensors import SafetensorError
     from safetensors.torch import load_file
 
-    path = run.path / "weights" / "last.safetensors"
+    path = run.path / "weights" / f"{run.config['recipe'].get('keep', 'last')}.safetensors"
     if not path.is_file():
         raise DataError(f"{run.path} has no finished weights: go on with striate train --resume {run.path}")
     net = build_net(run)

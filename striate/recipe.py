@@ -13,6 +13,7 @@ from striate.errors import UsageError, unknown_name
 Optimizer = Literal["adamw", "adam", "sgd"]
 Schedule = Literal["one-cycle", "constant", "step"]
 Balance = Literal["none", "weights", "sampler"]
+Keep = Literal["last", "best"]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -70,6 +71,16 @@ class Recipe:
     """Alpha of MixUp; 0 for none."""
     cutmix: float = 0.0
     """Alpha of CutMix; 0 for none."""
+    accumulate: int = 1
+    """Parts that a batch is computed in, one after the other: less memory for the same step. Batch norm sees a part at a time."""
+    freeze: float = 0.0
+    """Share of training, at its beginning, in which only the head learns: for a body that was trained before."""
+    ema: float = 0.0
+    """Decay a step of a running mean of the weights, which is validated, evaluated and kept in their place; 0 for none."""
+    keep: Keep = "last"
+    """`last`: the weights at the end of the schedule. `best`: those of the epoch with the best validation accuracy."""
+    patience: int | None = None
+    """Training stops when validation was no better for so many epochs; None for never."""
     validation: float = 0.1
     """Share of the training pictures kept for validation where the data has no validation split of its own."""
     seed: int = 0
@@ -88,6 +99,11 @@ class Recipe:
         self._require(0 <= self.seed < 2**63, "seed", "from 0 to 2^63 - 1")
         self._require(self.optimizer in ("adamw", "adam", "sgd"), "optimizer", "adamw, adam or sgd")
         self._require(self.schedule in ("one-cycle", "constant", "step"), "schedule", "one-cycle, constant or step")
+        self._require(self.accumulate >= 1, "accumulate", "at least 1")
+        self._require(0 <= self.freeze <= 1, "freeze", "from 0 to 1")
+        self._require(0 <= self.ema < 1, "ema", "at least 0 and below 1")
+        self._require(self.keep in ("last", "best"), "keep", "last or best")
+        self._require(self.patience is None or self.patience >= 1, "patience", "at least 1 epoch")
         self._require(self.balance in ("none", "weights", "sampler"), "balance", "none, weights or sampler")
         _ = self.augmentation  # which checks its own figures
 

@@ -15,7 +15,7 @@ from striate.errors import CheckError, UsageError
 
 if TYPE_CHECKING:
     from striate.data.preprocessing import Fit
-    from striate.recipe import Balance
+    from striate.recipe import Balance, Keep
     from striate.run import Run
     from striate.training.finder import Found
     from striate.training.preflight import Check
@@ -68,6 +68,17 @@ def train(
             help="For classes of very different sizes: weights in the loss, or a sampler that shows each as often."
         ),
     ] = None,
+    accumulate: Annotated[
+        int | None, typer.Option(help="Compute each batch in so many parts, for less memory.")
+    ] = None,
+    freeze: Annotated[
+        float | None, typer.Option(help="Share of training, at its beginning, in which only the head learns.")
+    ] = None,
+    ema: Annotated[
+        float | None, typer.Option(help="Keep a running mean of the weights with this decay a step, as in 0.99.")
+    ] = None,
+    keep: Annotated[str | None, typer.Option(help="last weights, or the best ones by validation accuracy.")] = None,
+    patience: Annotated[int | None, typer.Option(help="Stop when validation was no better for so many epochs.")] = None,
     size: Annotated[int | None, typer.Option(help="Scale pictures to so many pixels each way.")] = None,
     fit: Annotated[
         str,
@@ -131,6 +142,11 @@ def train(
             seed=seed,
             validation=validation,
             balance=cast("Balance | None", balance),
+            accumulate=accumulate,
+            freeze=freeze,
+            ema=ema,
+            keep=cast("Keep | None", keep),
+            patience=patience,
             augment=augment,
             group_by=group_by,
             exclude=exclude or (),

@@ -69,11 +69,14 @@ class Batches:
         return self._order[1][start:stop]
 
     def batch(self, epoch: int, step: int) -> tuple[Tensor, Tensor]:
-        """Inputs float32 (n, C, H, W) and targets of batch `step` of `epoch`.
+        """Inputs and targets of batch `step` of `epoch`; see `inputs`."""
+        return self.inputs(epoch, self.samples(epoch, step))
+
+    def inputs(self, epoch: int, samples: Tensor) -> tuple[Tensor, Tensor]:
+        """Inputs float32 (n, C, H, W) and targets of `samples`, as `samples()` gives them, in `epoch`.
 
         Targets are labels, int64 (n,); with MixUp or CutMix the share of each class, float32 (n, classes).
         """
-        samples = self.samples(epoch, step)
         pixels, targets = self.augmented(epoch, samples)
         return self.preprocessing.normalise(pixels), targets
 

@@ -7,6 +7,7 @@ import shutil
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Literal
@@ -24,9 +25,9 @@ from striate.experiment.beginning import begin
 from striate.experiment.extending import extended
 from striate.experiment.preparing import check_space, manners, plan, predictions, split, write_start
 from striate.experiment.settings import Settings
-from striate.inference import build_net, save_weights, set_layout
+from striate.inference import build_net, load_net, save_weights, set_layout
 from striate.machine import pick_device, usable_cores, use_cores
-from striate.recipe import Balance, Recipe
+from striate.recipe import Balance, Keep, Recipe
 from striate.report import write_all, write_mistakes, write_samples
 from striate.report.card import write_card
 from striate.run import Run, write_json, write_yaml
@@ -54,6 +55,11 @@ def train(
     exclude: Sequence[str] = (),
     on_bad: Literal["skip", "stop"] = "skip",
     balance: Balance | None = None,
+    accumulate: int | None = None,
+    freeze: float | None = None,
+    ema: float | None = None,
+    keep: Keep | None = None,
+    patience: int | None = None,
     size: int | None = None,
     fit: Fit = "crop",
     init: Literal["default", "paper"] = "default",
@@ -91,6 +97,11 @@ def train(
         seed=seed,
         validation=validation,
         balance=balance,
+        accumulate=accumulate,
+        freeze=freeze,
+        ema=ema,
+        keep=keep,
+        patience=patience,
         augment=augment,
         group_by=group_by,
         exclude=exclude,
@@ -127,6 +138,12 @@ def train_with(
     progress.table(announcement(job, begun.row, dataset, config))
     with clock.charge("measure"):
         speed = measure(job, tried)
+    if speed.parts != job.recipe.accumulate:
+        progress.say(
+            f"memory holds this step only in parts: a batch is computed in {speed.parts} of them, one after the other"
+        )
+        job = replace(job, recipe=replace(job.recipe, accumulate=speed.parts))
+        config["recipe"]["accumulate"] = speed.parts
     steps = plan(job, speed, len(dataset.splits["test"]), clock)
     config["recipe"]["epochs"] = round(steps / job.batches.steps_per_epoch, 6)
     config["plan"] |= predictions(job, speed, steps)
@@ -262,10 +279,12 @@ def _finish(run: Run, job: Job, dataset: DataSet, state: State, clock: Clock, pr
     try:
         with naming_disk(run):
             fit(job, run, Length.of(run.config["plan"]), state, clock, progress)
-            save_weights(job.net, run.path / "weights" / "last.safetensors", run.config)
+            save_weights(state.meant(job), run.path / "weights" / "last.safetensors", run.config)
+            _note_events(run, job, state)
+            net = state.meant(job) if job.recipe.keep == "last" else load_net(run, job.device)
             with clock.charge("evaluate"):
                 evaluation = score(
-                    job.net, job.preprocessing, dataset.splits["test"], job.device, name=dataset.name, split="test"
+                    net, job.preprocessing, dataset.splits["test"], job.device, name=dataset.name, split="test"
                 )
                 write_evaluation(run, evaluation)
             _write_summary(run, "finished", clock)
@@ -279,6 +298,16 @@ def _finish(run: Run, job: Job, dataset: DataSet, state: State, clock: Clock, pr
             )
             write_card(run)
         raise
+
+
+def _note_events(run: Run, job: Job, state: State) -> None:
+    """Keeps with the plan what went otherwise than planned."""
+    plan = run.config["plan"]
+    events = {"stopped_after_step": state.step} if state.step < plan["steps"] else {}
+    if state.parts != job.recipe.accumulate:
+        events["parts"] = state.parts
+    if events:
+        write_yaml(run.path / "config.yaml", {**run.config, "plan": {**plan, **events}})
 
 
 @contextmanager

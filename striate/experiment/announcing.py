@@ -41,7 +41,7 @@ def announcement(job: Job, row: NetFacts, dataset: DataSet, config: dict[str, An
                 f"{recipe.name}: {dial}",
                 f"batch {recipe.batch_size}",
                 f"{recipe.optimizer} at {recipe.lr:g} {recipe.schedule}",
-                *([] if recipe.balance == "none" else [f"balanced by {recipe.balance}"]),
+                *_further(recipe),
                 *augmented,
                 f"seed {recipe.seed}",
             ]
@@ -50,6 +50,18 @@ def announcement(job: Job, row: NetFacts, dataset: DataSet, config: dict[str, An
         **leaked,
         "device": str(job.device),
     }
+
+
+def _further(recipe: Recipe) -> list[str]:
+    """What is unusual in a recipe."""
+    return [
+        *([] if recipe.balance == "none" else [f"balanced by {recipe.balance}"]),
+        *([] if recipe.accumulate == 1 else [f"in {recipe.accumulate} parts"]),
+        *([] if not recipe.freeze else [f"body frozen for {recipe.freeze:.0%}"]),
+        *([] if not recipe.ema else [f"mean of the weights, decay {recipe.ema:g}"]),
+        *([] if recipe.keep == "last" else ["the best epoch is kept"]),
+        *([] if recipe.patience is None else [f"patience {recipe.patience}"]),
+    ]
 
 
 def prediction(plan: dict[str, Any]) -> str:
@@ -91,6 +103,11 @@ def repeat_command(config: dict[str, Any]) -> str:
         "size": config["preprocessing"]["size"][0],
         "fit": config["preprocessing"].get("fit", "crop"),
         "balance": recipe.get("balance", "none"),
+        "accumulate": recipe.get("accumulate", 1),
+        "freeze": recipe.get("freeze", 0.0),
+        "ema": recipe.get("ema", 0.0),
+        "keep": recipe.get("keep", "last"),
+        "patience": recipe.get("patience"),
         "init": net["init"],
         "group_by": data.get("group_by"),
         "exclude": data.get("exclude", []),

@@ -14,6 +14,7 @@ import torch
 from striate.anatomy.targets import facts
 from striate.data import DataSet, load_data
 from striate.data.preprocessing import preprocessing_for
+from striate.errors import UsageError
 from striate.experiment.preparing import begin_net, check_size, make_config, manners, resolve_recipe, split
 from striate.experiment.settings import Settings
 from striate.machine import pick_device, usable_cores, use_cores
@@ -75,6 +76,11 @@ def begin(settings: Settings, progress: Progress) -> Begun:
     net, published = begin_net(row, dataset, picture, settings)
     recipe = resolve_recipe(row, net, dataset, settings)
     training, validation, held = split(dataset, recipe)
+    if validation is None and (recipe.keep == "best" or recipe.patience is not None):
+        asked = "--keep best" if recipe.keep == "best" else "--patience"
+        raise UsageError(f"{asked} goes by validation pictures, and there are none: give --validation 0.1")
+    if recipe.freeze and not any(True for _ in net.head.parameters()):
+        raise UsageError(f"--freeze is for nets whose head learns by itself, and {row.name} is all body")
     preprocessing = preprocessing_for(training, picture, net.channels, settings.fit)
     if published is not None:
         preprocessing = replace(preprocessing, mean=published.mean, std=published.std)

@@ -98,7 +98,20 @@ def resolve_recipe(row: NetFacts, net: Net, dataset: DataSet, settings: Settings
         recipe = named_recipe(recipe, family=row.family, batch_norm=batch_norm, params=params)
     given: dict[str, Any] = {
         field: getattr(settings, field)
-        for field in ("epochs", "budget", "batch_size", "lr", "seed", "validation", "balance")
+        for field in (
+            "epochs",
+            "budget",
+            "batch_size",
+            "lr",
+            "seed",
+            "validation",
+            "balance",
+            "accumulate",
+            "freeze",
+            "ema",
+            "keep",
+            "patience",
+        )
         if getattr(settings, field) is not None
     }
     if settings.augment is not None:

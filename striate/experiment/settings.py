@@ -11,7 +11,7 @@ import torch
 
 from striate.data.augmentation import Augmentation
 from striate.data.preprocessing import Fit
-from striate.recipe import Balance, Recipe
+from striate.recipe import Balance, Keep, Recipe
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,7 +34,12 @@ class Settings:
     seed: int | None = None
     validation: float | None = None
     balance: Balance | None = None
-    """As the four above: see `Recipe`."""
+    accumulate: int | None = None
+    freeze: float | None = None
+    ema: float | None = None
+    keep: Keep | None = None
+    patience: int | None = None
+    """As those above: see `Recipe`."""
     augment: str | Augmentation | None = None
     """What is done to training pictures instead of what the recipe does: `flip,shift=4,colour`, `none`, or an `Augmentation`."""
     group_by: str | None = None

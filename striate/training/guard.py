@@ -44,7 +44,8 @@ class Guard:
             StriateError: loss or gradients are not finite; not where that is deferred.
         """
         gradients = [parameter.grad for parameter in self.parameters if parameter.grad is not None]
-        torch._amp_foreach_non_finite_check_and_unscale_([loss.detach(), *gradients], self.found, self.unscaled)
+        looked_at = [loss.detach().to(gradients[0].dtype), *gradients]
+        torch._amp_foreach_non_finite_check_and_unscale_(looked_at, self.found, self.unscaled)
         if self.deferred:
             self.taken += self.found == 0
         elif self.found.item():

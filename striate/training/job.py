@@ -15,6 +15,7 @@ from striate.data.batches import Batches
 from striate.data.draws import DROPOUT, draw_key
 from striate.data.images import ImageData
 from striate.data.preprocessing import Preprocessing
+from striate.errors import StriateError
 from striate.inference import BATCH, logits, set_layout
 from striate.nets import Net
 from striate.recipe import Recipe
@@ -48,6 +49,11 @@ class Job:
     preprocessing: Preprocessing
     recipe: Recipe
     device: torch.device
+
+    def freeze_body(self, frozen: bool) -> None:
+        """Lets the stages learn, or keeps their weights and the statistics of their batch norm as they are."""
+        if self.net.stages.training == frozen:  # also after a validation, which puts the whole net back into its mode
+            self.net.stages.train(not frozen).requires_grad_(not frozen)
 
 
 def make_job(
@@ -116,11 +122,13 @@ class Speed:
         manner: the fastest one.
         step: seconds of one training step.
         picture: seconds to classify one picture.
+        parts: that a batch must be computed in for memory to hold a step; the recipe's, or more.
     """
 
     manner: Manner
     step: float
     picture: float
+    parts: int = 1
 
 
 def measure(job: Job, manners: Sequence[Manner]) -> Speed:
@@ -133,11 +141,12 @@ def measure(job: Job, manners: Sequence[Manner]) -> Speed:
     limit = MEASURE_SECONDS / len(manners)
     few = job.recipe.budget is None and job.recipe.epochs * job.batches.steps_per_epoch < FEW_STEPS
     best: tuple[float, Manner] | None = None
+    parts = job.recipe.accumulate
     for manner in manners:
         if best is not None and best[0] > LONG_STEP and (few or manner.threads < best[1].threads):
             continue
         torch.set_num_threads(manner.threads)
-        seconds = _time_steps(job, manner.layout, limit)
+        seconds, parts = _time_steps(job, manner.layout, limit, parts)
         if best is None or seconds < 0.95 * best[0]:
             best = seconds, manner
     assert best is not None, "measure() needs at least one manner"
@@ -146,21 +155,31 @@ def measure(job: Job, manners: Sequence[Manner]) -> Speed:
     set_layout(job.net, manner.layout)
     if job.recipe.budget is not None:
         # The best of several short looks is too good to plan by: chance helped it.
-        seconds = _time_steps(job, manner.layout, MEASURE_SHARE * job.recipe.budget)
-    return Speed(manner=manner, step=seconds, picture=_time_inference(job))
+        seconds, parts = _time_steps(job, manner.layout, MEASURE_SHARE * job.recipe.budget, parts)
+    return Speed(manner=manner, step=seconds, picture=_time_inference(job), parts=parts)
 
 
-def _time_steps(job: Job, layout: str, limit: float) -> float:
-    """Seconds of a training step: the mean of at least three (of one where it is long), and of what fits into `limit`."""
+def _time_steps(job: Job, layout: str, limit: float, parts: int) -> tuple[float, int]:
+    """(seconds of a training step, parts of a batch that memory holds): the mean of at least three steps (of one where it is
+    long), and of what fits into `limit`.
+    """
+    while True:
+        try:
+            return _steps_in_parts(job, layout, limit, parts), parts
+        except RuntimeError as error:
+            parts = more_parts(job, parts, error)
+
+
+def _steps_in_parts(job: Job, layout: str, limit: float, parts: int) -> float:
     net = copy.deepcopy(job.net)
     set_layout(net, layout)
     module, optimizer = TrainingStep(net, job.recipe.label_smoothing, job.step.weights), make_optimizer(net, job.recipe)
 
     def step(number: int) -> None:
-        x, labels = job.batches.batch(0, number % job.batches.steps_per_epoch)
-        loss, _ = module(x, labels)
         optimizer.zero_grad(set_to_none=True)
-        loss.backward()
+        for part in job.batches.samples(0, number % job.batches.steps_per_epoch).tensor_split(parts):
+            loss, _ = module(*job.batches.inputs(0, part))
+            loss.backward()
         optimizer.step()
 
     begin = time.perf_counter()
@@ -173,6 +192,25 @@ def _time_steps(job: Job, layout: str, limit: float) -> float:
         steps += 1
         _wait(job.device)
     return (time.perf_counter() - begin) / steps
+
+
+def more_parts(job: Job, parts: int, error: RuntimeError) -> int:
+    """Twice as many parts for a batch, if `error` says that memory ran out.
+
+    Raises:
+        RuntimeError: `error`, where it is another one.
+        StriateError: memory does not hold the step of a single picture.
+    """
+    # CUDA has a type of its own for that, the CPU only words.
+    if not isinstance(error, torch.OutOfMemoryError) and "can't allocate memory" not in str(error):
+        raise error
+    if 2 * parts > len(job.batches.labels) // job.batches.steps_per_epoch:
+        height, width = job.preprocessing.size
+        raise StriateError(
+            f"memory does not hold a training step of {job.net.spec.name} on {parts} parts of a batch of {job.recipe.batch_size} "
+            f"pictures of {height}x{width}: use a smaller --size, or a smaller net"
+        ) from error
+    return 2 * parts
 
 
 def _time_inference(job: Job) -> float:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import time
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from types import TracebackType
 from typing import Any
@@ -12,12 +13,14 @@ import torch
 import torch.nn.functional as F
 
 from striate.errors import Interrupted
-from striate.inference import BATCH, logits
+from striate.inference import BATCH, logits, save_weights
+from striate.nets import Net
 from striate.run import Run, write_csv
+from striate.training.average import Average
 from striate.training.checkpoint import SECONDS, Checkpoints, load_checkpoint
 from striate.training.clock import Clock
 from striate.training.guard import Guard
-from striate.training.job import Job
+from striate.training.job import Job, more_parts
 from striate.training.length import Length
 from striate.training.progress import Progress
 from striate.training.signals import Stop
@@ -37,6 +40,8 @@ class State:
         seconds: spent in training so far, over all resumes.
         rows: metrics.csv so far.
         saved: step of the newest whole checkpoint, None where there is none.
+        parts: that a batch is computed in.
+        average: the running mean of the weights, if the recipe wants one.
     """
 
     totals: torch.Tensor
@@ -44,13 +49,20 @@ class State:
     seconds: float = 0.0
     rows: list[dict[str, Any]] = field(default_factory=list)
     saved: int | None = None
+    parts: int = 1
+    average: Average | None = None
+
+    def meant(self, job: Job) -> Net:
+        """The net that is validated, evaluated and kept: the mean of the weights, or the weights themselves."""
+        return job.net if self.average is None else self.average.net
 
 
 def fresh_state(job: Job) -> State:
     """Before step 1."""
     # MPS has no float64; sums of an epoch stay exact enough in float32 there.
     dtype = torch.float32 if job.device.type == "mps" else torch.float64
-    return State(torch.zeros(3, dtype=dtype, device=job.device))
+    average = Average(job.net, job.recipe.ema) if job.recipe.ema else None
+    return State(torch.zeros(3, dtype=dtype, device=job.device), parts=job.recipe.accumulate, average=average)
 
 
 def resumed_state(job: Job, run: Run) -> tuple[State, list[str]]:
@@ -65,7 +77,9 @@ def resumed_state(job: Job, run: Run) -> tuple[State, list[str]]:
     state = fresh_state(job)
     state.totals += saved["totals"].to(job.device)
     state.step, state.seconds, state.rows = saved["step"], saved["seconds"], saved["rows"]
-    state.saved = state.step
+    state.saved, state.parts = state.step, saved["parts"]
+    if state.average is not None:
+        state.average.load_state_dict(saved["average"])
     return state, warnings
 
 
@@ -101,6 +115,26 @@ class Journal:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.progress.end()
+
+    @property
+    def ended(self) -> bool:
+        """Whether training is at its end: the steps are done, or validation was no better for the recipe's patience."""
+        patience, rows = self.job.recipe.patience, self.state.rows
+        impatient = bool(rows) and patience is not None and len(rows) - 1 - best_epoch(rows) >= patience
+        return self.state.step >= self.length.steps or (impatient and rows[-1]["step"] == self.state.step)
+
+    def in_smaller_parts(self, error: RuntimeError) -> None:
+        """To be called when a step failed: if memory ran out, it is computed again in twice as many parts.
+
+        Raises:
+            RuntimeError: `error`, where it is another one.
+            StriateError: memory does not hold the step of a single picture.
+        """
+        self.state.parts = more_parts(self.job, self.state.parts, error)
+        self.progress.say(
+            f"memory ran out in step {self.state.step + 1}: from here on a batch is computed in {self.state.parts} parts, one "
+            "after the other, and makes the same step (batch norm sees a part at a time)"
+        )
 
     def before_update(self, loss: torch.Tensor) -> None:
         """To be called when a step's gradients are there, before the optimizer uses them.
@@ -143,7 +177,7 @@ class Journal:
     def _end_epoch(self) -> None:
         """Validates, adds the row of the epoch and saves; an interruption leaves that to the resumed run."""
         self.guard.before_reading()
-        state, last = self.state, self.state.step == self.length.steps
+        state = self.state
         loss, hits, seen = state.totals.tolist()
         row = {
             "epoch": math.ceil(state.step / self.per_epoch),
@@ -158,11 +192,14 @@ class Journal:
         }
         if self.job.validation is not None:
             with self.clock.charge("validate"):
-                row["val_loss"], row["val_accuracy"] = validate(self.job, self.stop)
+                row["val_loss"], row["val_accuracy"] = validate(self.job, self.stop, state.meant(self.job))
         if self.stop.signal is not None:
             self._interrupt()
         state.rows.append(row)
         state.totals.zero_()
+        last = self.ended
+        if self.job.recipe.keep == "best" and best_epoch(state.rows) == len(state.rows) - 1:
+            save_weights(state.meant(self.job), self.run.path / "weights" / "best.safetensors", self.run.config)
         try:
             write_csv(self.run.path / "metrics.csv", state.rows, COLUMNS)
         except OSError as error:
@@ -195,13 +232,20 @@ class Journal:
                     "rows": state.rows,
                     "net": self.job.net.state_dict(),
                     "optimizer": self.job.optimizer.state_dict(),
+                    "parts": state.parts,
+                    "average": None if state.average is None else state.average.state_dict(),
                 },
                 must=must,
             )
 
 
-def validate(job: Job, stop: Stop) -> tuple[float, float]:
-    """(mean cross-entropy, accuracy) of the job's net on its validation pictures, without augmentation or smoothing.
+def best_epoch(rows: Sequence[Mapping[str, Any]]) -> int:
+    """Position of the row with the best validation accuracy; among equal ones the lowest loss, then the first."""
+    return min(range(len(rows)), key=lambda i: (-(rows[i]["val_accuracy"] or 0), rows[i]["val_loss"] or 0, i))
+
+
+def validate(job: Job, stop: Stop, net: Net) -> tuple[float, float]:
+    """(mean cross-entropy, accuracy) of `net` on the job's validation pictures, without augmentation or smoothing.
 
     In batches of about the size that training has, so that it needs no more memory, and that a signal is heard between two of
     them; the result is of the pictures until then.
@@ -212,7 +256,7 @@ def validate(job: Job, stop: Stop) -> tuple[float, float]:
     parts = []
     for start in range(0, len(labels), size):
         pixels = job.validation.pixels[start : start + size]
-        parts.append(logits(job.net, job.preprocessing, pixels, job.device, size))
+        parts.append(logits(net, job.preprocessing, pixels, job.device, size))
         if stop.signal is not None:
             break
     outputs = torch.cat(parts)

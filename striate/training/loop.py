@@ -23,21 +23,42 @@ def fit(job: Job, run: Run, length: Length, state: State, clock: Clock, progress
     """
     job.net.train()
     with catch_stop() as stop, Journal(job, run, length, state, clock, progress, stop) as journal:
-        while state.step < length.steps:
-            epoch, batch = divmod(state.step, job.batches.steps_per_epoch)
+        while not journal.ended:
+            done = length.progress(state.step)
             for group in job.optimizer.param_groups:
-                group["lr"] = job.recipe.rate(length.progress(state.step))
-            seed_step(job.recipe.seed, state.step, job.device)
-            with clock.charge("augment"):
-                x, labels = job.batches.batch(epoch, batch)
-            with clock.charge("forward"):
-                loss, hits = job.step(x, labels)
-            with clock.charge("backward"):
-                job.optimizer.zero_grad(set_to_none=True)
-                loss.backward()
+                group["lr"] = job.recipe.rate(done)
+            job.freeze_body(done < job.recipe.freeze)
+            try:
+                sums = gradients(job, state, clock)
+            except RuntimeError as error:  # no other type means memory on every device
+                journal.in_smaller_parts(error)
+                continue
             with clock.charge("optimizer"):
-                journal.before_update(loss)
+                journal.before_update(sums[0])
                 job.optimizer.step()
-            state.totals += torch.stack((loss.detach() * len(labels), hits, torch.full_like(hits, len(labels))))
+                if state.average is not None:
+                    state.average.update(job.net, state.step + 1)
+            state.totals += sums
             state.step += 1
             journal.after_step()
+
+
+def gradients(job: Job, state: State, clock: Clock) -> torch.Tensor:
+    """Makes the net's gradients those of the mean loss of the next step's batch, computed in `state.parts` parts.
+
+    Returns: as `state.totals`, sums over the batch of loss and hits, and its pictures.
+    """
+    epoch, batch = divmod(state.step, job.batches.steps_per_epoch)
+    seed_step(job.recipe.seed, state.step, job.device)
+    job.optimizer.zero_grad(set_to_none=True)
+    samples = job.batches.samples(epoch, batch)
+    sums = torch.zeros_like(state.totals)
+    for part in samples.tensor_split(state.parts):
+        with clock.charge("augment"):
+            x, targets = job.batches.inputs(epoch, part)
+        with clock.charge("forward"):
+            loss, hits = job.step(x, targets)
+        with clock.charge("backward"):
+            (loss * (len(part) / len(samples))).backward()
+        sums += torch.stack((loss.detach() * len(part), hits, torch.full_like(hits, len(part))))
+    return sums
