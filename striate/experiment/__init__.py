@@ -34,7 +34,7 @@ from striate.run import Run, write_json, write_yaml
 from striate.training import Job, Length, Progress, State, fit, fresh_state, make_job, measure, resumed_state
 from striate.training.clock import Clock
 from striate.training.finder import Found, find_rate
-from striate.training.preflight import Check, preflight
+from striate.training.preflight import Check, first_step, preflight
 
 __all__ = ["Settings", "evaluate", "resume", "search_rate", "train", "train_with", "try_out"]
 
@@ -138,6 +138,9 @@ def train_with(
     progress.table(announcement(job, begun.row, dataset, config))
     with clock.charge("measure"):
         speed = measure(job, tried)
+        worries = [check for check in first_step(job) if check.verdict != "ok"] if speed.parts == 1 else []
+    for check in worries:
+        progress.say(f"warning: {check.name}: {check.said}")
     if speed.parts != job.recipe.accumulate:
         progress.say(
             f"memory holds this step only in parts: a batch is computed in {speed.parts} of them, one after the other"

@@ -29,6 +29,9 @@ COLUMNS = (
     "epoch", "step", "seconds", "lr", "train_loss", "train_accuracy", "val_loss", "val_accuracy", "pictures_per_second",
 )  # fmt: skip
 
+ENOUGH_STEPS = 50
+"""After so many steps a loss should have moved."""
+
 
 @dataclass(slots=True)
 class State:
@@ -209,6 +212,12 @@ class Journal:
                 f"warning: metrics.csv could not be written ({error.strerror}): it is written anew after the next epoch"
             )
         self.progress.epoch(row, self.epochs, self._left())
+        guessing = math.log(self.job.batches.classes)
+        if len(state.rows) == 1 and state.step >= ENOUGH_STEPS and row["train_loss"] > 0.99 * guessing:
+            self.progress.say(
+                f"warning: the loss has not moved from {guessing:.3f}, which guessing has, in {state.step} steps: stop it, and "
+                "let striate train --try look at the net, or --find-lr for a rate"
+            )
         if last or self.checkpoints.due():
             self._save(must=last)
         self.epoch_began, self.epoch_first = time.perf_counter(), state.step

@@ -54,12 +54,17 @@ class Check:
 def preflight(job: Job, seconds: float = SECONDS) -> list[Check]:
     """Checks a job in about `seconds`, on copies of its net: nothing of the job changes, and no test picture is looked at."""
     with _rng_kept(job.device):
-        seed_step(job.recipe.seed, 0, job.device)
         return [*first_step(job), _by_heart(job, seconds)]
 
 
 def first_step(job: Job) -> list[Check]:
-    """Loss, gradients and ReLUs of the first batch, before anything is learned."""
+    """Loss, gradients and ReLUs of the first batch, before anything is learned; on a copy of the net, for the cost of a step."""
+    with _rng_kept(job.device):
+        seed_step(job.recipe.seed, 0, job.device)
+        return _first_step(job)
+
+
+def _first_step(job: Job) -> list[Check]:
     net = copy.deepcopy(job.net).train()
     step = TrainingStep(net, job.recipe.label_smoothing, job.step.weights)
     x, targets = job.batches.batch(0, 0)

@@ -254,3 +254,17 @@ def test_the_command_in_the_run_spells_the_options_out(tmp_path):
     run = train(tmp_path, accumulate=2, ema=0.9, keep="best", patience=5, epochs=0.2)
     for words in ("--accumulate 2", "--ema 0.9", "--keep best", "--patience 5"):
         assert words in run.summary["command"]
+
+
+def test_warnings_that_save_an_evening_come_before_and_after_the_first_epoch(tmp_path):
+    said = Said()
+    net = nn.Sequential(nn.Flatten(), nn.Linear(784, 10), nn.Softmax(1))
+    train(tmp_path, net, size=28, epochs=1, progress=said)
+    assert any(line.startswith("warning: loss at the start") and "softmax" in line for line in said.lines)
+    said = Said()
+    net = nn.Sequential(nn.Flatten(), nn.Linear(784, 10))
+    train(tmp_path, net, size=28, epochs=1, lr=1e-12, progress=said)
+    assert any("the loss has not moved from 2.303" in line for line in said.lines)
+    said = Said()
+    train(tmp_path, epochs=1, progress=said)
+    assert not any(line.startswith("warning") for line in said.lines)
