@@ -13,11 +13,11 @@ from typing import Any
 import numpy as np
 
 from striate.checkup.copies import across_copies, copy_findings, equal_groups
-from striate.checkup.findings import TITLES, Finding, Pair, Picture, picture, printable
+from striate.checkup.findings import TITLES, Finding, Pair, Picture, Place, picture, printable
 from striate.checkup.near import near_duplicates, thumbnails
 from striate.checkup.outliers import outlier_findings
-from striate.checkup.quick import blank_pictures, in_order, quick
-from striate.data.images import DataSet
+from striate.checkup.quick import in_order, quick
+from striate.data.images import DataSet, Pixels
 
 __all__ = [
     "SIZE",
@@ -82,7 +82,9 @@ def check(dataset: DataSet) -> Checkup:
     """
     begin = time.perf_counter()
     reduced = np.concatenate([thumbnails(part.pixels) for part in dataset.splits.values()])
-    findings = [*quick(dataset), *_near(dataset, reduced), *outlier_findings(dataset, reduced)]
+    findings = quick(dataset)
+    blank = {picture.place for finding in findings if finding.kind == "blank" for picture in finding.pictures}
+    findings += [*_near(dataset, reduced, blank), *outlier_findings(dataset, reduced, blank)]
     return Checkup(
         name=dataset.name,
         location=dataset.location,
@@ -93,11 +95,10 @@ def check(dataset: DataSet) -> Checkup:
     )
 
 
-def _near(dataset: DataSet, reduced: np.ndarray[Any, np.dtype[np.uint8]]) -> list[Finding]:
+def _near(dataset: DataSet, reduced: Pixels, blank: set[Place]) -> list[Finding]:
     """Near duplicates of pictures that are not blank; of equal ones the first stands for all."""
-    groups = {(group[0].split, group[0].index): group for group in equal_groups(dataset)}
-    left_out = {(member.split, member.index) for group in groups.values() for member in group[1:]}
-    left_out |= {(blank.split, blank.index) for blank in blank_pictures(dataset)}
+    groups = {group[0].place: group for group in equal_groups(dataset)}
+    left_out = blank | {member.place for group in groups.values() for member in group[1:]}
     places = [(split, index) for split, part in dataset.splits.items() for index in range(len(part))]
     kept = [position for position, place in enumerate(places) if place not in left_out]
 

@@ -33,6 +33,10 @@ TITLES: dict[Kind, str] = {
 """In the order in which findings are told."""
 
 
+Place = tuple[str, int]
+"""Split, and position in it."""
+
+
 @dataclass(frozen=True, slots=True)
 class Picture:
     """One picture of a data set: where it stands, its class, and its file if it is one.
@@ -47,9 +51,8 @@ class Picture:
     note: str = ""
 
     @property
-    def name(self) -> str:
-        """The file, or split and position."""
-        return self.path or f"{self.split} {self.index}"
+    def place(self) -> Place:
+        return self.split, self.index
 
 
 @dataclass(frozen=True, slots=True)

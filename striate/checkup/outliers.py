@@ -5,12 +5,14 @@ No trained net takes part: what is found is another kind of picture (a drawing, 
 
 from __future__ import annotations
 
+from collections.abc import Collection
+
 import numpy as np
 import numpy.typing as npt
 import torch
 from torch.nn import functional
 
-from striate.checkup.findings import Finding, counted, picture
+from striate.checkup.findings import Finding, Place, counted, picture
 from striate.data.images import DataSet, Pixels, portions
 
 _FEWEST = 20
@@ -81,14 +83,17 @@ def outlying(described: npt.NDArray[np.float64]) -> list[tuple[int, float]]:
     return [(int(place), float(beyond[place])) for place in order if beyond[place] > _FENCE]
 
 
-def outlier_findings(dataset: DataSet, thumbnails: Pixels) -> list[Finding]:
-    """At most five of each class, all splits together. `thumbnails`: of all splits, one after the other."""
+def outlier_findings(dataset: DataSet, thumbnails: Pixels, blank: Collection[Place]) -> list[Finding]:
+    """At most five of each class, all splits together, but for those that are known to be blank.
+
+    `thumbnails`: of all splits, one after the other.
+    """
     labels = np.concatenate([part.labels for part in dataset.splits.values()])
     places = [(split, index) for split, part in dataset.splits.items() for index in range(len(part))]
     described = descriptors(thumbnails)
     found = []
     for label in range(len(dataset.classes)):
-        members = np.flatnonzero(labels == label)
+        members = [place for place in np.flatnonzero(labels == label) if places[place] not in blank]
         found += [(beyond, places[members[place]]) for place, beyond in outlying(described[members])]
     if not found:
         return []

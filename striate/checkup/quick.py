@@ -33,8 +33,8 @@ def quick(dataset: DataSet) -> list[Finding]:
     Nothing is decoded, and only pixels that are loaded are looked at: 60,000 pictures of 32x32 take less than half a second.
     """
     blanks = blank_pictures(dataset)
-    plain = {(blank.split, blank.index) for blank in blanks}
-    groups = [group for group in equal_groups(dataset) if (group[0].split, group[0].index) not in plain]
+    plain = {blank.place for blank in blanks}
+    groups = [group for group in equal_groups(dataset) if group[0].place not in plain]
     return in_order(
         [
             *_unreadable(dataset.unreadable),
@@ -168,21 +168,20 @@ def _odd_files(dataset: DataSet) -> list[Finding]:
             odd["odd-size"].append(picture(dataset, split, index, _size(facts)))
     width, height = usual_size[0]
     words = {
-        "odd-mode": f"than {usual_mode[0]}, the mode of {usual_mode[1]:,} of {len(files):,} files. All become grey or RGB alike "
-        "(docs/data.md); look whether they mean the same.",
-        "odd-size": f"than {width}x{height}, the size of {usual_size[1]:,} of {len(files):,} files. They are scaled; if they "
-        "came another way into this folder, look whether they belong.",
-        "small": f"with a shorter side below {smallest:.0f} pixels (the median is {typical:.0f}). Scaled up they are a blur: "
+        "odd-mode": f"not {usual_mode[0]}, as {usual_mode[1]:,} of {len(files):,} are. All become grey or RGB alike "
+        "(docs/data.md); look whether they belong.",
+        "odd-size": f"not of {width}x{height} pixels, as {usual_size[1]:,} of {len(files):,} are. They are scaled; look whether "
+        "they belong.",
+        "small": f"below {smallest:.0f} pixels on the shorter side (the median is {typical:.0f}). Scaled up they are a blur: "
         "replace or --exclude them.",
-        "long": f"more than {_LONG:g} times as long as wide or high. Of such a picture --fit crop keeps only the middle: use "
-        "--fit pad, or cut it by hand.",
+        "long": f"more than {_LONG:g} times as long as wide, or as high. Of such a picture --fit crop keeps only the middle: "
+        "use --fit pad, or cut it by hand.",
     }
     return [
         Finding(
             kind=kind,  # type: ignore[arg-type]
             severity="hint",
-            words=f"{counted(len(pictures), 'file')} {'of another kind ' if kind == 'odd-mode' else ''}"
-            f"{'of another size ' if kind == 'odd-size' else ''}{words[kind]}",
+            words=f"{counted(len(pictures), 'file')} {'is' if len(pictures) == 1 else 'are'} {words[kind]}",
             pictures=tuple(pictures),
         )
         for kind, pictures in odd.items()

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import base64
 import io
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,7 +15,7 @@ from typing import Any
 
 import jinja2
 import numpy as np
-from markupsafe import Markup
+from markupsafe import Markup, escape
 from PIL import Image
 
 from striate.checkup import Checkup, Finding, Pair, Picture, copies_of_training, printable
@@ -162,7 +163,7 @@ def render_checkup(checkup: Checkup, dataset: DataSet, effects: Sequence[Effect]
         lstrip_blocks=True,
         undefined=jinja2.StrictUndefined,
     )
-    environment.filters["thousands"] = facts.thousands
+    environment.filters.update(thousands=facts.thousands, options=_options)
     return environment.get_template("checkup.html.j2").render(
         checkup=checkup,
         title=dataset.title,
@@ -174,6 +175,11 @@ def render_checkup(checkup: Checkup, dataset: DataSet, effects: Sequence[Effect]
         night=Markup(css_variables(NIGHT)),
         font=Markup(FONT),
     )
+
+
+def _options(words: str) -> Markup:
+    """Text with the options that it names set as code."""
+    return Markup(re.sub(r"--[a-z-]+", r"<code>\g<0></code>", str(escape(words))))
 
 
 def _section(finding: Finding, dataset: DataSet) -> dict[str, Any]:

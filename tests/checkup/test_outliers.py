@@ -74,3 +74,10 @@ def test_the_numbers_are_those_of_a_plain_loop():
 def test_grey_sets_are_described(side):
     grey = np.random.default_rng(0).integers(0, 256, (25, side, side, 1), dtype=np.uint8)
     assert np.isfinite(descriptors(grey)).all()
+
+
+def test_a_blank_picture_is_not_told_twice():
+    images = pixels([photo(number) for number in range(60)])
+    images[7] = 250
+    kinds = [finding.kind for finding in check(data_set(train=(images, [0] * 30 + [1] * 30))).findings]
+    assert kinds == ["blank"]
