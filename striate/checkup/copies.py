@@ -12,8 +12,7 @@ from striate.data.images import DataSet
 _ORDER = ("train", "validation", "test")
 
 _WAY_OUT = {
-    "leakage": "What is measured on such pictures says too much: the net has seen them. Take them out of one side, "
-    "by --exclude or by hand{groups}.",
+    "leakage": "What is measured on such pictures says too much: the net has seen them. {remedy}.",
     "label-conflict": "At most one of the two classes is right: correct the label, or leave the picture out.",
     "duplicates": "Such a picture counts twice, in training and in what is measured. If that is not meant, leave one out.",
 }
@@ -109,8 +108,12 @@ def _said(pairs: Sequence[Pair], kind: str, alike: str) -> str:
 
 
 def _way_out(kind: str, dataset: DataSet) -> str:
-    groups = ", or keep them together with --group-by" if dataset.made else ""
-    return _WAY_OUT[kind].format(groups=groups)
+    if dataset.first.paths is None:
+        remedy = "With --run, the check-up says what is measured without them"
+    else:
+        remedy = "Take them out of one side, by --exclude or by hand"
+        remedy += ", or keep them together with --group-by" if dataset.made else ""
+    return _WAY_OUT[kind].format(remedy=remedy)
 
 
 def across_copies(matched: tuple[Sequence[Picture], Sequence[Picture]], mirrored: bool, likeness: float) -> list[Pair]:

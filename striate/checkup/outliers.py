@@ -107,8 +107,7 @@ def outlier_findings(dataset: DataSet, thumbnails: Pixels, blank: Collection[Pla
             severity="hint",
             words=f"{counted(len(pictures), 'picture')} differ{'s' if len(pictures) == 1 else ''} most from the rest of the "
             f"class in colour, texture and layout (over {_FENCE} interquartile ranges beyond the upper quartile; at most "
-            f"{_MOST} a class are named, the oddest first). Most may be good pictures: look, and --exclude what does not "
-            "belong.",
+            f"{_MOST} a class are named, the oddest first). Most may be good pictures: look whether they belong.",
             pictures=pictures,
         )
     ]

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import textwrap
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from striate.cli.output import show_fields, show_json, show_table
+from striate.cli.output import WIDTH, show_fields, show_json, show_table
 from striate.cli.reading import AsJson, DataDir
 from striate.errors import CheckError
 
@@ -61,14 +62,16 @@ def check(
         rows = [{"weight": f.severity, "how many": f.count or "", "finding": f.title} for f in found.findings]
         show_table(rows, right=("how many",))
         for finding in found.findings:
-            print(f"\n{finding.title}\n  {finding.words}")
+            print(
+                f"\n{finding.title}\n{textwrap.fill(finding.words, WIDTH, initial_indent='  ', subsequent_indent='  ')}"
+            )
             lines = names(finding, dataset)
             for line in lines[:SHOWN]:
                 print(f"    {line}")
             if len(lines) > SHOWN:
                 print(f"    and {len(lines) - SHOWN:,} more")
         for effect in effects:
-            print(f"\n{effect}")
+            print(f"\n{textwrap.fill(str(effect), WIDTH)}")
         if not found.findings:
             print("nothing was found")
     if strict and found.weighty:
