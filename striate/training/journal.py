@@ -109,7 +109,8 @@ class Journal:
     def __enter__(self) -> Journal:
         if self.state.saved is None:
             self._save(must=True)
-        if self.length.ends_epoch(self.state.step, self.per_epoch) and self.state.totals[2] > 0:
+        step, rows = self.state.step, self.state.rows
+        if step and self._ends_epoch() and (not rows or rows[-1]["step"] < step):
             self._end_epoch()  # its validation was interrupted
         self.progress.begin(self.length.steps, self.state.step)
         return self
@@ -157,7 +158,7 @@ class Journal:
         """
         state, now = self.state, time.perf_counter()
         state.seconds = self.seconds_before + now - self.began
-        if self.length.ends_epoch(state.step, self.per_epoch):
+        if self._ends_epoch():
             self._end_epoch()
         elif self.checkpoints.due(SECONDS):
             self._save()
@@ -176,6 +177,9 @@ class Journal:
             f"To go on: striate train --resume {self.run.path}",
             self.stop.exit_code,
         )
+
+    def _ends_epoch(self) -> bool:
+        return self.state.step % self.per_epoch == 0 or self.state.step == self.length.steps
 
     def _end_epoch(self) -> None:
         """Validates, adds the row of the epoch and saves; an interruption leaves that to the resumed run."""
@@ -198,8 +202,10 @@ class Journal:
                 row["val_loss"], row["val_accuracy"] = validate(self.job, self.stop, state.meant(self.job))
         if self.stop.signal is not None:
             self._interrupt()
-        state.rows.append(row)
-        state.totals.zero_()
+        # Of the epoch within which the run once ended, before it was extended, there is a row already.
+        state.rows[:] = [*(other for other in state.rows if other["epoch"] < row["epoch"]), row]
+        if state.step % self.per_epoch == 0:
+            state.totals.zero_()
         last = self.ended
         if self.job.recipe.keep == "best" and best_epoch(state.rows) == len(state.rows) - 1:
             save_weights(state.meant(self.job), self.run.path / "weights" / "best.safetensors", self.run.config)

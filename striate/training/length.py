@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from itertools import pairwise
 from typing import Any
 
 
@@ -41,8 +40,3 @@ class Length:
     def progress(self, step: int) -> float:
         """The share of the schedule that is done in the middle of `step` (0, 1, ...)."""
         return (step + 0.5) / next(steps for first, steps in reversed(self.spans) if first <= step)
-
-    def ends_epoch(self, step: int, per_epoch: int) -> bool:
-        """Whether an epoch ends after `step` steps: a whole one, or the part with which the run ends or ended once."""
-        ended = any(steps == first == step for (_, steps), (first, _) in pairwise(self.spans))
-        return step % per_epoch == 0 or step == self.steps or ended

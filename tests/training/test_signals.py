@@ -105,7 +105,7 @@ def test_validation_in_portions_is_validation(tiny):
     made = tiny(batch_size=1)
     made.job.net.train()
     labels = torch.from_numpy(made.job.validation.labels)
-    loss, accuracy = journal.validate(made.job, journal.Stop())
+    loss, accuracy = journal.validate(made.job, journal.Stop(), made.job.net)
     made.job.net.eval()
     with torch.no_grad():
         outputs = made.job.net(made.job.preprocessing.tensor(made.job.validation.pixels))
