@@ -20,10 +20,10 @@ from striate.data.preprocessing import Fit
 from striate.errors import DataError, Interrupted, StriateError, UsageError
 from striate.evaluation import Evaluation, score, write_evaluation
 from striate.evaluation import evaluate as evaluate_run
-from striate.experiment.announcing import announcement, prediction, repeat_command
-from striate.experiment.beginning import begin
+from striate.experiment.announcing import announcement, prediction, repeat_command, worth_a_word
+from striate.experiment.beginning import begin, write_start
 from striate.experiment.extending import extended
-from striate.experiment.preparing import check_space, manners, plan, predictions, split, write_start
+from striate.experiment.preparing import check_space, manners, plan, predictions, split
 from striate.experiment.settings import Settings
 from striate.inference import build_net, load_net, save_weights, set_layout
 from striate.machine import pick_device, usable_cores, use_cores
@@ -136,6 +136,7 @@ def train_with(
     tried = manners(job.device, begun.cores, settings.threads, settings.layout)
     check_space(job, Path(out))
     progress.table(announcement(job, begun.row, dataset, config))
+    progress.table(worth_a_word(begun.findings, dataset))
     with clock.charge("measure"):
         speed = measure(job, tried)
         worries = [check for check in first_step(job) if check.verdict != "ok"] if speed.parts == 1 else []
@@ -153,7 +154,7 @@ def train_with(
     run = Run.create(Path(out), name, f"{Path(begun.row.name).name.replace('.py:', '-')}-{dataset.name}")
     progress.table({"plan": prediction(config["plan"]), "run": str(run.path)})
     with clock.charge("load"):
-        write_start(run, config, dataset, begun.held, job.device)
+        write_start(run, begun)
     _write_summary(run, "running", clock)
     _finish(run, job, dataset, fresh_state(job), clock, progress)
     return Run.open(run.path, module=settings.net if isinstance(settings.net, torch.nn.Module) else None)
@@ -167,6 +168,7 @@ def try_out(settings: Settings, *, progress: Progress | None = None) -> list[Che
     progress = progress or Progress()
     begun = begin(settings, progress)
     progress.table(announcement(begun.job, begun.row, begun.dataset, begun.config))
+    progress.table(worth_a_word(begun.findings, begun.dataset))
     return preflight(begun.job)
 
 

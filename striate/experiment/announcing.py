@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 import shlex
+from collections.abc import Sequence
 from typing import Any
 
+from striate.checkup import Finding
 from striate.data import DataSet
 from striate.data.augmentation import Augmentation
 from striate.data.splits import seen_in_training
 from striate.nets.netspec import NetFacts
 from striate.recipe import Recipe
 from striate.training import Job, Length, duration
+
+TOLD = ("unreadable", "leakage")
+"""Kinds of findings that are said in other words."""
 
 
 def announcement(job: Job, row: NetFacts, dataset: DataSet, config: dict[str, Any]) -> dict[str, str]:
@@ -62,6 +67,15 @@ def _further(recipe: Recipe) -> list[str]:
         *([] if recipe.keep == "last" else ["the best epoch is kept"]),
         *([] if recipe.patience is None else [f"patience {recipe.patience}"]),
     ]
+
+
+def worth_a_word(findings: Sequence[Finding], dataset: DataSet) -> dict[str, str]:
+    """What the check-up has to say beyond what `announcement` says: findings of weight in words, hints by their number."""
+    told = [finding for finding in findings if finding.kind not in TOLD]
+    lines = [f"{finding.title}. {finding.words}" for finding in told if finding.severity != "hint"]
+    if hints := sum(finding.severity == "hint" for finding in told):
+        lines.append(f"{count(hints, 'hint')} more: striate data check {dataset.location}")
+    return {"check": "\n        ".join(lines)} if lines else {}
 
 
 def prediction(plan: dict[str, Any]) -> str:

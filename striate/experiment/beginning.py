@@ -12,13 +12,16 @@ import numpy.typing as npt
 import torch
 
 from striate.anatomy.targets import facts
-from striate.data import DataSet, load_data
+from striate.checkup import Finding, quick
+from striate.data import NAMED, DataSet, load_data
 from striate.data.preprocessing import preprocessing_for
+from striate.data.splits import record, seen_in_training
 from striate.errors import UsageError
 from striate.experiment.preparing import begin_net, check_size, make_config, manners, resolve_recipe, split
 from striate.experiment.settings import Settings
-from striate.machine import pick_device, usable_cores, use_cores
+from striate.machine import environment, pick_device, usable_cores, use_cores
 from striate.nets.netspec import NetFacts
+from striate.run import Run, write_json, write_yaml
 from striate.training import Job, Progress, make_job
 
 
@@ -30,6 +33,7 @@ class Begun:
         row: the net's facts.
         held: positions of the training split that are kept for validation, or None where the data has its own.
         config: as the run will keep it, but for the plan.
+        findings: what the quick part of the check-up says of the data, but for sets by name.
         job: what the loop works on.
         cores: that may be used.
     """
@@ -38,6 +42,7 @@ class Begun:
     dataset: DataSet
     held: npt.NDArray[np.int64] | None
     config: dict[str, Any]
+    findings: tuple[Finding, ...]
     job: Job
     cores: int
 
@@ -89,4 +94,41 @@ def begin(settings: Settings, progress: Progress) -> Begun:
     job = make_job(
         config, preprocessing.resized(training), validation and preprocessing.resized(validation), device, net
     )
-    return Begun(row, dataset, held, config, job, cores)
+    findings = () if dataset.location in NAMED else tuple(quick(dataset))
+    return Begun(row, dataset, held, config, findings, job, cores)
+
+
+def write_start(run: Run, begun: Begun) -> None:
+    """Writes what the run is, before its first step: config, environment, split and data."""
+    dataset, held = begun.dataset, begun.held
+    split = {"validation": None if held is None else held.tolist(), "content": record(dataset, held)}
+    counts = {name: data.class_counts() for name, data in dataset.splits.items()}
+    if held is not None and len(held):
+        held_counts = dataset.train.select(held).class_counts()
+        counts["validation"] = held_counts
+        counts["train"] = [a - b for a, b in zip(counts["train"], held_counts, strict=True)]
+    write_yaml(run.path / "config.yaml", begun.config)
+    write_json(run.path / "environment.json", environment(begun.job.device))
+    write_json(run.path / "split.json", split)
+    write_json(
+        run.path / "data.json",
+        {
+            "name": dataset.name,
+            "title": dataset.title,
+            "source": dataset.source,
+            "licence": dataset.licence,
+            "classes": list(dataset.classes),
+            "counts": {name: sum(values) for name, values in counts.items()},
+            "class_counts": counts,
+            "shape": list(dataset.train.shape),
+            "fingerprint": dataset.train.fingerprint(),
+            "unreadable": dict(dataset.unreadable),
+            "excluded": dataset.excluded_files(),
+            "junk": dataset.junk,
+            "seen_in_training": seen_in_training(dataset),
+            "findings": [
+                {key: value for key, value in finding.as_dict().items() if key not in ("pictures", "pairs", "files")}
+                for finding in begun.findings
+            ],
+        },
+    )

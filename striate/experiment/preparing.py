@@ -16,16 +16,15 @@ from striate.anatomy import inspect
 from striate.anatomy.targets import check_fit
 from striate.data import DataSet, ImageData, Preprocessing
 from striate.data.augmentation import Augmentation
-from striate.data.splits import hold_out, record, seen_in_training, together
+from striate.data.splits import hold_out, together
 from striate.errors import StriateError, UsageError
 from striate.experiment.settings import Settings
-from striate.machine import environment
 from striate.nets import CATALOGUE, Net, build
 from striate.nets.elsewhere import ElsewhereFacts, adapt, input_channels
 from striate.nets.netspec import NetFacts
 from striate.nets.torchvision import Pretrained, pretrained
 from striate.recipe import Recipe, named_recipe
-from striate.run import FORMAT, Run, write_json, write_yaml
+from striate.run import FORMAT
 from striate.training import Job, Manner, Speed, duration, epoch_seconds, plan_steps
 from striate.training.clock import Clock
 
@@ -234,34 +233,3 @@ def predictions(job: Job, speed: Speed, steps: int) -> dict[str, Any]:
         "threads": speed.manner.threads,
         "layout": speed.manner.layout,
     }
-
-
-def write_start(run: Run, config: dict[str, Any], dataset: DataSet, held: Indices | None, device: torch.device) -> None:
-    """Writes what the run is, before its first step: config, environment, split and data."""
-    split = {"validation": None if held is None else held.tolist(), "content": record(dataset, held)}
-    counts = {name: data.class_counts() for name, data in dataset.splits.items()}
-    if held is not None and len(held):
-        held_counts = dataset.train.select(held).class_counts()
-        counts["validation"] = held_counts
-        counts["train"] = [a - b for a, b in zip(counts["train"], held_counts, strict=True)]
-    write_yaml(run.path / "config.yaml", config)
-    write_json(run.path / "environment.json", environment(device))
-    write_json(run.path / "split.json", split)
-    write_json(
-        run.path / "data.json",
-        {
-            "name": dataset.name,
-            "title": dataset.title,
-            "source": dataset.source,
-            "licence": dataset.licence,
-            "classes": list(dataset.classes),
-            "counts": {name: sum(values) for name, values in counts.items()},
-            "class_counts": counts,
-            "shape": list(dataset.train.shape),
-            "fingerprint": dataset.train.fingerprint(),
-            "unreadable": dict(dataset.unreadable),
-            "excluded": dataset.excluded_files(),
-            "junk": dataset.junk,
-            "seen_in_training": seen_in_training(dataset),
-        },
-    )

@@ -13,13 +13,13 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from striate.data.images import Pictures
 from striate.report.facts import percent, worst_mistakes
 from striate.run import write_atomic
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
+    from striate.data.images import Pictures
     from striate.run import Run
 
 __all__ = ["worst_mistakes", "write_all", "write_mistakes", "write_samples"]

@@ -1,11 +1,13 @@
 """striate data: what it prints and draws."""
 
 import json
+import shutil
 from dataclasses import replace
 
 import pytest
 from PIL import Image
 
+import striate
 from striate.cli import main
 from striate.data import load_data
 from striate.errors import UsageError
@@ -58,3 +60,16 @@ def test_digits_are_not_mirrored_unless_asked(tmp_path, monkeypatch):
 def height(path):
     with Image.open(path) as image:
         return image.height
+
+
+def test_training_says_what_the_check_up_finds_and_the_report_keeps_it(pictures, tmp_path, capsys):
+    shutil.copy(pictures / "dark" / "00.png", pictures / "light" / "mislabelled.png")
+    Image.new("RGB", (40, 32), "black").save(pictures / "dark" / "blank.png")
+    run = striate.train("lenet5", pictures, epochs=0.5, threads=1, out=tmp_path / "runs")
+    said = capsys.readouterr().err
+    assert "check   The same picture in two classes. 1 pair of two classes" in said
+    assert "Blank pictures. " in said
+    assert {finding["kind"] for finding in run.data["findings"]} >= {"label-conflict", "blank", "few-pictures"}
+    report = (run.path / "report.html").read_text()
+    assert "The same picture in two classes." in report
+    assert "Blank pictures." in report
