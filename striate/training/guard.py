@@ -23,11 +23,12 @@ class Guard:
     Args:
         job: what is trained. Its optimizer must be a fused one where `deferred`.
         step: steps done when the loop begins.
+        parts: that a batch is computed in.
         deferred: whether the host learns of it later; by default on CUDA.
     """
 
-    def __init__(self, job: Job, step: int, deferred: bool | None = None) -> None:
-        self.job = job
+    def __init__(self, job: Job, step: int, parts: int = 1, deferred: bool | None = None) -> None:
+        self.job, self.parts = job, parts
         self.deferred = job.device.type == "cuda" if deferred is None else deferred
         self.parameters = [parameter for group in job.optimizer.param_groups for parameter in group["params"]]
         self.found = torch.zeros((), device=job.device)  # becomes 1 and stays so
@@ -61,29 +62,30 @@ class Guard:
             self._fail(int(self.taken.item()))
 
     def _fail(self, step: int) -> NoReturn:
-        job, epoch = self.job, step // self.job.batches.steps_per_epoch
-        rate = job.recipe.lr
+        epoch, rate = step // self.job.batches.steps_per_epoch, self.job.recipe.lr
         raise StriateError(
-            f"{culprit(job, step)} in step {step + 1} (epoch {epoch + 1}), which was not taken: the learning rate {rate:g} is "
-            f"too high for this net, try --lr {rate / 4:g}"
+            f"{culprit(self.job, step, self.parts)} in step {step + 1} (epoch {epoch + 1}), which was not taken: the learning "
+            f"rate {rate:g} is too high for this net, try --lr {rate / 4:g}"
         )
 
 
-def culprit(job: Job, step: int) -> str:
-    """What was not finite in `step`, found by computing it again: the weights are those that it began with.
+def culprit(job: Job, step: int, parts: int) -> str:
+    """What was not finite in `step`, found by computing it again in as many parts: the weights are those that it began with.
 
     It is the loss, with the module whose output was the first that was not finite, or else the parameter whose gradient was,
     the first one on the way back.
     """
     epoch, batch = divmod(step, job.batches.steps_per_epoch)
     seed_step(job.recipe.seed, step, job.device)
-    with _first_not_finite(job.net) as modules:
-        loss, _ = job.step(*job.batches.batch(epoch, batch))
+    samples = job.batches.samples(epoch, batch)
     job.optimizer.zero_grad(set_to_none=True)
-    loss.backward()
-    if not loss.isfinite():
-        where = f", from the output of {modules[0]} on," if modules else ""
-        return f"the loss is {loss.item():g}{where}"
+    with _first_not_finite(job.net) as modules:
+        for part in samples.tensor_split(parts):
+            loss, _ = job.step(*job.batches.inputs(epoch, part))
+            if not loss.isfinite():
+                where = f", from the output of {modules[0]} on," if modules else ""
+                return f"the loss is {loss.item():g}{where}"
+            (loss * (len(part) / len(samples))).backward()
     for name, parameter in reversed(list(job.net.named_parameters())):
         if parameter.grad is not None and not parameter.grad.isfinite().all():
             return f"the gradient of {name} is not finite (the loss, {loss.item():.4g}, still is)"

@@ -98,7 +98,7 @@ class Journal:
     ) -> None:
         self.job, self.run, self.length, self.state = job, run, length, state
         self.clock, self.progress, self.stop = clock, progress, stop
-        self.guard = Guard(job, state.step)
+        self.guard = Guard(job, state.step, state.parts)
         self.checkpoints = Checkpoints(run, state.saved, progress.say)
         self.per_epoch = job.batches.steps_per_epoch
         self.epochs = str(math.ceil(length.steps / self.per_epoch))
@@ -134,7 +134,7 @@ class Journal:
             RuntimeError: `error`, where it is another one.
             StriateError: memory does not hold the step of a single picture.
         """
-        self.state.parts = more_parts(self.job, self.state.parts, error)
+        self.state.parts = self.guard.parts = more_parts(self.job, self.state.parts, error)
         self.progress.say(
             f"memory ran out in step {self.state.step + 1}: from here on a batch is computed in {self.state.parts} parts, one "
             "after the other, and makes the same step (batch norm sees a part at a time)"

@@ -28,16 +28,19 @@ def defer(monkeypatch):
 def poison(made, step, value, parameter=None):
     """Plants `value` in the inputs of a step, or in one place of a parameter's gradient."""
     batches, now = made.job.batches, []
-    real = batches.batch
+    samples_of, inputs_of = batches.samples, batches.inputs
 
-    def batch(epoch, place):
+    def samples(epoch, place):
         now[:] = [epoch * batches.steps_per_epoch + place]
-        x, labels = real(epoch, place)
+        return samples_of(epoch, place)
+
+    def inputs(epoch, chosen):
+        x, labels = inputs_of(epoch, chosen)
         if now == [step] and parameter is None:
             x[-1, 0, 3, 3] = value
         return x, labels
 
-    batches.batch = batch
+    batches.samples, batches.inputs = samples, inputs
     if parameter is not None:
 
         def plant(gradient):
@@ -113,6 +116,14 @@ def test_a_loss_that_is_not_finite_is_named_with_the_first_module_that_gave_it(t
             made.fit()
         first = next(name for name, module in made.job.net.named_modules() if isinstance(module, torch.nn.Conv2d))
         assert str(caught.value).startswith(f"the loss is nan, from the output of {first} on, in step {step + 1} (")
+
+
+def test_a_batch_in_parts_is_looked_at_as_it_is_computed(tiny):
+    made = tiny(accumulate=3)
+    poison(made, 9, math.nan)
+    first = next(name for name, module in made.job.net.named_modules() if isinstance(module, torch.nn.Conv2d))
+    with pytest.raises(StriateError, match=f"the loss is nan, from the output of {first} on, in step 10 "):
+        made.fit()
 
 
 @DEFERRED
