@@ -11,7 +11,12 @@ from striate.data.images import DataSet
 
 _ORDER = ("train", "validation", "test")
 
-_WAY_OUT = {
+_NEAR: dict[Kind, Kind] = {
+    "leakage": "near-leakage",
+    "label-conflict": "near-label-conflict",
+    "duplicates": "near-duplicates",
+}
+_WAY_OUT: dict[Kind, str] = {
     "leakage": "What is measured on such pictures says too much: the net has seen them. {remedy}.",
     "label-conflict": "At most one of the two classes is right: correct the label, or leave the picture out.",
     "duplicates": "Such a picture counts twice, in training and in what is measured. If that is not meant, leave one out.",
@@ -58,7 +63,7 @@ def _place(picture: Picture) -> tuple[int, int]:
 
 def copy_findings(pairs: Sequence[Pair], dataset: DataSet, near: bool) -> list[Finding]:
     """The pairs as findings: across splits, across classes, and within a class of one split. One can be in the first two."""
-    sorted_pairs: dict[str, list[Pair]] = defaultdict(list)
+    sorted_pairs: dict[Kind, list[Pair]] = defaultdict(list)
     for pair in sorted(pairs, key=lambda pair: -pair.likeness):
         across = pair.first.split != pair.second.split, pair.first.label != pair.second.label
         if across[0]:
@@ -67,24 +72,20 @@ def copy_findings(pairs: Sequence[Pair], dataset: DataSet, near: bool) -> list[F
             sorted_pairs["label-conflict"].append(pair)
         if not any(across):
             sorted_pairs["duplicates"].append(pair)
-    severities: dict[str, Severity] = {
+    severities: dict[Kind, Severity] = {
         "leakage": "warning" if near else "serious",
         "label-conflict": "warning" if near else "serious",
         "duplicates": "hint",
     }
     return [
         Finding(
-            kind=_kind(kind, near),
+            kind=_NEAR[kind] if near else kind,
             severity=severities[kind],
             words=f"{_said(found, kind, _alike(dataset, near))} {_way_out(kind, dataset)}",
             pairs=tuple(found),
         )
         for kind, found in sorted_pairs.items()
     ]
-
-
-def _kind(kind: str, near: bool) -> Kind:
-    return f"near-{kind}" if near else kind  # type: ignore[return-value]
 
 
 def _alike(dataset: DataSet, near: bool) -> str:
@@ -94,7 +95,7 @@ def _alike(dataset: DataSet, near: bool) -> str:
     return f"with equal pixels at {width}x{height}"
 
 
-def _said(pairs: Sequence[Pair], kind: str, alike: str) -> str:
+def _said(pairs: Sequence[Pair], kind: Kind, alike: str) -> str:
     if kind != "leakage":
         where = "of two classes" if kind == "label-conflict" else "of one class and split"
         return f"{counted(len(pairs), 'pair')} {where}, {alike}."
@@ -107,7 +108,7 @@ def _said(pairs: Sequence[Pair], kind: str, alike: str) -> str:
     return f"{counted(len(pairs), 'pair')} across splits, {alike}; {where}."
 
 
-def _way_out(kind: str, dataset: DataSet) -> str:
+def _way_out(kind: Kind, dataset: DataSet) -> str:
     if dataset.first.paths is None:
         remedy = "With --run, the check-up says what is measured without them"
     else:

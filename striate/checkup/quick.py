@@ -8,7 +8,7 @@ from collections.abc import Mapping
 import numpy as np
 
 from striate.checkup.copies import copy_findings, equal_groups, equal_pairs
-from striate.checkup.findings import TITLES, Finding, Picture, counted, picture
+from striate.checkup.findings import TITLES, Finding, Kind, Picture, counted, picture
 from striate.data.decode import FileFacts
 from striate.data.images import DataSet, Pixels, portions
 
@@ -155,7 +155,7 @@ def _odd_files(dataset: DataSet) -> list[Finding]:
     usual_mode, usual_size = modes.most_common(1)[0], sizes.most_common(1)[0]
     typical = float(np.median([min(facts.width, facts.height) for _, _, facts in files]))
     smallest = max(_SMALL_SIDE, _SMALL_SHARE * typical)
-    odd: dict[str, list[Picture]] = {"odd-mode": [], "odd-size": [], "small": [], "long": []}
+    odd: dict[Kind, list[Picture]] = {"odd-mode": [], "odd-size": [], "small": [], "long": []}
     for split, index, facts in files:
         size, short, long = (facts.width, facts.height), *sorted((facts.width, facts.height))
         if _is_odd(modes[facts.mode], usual_mode[1], len(files)):
@@ -167,7 +167,7 @@ def _odd_files(dataset: DataSet) -> list[Finding]:
         elif _is_odd(sizes[size], usual_size[1], len(files)):
             odd["odd-size"].append(picture(dataset, split, index, _size(facts)))
     width, height = usual_size[0]
-    words = {
+    words: dict[Kind, str] = {
         "odd-mode": f"not {usual_mode[0]}, as {usual_mode[1]:,} of {len(files):,} are. All become grey or RGB alike "
         "(docs/data.md); look whether they belong.",
         "odd-size": f"not of {width}x{height} pixels, as {usual_size[1]:,} of {len(files):,} are. They are scaled; look whether "
@@ -179,7 +179,7 @@ def _odd_files(dataset: DataSet) -> list[Finding]:
     }
     return [
         Finding(
-            kind=kind,  # type: ignore[arg-type]
+            kind=kind,
             severity="hint",
             words=f"{counted(len(pictures), 'file')} {'is' if len(pictures) == 1 else 'are'} {words[kind]}",
             pictures=tuple(pictures),
