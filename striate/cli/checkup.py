@@ -49,6 +49,7 @@ def check(
         name, data_dir=data_dir, size=SIZE, workers=usable_cores(), exclude=exclude or (), told=progress.reading
     )
     dataset.require_excluded()
+    progress.say(f"look    for copies among {sum(map(len, dataset.splits.values())):,} pictures")
     found = check_up(dataset)
     effects = [] if opened is None else effects_of_copies(found, opened)
     page = write_checkup(found, dataset, effects, html)

@@ -1,6 +1,7 @@
 """Near duplicates: planted copies are found, pictures that are merely alike are not; one picture is laid over another right."""
 
 from collections import Counter
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -10,7 +11,8 @@ from PIL import Image
 from striate.checkup import check, copies_of_training
 from striate.checkup.alignment import SIDE, _smooth, agreement, align
 from striate.checkup.near import near_duplicates, thumbnails
-from striate.data import load_data
+from striate.data import ImageData, load_data
+from striate.data.images import Rows
 from tests.checkup.made import KINDS, copy_of, data_set, photo, pixels
 
 
@@ -107,3 +109,35 @@ def test_thumbnails_of_any_size_and_depth():
     image = photo(3, side=64)
     wanted = np.asarray(image.resize((32, 32), Image.Resampling.BILINEAR)).astype(int)
     assert abs(thumbnails(np.asarray(image)[None])[0] - wanted).max() <= 1
+
+
+def test_every_picture_of_a_group_of_equals_is_told_of():
+    photos = [photo(number) for number in range(60)]
+    anew = copy_of(photos[0], "encoded", np.random.default_rng(0))
+    train, test = photos[:40], photos[40:]
+    train[9] = photos[0]  # the same picture twice in training, in two classes
+    test[3] = test[4] = anew
+    data = data_set(train=(pixels(train), [0, 1] * 20), test=(pixels(test), [0] * 10 + [1] * 10))
+    found = check(data)
+    kinds = {
+        f.kind: {(p.first.split, p.first.index, p.second.split, p.second.index) for p in f.pairs}
+        for f in found.findings
+    }
+    assert kinds["label-conflict"] == {("train", 0, "train", 9)}
+    assert kinds["duplicates"] == {("test", 3, "test", 4)}
+    assert kinds["near-leakage"] == {("train", a, "test", b) for a in (0, 9) for b in (3, 4)}
+    assert kinds["near-label-conflict"] == {("train", 9, "test", 3), ("train", 9, "test", 4)}
+    assert {picture.index for picture in copies_of_training(found.findings)} == {3, 4}
+
+
+def test_pictures_that_memory_does_not_hold_are_checked_alike():
+    stored = pixels([photo(number) for number in range(40)])
+    stored[30] = stored[2]
+    rows = Rows(stored, np.arange(40))
+    labels = np.arange(40) % 2
+    whole, portioned = (
+        check(replace(data_set(train=(stored, labels)), splits={"train": ImageData(held, labels, ("a", "b"))}))
+        for held in (stored, rows)
+    )
+    assert whole.findings == portioned.findings
+    assert [f.kind for f in whole.findings][:1] == ["duplicates"]
