@@ -84,7 +84,7 @@ def _candidates(pictures: Pixels) -> Tensor:
     """int64 (pairs, 3 or 8): a picture, one that may show the same, whether the first is to be mirrored; and of the first's crowd
     five, where there are so many pictures. Each two come once as they are and once mirrored, however they were found.
     """
-    cells = _descriptions(pictures, mirrored=False, border=0)
+    cells = _described(_cells(pictures, border=0))
     centre = cells.mean(0)
     variances, directions = torch.linalg.eigh((cells - centre).T @ (cells - centre) / len(cells))
     directions = directions[:, -_NUMBERS:] * variances[-_NUMBERS:].clamp_min(1e-9) ** -0.25
@@ -92,8 +92,10 @@ def _candidates(pictures: Pixels) -> Tensor:
     crowded = len(gallery) > _CROWD[-1] + 1
     found = []
     for border in (0, _BORDER):
+        views = _cells(pictures, border)
         for mirrored in (False, True):
-            queries = functional.normalize((_descriptions(pictures, mirrored, border) - centre) @ directions)
+            described = _described(views.flip(3) if mirrored else views)
+            queries = functional.normalize((described - centre) @ directions)
             for start in range(0, len(queries), _BLOCK):
                 cosines = queries[start : start + _BLOCK] @ gallery.T
                 rows = torch.arange(len(cosines))
@@ -113,16 +115,20 @@ def _candidates(pictures: Pixels) -> Tensor:
     return rows[order[first]]
 
 
-def _descriptions(pictures: Pixels, mirrored: bool, border: int) -> Tensor:
-    """(N, numbers): the colours of a coarse grid of cells, without mean brightness, of length 1."""
-    described = []
+def _cells(pictures: Pixels, border: int) -> Tensor:
+    """(N, C, cells, cells): the colours of a coarse grid, without a border of so many pixels."""
+    found = []
     for portion in portions(pictures):
         batch = torch.tensor(portion).permute(0, 3, 1, 2).float()
         batch = batch[:, :, border : SIDE - border, border : SIDE - border]
-        cells = _CELLS[batch.shape[1]]
-        described.append(functional.interpolate(batch, (cells, cells), mode="bilinear", antialias=True))
-    whole = torch.cat(described)
-    values = (whole.flip(3) if mirrored else whole).flatten(1)
+        side = _CELLS[batch.shape[1]]
+        found.append(functional.interpolate(batch, (side, side), mode="bilinear", antialias=True))
+    return torch.cat(found)
+
+
+def _described(cells: Tensor) -> Tensor:
+    """(N, numbers): the cells without mean brightness, of length 1."""
+    values = cells.flatten(1)
     return functional.normalize(values - values.mean(1, keepdim=True))
 
 
