@@ -47,6 +47,7 @@ class Guard:
         gradients = [parameter.grad for parameter in self.parameters if parameter.grad is not None]
         looked_at = [loss.detach().to(gradients[0].dtype), *gradients]
         torch._amp_foreach_non_finite_check_and_unscale_(looked_at, self.found, self.unscaled)
+        self.job.ranks.greatest(self.found)  # the gradients are the same everywhere, the losses are not
         if self.deferred:
             self.taken += self.found == 0
         elif self.found.item():

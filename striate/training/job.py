@@ -15,11 +15,12 @@ from striate.data.batches import Batches
 from striate.data.draws import DROPOUT, draw_key
 from striate.data.images import ImageData
 from striate.data.preprocessing import Preprocessing
-from striate.errors import StriateError
+from striate.errors import StriateError, UsageError
 from striate.inference import BATCH, logits, set_layout
 from striate.nets import Net
 from striate.recipe import Recipe
 from striate.training.optimizers import make_optimizer
+from striate.training.ranks import ALONE, Ranks
 from striate.training.step import TrainingStep, class_weights
 
 MEASURE_SECONDS = 0.4
@@ -39,6 +40,7 @@ class Job:
     Attributes:
         net, optimizer, step: step is TrainingStep(net).
         validation: pictures at the size of `preprocessing`, or None.
+        ranks: who trains: this process, and others with it.
     """
 
     net: Net
@@ -49,6 +51,12 @@ class Job:
     preprocessing: Preprocessing
     recipe: Recipe
     device: torch.device
+    ranks: Ranks = ALONE
+
+    @property
+    def smallest_share(self) -> int:
+        """The fewest pictures that a rank has of a batch."""
+        return len(self.batches.labels) // self.batches.steps_per_epoch // self.ranks.count
 
     def freeze_body(self, frozen: bool) -> None:
         """Lets the stages learn, or keeps their weights and the statistics of their batch norm as they are."""
@@ -62,13 +70,18 @@ def make_job(
     validation: ImageData | None,
     device: torch.device,
     net: Net,
+    ranks: Ranks = ALONE,
 ) -> Job:
-    """The job of a config (preprocessing, recipe): a net, and pictures that have the size of its preprocessing."""
+    """The job of a config (preprocessing, recipe): a net, and pictures that have the size of its preprocessing.
+
+    Raises:
+        UsageError: a batch has fewer pictures than the ranks are to compute it in parts.
+    """
     recipe = Recipe.from_dict(config["recipe"])
     preprocessing = Preprocessing.from_dict(config["preprocessing"])
     net = net.to(device)
     weights = class_weights(train).to(device) if recipe.balance == "weights" else None
-    return Job(
+    job = Job(
         net=net,
         optimizer=make_optimizer(net, recipe),
         step=TrainingStep(net, recipe.label_smoothing, weights),
@@ -85,15 +98,23 @@ def make_job(
         preprocessing=preprocessing,
         recipe=recipe,
         device=device,
+        ranks=ranks,
     )
+    if job.smallest_share < recipe.accumulate:
+        many = f" by each of {ranks.count} ranks" if ranks.count > 1 else ""
+        raise UsageError(
+            f"batches of {len(train) // job.batches.steps_per_epoch} pictures cannot be computed in {recipe.accumulate} "
+            f"part{'s' * (recipe.accumulate > 1)}{many}: use a larger --batch-size, or {'fewer ranks' if many else 'fewer parts'}"
+        )
+    return job
 
 
-def seed_step(seed: int, step: int, device: torch.device) -> None:
-    """Seeds torch for one step, so that dropout is a function of (seed, step) and nothing has to be restored on resume.
+def seed_step(seed: int, step: int, device: torch.device, rank: int = 0) -> None:
+    """Seeds torch for one step, so that dropout is a function of (seed, step, rank) and nothing has to be restored on resume.
 
     `torch.manual_seed` would do, but where CUDA is not in use it notes a stack trace at every call: 0.5 ms a step.
     """
-    value = draw_key(seed, step, DROPOUT)
+    value = draw_key(seed, step, DROPOUT) ^ rank
     torch.default_generator.manual_seed(value)
     if device.type == "cuda":
         torch.cuda.manual_seed(value)
@@ -137,6 +158,8 @@ def measure(job: Job, manners: Sequence[Manner]) -> Speed:
     A later manner must be 5 % better to be taken. One thread is tried only where a step is short: such nets can be many
     times faster on it, where other programs compute too, than on threads that wait for each other at every operation. Where
     steps are long and few, only the first manner is tried: looking would cost more than the best one could win.
+
+    Ranks measure side by side, as they will train, and take what rank 0 found.
     """
     limit = MEASURE_SECONDS / len(manners)
     few = job.recipe.budget is None and job.recipe.epochs * job.batches.steps_per_epoch < FEW_STEPS
@@ -151,12 +174,29 @@ def measure(job: Job, manners: Sequence[Manner]) -> Speed:
             best = seconds, manner
     assert best is not None, "measure() needs at least one manner"
     seconds, manner = best
+    seconds, manner = job.ranks.decided(lambda: (seconds, manner))
     torch.set_num_threads(manner.threads)
     set_layout(job.net, manner.layout)
     if job.recipe.budget is not None:
         # The best of several short looks is too good to plan by: chance helped it.
         seconds, parts = _time_steps(job, manner.layout, MEASURE_SHARE * job.recipe.budget, parts)
-    return Speed(manner=manner, step=seconds, picture=_time_inference(job), parts=parts)
+    step, picture = seconds + _exchange_seconds(job), _time_inference(job)
+    step, picture = job.ranks.decided(lambda: (step, picture))
+    return Speed(manner=manner, step=step, picture=picture, parts=job.ranks.agree(parts)[0])
+
+
+def _exchange_seconds(job: Job) -> float:
+    """Seconds in which the ranks average their gradients; a step waits for it so long at the most."""
+    if job.ranks.count == 1:
+        return 0.0
+    numbers = torch.zeros(sum(parameter.numel() for parameter in job.net.parameters()), device=job.device)
+    job.ranks.greatest(numbers)  # connects
+    _wait(job.device)
+    begin = time.perf_counter()
+    for _ in range(3):
+        job.ranks.greatest(numbers)
+    _wait(job.device)
+    return (time.perf_counter() - begin) / 3
 
 
 def _time_steps(job: Job, layout: str, limit: float, parts: int) -> tuple[float, int]:
@@ -177,7 +217,8 @@ def _steps_in_parts(job: Job, layout: str, limit: float, parts: int) -> float:
 
     def step(number: int) -> None:
         optimizer.zero_grad(set_to_none=True)
-        for part in job.batches.samples(0, number % job.batches.steps_per_epoch).tensor_split(parts):
+        samples = job.batches.samples(0, number % job.batches.steps_per_epoch)
+        for part in samples[job.ranks.share(len(samples))].tensor_split(parts):
             loss, _ = module(*job.batches.inputs(0, part))
             loss.backward()
         optimizer.step()
@@ -204,7 +245,7 @@ def more_parts(job: Job, parts: int, error: RuntimeError) -> int:
     # CUDA has a type of its own for that, the CPU only words.
     if not isinstance(error, torch.OutOfMemoryError) and "can't allocate memory" not in str(error):
         raise error
-    if 2 * parts > len(job.batches.labels) // job.batches.steps_per_epoch:
+    if 2 * parts > job.smallest_share:
         height, width = job.preprocessing.size
         raise StriateError(
             f"memory does not hold a training step of {job.net.spec.name} on {parts} parts of a batch of {job.recipe.batch_size} "

@@ -12,7 +12,7 @@ from typing import Any
 import torch
 import torch.nn.functional as F
 
-from striate.errors import Interrupted
+from striate.errors import Interrupted, StriateError
 from striate.inference import BATCH, logits, save_weights
 from striate.nets import Net
 from striate.run import Run, write_csv
@@ -38,7 +38,7 @@ class State:
     """Where training stands between two steps, besides net and optimizer.
 
     Attributes:
-        totals: float64 (3,) on the device: sums of loss, hits and pictures since the epoch began.
+        totals: float64 (3,) on the device: sums of loss, hits and pictures since the epoch began, of this rank's share.
         step: steps done.
         seconds: spent in training so far, over all resumes.
         rows: metrics.csv so far.
@@ -74,13 +74,17 @@ def resumed_state(job: Job, run: Run) -> tuple[State, list[str]]:
     Raises:
         DataError: there is no whole checkpoint.
     """
-    saved, warnings = load_checkpoint(run)
+    saved, warnings = job.ranks.decided(lambda: load_checkpoint(run))
     job.net.load_state_dict(saved["net"])
     job.optimizer.load_state_dict(saved["optimizer"])
     state = fresh_state(job)
-    state.totals += saved["totals"].to(job.device)
+    totals, ranks = saved["totals"].view(-1, 3).to(job.device), job.ranks
+    if len(totals) == ranks.count:
+        state.totals += totals[ranks.rank]
+    elif ranks.first:  # there were more ranks, or fewer
+        state.totals += totals.sum(0)
     state.step, state.seconds, state.rows = saved["step"], saved["seconds"], saved["rows"]
-    state.saved, state.parts = state.step, saved["parts"]
+    state.saved, state.parts = state.step, min(saved["parts"], job.smallest_share)
     if state.average is not None:
         state.average.load_state_dict(saved["average"])
     return state, warnings
@@ -91,6 +95,9 @@ class Journal:
 
     A checkpoint is there before the first step: a run can be resumed whenever it dies, and a disk that takes none is found
     before anything is lost.
+
+    Ranks are in step: all of them save, show, validate and stop after the same step. Rank 0 decides when to save and show, and it
+    alone writes.
     """
 
     def __init__(
@@ -98,8 +105,8 @@ class Journal:
     ) -> None:
         self.job, self.run, self.length, self.state = job, run, length, state
         self.clock, self.progress, self.stop = clock, progress, stop
-        self.guard = Guard(job, state.step, state.parts)
-        self.checkpoints = Checkpoints(run, state.saved, progress.say)
+        self.guard = Guard(job, state.step, state.parts * job.ranks.count)
+        self.checkpoints = Checkpoints(run, state.saved, progress.say) if job.ranks.first else None
         self.per_epoch = job.batches.steps_per_epoch
         self.epochs = str(math.ceil(length.steps / self.per_epoch))
         self.began = self.epoch_began = time.perf_counter()
@@ -132,9 +139,14 @@ class Journal:
 
         Raises:
             RuntimeError: `error`, where it is another one.
-            StriateError: memory does not hold the step of a single picture.
+            StriateError: memory does not hold the step of a single picture, or there are several ranks: the others did not fail.
         """
+        before = self.state.parts
         self.state.parts = self.guard.parts = more_parts(self.job, self.state.parts, error)
+        if self.job.ranks.count > 1:
+            raise StriateError(
+                f"memory ran out at rank {self.job.ranks.rank}: begin again with --accumulate {2 * before}, or more ranks"
+            ) from error
         self.progress.say(
             f"memory ran out in step {self.state.step + 1}: from here on a batch is computed in {self.state.parts} parts, one "
             "after the other, and makes the same step (batch norm sees a part at a time)"
@@ -158,19 +170,24 @@ class Journal:
         """
         state, now = self.state, time.perf_counter()
         state.seconds = self.seconds_before + now - self.began
+        signal, save, show = self.job.ranks.agree(self.stop.signal or 0, self._due(SECONDS), self.progress.due())
         if self._ends_epoch():
             self._end_epoch()
-        elif self.checkpoints.due(SECONDS):
+        elif save:
             self._save()
-        elif self.progress.due():
+        elif show:
             self.guard.before_reading()
             loss, hits, seen = state.totals.tolist()
             epoch = f"{state.step // self.per_epoch + 1}/{self.epochs}"
             self.progress.step(state.step, epoch, loss / seen, hits / seen, self._pictures_per_second(now))
-        if self.stop.signal is not None:
-            self._interrupt()
+        if signal:
+            self._interrupt(signal)
 
-    def _interrupt(self) -> None:
+    def _due(self, age: float = 0.0) -> bool:
+        return self.checkpoints is not None and self.checkpoints.due(age)
+
+    def _interrupt(self, signal: int) -> None:
+        self.stop.signal = signal  # it may have come to another rank
         self._save(must=True)
         raise Interrupted(
             f"stopped after step {self.state.step} of {self.length.steps}, everything is saved. "
@@ -185,7 +202,7 @@ class Journal:
         """Validates, adds the row of the epoch and saves; an interruption leaves that to the resumed run."""
         self.guard.before_reading()
         state = self.state
-        loss, hits, seen = state.totals.tolist()
+        loss, hits, seen = self.job.ranks.gathered(state.totals).sum(0).tolist()
         row = {
             "epoch": math.ceil(state.step / self.per_epoch),
             "step": state.step,
@@ -200,13 +217,23 @@ class Journal:
         if self.job.validation is not None:
             with self.clock.charge("validate"):
                 row["val_loss"], row["val_accuracy"] = validate(self.job, self.stop, state.meant(self.job))
-        if self.stop.signal is not None:
-            self._interrupt()
+        signal, due = self.job.ranks.agree(self.stop.signal or 0, self._due())
+        if signal:
+            self._interrupt(signal)
         # Of the epoch within which the run once ended, before it was extended, there is a row already.
         state.rows[:] = [*(other for other in state.rows if other["epoch"] < row["epoch"]), row]
         if state.step % self.per_epoch == 0:
             state.totals.zero_()
         last = self.ended
+        if self.job.ranks.first:
+            self._tell(row, last)
+        if last or due:
+            self._save(must=last)
+        self.epoch_began, self.epoch_first = time.perf_counter(), state.step
+
+    def _tell(self, row: Mapping[str, Any], last: bool) -> None:
+        """Writes what an epoch came to, and says it."""
+        state = self.state
         if self.job.recipe.keep == "best" and best_epoch(state.rows) == len(state.rows) - 1:
             save_weights(state.meant(self.job), self.run.path / "weights" / "best.safetensors", self.run.config)
         try:
@@ -224,9 +251,6 @@ class Journal:
                 f"warning: the loss has not moved from {guessing:.3f}, which guessing has, in {state.step} steps: stop it, and "
                 "let striate train --try look at the net, or --find-lr for a rate"
             )
-        if last or self.checkpoints.due():
-            self._save(must=last)
-        self.epoch_began, self.epoch_first = time.perf_counter(), state.step
 
     def _pictures_per_second(self, now: float) -> float:
         pictures = (self.state.step - self.epoch_first) * len(self.job.batches.labels) / self.per_epoch
@@ -238,12 +262,15 @@ class Journal:
     def _save(self, must: bool = False) -> None:
         state = self.state
         self.guard.before_reading()
+        totals = self.job.ranks.gathered(state.totals)
+        if self.checkpoints is None:
+            return
         with self.clock.charge("checkpoint"):
             self.checkpoints.save(
                 {
                     "step": state.step,
                     "seconds": state.seconds,
-                    "totals": state.totals,
+                    "totals": totals,
                     "rows": state.rows,
                     "net": self.job.net.state_dict(),
                     "optimizer": self.job.optimizer.state_dict(),
@@ -262,19 +289,21 @@ def best_epoch(rows: Sequence[Mapping[str, Any]]) -> int:
 def validate(job: Job, stop: Stop, net: Net) -> tuple[float, float]:
     """(mean cross-entropy, accuracy) of `net` on the job's validation pictures, without augmentation or smoothing.
 
-    In batches of about the size that training has, so that it needs no more memory, and that a signal is heard between two of
-    them; the result is of the pictures until then.
+    Each rank takes its share of them, in batches of about the size that training has, so that it needs no more memory, and that a
+    signal is heard between two of them; the result is of the pictures until then.
     """
     assert job.validation is not None
     size = min(BATCH, max(32, job.recipe.batch_size))
-    labels = torch.from_numpy(job.validation.labels)
-    parts = []
-    for start in range(0, len(labels), size):
-        pixels = job.validation.pixels[start : start + size]
-        parts.append(logits(net, job.preprocessing, pixels, job.device, size))
+    job.ranks.same_buffers(net)
+    share = job.ranks.share(len(job.validation))
+    sums = torch.zeros(3, dtype=torch.float64)  # of loss, hits and pictures
+    for start in range(share.start, share.stop, size):
+        chosen = slice(start, min(start + size, share.stop))
+        outputs = logits(net, job.preprocessing, job.validation.pixels[chosen], job.device, size)
+        labels = torch.from_numpy(job.validation.labels[chosen])
+        loss = F.cross_entropy(outputs.double(), labels, reduction="sum")
+        sums += torch.stack((loss, (outputs.argmax(1) == labels).sum(), torch.tensor(len(labels))))
         if stop.signal is not None:
             break
-    outputs = torch.cat(parts)
-    labels = labels[: len(outputs)]
-    loss = F.cross_entropy(outputs.double(), labels)
-    return float(loss), float((outputs.argmax(1) == labels).double().mean())
+    loss, hits, seen = job.ranks.gathered(sums).sum(0).tolist()
+    return loss / seen, hits / seen

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import torch
 
 from striate.run import Run
@@ -22,6 +24,7 @@ def fit(job: Job, run: Run, length: Length, state: State, clock: Clock, progress
         OSError: the disk does not take the first checkpoint, the last one, or that of an interruption.
     """
     job.net.train()
+    shared = replace(job, step=job.ranks.parallel(job.step))  # DistributedDataParallel, where there are several ranks
     with catch_stop() as stop, Journal(job, run, length, state, clock, progress, stop) as journal:
         while not journal.ended:
             done = length.progress(state.step)
@@ -29,7 +32,7 @@ def fit(job: Job, run: Run, length: Length, state: State, clock: Clock, progress
                 group["lr"] = job.recipe.rate(done)
             job.freeze_body(done < job.recipe.freeze)
             try:
-                sums = gradients(job, state, clock)
+                sums = gradients(shared, state, clock)
             except RuntimeError as error:  # no other type means memory on every device
                 journal.in_smaller_parts(error)
                 continue
@@ -46,19 +49,22 @@ def fit(job: Job, run: Run, length: Length, state: State, clock: Clock, progress
 def gradients(job: Job, state: State, clock: Clock) -> torch.Tensor:
     """Makes the net's gradients those of the mean loss of the next step's batch, computed in `state.parts` parts.
 
-    Returns: as `state.totals`, sums over the batch of loss and hits, and its pictures.
+    Returns: as `state.totals`, sums over this rank's share of the batch of loss and hits, and its pictures.
     """
     epoch, batch = divmod(state.step, job.batches.steps_per_epoch)
-    seed_step(job.recipe.seed, state.step, job.device)
+    seed_step(job.recipe.seed, state.step, job.device, job.ranks.rank)
     job.optimizer.zero_grad(set_to_none=True)
     samples = job.batches.samples(epoch, batch)
     sums = torch.zeros_like(state.totals)
-    for part in samples.tensor_split(state.parts):
+    parts = samples[job.ranks.share(len(samples))].tensor_split(state.parts)
+    for number, part in enumerate(parts, start=1):
         with clock.charge("augment"):
             x, targets = job.batches.inputs(epoch, part)
-        with clock.charge("forward"):
-            loss, hits = job.step(x, targets)
-        with clock.charge("backward"):
-            (loss * (len(part) / len(samples))).backward()
+        with job.ranks.held_back(job.step, more=number < len(parts)):
+            with clock.charge("forward"):
+                loss, hits = job.step(x, targets)
+            with clock.charge("backward"):
+                # Ranks take the mean of what each has: times their number that is the sum over the batch's pictures again.
+                (loss * (len(part) * job.ranks.count / len(samples))).backward()
         sums += torch.stack((loss.detach() * len(part), hits, torch.full_like(hits, len(part))))
     return sums

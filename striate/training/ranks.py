@@ -1,0 +1,259 @@
+"""Ranks: several processes that train one net, each on its share of every batch, their gradients averaged by PyTorch's
+DistributedDataParallel.
+
+The global batch stays what it is in one process, and each draw is a hash of (seed, epoch, sample): a rank takes a slice of the
+batch and knows the rest. Rank 0 decides what is measured or depends on the time, writes, and speaks. Tensors on the CPU go
+through gloo, those on a GPU through NCCL; the small ones that keep the ranks in step are on the CPU: no host waits for a GPU.
+"""
+
+from __future__ import annotations
+
+import os
+import socket
+import tempfile
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from dataclasses import dataclass
+from datetime import timedelta
+from multiprocessing.connection import Connection
+from typing import Any, TypeVar
+
+import torch
+import torch.distributed as dist
+from torch import Tensor, nn
+
+from striate.errors import StriateError, UsageError
+from striate.machine import pick_device
+from striate.training.signals import passing_on
+
+WAIT = timedelta(hours=2)
+"""How long ranks wait for each other: one may have to decode a large set for the pixel cache first."""
+GRACE_SECONDS = 30.0
+"""What the other processes have to end by themselves when one has failed; torchrun gives as much."""
+
+GO_ON = "If training had begun, it goes on from its last checkpoint with: striate train --resume RUN"
+
+Result = TypeVar("Result")
+Outcome = tuple[list[Result], StriateError | None]
+"""What a function gave, one thing, or what it raised instead."""
+
+
+@dataclass(frozen=True, slots=True)
+class Ranks:
+    """One process among those that train together. The methods from `together` on are collective: all ranks call them, in the
+    same order, and a process that is alone gets its own values back.
+
+    Attributes:
+        rank: its number; 0 writes and speaks.
+        count: how many there are.
+        local, local_count: the same, of this machine only.
+        rendezvous: where they find each other, as `torch.distributed.init_process_group` takes it.
+    """
+
+    rank: int = 0
+    count: int = 1
+    local: int = 0
+    local_count: int = 1
+    rendezvous: str = "env://"
+
+    @classmethod
+    def here(cls) -> Ranks:
+        """What torchrun, or whoever sets RANK and WORLD_SIZE, says of this process; alone where nobody did."""
+        said = os.environ
+        if "RANK" not in said or "WORLD_SIZE" not in said:
+            return ALONE
+        rank, count = int(said["RANK"]), int(said["WORLD_SIZE"])
+        return cls(rank, count, int(said.get("LOCAL_RANK", rank)), int(said.get("LOCAL_WORLD_SIZE", count)))
+
+    @property
+    def first(self) -> bool:
+        """Whether this is rank 0."""
+        return self.rank == 0
+
+    def share(self, count: int) -> slice:
+        """This rank's part of `count` things in a row: each has one owner, and the parts differ by at most one in size."""
+        return slice(count * self.rank // self.count, count * (self.rank + 1) // self.count)
+
+    def device(self, wanted: str) -> torch.device:
+        """The device of this rank: one of several ranks has a GPU of its own, the one with its local number.
+
+        Raises:
+            UsageError: no such device, or too few of them.
+        """
+        if self.count > 1 and wanted == "auto" and not torch.cuda.is_available():
+            wanted = "cpu"
+        device = torch.device(pick_device(wanted))
+        if self.count == 1 or device.type == "cpu":
+            return device
+        if device.type == "mps" or ":" in wanted:
+            raise UsageError(
+                f"{self.count} ranks cannot share {wanted}: use --device cuda, which is a GPU each, or cpu"
+            )
+        if self.local_count > (there := torch.cuda.device_count()):
+            raise UsageError(
+                f"{self.local_count} ranks on one machine need a GPU each, and it has {there}: start {there}, or use --device cpu"
+            )
+        device = torch.device("cuda", self.local)
+        torch.cuda.set_device(device)
+        return device
+
+    def together(self, make: Callable[[], Result]) -> Result:
+        """What `make()` gives, called by every rank. If one of them raises a StriateError, all do: the first one's."""
+        if self.count == 1:
+            return make()
+        outcome = _tried(make)
+        errors: list[Any] = [None] * self.count
+        dist.all_gather_object(errors, outcome[1])
+        return _result((outcome[0], next(filter(None, errors), None)))
+
+    def decided(self, make: Callable[[], Result]) -> Result:
+        """What `make()` gives when rank 0 calls it; nobody else does. A StriateError is raised by all ranks."""
+        if self.count == 1:
+            return make()
+        outcomes: list[Outcome[Result]] = [_tried(make) if self.first else ([], None)]
+        dist.broadcast_object_list(outcomes, src=0)
+        return _result(outcomes[0])
+
+    def agree(self, *values: int) -> list[int]:
+        """The greatest of each of these over all ranks."""
+        if self.count == 1:
+            return list(values)
+        tensor = torch.tensor(values)
+        dist.all_reduce(tensor, dist.ReduceOp.MAX)
+        return [int(value) for value in tensor]
+
+    def greatest(self, tensor: Tensor) -> None:
+        """Replaces a tensor by its greatest values over all ranks, on its own device."""
+        if self.count > 1:
+            dist.all_reduce(tensor, dist.ReduceOp.MAX)
+
+    def gathered(self, tensor: Tensor) -> Tensor:
+        """(count, ...): the tensor (...) of each rank."""
+        parts = [tensor.clone() for _ in range(self.count)]
+        if self.count > 1:
+            dist.all_gather(parts, tensor)
+        return torch.stack(parts)
+
+    def parallel(self, step: nn.Module) -> Any:
+        """The module that gives a rank's loss, wrapped: its gradients become the means over all ranks.
+
+        Batch norm takes its statistics from the whole batch on GPUs; on the CPU, for which PyTorch has no such norm, from the
+        rank's share, and the running ones are rank 0's.
+        """
+        if self.count == 1:
+            return step
+        if next(step.parameters()).is_cuda:
+            step = nn.SyncBatchNorm.convert_sync_batchnorm(step)  # type: ignore[no-untyped-call]
+        # A net from elsewhere may have parameters that get no gradient. And without that search DDP lays out its buckets anew
+        # after the first step, and with them the order of its sums: a resumed run would differ in the last bits.
+        return nn.parallel.DistributedDataParallel(step, find_unused_parameters=True)
+
+    def held_back(self, step: nn.Module, more: bool) -> AbstractContextManager[None]:
+        """Inside, `parallel`'s module keeps its gradients to itself if `more` of the batch follows: they are averaged once."""
+        wrapped: Any = step
+        return wrapped.no_sync() if self.count > 1 and more else nullcontext()
+
+    def same_buffers(self, net: nn.Module) -> None:
+        """Gives a net's buffers, such as the running statistics of batch norm, the values that rank 0 has."""
+        if self.count > 1:
+            for buffer in net.buffers():
+                dist.broadcast(buffer, src=0)
+
+
+ALONE = Ranks()
+
+
+def spread(processes: int | None, work: Callable[..., Result], *given: Any) -> Result:
+    """What `work(ranks, *given)` gives: here; in each rank that torchrun started; or at rank 0 of `processes` started here.
+
+    Those are new interpreters, to which `work` and what is given are pickled. A signal to this process goes on to them.
+
+    Raises:
+        UsageError: there are ranks already, or fewer than one is asked for.
+        StriateError: rank 0 raised it, or a rank was lost.
+    """
+    if processes is not None and processes < 1:
+        raise UsageError(f"processes must be at least 1, got {processes}")
+    ranks = Ranks.here()
+    if ranks.count > 1 and processes is not None:
+        raise UsageError(f"{ranks.count} ranks were started by torchrun already: leave --processes out")
+    if ranks.count == 1 and (processes or 1) > 1:
+        return _result(_started(processes or 1, work, given))
+    return _run(ranks, work, given)
+
+
+@contextmanager
+def joined(ranks: Ranks) -> Iterator[None]:
+    """Joins the other ranks, and leaves them.
+
+    Raises:
+        StriateError: the connection to one of them was lost.
+    """
+    if ranks.count == 1:
+        yield
+        return
+    backend = "cpu:gloo,cuda:nccl" if torch.cuda.is_available() and dist.is_nccl_available() else "gloo"
+    try:
+        dist.init_process_group(backend, ranks.rendezvous, timeout=WAIT, world_size=ranks.count, rank=ranks.rank)
+        yield
+    except RuntimeError as error:
+        if not isinstance(error, dist.DistError) and "gloo" not in str(error):
+            raise
+        what = str(error).splitlines()[0]
+        raise StriateError(f"rank {ranks.rank} of {ranks.count} lost another one ({what}). {GO_ON}") from error
+    finally:
+        if dist.is_initialized():
+            dist.destroy_process_group()
+
+
+def _run(ranks: Ranks, work: Callable[..., Result], given: tuple[Any, ...]) -> Result:
+    with joined(ranks):
+        return work(ranks, *given)
+
+
+def _tried(make: Callable[[], Result]) -> Outcome[Result]:
+    try:
+        return [make()], None
+    except StriateError as error:
+        return [], error
+
+
+def _result(outcome: Outcome[Result]) -> Result:
+    if outcome[1] is not None:
+        raise outcome[1]
+    return outcome[0][0]
+
+
+def _started(count: int, work: Callable[..., Result], given: tuple[Any, ...]) -> Outcome[Result]:
+    """Runs the ranks in processes of this machine, which meet in a file: no port is opened. Gives rank 0's `_tried`."""
+    from torch.multiprocessing import get_context
+    from torch.multiprocessing.spawn import ProcessExitedException, start_processes
+
+    receiver, sender = get_context("spawn").Pipe(duplex=False)
+    with tempfile.TemporaryDirectory() as folder:
+        arguments = (count, f"file://{folder}/ranks", sender, work, given)
+        processes: Any = start_processes(_be_rank, arguments, count, join=False)  # type: ignore[no-untyped-call]
+        sender.close()
+        try:
+            with passing_on(processes.pids()):
+                while not processes.join(grace_period=GRACE_SECONDS):
+                    pass
+        except ProcessExitedException as error:
+            how = f"was killed by {error.signal_name}" if error.signal_name else f"ended with code {error.exit_code}"
+            raise StriateError(f"rank {error.error_index} of {count} {how}. {GO_ON}") from error
+    outcome: Outcome[Result] = receiver.recv()
+    return outcome
+
+
+def _be_rank(
+    rank: int, count: int, rendezvous: str, sender: Connection, work: Callable[..., Any], given: tuple[Any, ...]
+) -> None:
+    if hasattr(os, "setpgrp"):  # Ctrl-C reaches the process that a person started, which passes it on, once
+        os.setpgrp()
+    for name in {"lo", "lo0"}.intersection(name for _, name in socket.if_nameindex()):  # for nobody else to connect to
+        os.environ.setdefault("GLOO_SOCKET_IFNAME", name)
+        os.environ.setdefault("NCCL_SOCKET_IFNAME", name)
+    ranks = Ranks(rank, count, rank, count, rendezvous)
+    outcome = _tried(lambda: _run(ranks, work, given))
+    if ranks.first:  # which has the error of another rank too, or lost that one
+        sender.send(outcome)
