@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check install --quiet --constraint constraints.txt
 
-.PHONY: demo test test-slow check fix bench clean
+.PHONY: demo test test-slow check fix bench torture clean
 
 demo: .venv/.installed  ## Train LeNet-5 on the sample that ships with the package, and say where the report is
 	$(BIN)/striate train
@@ -26,6 +26,9 @@ fix: .venv/.developing  ## Mend format and lint where a machine can
 
 bench: .venv/.developing  ## Measure every figure that the documentation quotes; rows go to bench/results
 	$(BIN)/python -m bench
+
+torture: .venv/.developing  ## Kill runs at 60 moments, resume them, and compare them with unbroken ones, to the bit
+	$(BIN)/python -m bench torture
 
 clean:  ## Remove the environment and all caches; runs stay
 	rm -rf .venv .mypy_cache .ruff_cache .pytest_cache build dist

@@ -10,6 +10,7 @@ BENCHMARKS = {
     "inspect": "reading VGG, DenseNet-264 and ResNet-1202 without weights (about 20 seconds)",
     "budget": "LeNet-5 on Fashion-MNIST in 60 s, three seeds (about 3 minutes)",
     "cache": "folders of photos against ImageFolder and DataLoader; CIFAR-10 as files (about 5 minutes)",
+    "checkup": "planted copies, other pairs and time of the check-up on CIFAR-10; the odd ant (about 3 minutes)",
     "lenet": "LeNet-5 on Fashion-MNIST against the plain tutorial loop (about 6 minutes)",
     "loop": "our loop against a plain one with the same settings, seconds of a step (about 1 minute)",
     "torture": "50 killed runs and a chain of 10 kills, resumed and compared with unbroken ones (about 10 minutes)",

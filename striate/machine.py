@@ -59,14 +59,14 @@ def pick_device(device: str) -> Any:
     return chosen
 
 
-def use_cores() -> int:
-    """Gives torch all usable cores, and returns how many.
+def use_cores(processes: int = 1) -> int:
+    """Gives torch the usable cores, shared with as many `processes` of this machine, and returns how many.
 
     Denormal numbers, which are slow and worth nothing, are flushed, and freed memory is kept for the next step.
     """
     import torch
 
-    cores = usable_cores()
+    cores = max(1, usable_cores() // processes)
     torch.set_num_threads(cores)
     torch.set_flush_denormal(True)
     _keep_freed_memory()

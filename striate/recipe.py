@@ -14,6 +14,7 @@ Optimizer = Literal["adamw", "adam", "sgd"]
 Schedule = Literal["one-cycle", "constant", "step"]
 Balance = Literal["none", "weights", "sampler"]
 Keep = Literal["last", "best"]
+NO_AUGMENTATION = Augmentation()
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -49,28 +50,8 @@ class Recipe:
     label_smoothing: float = 0.0
     balance: Balance = "none"
     """For classes of very different sizes: `weights` lets the loss of a rare class count more, `sampler` shows each as often."""
-    flip: bool = False
-    """Mirror half of the pictures left to right."""
-    shift: int = 0
-    """Move each picture by up to so many pixels each way (zero padding and a random crop)."""
-    crop: float = 1.0
-    """Smallest share of the area that a random resized crop leaves; 1 for none."""
-    rotate: float = 0.0
-    """Greatest angle in degrees, each way."""
-    zoom: float = 0.0
-    """Greatest share by which a picture is made larger or smaller."""
-    shear: float = 0.0
-    """Greatest angle in degrees by which a picture leans, each way."""
-    colour: float = 0.0
-    """Brightness, contrast and saturation are multiplied by factors between 1 - colour and 1 + colour."""
-    lighting: float = 0.0
-    """Standard deviation of AlexNet's PCA lighting."""
-    erase: float = 0.0
-    """Share of the pictures that lose a rectangle."""
-    mixup: float = 0.0
-    """Alpha of MixUp; 0 for none."""
-    cutmix: float = 0.0
-    """Alpha of CutMix; 0 for none."""
+    augmentation: Augmentation = NO_AUGMENTATION
+    """What is done to the training pictures."""
     accumulate: int = 1
     """Parts that a batch is computed in, one after the other: less memory for the same step. Batch norm sees a part at a time."""
     freeze: float = 0.0
@@ -105,12 +86,6 @@ class Recipe:
         self._require(self.keep in ("last", "best"), "keep", "last or best")
         self._require(self.patience is None or self.patience >= 1, "patience", "at least 1 epoch")
         self._require(self.balance in ("none", "weights", "sampler"), "balance", "none, weights or sampler")
-        _ = self.augmentation  # which checks its own figures
-
-    @property
-    def augmentation(self) -> Augmentation:
-        """What is done to the training pictures: the fields from `flip` to `cutmix`."""
-        return Augmentation(**{field.name: getattr(self, field.name) for field in fields(Augmentation)})
 
     def _require(self, holds: bool, field: str, limit: str) -> None:
         if not holds:
@@ -131,7 +106,7 @@ class Recipe:
 
     def as_dict(self) -> dict[str, Any]:
         """Plain lists and numbers, for the run's config."""
-        return {**asdict(self), "steps": [list(step) for step in self.steps]}
+        return {**asdict(self), "steps": [list(step) for step in self.steps], "augmentation": str(self.augmentation)}
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> Recipe:
@@ -139,7 +114,8 @@ class Recipe:
         known = {field.name for field in fields(cls)}
         if unknown := sorted(values.keys() - known):
             raise unknown_name("recipe field", unknown[0], known, ", ".join(sorted(known)))
-        return cls(**{**values, "steps": tuple((share, factor) for share, factor in values.get("steps", ()))})
+        steps = tuple((share, factor) for share, factor in values.get("steps", ()))
+        return cls(**{**values, "steps": steps, "augmentation": Augmentation.parse(values.get("augmentation", "none"))})
 
 
 TUTORIAL = Recipe(
@@ -212,7 +188,7 @@ PAPER: dict[str, Recipe] = {
         source="Krizhevsky et al. 2012, section 5: rate divided by 10 three times; when is not given, equal quarters here",
         weight_decay=5e-4,
         steps=((0.25, 0.1), (0.5, 0.01), (0.75, 0.001)),
-        flip=True,
+        augmentation=Augmentation(flip=True),
     ),
     "vgg": replace(
         _SGD,
@@ -221,7 +197,7 @@ PAPER: dict[str, Recipe] = {
         batch_size=256,
         weight_decay=5e-4,
         steps=((0.25, 0.1), (0.5, 0.01), (0.75, 0.001)),
-        flip=True,
+        augmentation=Augmentation(flip=True),
     ),
     "nin": replace(
         _SGD,
@@ -230,7 +206,7 @@ PAPER: dict[str, Recipe] = {
         lr=0.1,
         weight_decay=5e-4,
         steps=((0.5, 0.1), (0.75, 0.01)),
-        flip=True,
+        augmentation=Augmentation(flip=True),
     ),
     "googlenet": replace(
         _SGD,
@@ -240,7 +216,7 @@ PAPER: dict[str, Recipe] = {
         batch_size=32,
         weight_decay=2e-4,
         steps=tuple((8 * i / 250, 0.96**i) for i in range(1, 32)),
-        flip=True,
+        augmentation=Augmentation(flip=True),
     ),
     "resnet": replace(
         _SGD,
@@ -249,8 +225,7 @@ PAPER: dict[str, Recipe] = {
         lr=0.1,
         weight_decay=1e-4,
         steps=((0.5, 0.1), (0.75, 0.01)),
-        flip=True,
-        shift=4,
+        augmentation=Augmentation(flip=True, shift=4),
     ),
     "preresnet": replace(
         _SGD,
@@ -259,8 +234,7 @@ PAPER: dict[str, Recipe] = {
         lr=0.1,
         weight_decay=1e-4,
         steps=((0.0, 0.1), (400 / 64_000, 1.0), (0.5, 0.1), (0.75, 0.01)),
-        flip=True,
-        shift=4,
+        augmentation=Augmentation(flip=True, shift=4),
     ),
     "densenet": replace(
         _SGD,
@@ -271,8 +245,7 @@ PAPER: dict[str, Recipe] = {
         nesterov=True,
         weight_decay=1e-4,
         steps=((0.5, 0.1), (0.75, 0.01)),
-        flip=True,
-        shift=4,
+        augmentation=Augmentation(flip=True, shift=4),
     ),
 }
 

@@ -207,7 +207,8 @@ def list_runs(out: Path) -> list[Run]:
 
 def write_atomic(path: Path, content: bytes | str) -> None:
     """Writes a file so that a crash leaves either the old one or the new one, never a part: temporary name, fsync, rename."""
-    data = content.encode() if isinstance(content, str) else content
+    # File names may hold bytes that are no UTF-8: Python keeps them as lone surrogates, which are written as escapes.
+    data = content.encode(errors="backslashreplace") if isinstance(content, str) else content
     path.parent.mkdir(parents=True, exist_ok=True)
     handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
     try:

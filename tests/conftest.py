@@ -9,6 +9,7 @@ import torch
 from PIL import Image
 
 import striate
+from striate.cli import main
 from striate.data.idx import write_idx
 from striate.data.named import TEST_IMAGES, TEST_LABELS, TRAIN_IMAGES, TRAIN_LABELS
 from striate.training import Progress
@@ -70,3 +71,17 @@ def small_idx(tmp_path):
         return folder
 
     return make
+
+
+@pytest.fixture
+def call(capsys, tmp_path, monkeypatch):
+    """Runs the command line in an empty folder; gives (exit code, stdout, stderr)."""
+    monkeypatch.chdir(tmp_path)
+
+    def run(*arguments):
+        with pytest.raises(SystemExit) as exited:
+            main([str(argument) for argument in arguments])
+        captured = capsys.readouterr()
+        return exited.value.code or 0, captured.out, captured.err
+
+    return run

@@ -26,20 +26,6 @@ from striate.nets.torchvision import their_names
 from striate.training.progress import Progress, duration
 
 
-@pytest.fixture
-def call(capsys, tmp_path, monkeypatch):
-    """Runs the command line in an empty folder; gives (exit code, stdout, stderr)."""
-    monkeypatch.chdir(tmp_path)
-
-    def run(*arguments):
-        with pytest.raises(SystemExit) as exited:
-            main([str(argument) for argument in arguments])
-        captured = capsys.readouterr()
-        return exited.value.code or 0, captured.out, captured.err
-
-    return run
-
-
 def test_train_prints_the_plan_an_epoch_a_line_and_the_result(call):
     code, out, err = call("train", "--epochs", "2", "--threads", "1")
     assert code == 0

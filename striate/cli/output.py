@@ -13,7 +13,10 @@ WIDTH = 100
 
 def show_json(value: Any) -> None:
     """Prints a value as JSON."""
-    print(json.dumps(value, indent=2, ensure_ascii=False))
+    text = json.dumps(value, indent=2, ensure_ascii=False)
+    print(
+        text.encode(errors="backslashreplace").decode()
+    )  # lone surrogates of file names that are no UTF-8, as JSON escapes
 
 
 def show_table(rows: Sequence[Mapping[str, Any]], right: Sequence[str] = ()) -> None:

@@ -103,7 +103,7 @@ class Augmentation:
     def __str__(self) -> str:
         """As `parse` reads it."""
         kinds = [
-            field.name if field.name == "flip" else f"{field.name}={getattr(self, field.name):g}"
+            field.name if field.name == "flip" else f"{field.name}={getattr(self, field.name):.12g}"
             for field in fields(self)
             if getattr(self, field.name) != field.default
         ]

@@ -24,9 +24,10 @@ from striate.experiment.announcing import announcement, prediction, repeat_comma
 from striate.experiment.beginning import begin, write_start
 from striate.experiment.extending import extended
 from striate.experiment.preparing import check_space, manners, plan, predictions, split
+from striate.experiment.restarting import begun_before, has_checkpoint
 from striate.experiment.settings import Settings
 from striate.inference import build_net, load_net, save_weights, set_layout
-from striate.machine import pick_device, usable_cores, use_cores
+from striate.machine import usable_cores, use_cores
 from striate.recipe import Balance, Keep, Recipe
 from striate.report import write_all, write_mistakes, write_samples
 from striate.report.card import write_card
@@ -35,6 +36,7 @@ from striate.training import Job, Length, Progress, State, fit, fresh_state, mak
 from striate.training.clock import Clock
 from striate.training.finder import Found, find_rate
 from striate.training.preflight import Check, first_step, preflight
+from striate.training.ranks import Ranks, spread
 
 __all__ = ["Settings", "evaluate", "resume", "search_rate", "train", "train_with", "try_out"]
 
@@ -67,6 +69,7 @@ def train(
     device: str = "auto",
     threads: int | None = None,
     layout: str | None = None,
+    processes: int | None = None,
     name: str | None = None,
     out: str | Path = "runs",
     data_dir: str | Path | None = None,
@@ -78,7 +81,8 @@ def train(
         net to data_dir: see `Settings`, which says what each means.
         name: of the run; made of net and data if None.
         out: the folder that the run is made in.
-        progress: what is printed while it goes; a bar or lines on stderr if None.
+        progress: what is printed while it goes; a bar or lines on stderr if None. Of one that goes to other processes only its
+            `quiet` is taken along.
 
     Raises:
         UsageError: an unknown name, or numbers that do not go together.
@@ -113,6 +117,7 @@ def train(
         device=device,
         threads=threads,
         layout=layout,
+        processes=processes,
         data_dir=data_dir,
     )
     return train_with(settings, name=name, out=out, progress=progress)
@@ -127,14 +132,24 @@ def train_with(
     started: float | None = None,
 ) -> Run:
     """As `train`. `started`: `time.perf_counter()` from which a budget counts; now if None."""
-    progress = progress or Progress()
-    clock = Clock(started if started is not None else time.perf_counter())
+    started = started if started is not None else time.perf_counter()
+    path = spread(settings.processes, _train, settings, name, Path(out), progress or Progress(), started)
+    return Run(path, module=settings.net if isinstance(settings.net, torch.nn.Module) else None)
+
+
+def _train(ranks: Ranks, settings: Settings, name: str | None, out: Path, progress: Progress, started: float) -> Path:
+    """What each rank does; gives the run's folder."""
+    before = ranks.decided(lambda: begun_before(out, name))
+    if before is not None and ranks.decided(lambda: has_checkpoint(before)):
+        return _resume(ranks, Going(before, settings.net, data_dir=settings.data_dir), progress, started)
+    progress = progress if ranks.first else Progress(quiet=True)
+    clock = Clock(started)
     clock.add("start", clock.total())
     with clock.charge("load"):
-        begun = begin(settings, progress)
+        begun = ranks.together(lambda: begin(settings, progress, ranks))
     dataset, config, job = begun.dataset, begun.config, begun.job
     tried = manners(job.device, begun.cores, settings.threads, settings.layout)
-    check_space(job, Path(out))
+    ranks.decided(lambda: check_space(job, out))
     progress.table(announcement(job, begun.row, dataset, config))
     progress.table(worth_a_word(begun.findings, dataset))
     with clock.charge("measure"):
@@ -148,16 +163,19 @@ def train_with(
         )
         job = replace(job, recipe=replace(job.recipe, accumulate=speed.parts))
         config["recipe"]["accumulate"] = speed.parts
-    steps = plan(job, speed, len(dataset.splits["test"]), clock)
+    steps = ranks.decided(lambda: plan(job, speed, len(dataset.splits["test"]), clock))
     config["recipe"]["epochs"] = round(steps / job.batches.steps_per_epoch, 6)
     config["plan"] |= predictions(job, speed, steps)
-    run = Run.create(Path(out), name, f"{Path(begun.row.name).name.replace('.py:', '-')}-{dataset.name}")
+    called = f"{Path(begun.row.name).name.replace('.py:', '-')}-{dataset.name}"
+    run = Run(ranks.decided(lambda: before or Run.create(out, name, called).path))
+    run.config = config
     progress.table({"plan": prediction(config["plan"]), "run": str(run.path)})
-    with clock.charge("load"):
-        write_start(run, begun)
-    _write_summary(run, "running", clock)
+    if ranks.first:
+        with clock.charge("load"):
+            write_start(run, begun)
+        _write_summary(run, "running", clock)
     _finish(run, job, dataset, fresh_state(job), clock, progress)
-    return Run.open(run.path, module=settings.net if isinstance(settings.net, torch.nn.Module) else None)
+    return run.path
 
 
 def try_out(settings: Settings, *, progress: Progress | None = None) -> list[Check]:
@@ -189,6 +207,7 @@ def resume(
     epochs: float | None = None,
     module: torch.nn.Module | None = None,
     trust_code: bool = False,
+    processes: int | None = None,
     data_dir: str | Path | None = None,
     progress: Progress | None = None,
     started: float | None = None,
@@ -203,6 +222,7 @@ def resume(
             goes on, each step has the rate that it has in a run of so many epochs, so that a schedule that falls to zero
             rises again, the less the fewer epochs are added, and ends at zero. The run's config keeps what was decided.
         module, trust_code: for a net from elsewhere, see `Run.open`.
+        processes: ranks to train in; as many as it had if None. With another number sums are rounded otherwise.
         data_dir, progress, started: as in `train`.
 
     Raises:

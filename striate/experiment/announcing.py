@@ -28,7 +28,7 @@ def announcement(job: Job, row: NetFacts, dataset: DataSet, config: dict[str, An
     if dataset.excluded:
         left_out += f", {len(dataset.excluded_files())} excluded"
     augmented = [] if recipe.augmentation == Augmentation() else [f"augment {recipe.augmentation}"]
-    if not dataset.flippable and not recipe.flip:
+    if not dataset.flippable and not recipe.augmentation.flip:
         augmented.append("no flip (a mirrored picture of this set can mean another class)")
     seen = [f"{number:,} of {len(dataset.splits[part]):,} {part}" for part, number in seen_in_training(dataset).items()]
     leaked = (
@@ -111,7 +111,7 @@ def repeat_command(config: dict[str, Any]) -> str:
         "lr": recipe["lr"],
         "validation": recipe["validation"],
         "seed": recipe["seed"],
-        "augment": str(Recipe.from_dict(recipe).augmentation),
+        "augment": recipe["augmentation"],
         "threads": config["plan"]["threads"],
         "layout": config["plan"]["layout"],
         "size": config["preprocessing"]["size"][0],

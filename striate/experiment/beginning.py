@@ -19,10 +19,11 @@ from striate.data.splits import record, seen_in_training
 from striate.errors import UsageError
 from striate.experiment.preparing import begin_net, check_size, make_config, manners, resolve_recipe, split
 from striate.experiment.settings import Settings
-from striate.machine import environment, pick_device, usable_cores, use_cores
+from striate.machine import environment, usable_cores, use_cores
 from striate.nets.netspec import NetFacts
 from striate.run import Run, write_json, write_yaml
 from striate.training import Job, Progress, make_job
+from striate.training.ranks import ALONE, Ranks
 
 
 @dataclass(frozen=True, eq=False, slots=True)
@@ -35,7 +36,7 @@ class Begun:
         config: as the run will keep it, but for the plan.
         findings: what the quick part of the check-up says of the data, but for sets by name.
         job: what the loop works on.
-        cores: that may be used.
+        cores: that this process may use.
     """
 
     row: NetFacts
@@ -47,16 +48,16 @@ class Begun:
     cores: int
 
 
-def begin(settings: Settings, progress: Progress) -> Begun:
-    """Loads the data and makes the job.
+def begin(settings: Settings, progress: Progress, ranks: Ranks = ALONE) -> Begun:
+    """Loads the data and makes the job, of this process among `ranks`.
 
     Raises:
         UsageError: an unknown name, or numbers that do not go together.
         DataError: the data is missing, damaged, or nothing for this net.
     """
     row = facts(settings.net)
-    device = pick_device(settings.device)
-    cores = use_cores()
+    device = ranks.device(settings.device)
+    cores = use_cores(ranks.local_count)
     manners(
         device, cores, settings.threads, settings.layout
     )  # which names what there is not, before anything is loaded
@@ -92,7 +93,7 @@ def begin(settings: Settings, progress: Progress) -> Begun:
     config = make_config(net, dataset, preprocessing, recipe, settings)
     config["net"]["pretrained"] = list(published.notes) if published is not None else []
     job = make_job(
-        config, preprocessing.resized(training), validation and preprocessing.resized(validation), device, net
+        config, preprocessing.resized(training), validation and preprocessing.resized(validation), device, net, ranks
     )
     findings = () if dataset.location in NAMED else tuple(quick(dataset))
     return Begun(row, dataset, held, config, findings, job, cores)

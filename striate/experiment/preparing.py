@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shutil
-from dataclasses import asdict, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -115,9 +115,11 @@ def resolve_recipe(row: NetFacts, net: Net, dataset: DataSet, settings: Settings
     }
     if settings.augment is not None:
         wanted = settings.augment
-        return replace(recipe, **given, **asdict(Augmentation.parse(wanted) if isinstance(wanted, str) else wanted))
+        given["augmentation"] = Augmentation.parse(wanted) if isinstance(wanted, str) else wanted
+        return replace(recipe, **given)
     # No recipe mirrors pictures that lose their meaning by it, such as digits; who asks for it by name gets it.
-    return replace(recipe, **given, flip=recipe.flip and dataset.flippable)
+    usual = recipe.augmentation
+    return replace(recipe, **given, augmentation=replace(usual, flip=usual.flip and dataset.flippable))
 
 
 def split(dataset: DataSet, recipe: Recipe) -> tuple[ImageData, ImageData | None, Indices | None]:

@@ -63,6 +63,8 @@ class Settings:
     layout: str | None = None
     """Threads of torch on the CPU, and the layout of the weights, `nchw` or `nhwc`; the fastest, measured, if None. Sums of
     floats depend on them, so that two runs of one seed are the same to the bit only with the same ones."""
+    processes: int | None = None
+    """Ranks to train in on this machine, each on its share of every batch; one if None. Under torchrun, those that it started."""
     data_dir: str | Path | None = None
     """Where to look for named sets first."""
 

@@ -29,6 +29,10 @@ class Progress:
         self._next = 0.0
         self._reading: tuple[float, int, float] | None = None  # when it began, at which picture, when it was said last
 
+    def __reduce__(self) -> tuple[type[Progress], tuple[bool]]:
+        """In another process it prints to the stderr of that."""
+        return Progress, (self.quiet,)
+
     def say(self, text: str) -> None:
         """One line."""
         if self.quiet:

@@ -9,27 +9,11 @@ import numpy as np
 import pytest
 
 from striate.checkup import Checkup, Finding, Pair, Picture
-from striate.cli import main
 from striate.errors import DataError, UsageError
 from striate.metrics import wilson
 from striate.report.checkup import effects_of_copies
 from striate.run import Run, write_csv, write_json, write_yaml
 from tests.checkup.made import copy_of, photo
-
-
-@pytest.fixture
-def call(capsys, tmp_path, monkeypatch):
-    """Runs the command line in an empty folder; gives (exit code, stdout, stderr)."""
-    monkeypatch.chdir(tmp_path)
-
-    def run(*arguments):
-        with pytest.raises(SystemExit) as exited:
-            main([str(argument) for argument in arguments])
-        captured = capsys.readouterr()
-        return exited.value.code or 0, captured.out, captured.err
-
-    return run
-
 
 ODD_NAME = "a\nb\x1b[31m<script>.png"
 

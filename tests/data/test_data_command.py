@@ -8,24 +8,9 @@ import pytest
 from PIL import Image
 
 import striate
-from striate.cli import main
 from striate.data import load_data
 from striate.errors import UsageError
 from striate.report.samples import write_augmented_grid
-
-
-@pytest.fixture
-def call(capsys, tmp_path, monkeypatch):
-    """Runs the command line in an empty folder; gives (exit code, stdout, stderr)."""
-    monkeypatch.chdir(tmp_path)
-
-    def run(*arguments):
-        with pytest.raises(SystemExit) as exited:
-            main([str(argument) for argument in arguments])
-        captured = capsys.readouterr()
-        return exited.value.code or 0, captured.out, captured.err
-
-    return run
 
 
 def test_show_is_what_data_does(call, pictures):

@@ -1,11 +1,14 @@
 """Class folders: what is read, what is left out and said, and what is an error."""
 
+import json
+import os
 import shutil
 from pathlib import Path
 
 import numpy as np
 import pytest
 
+import striate
 from striate.data import load_data
 from striate.errors import DataError
 
@@ -73,3 +76,15 @@ def test_folders_that_cannot_be_used_say_why(tmp_path, pictures):
         load(pictures)
     with pytest.raises(DataError, match="no such folder"):
         load(tmp_path / "not" / "there")
+
+
+def test_a_file_name_that_is_no_utf_8_goes_through_training_and_json(pictures, tmp_path, call):
+    shutil.copy(pictures / "dark" / "00.png", pictures / "dark" / os.fsdecode(b"odd-\xff.png"))
+    (pictures / "dark" / os.fsdecode(b"broken-\xfe.png")).write_bytes(b"no picture")
+    code, out, _ = call("train", "lenet5", "--data", pictures, "--epochs", 0.5, "--threads", 1, "--json")
+    assert code == 0
+    run = striate.load(json.loads(out)["run"])
+    assert [path.endswith("broken-\udcfe.png") for path in run.data["unreadable"]] == [True]
+    code, out, _ = call("data", pictures, "--json")
+    assert code == 0
+    assert list(json.loads(out)["unreadable"]) == list(run.data["unreadable"])

@@ -105,7 +105,7 @@ def write_run(
     recipe = {
         "name": "fast", "source": "bench/LOG.md", "epochs": 12, "budget": None, "batch_size": 64, "optimizer": "adamw",
         "lr": 0.004, "momentum": 0.0, "nesterov": False, "weight_decay": 0.01, "schedule": "one-cycle", "warmup": 0.2,
-        "steps": [], "label_smoothing": 0.0, "flip": False, "shift": 0, "validation": 0.1, "seed": 17,
+        "steps": [], "label_smoothing": 0.0, "augmentation": "none", "validation": 0.1, "seed": 17,
     }  # fmt: skip
     plan = {
         "steps": 1692, "steps_per_epoch": 141, "epochs": 12.0, "seconds_per_epoch": 3.19, "device": "cpu", "threads": 2,

@@ -110,7 +110,7 @@ def plain_loop(run, name, recipe):
         for group in optimizer.param_groups:
             group["lr"] = recipe.lr * factor
         picture = x[batch]
-        if recipe.flip:
+        if recipe.augmentation.flip:
             raise NotImplementedError
         inputs = picture.float() * (1 / (255 * std)) - mean / std
         loss = F.cross_entropy(net(inputs), y[batch], label_smoothing=recipe.label_smoothing)

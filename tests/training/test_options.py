@@ -11,6 +11,7 @@ from safetensors.torch import load_file
 from torch import nn
 
 import striate
+from striate.data.augmentation import Augmentation
 from striate.data.images import ImageData
 from striate.data.preprocessing import Preprocessing
 from striate.errors import StriateError, UsageError
@@ -20,7 +21,7 @@ from striate.training import Progress, loop
 from striate.training.average import Average
 from striate.training.clock import Clock
 from striate.training.job import make_job, measure
-from striate.training.journal import fresh_state
+from striate.training.journal import State, fresh_state
 from striate.training.loop import gradients
 
 
@@ -46,7 +47,11 @@ def job():
     data = ImageData(
         generator.integers(0, 256, (50, 28, 28, 1)).astype(np.uint8), np.arange(50) % 10, tuple("abcdefghij")
     )
-    recipe = replace(named_recipe("fast", family="lenet", batch_norm=False, params=60_000), batch_size=25, shift=2)
+    recipe = replace(
+        named_recipe("fast", family="lenet", batch_norm=False, params=60_000),
+        batch_size=25,
+        augmentation=Augmentation(shift=2),
+    )
     preprocessing = Preprocessing(size=(28, 28), channels=1, mean=(0.5,), std=(0.3,))
     config = {"recipe": recipe.as_dict(), "preprocessing": preprocessing.as_dict()}
     torch.manual_seed(0)
@@ -84,11 +89,12 @@ class Doubled:
 def test_when_memory_runs_out_the_step_is_made_in_parts_and_resuming_knows(tmp_path, monkeypatch, error):
     plain, failed = loop.gradients, []
 
-    def limited(job, state, clock):
+    def limited(*arguments):
+        state = next(one for one in arguments if isinstance(one, State))
         if state.step >= 5 and state.parts < 4:
             failed.append(state.step)
             raise error
-        return plain(job, state, clock)
+        return plain(*arguments)
 
     monkeypatch.setattr(loop, "gradients", limited)
     said = Said()
@@ -102,7 +108,7 @@ def test_when_memory_runs_out_the_step_is_made_in_parts_and_resuming_knows(tmp_p
 
 
 def test_other_errors_are_not_taken_for_a_lack_of_memory(tmp_path, monkeypatch):
-    def broken(job, state, clock):
+    def broken(*arguments):
         raise RuntimeError("mat1 and mat2 shapes cannot be multiplied")
 
     monkeypatch.setattr(loop, "gradients", broken)
@@ -111,7 +117,7 @@ def test_other_errors_are_not_taken_for_a_lack_of_memory(tmp_path, monkeypatch):
 
 
 def test_memory_that_does_not_hold_one_picture_is_an_error_with_a_way_out(tmp_path, monkeypatch):
-    def hopeless(job, state, clock):
+    def hopeless(*arguments):
         raise torch.OutOfMemoryError("CUDA out of memory")
 
     monkeypatch.setattr(loop, "gradients", hopeless)
@@ -187,11 +193,11 @@ def test_a_run_keeps_the_mean_weights_and_resumes_them_to_the_bit(tmp_path, monk
     # Interrupted after five steps.
     ordinary, calls = loop.gradients, []
 
-    def interrupted(job, state, clock):
+    def interrupted(*arguments):
         calls.append(1)
         if len(calls) == 6:
             raise KeyboardInterrupt
-        return ordinary(job, state, clock)
+        return ordinary(*arguments)
 
     from striate.training import journal
 

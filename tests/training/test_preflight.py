@@ -4,12 +4,11 @@ import json
 from dataclasses import replace
 
 import numpy as np
-import pytest
 import torch
 from PIL import Image
 from torch import nn
 
-from striate.cli import main
+from striate.data.augmentation import Augmentation
 from striate.data.images import ImageData
 from striate.data.preprocessing import Preprocessing
 from striate.nets import build
@@ -42,7 +41,7 @@ def checks_of(job):
 
 
 def test_a_sound_job_passes_and_nothing_of_it_changes():
-    job = job_of(shift=2)
+    job = job_of(augmentation=Augmentation(shift=2))
     before = {name: value.clone() for name, value in job.net.state_dict().items()}
     state = torch.get_rng_state()
     found = checks_of(job)
@@ -143,20 +142,13 @@ def test_a_loss_that_never_falls_has_no_steepest_place():
     assert steepest([0.1, 0.2, 0.3, 0.4], [1.0, 1.0, 1.0, 1.0]) is None
 
 
-def test_the_commands_look_and_write_no_run(tmp_path, monkeypatch, capsys):
-    monkeypatch.chdir(tmp_path)
-
-    def command(*arguments):
-        with pytest.raises(SystemExit) as ended:
-            main(["train", *arguments, "--threads", "1"])
-        return ended.value.code, capsys.readouterr()
-
-    code, said = command("lenet5", "--try")
+def test_the_commands_look_and_write_no_run(tmp_path, call):
+    code, out, _ = call("train", "lenet5", "--try", "--threads", 1)
     assert code == 0
-    assert "32 pictures by heart" in said.out
-    code, said = command("lenet5", "--find-lr", "search.png", "--json")
+    assert "32 pictures by heart" in out
+    code, out, _ = call("train", "lenet5", "--find-lr", "search.png", "--json", "--threads", 1)
     assert code == 0
-    found = json.loads(said.out)
+    found = json.loads(out)
     assert found["steepest"] < found["lowest"]
     with Image.open(tmp_path / "search.png") as picture:
         assert picture.width > 1000
@@ -165,8 +157,8 @@ def test_the_commands_look_and_write_no_run(tmp_path, monkeypatch, capsys):
         "def net(classes):\n"
         "    return nn.Sequential(nn.Flatten(), nn.Linear(784, classes), nn.Softmax(1))\n"
     )
-    code, said = command("net.py:net", "--size", "28", "--try", "--json")
+    code, out, said = call("train", "net.py:net", "--size", 28, "--try", "--json", "--threads", 1)
     assert code == 4
-    assert json.loads(said.out)[0]["verdict"] == "failed"
-    assert said.err.endswith("striate: this training will come to nothing: loss at the start\n")
+    assert json.loads(out)[0]["verdict"] == "failed"
+    assert said.endswith("striate: this training will come to nothing: loss at the start\n")
     assert sorted(path.name for path in tmp_path.iterdir() if path.name != "__pycache__") == ["net.py", "search.png"]

@@ -8,6 +8,7 @@ import numpy as np
 import torch
 
 from striate.data import ImageData, Preprocessing
+from striate.data.augmentation import Augmentation
 from striate.nets import build
 from striate.recipe import FAST_NORM
 from striate.run import Run, write_yaml
@@ -16,7 +17,7 @@ from striate.training.clock import Clock
 from striate.training.job import Job
 
 BATCH, PICTURES, HELD = 8, 64, 16
-RECIPE = replace(FAST_NORM, epochs=3, batch_size=BATCH, lr=0.02, shift=2, seed=5)
+RECIPE = replace(FAST_NORM, epochs=3, batch_size=BATCH, lr=0.02, augmentation=Augmentation(shift=2), seed=5)
 
 
 @dataclass
