@@ -88,6 +88,11 @@ def _keep_freed_memory() -> None:
     mallopt(trim_threshold, 2**31 - 1)
 
 
+def speaks() -> bool:
+    """Whether this process says what all ranks would say: the only one, or rank 0 of those that torchrun started."""
+    return "WORLD_SIZE" not in os.environ or os.environ.get("RANK", "0") == "0"
+
+
 def cpu_name() -> str:
     """The processor's name as the system gives it."""
     try:

@@ -10,6 +10,7 @@ import typer
 from striate import __version__
 from striate.cli import cache, data, reading, training, using
 from striate.errors import StriateError
+from striate.machine import speaks
 
 app = typer.Typer(
     name="striate",
@@ -60,7 +61,8 @@ def main(argv: Sequence[str] | None = None) -> None:
     except StriateError as error:
         if debug:
             raise
-        print(f"striate: {error}", file=sys.stderr)
+        if speaks():
+            print(f"striate: {error}", file=sys.stderr)
         sys.exit(error.exit_code)
     except BrokenPipeError:
         # The reader went away (striate nets | head): nothing is wrong, and nobody is left to tell.

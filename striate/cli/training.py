@@ -91,6 +91,10 @@ def train(
     device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1 or mps.")] = "auto",
     threads: Annotated[int | None, typer.Option(help="Threads on the CPU; measured if left out.")] = None,
     layout: Annotated[str | None, typer.Option(help="nchw or nhwc; measured if left out.")] = None,
+    processes: Annotated[
+        int | None,
+        typer.Option(help="Train in so many processes, each on its share of every batch; docs/scale.md has more."),
+    ] = None,
     name: Annotated[str | None, typer.Option(help="Name of the run.")] = None,
     out: Annotated[Path, typer.Option(help="Folder of the runs.")] = Path("runs"),
     data_dir: Annotated[
@@ -118,7 +122,7 @@ def train(
 ) -> None:
     """Train a net, evaluate it on the test pictures, write the report. Without arguments: LeNet-5 on the sample."""
     from striate import experiment
-    from striate.machine import process_start
+    from striate.machine import process_start, speaks
 
     started = process_start()
     if init not in ("default", "paper"):
@@ -129,7 +133,9 @@ def train(
         raise UsageError("--trust-code goes with --resume: a FILE.py:OBJECT that you name yourself is run anyhow")
     if resume is not None:
         _require_own_settings(context)
-        run = experiment.resume(resume, epochs=epochs, trust_code=trust_code, data_dir=data_dir, started=started)
+        run = experiment.resume(
+            resume, epochs=epochs, trust_code=trust_code, processes=processes, data_dir=data_dir, started=started
+        )
     else:
         settings = experiment.Settings(
             net=net,
@@ -158,6 +164,7 @@ def train(
             device=device,
             threads=threads,
             layout=layout,
+            processes=processes,
             data_dir=data_dir,
         )
         if try_out:
@@ -167,9 +174,9 @@ def train(
         if try_out or find_lr is not None:
             return
         run = experiment.train_with(settings, name=name, out=out, started=started)
-    if as_json:
+    if speaks() and as_json:
         show_json(result(run))
-    else:
+    elif speaks():
         show_result(run)
 
 
@@ -179,7 +186,7 @@ def _require_own_settings(context: typer.Context) -> None:
     given = [
         parameter.opts[0] if parameter.opts[0].startswith("-") else parameter.opts[0].upper()
         for parameter, source in sources
-        if parameter.name not in ("resume", "epochs", "trust_code", "data_dir", "as_json")
+        if parameter.name not in ("resume", "epochs", "trust_code", "processes", "data_dir", "as_json")
         and source
         and source.name == "COMMANDLINE"
     ]

@@ -141,7 +141,8 @@ def _train(ranks: Ranks, settings: Settings, name: str | None, out: Path, progre
     """What each rank does; gives the run's folder."""
     before = ranks.decided(lambda: begun_before(out, name))
     if before is not None and ranks.decided(lambda: has_checkpoint(before)):
-        return _resume(ranks, Going(before, settings.net, data_dir=settings.data_dir), progress, started)
+        run = Run.open(before, module=settings.net if isinstance(settings.net, torch.nn.Module) else None)
+        return before if _finished(run) else _resume(ranks, run, None, settings.data_dir, progress, started)
     progress = progress if ranks.first else Progress(quiet=True)
     clock = Clock(started)
     clock.add("start", clock.total())
@@ -184,6 +185,7 @@ def try_out(settings: Settings, *, progress: Progress | None = None) -> list[Che
     Raises as `train` does before step 1.
     """
     progress = progress or Progress()
+    _require_one(settings)
     begun = begin(settings, progress)
     progress.table(announcement(begun.job, begun.row, begun.dataset, begun.config))
     progress.table(worth_a_word(begun.findings, begun.dataset))
@@ -196,9 +198,15 @@ def search_rate(settings: Settings, *, progress: Progress | None = None) -> Foun
     Raises as `train` does before step 1.
     """
     progress = progress or Progress()
+    _require_one(settings)
     begun = begin(settings, progress)
     progress.table(announcement(begun.job, begun.row, begun.dataset, begun.config))
     return find_rate(begun.job)
+
+
+def _require_one(settings: Settings) -> None:
+    if settings.processes not in (None, 1):
+        raise UsageError("a look beforehand is made in one process: leave --processes out")
 
 
 def resume(
@@ -230,58 +238,86 @@ def resume(
         DataError: no checkpoint, or the data is no longer what the run was trained on.
         Interrupted, StriateError: see `train`.
     """
-    progress = progress or Progress()
-    clock = Clock(started if started is not None else time.perf_counter())
-    clock.add("start", clock.total())
+    started = started if started is not None else time.perf_counter()
     run = Run.open(path, module=module, trust_code=trust_code)
-    config, summary = run.config, run.summary
-    # Without a report it died between its last step and its end.
-    finished = summary.get("status") == "finished" and "report" in summary.get("seconds", {})
-    if finished and epochs is None:
+    plan = run.config["plan"]
+    if _finished(run) and epochs is None:
         raise UsageError(
-            f"{run.path} is finished: all {config['plan']['steps']} steps are done. To train it longer, say how many epochs it "
-            f"is to have in all: striate train --resume {run.path} --epochs {2 * config['plan']['epochs']:g}"
+            f"{run.path} is finished: all {plan['steps']} steps are done. To train it longer, say how many epochs it "
+            f"is to have in all: striate train --resume {run.path} --epochs {2 * plan['epochs']:g}"
         )
-    device = pick_device(config["plan"]["device"])
-    use_cores()
-    torch.set_num_threads(config["plan"]["threads"])  # float sums depend on the number of threads
+    if processes is None and Ranks.here().count == 1:
+        processes = plan.get("ranks", 1)
+    spread(processes, _resume, run, epochs, data_dir, progress or Progress(), started)
+    return Run(run.path, module=module, trust_code=trust_code)
+
+
+def _finished(run: Run) -> bool:
+    """Whether it came to its end; without a report it died between its last step and that."""
+    return run.summary.get("status") == "finished" and "report" in run.summary.get("seconds", {})
+
+
+def _resume(
+    ranks: Ranks, run: Run, epochs: float | None, data_dir: str | Path | None, progress: Progress, started: float
+) -> Path:
+    """What each rank does; gives the run's folder."""
+    progress = progress if ranks.first else Progress(quiet=True)
+    clock = Clock(started)
+    clock.add("start", clock.total())
     with clock.charge("load"):
-        preprocessing = Preprocessing.from_dict(config["preprocessing"])
-        dataset = load_data(
-            config["data"]["location"],
-            data_dir=data_dir,
-            size=preprocessing.size,
-            channels=preprocessing.channels,
-            workers=usable_cores(),
-            group_by=config["data"].get("group_by"),
-            exclude=config["data"].get("exclude", ()),
-            fit=preprocessing.fit,
-            told=progress.reading,
-        )
-        if dataset.train.fingerprint() != run.data["fingerprint"]:
-            raise DataError(f"{dataset.location} has changed since {run.path} was begun: its training pictures differ")
-        training, validation, _ = split(dataset, Recipe.from_dict(config["recipe"]))
-        job = make_job(
-            config,
-            preprocessing.resized(training),
-            validation and preprocessing.resized(validation),
-            device,
-            build_net(run),
-        )
-        set_layout(job.net, config["plan"]["layout"])
+        dataset, job = ranks.together(lambda: _made_again(ranks, run, data_dir, progress))
         state, warnings = resumed_state(job, run)
     for warning in warnings:
         progress.say(f"warning: {warning}")
+    config, before = run.config, run.config["plan"].get("ranks", 1)
+    if ranks.count != before:
+        progress.say(
+            f"in {ranks.count} ranks instead of {before}: sums are rounded otherwise, and dropout falls otherwise"
+        )
     with naming_disk(run):
         if epochs is not None:
             config, moved = extended(config, state.step, epochs)
-            write_yaml(run.path / "config.yaml", config)
-            run = Run.open(path, module=module, trust_code=trust_code)
             progress.say(moved)
         progress.say(f"going on with {run.path} after step {state.step} of {config['plan']['steps']}")
-        _write_summary(run, "running", clock)
+        run.config = config
+        if ranks.first and epochs is not None:
+            write_yaml(run.path / "config.yaml", config)
+        if ranks.first:
+            _write_summary(run, "running", clock)
     _finish(run, job, dataset, state, clock, progress)
-    return Run.open(run.path, module=module, trust_code=trust_code)
+    return run.path
+
+
+def _made_again(ranks: Ranks, run: Run, data_dir: str | Path | None, progress: Progress) -> tuple[DataSet, Job]:
+    """The data of a run, and its job as it was before step 1.
+
+    Raises:
+        DataError: the data has changed.
+    """
+    config, plan = run.config, run.config["plan"]
+    device = ranks.device(plan["device"] if ranks.count == 1 else plan["device"].split(":")[0])
+    cores = use_cores(ranks.local_count)
+    # Sums of floats depend on the number of threads.
+    torch.set_num_threads(plan["threads"] if plan.get("ranks", 1) == ranks.count else min(plan["threads"], cores))
+    preprocessing = Preprocessing.from_dict(config["preprocessing"])
+    dataset = load_data(
+        config["data"]["location"],
+        data_dir=data_dir,
+        size=preprocessing.size,
+        channels=preprocessing.channels,
+        workers=usable_cores(),
+        group_by=config["data"].get("group_by"),
+        exclude=config["data"].get("exclude", ()),
+        fit=preprocessing.fit,
+        told=progress.reading,
+    )
+    if dataset.train.fingerprint() != run.data["fingerprint"]:
+        raise DataError(f"{dataset.location} has changed since {run.path} was begun: its training pictures differ")
+    training, validation, _ = split(dataset, Recipe.from_dict(config["recipe"]))
+    validation = validation and preprocessing.resized(validation)
+    job = make_job(config, preprocessing.resized(training), validation, device, build_net(run), ranks)
+    set_layout(job.net, plan["layout"])
+    return dataset, job
 
 
 def evaluate(
@@ -300,7 +336,10 @@ def evaluate(
 
 
 def _finish(run: Run, job: Job, dataset: DataSet, state: State, clock: Clock, progress: Progress) -> None:
-    """The rest of a run from `state`: training, the last weights, evaluation, report."""
+    """The rest of a run from `state`: training, the last weights, evaluation, report. Rank 0 does what follows training."""
+    if not job.ranks.first:
+        fit(job, run, Length.of(run.config["plan"]), state, clock, progress)
+        return
     try:
         with naming_disk(run):
             fit(job, run, Length.of(run.config["plan"]), state, clock, progress)

@@ -53,7 +53,7 @@ def announcement(job: Job, row: NetFacts, dataset: DataSet, config: dict[str, An
         ),
         **({"cache": dataset.place} if dataset.place.startswith("no cache") else {}),
         **leaked,
-        "device": str(job.device),
+        "device": f"{job.device.type}, {job.ranks.count} ranks" if job.ranks.count > 1 else str(job.device),
     }
 
 
@@ -114,6 +114,7 @@ def repeat_command(config: dict[str, Any]) -> str:
         "augment": recipe["augmentation"],
         "threads": config["plan"]["threads"],
         "layout": config["plan"]["layout"],
+        "processes": config["plan"].get("ranks", 1),
         "size": config["preprocessing"]["size"][0],
         "fit": config["preprocessing"].get("fit", "crop"),
         "balance": recipe.get("balance", "none"),

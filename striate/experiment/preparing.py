@@ -231,7 +231,8 @@ def predictions(job: Job, speed: Speed, steps: int) -> dict[str, Any]:
         "seconds_per_step": round(speed.step, 6),
         "seconds_per_epoch": round(an_epoch, 3),
         "seconds": round(an_epoch * steps / job.batches.steps_per_epoch, 3),
-        "device": str(job.device),
+        "device": str(job.device) if job.ranks.count == 1 else job.device.type,
+        "ranks": job.ranks.count,
         "threads": speed.manner.threads,
         "layout": speed.manner.layout,
     }

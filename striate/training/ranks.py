@@ -144,8 +144,10 @@ class Ranks:
             return step
         if next(step.parameters()).is_cuda:
             step = nn.SyncBatchNorm.convert_sync_batchnorm(step)  # type: ignore[no-untyped-call]
-        # A net from elsewhere may have parameters that get no gradient. And without that search DDP lays out its buckets anew
-        # after the first step, and with them the order of its sums: a resumed run would differ in the last bits.
+        # A net from elsewhere may have parameters that get no gradient. And without the search for them DDP lays out its buckets
+        # anew after the first step, and with them the order of its sums: a resumed run would differ in the last bits. It warns
+        # where it finds none, so there is one.
+        step.register_parameter("unused", nn.Parameter(next(step.parameters()).new_zeros(())))
         return nn.parallel.DistributedDataParallel(step, find_unused_parameters=True)
 
     def held_back(self, step: nn.Module, more: bool) -> AbstractContextManager[None]:

@@ -1,0 +1,46 @@
+"""A run under torchrun --max-restarts: when a rank dies all are started again, with the same command, and find their run."""
+
+from __future__ import annotations
+
+import os
+from datetime import datetime
+from pathlib import Path
+
+from striate.errors import UsageError
+from striate.run import Run
+
+
+def begun_before(out: Path, name: str | None) -> Path | None:
+    """The run that this launch of torchrun began before one of its ranks died; None the first time, and without torchrun.
+
+    Raises:
+        UsageError: ranks may be restarted, and without a name could not find the run again.
+    """
+    if int(os.environ.get("TORCHELASTIC_MAX_RESTARTS", 0)) == 0:
+        return None
+    if name is None:
+        raise UsageError(
+            "with torchrun --max-restarts a run needs a name, by which restarted ranks find it: add --name NAME"
+        )
+    path = out / name
+    if int(os.environ.get("TORCHELASTIC_RESTART_COUNT", 0)) == 0 or not path.is_dir():
+        return None
+    return path if _began(path) >= _launched() else None
+
+
+def has_checkpoint(path: Path) -> bool:
+    """Whether a run can be gone on with; it may have died before its first step."""
+    return any((path / "checkpoints").glob("step-*.pt"))
+
+
+def _began(path: Path) -> float:
+    """Seconds since the epoch when a run was begun."""
+    started = Run(path).summary.get("started")
+    return datetime.fromisoformat(started).timestamp() if started else path.stat().st_mtime
+
+
+def _launched() -> float:
+    """Seconds since the epoch when torchrun began on this machine, down to the second that a run's summary has."""
+    import psutil
+
+    return float(psutil.Process(os.getppid()).create_time() // 1)
