@@ -90,7 +90,7 @@ def _keep_freed_memory() -> None:
 
 def speaks() -> bool:
     """Whether this process says what all ranks would say: the only one, or rank 0 of those that torchrun started."""
-    return "WORLD_SIZE" not in os.environ or os.environ.get("RANK", "0") == "0"
+    return os.environ.get("RANK", "0") == "0" or "LOCAL_WORLD_SIZE" not in os.environ
 
 
 def cpu_name() -> str:

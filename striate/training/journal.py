@@ -170,10 +170,12 @@ class Journal:
         """
         state, now = self.state, time.perf_counter()
         state.seconds = self.seconds_before + now - self.began
-        signal, save, show = self.job.ranks.agree(self.stop.signal or 0, self._due(SECONDS), self.progress.due())
-        if self._ends_epoch():
+        if ended := self._ends_epoch():
             self._end_epoch()
-        elif save:
+        signal, save, show = self.job.ranks.agree(
+            self.stop.signal or 0, not ended and self._due(SECONDS), not ended and self.progress.due()
+        )
+        if save:
             self._save()
         elif show:
             self.guard.before_reading()

@@ -1,9 +1,8 @@
-"""Ranks: several processes that train one net, each on its share of every batch, their gradients averaged by PyTorch's
-DistributedDataParallel.
+"""Ranks: processes that train one net, each on its share of every batch; DistributedDataParallel averages their gradients.
 
-The global batch stays what it is in one process, and each draw is a hash of (seed, epoch, sample): a rank takes a slice of the
-batch and knows the rest. Rank 0 decides what is measured or depends on the time, writes, and speaks. Tensors on the CPU go
-through gloo, those on a GPU through NCCL; the small ones that keep the ranks in step are on the CPU: no host waits for a GPU.
+The batch stays what it is in one process, and each draw is a hash of (seed, epoch, sample): a rank takes a slice and knows the
+rest. Rank 0 decides what is measured or depends on the time, writes, and speaks. Tensors on the CPU go through gloo, those on a
+GPU through NCCL; the small ones that keep the ranks in step are on the CPU, so that no host waits for a GPU.
 """
 
 from __future__ import annotations
@@ -22,14 +21,14 @@ import torch
 import torch.distributed as dist
 from torch import Tensor, nn
 
-from striate.errors import StriateError, UsageError
+from striate.errors import Interrupted, StriateError, UsageError
 from striate.machine import pick_device
 from striate.training.signals import passing_on
 
 WAIT = timedelta(hours=2)
-"""How long ranks wait for each other: one may have to decode a large set for the pixel cache first."""
+"""For each other: one may have to decode a large set for the pixel cache first."""
 GRACE_SECONDS = 30.0
-"""What the other processes have to end by themselves when one has failed; torchrun gives as much."""
+"""In which the others end by themselves when one has failed; torchrun gives as much."""
 
 GO_ON = "If training had begun, it goes on from its last checkpoint with: striate train --resume RUN"
 
@@ -40,14 +39,13 @@ Outcome = tuple[list[Result], StriateError | None]
 
 @dataclass(frozen=True, slots=True)
 class Ranks:
-    """One process among those that train together. The methods from `together` on are collective: all ranks call them, in the
-    same order, and a process that is alone gets its own values back.
+    """One process among those that train together. From `together` on the methods are collective: all ranks call them, in the
+    same order; a process that is alone gets its own values back.
 
     Attributes:
-        rank: its number; 0 writes and speaks.
-        count: how many there are.
+        rank, count: its number, and how many there are; 0 writes and speaks.
         local, local_count: the same, of this machine only.
-        rendezvous: where they find each other, as `torch.distributed.init_process_group` takes it.
+        rendezvous: where they meet, as `torch.distributed.init_process_group` takes it.
     """
 
     rank: int = 0
@@ -58,12 +56,12 @@ class Ranks:
 
     @classmethod
     def here(cls) -> Ranks:
-        """What torchrun, or whoever sets RANK and WORLD_SIZE, says of this process; alone where nobody did."""
-        said = os.environ
-        if "RANK" not in said or "WORLD_SIZE" not in said:
+        """What the variables that torchrun sets say of this process; alone where there are none."""
+        names = ("RANK", "WORLD_SIZE", "LOCAL_RANK", "LOCAL_WORLD_SIZE")
+        if not os.environ.keys() >= set(names):
             return ALONE
-        rank, count = int(said["RANK"]), int(said["WORLD_SIZE"])
-        return cls(rank, count, int(said.get("LOCAL_RANK", rank)), int(said.get("LOCAL_WORLD_SIZE", count)))
+        rank, count, local, local_count = (int(os.environ[name]) for name in names)
+        return cls(rank, count, local, local_count)
 
     @property
     def first(self) -> bool:
@@ -123,7 +121,7 @@ class Ranks:
         return [int(value) for value in tensor]
 
     def greatest(self, tensor: Tensor) -> None:
-        """Replaces a tensor by its greatest values over all ranks, on its own device."""
+        """Replaces a tensor, on its device, by its greatest values over all ranks."""
         if self.count > 1:
             dist.all_reduce(tensor, dist.ReduceOp.MAX)
 
@@ -135,10 +133,8 @@ class Ranks:
         return torch.stack(parts)
 
     def parallel(self, step: nn.Module) -> Any:
-        """The module that gives a rank's loss, wrapped: its gradients become the means over all ranks.
-
-        Batch norm takes its statistics from the whole batch on GPUs; on the CPU, for which PyTorch has no such norm, from the
-        rank's share, and the running ones are rank 0's.
+        """The module that gives a rank's loss, wrapped: its gradients become the means over all ranks. Batch norm sees the whole
+        batch on GPUs; on the CPU, for which PyTorch has no such norm, the rank's share, and rank 0's running statistics hold.
         """
         if self.count == 1:
             return step
@@ -181,16 +177,13 @@ def spread(processes: int | None, work: Callable[..., Result], *given: Any) -> R
         raise UsageError(f"{ranks.count} ranks were started by torchrun already: leave --processes out")
     if ranks.count == 1 and (processes or 1) > 1:
         return _result(_started(processes or 1, work, given))
-    return _run(ranks, work, given)
+    with joined(ranks):
+        return work(ranks, *given)
 
 
 @contextmanager
 def joined(ranks: Ranks) -> Iterator[None]:
-    """Joins the other ranks, and leaves them.
-
-    Raises:
-        StriateError: the connection to one of them was lost.
-    """
+    """Joins the other ranks, and leaves them. Raises StriateError if the connection to one of them was lost."""
     if ranks.count == 1:
         yield
         return
@@ -206,11 +199,6 @@ def joined(ranks: Ranks) -> Iterator[None]:
     finally:
         if dist.is_initialized():
             dist.destroy_process_group()
-
-
-def _run(ranks: Ranks, work: Callable[..., Result], given: tuple[Any, ...]) -> Result:
-    with joined(ranks):
-        return work(ranks, *given)
 
 
 def _tried(make: Callable[[], Result]) -> Outcome[Result]:
@@ -229,21 +217,22 @@ def _result(outcome: Outcome[Result]) -> Result:
 def _started(count: int, work: Callable[..., Result], given: tuple[Any, ...]) -> Outcome[Result]:
     """Runs the ranks in processes of this machine, which meet in a file: no port is opened. Gives rank 0's `_tried`."""
     from torch.multiprocessing import get_context
-    from torch.multiprocessing.spawn import ProcessExitedException, start_processes
+    from torch.multiprocessing.spawn import ProcessException, start_processes
 
     receiver, sender = get_context("spawn").Pipe(duplex=False)
     with tempfile.TemporaryDirectory() as folder:
         arguments = (count, f"file://{folder}/ranks", sender, work, given)
         processes: Any = start_processes(_be_rank, arguments, count, join=False)  # type: ignore[no-untyped-call]
         sender.close()
-        try:
-            with passing_on(processes.pids()):
+        with passing_on(processes.pids()) as stop:
+            try:
                 while not processes.join(grace_period=GRACE_SECONDS):
                     pass
-        except ProcessExitedException as error:
-            how = f"was killed by {error.signal_name}" if error.signal_name else f"ended with code {error.exit_code}"
-            raise StriateError(f"rank {error.error_index} of {count} {how}. {GO_ON}") from error
-    outcome: Outcome[Result] = receiver.recv()
+                outcome: Outcome[Result] = receiver.recv()
+            except (ProcessException, EOFError) as error:  # EOFError: it was interrupted before it had anything to save
+                if stop.signal is not None:
+                    raise Interrupted(f"the ranks were stopped. {GO_ON}", stop.exit_code) from error
+                raise StriateError(f"a rank failed: {error}\n{GO_ON}") from error
     return outcome
 
 
@@ -256,6 +245,6 @@ def _be_rank(
         os.environ.setdefault("GLOO_SOCKET_IFNAME", name)
         os.environ.setdefault("NCCL_SOCKET_IFNAME", name)
     ranks = Ranks(rank, count, rank, count, rendezvous)
-    outcome = _tried(lambda: _run(ranks, work, given))
+    outcome = _tried(lambda: joined(ranks)(work)(ranks, *given))
     if ranks.first:  # which has the error of another rank too, or lost that one
         sender.send(outcome)

@@ -45,20 +45,22 @@ def catch_stop() -> Iterator[Stop]:
 
 
 @contextmanager
-def passing_on(pids: Sequence[int]) -> Iterator[None]:
-    """SIGINT and SIGTERM go to those processes instead. In threads, where Python allows no handlers, nothing."""
+def passing_on(pids: Sequence[int]) -> Iterator[Stop]:
+    """SIGINT and SIGTERM go on to those processes. In threads, where Python allows no handlers, nothing."""
+    stop = Stop()
     if threading.current_thread() is not threading.main_thread():
-        yield
+        yield stop
         return
 
     def pass_on(number: int, frame: FrameType | None) -> None:
+        stop.signal = number
         for pid in pids:
             with suppress(ProcessLookupError):
                 os.kill(pid, number)
 
     before = {number: signal.signal(number, pass_on) for number in (signal.SIGINT, signal.SIGTERM)}
     try:
-        yield
+        yield stop
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
