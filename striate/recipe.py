@@ -141,6 +141,9 @@ FAST_SMALL = Recipe(
 SMALL = 1_000_000
 """Parameters below which a net without batch norm takes the high rate of FAST_SMALL."""
 
+FEWEST_STEPS, SMALLEST_BATCH = 12, 16
+"""Steps of an epoch that `fast` wants at the least, by batches down to this size: measured on 208 photos (bench/LOG.md)."""
+
 FAST_PLAIN = replace(
     FAST_SMALL, source="a safe rate for nets without batch norm, not tuned", lr=1e-3, weight_decay=0.01
 )
@@ -252,7 +255,17 @@ PAPER: dict[str, Recipe] = {
 RECIPES = ("fast", "paper", "tutorial")
 
 
-def named_recipe(name: str, *, family: str, batch_norm: bool, params: int) -> Recipe:
+def _of_few(recipe: Recipe, pictures: int) -> Recipe:
+    """Smaller batches, so that an epoch has its `FEWEST_STEPS`, and a rate that fits them: proportional to the batch for SGD
+    (Goyal et al. 2017, section 2.1), to its root for Adam (Malladi et al. 2022).
+    """
+    wanted = 2 ** int(math.log2(max(pictures / FEWEST_STEPS, SMALLEST_BATCH)))
+    share = min(1.0, wanted / recipe.batch_size)
+    rate = recipe.lr * (share if recipe.optimizer == "sgd" else math.sqrt(share))
+    return replace(recipe, batch_size=round(share * recipe.batch_size), lr=rate)
+
+
+def named_recipe(name: str, *, family: str, batch_norm: bool, params: int, pictures: int = 10**9) -> Recipe:
     """The recipe of that name for a net: `fast`, `paper` or `tutorial`.
 
     Args:
@@ -260,6 +273,7 @@ def named_recipe(name: str, *, family: str, batch_norm: bool, params: int) -> Re
         family: the net's file in the catalogue; `paper` has one recipe for each, and none for `elsewhere`.
         batch_norm: whether the net has batch norm; `fast` differs by it.
         params: the net's trainable parameters; `fast` differs by them where the catalogue's net has no batch norm.
+        pictures: to train on; of few, `fast` makes smaller batches.
 
     Raises:
         UsageError: no such recipe, or no paper's recipe for such a net.
@@ -267,7 +281,7 @@ def named_recipe(name: str, *, family: str, batch_norm: bool, params: int) -> Re
     if name == "fast":
         # A net from elsewhere may be deep however small it is: it gets the safe rate.
         small = params < SMALL and family in PAPER
-        recipe = FAST_NORM if batch_norm else FAST_SMALL if small else FAST_PLAIN
+        recipe = _of_few(FAST_NORM if batch_norm else FAST_SMALL if small else FAST_PLAIN, pictures)
     elif name == "tutorial":
         recipe = TUTORIAL
     elif name == "paper":

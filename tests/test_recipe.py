@@ -70,3 +70,22 @@ def test_values_out_of_range_are_named_with_their_limit(field, value):
 def test_unknown_fields_of_a_config_are_named():
     with pytest.raises(UsageError, match=r"no recipe field named 'learning_rate'"):
         Recipe.from_dict({**TUTORIAL.as_dict(), "learning_rate": 1})
+
+
+def test_of_few_pictures_fast_makes_smaller_batches_with_a_rate_to_fit():
+    found = {
+        n: named_recipe("fast", family="resnet", batch_norm=True, params=10**6, pictures=n)
+        for n in (24, 208, 400, 1000, 1536, 60_000)
+    }
+    assert {n: recipe.batch_size for n, recipe in found.items()} == {
+        24: 16,
+        208: 16,
+        400: 32,
+        1000: 64,
+        1536: 128,
+        60_000: 128,
+    }
+    assert found[208].lr == pytest.approx(0.2 / 8)
+    adam = named_recipe("fast", family="lenet", batch_norm=False, params=60_000, pictures=400)
+    assert (adam.batch_size, adam.lr) == (32, pytest.approx(8e-3 / 2))
+    assert named_recipe("tutorial", family="lenet", batch_norm=False, params=60_000, pictures=24).batch_size == 64

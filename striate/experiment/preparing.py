@@ -94,7 +94,9 @@ def resolve_recipe(row: NetFacts, net: Net, dataset: DataSet, settings: Settings
     if isinstance(recipe, str):
         batch_norm = any(isinstance(module, torch.nn.modules.batchnorm._BatchNorm) for module in net.modules())
         params = sum(parameter.numel() for parameter in net.parameters())
-        recipe = named_recipe(recipe, family=row.family, batch_norm=batch_norm, params=params)
+        # A batch size that was asked for is taken with the rate that the recipe has for plenty of pictures.
+        pictures = len(dataset.train) if settings.batch_size is None else 10**9
+        recipe = named_recipe(recipe, family=row.family, batch_norm=batch_norm, params=params, pictures=pictures)
     given: dict[str, Any] = {
         field: getattr(settings, field)
         for field in (
