@@ -11,7 +11,9 @@ from striate.run import Run
 
 
 def begun_before(out: Path, name: str | None) -> Path | None:
-    """The run that this launch of torchrun began before one of its ranks died; None the first time, and without torchrun.
+    """The run that this launch of torchrun began before a rank died; None the first time, and without torchrun --max-restarts.
+
+    How often it was restarted does not tell: where there are several nodes, each agent counts by itself.
 
     Raises:
         UsageError: ranks may be restarted, and without a name could not find the run again.
@@ -23,9 +25,7 @@ def begun_before(out: Path, name: str | None) -> Path | None:
             "with torchrun --max-restarts a run needs a name, by which restarted ranks find it: add --name NAME"
         )
     path = out / name
-    if int(os.environ.get("TORCHELASTIC_RESTART_COUNT", 0)) == 0 or not path.is_dir():
-        return None
-    return path if _began(path) >= _launched() else None
+    return path if path.is_dir() and _began(path) >= _launched() else None
 
 
 def has_checkpoint(path: Path) -> bool:

@@ -20,6 +20,8 @@ from typing import Any, TypeVar
 import torch
 import torch.distributed as dist
 from torch import Tensor, nn
+from torch.distributed.distributed_c10d import PrefixStore
+from torch.distributed.rendezvous import rendezvous
 
 from striate.errors import Interrupted, StriateError, UsageError
 from striate.machine import pick_device
@@ -34,7 +36,7 @@ GO_ON = "If training had begun, it goes on from its last checkpoint with: striat
 
 Result = TypeVar("Result")
 Outcome = tuple[list[Result], StriateError | None]
-"""What a function gave, one thing, or what it raised instead."""
+"""What a function gave, or what it raised."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,10 +60,8 @@ class Ranks:
     def here(cls) -> Ranks:
         """What the variables that torchrun sets say of this process; alone where there are none."""
         names = ("RANK", "WORLD_SIZE", "LOCAL_RANK", "LOCAL_WORLD_SIZE")
-        if not os.environ.keys() >= set(names):
-            return ALONE
-        rank, count, local, local_count = (int(os.environ[name]) for name in names)
-        return cls(rank, count, local, local_count)
+        said = [int(os.environ[name]) for name in names if name in os.environ]
+        return cls(said[0], said[1], said[2], said[3]) if len(said) == len(names) else ALONE
 
     @property
     def first(self) -> bool:
@@ -73,10 +73,8 @@ class Ranks:
         return slice(count * self.rank // self.count, count * (self.rank + 1) // self.count)
 
     def device(self, wanted: str) -> torch.device:
-        """The device of this rank: one of several ranks has a GPU of its own, the one with its local number.
-
-        Raises:
-            UsageError: no such device, or too few of them.
+        """The device of this rank: one of several has a GPU of its own, that of its local number. Raises UsageError if there is
+        no such device, or too few of them.
         """
         if self.count > 1 and wanted == "auto" and not torch.cuda.is_available():
             wanted = "cpu"
@@ -84,9 +82,7 @@ class Ranks:
         if self.count == 1 or device.type == "cpu":
             return device
         if device.type == "mps" or ":" in wanted:
-            raise UsageError(
-                f"{self.count} ranks cannot share {wanted}: use --device cuda, which is a GPU each, or cpu"
-            )
+            raise UsageError(f"{self.count} ranks cannot share {wanted}: use --device cuda, a GPU each, or cpu")
         if self.local_count > (there := torch.cuda.device_count()):
             raise UsageError(
                 f"{self.local_count} ranks on one machine need a GPU each, and it has {there}: start {there}, or use --device cpu"
@@ -170,13 +166,13 @@ def spread(processes: int | None, work: Callable[..., Result], *given: Any) -> R
         UsageError: there are ranks already, or fewer than one is asked for.
         StriateError: rank 0 raised it, or a rank was lost.
     """
+    ranks = Ranks.here()
     if processes is not None and processes < 1:
         raise UsageError(f"processes must be at least 1, got {processes}")
-    ranks = Ranks.here()
-    if ranks.count > 1 and processes is not None:
+    if processes is not None and ranks.count > 1:
         raise UsageError(f"{ranks.count} ranks were started by torchrun already: leave --processes out")
-    if ranks.count == 1 and (processes or 1) > 1:
-        return _result(_started(processes or 1, work, given))
+    if processes is not None and processes > 1:
+        return _result(_started(processes, work, given))
     with joined(ranks):
         return work(ranks, *given)
 
@@ -189,7 +185,11 @@ def joined(ranks: Ranks) -> Iterator[None]:
         return
     backend = "cpu:gloo,cuda:nccl" if torch.cuda.is_available() and dist.is_nccl_available() else "gloo"
     try:
-        dist.init_process_group(backend, ranks.rendezvous, timeout=WAIT, world_size=ranks.count, rank=ranks.rank)
+        store, rank, count = next(rendezvous(ranks.rendezvous, ranks.rank, ranks.count, timeout=WAIT))
+        if os.environ.get("TORCHELASTIC_USE_AGENT_STORE") == "True":
+            # That one outlives a restart, with the addresses of ranks that are gone.
+            store = PrefixStore(f"restart {os.environ['TORCHELASTIC_RESTART_COUNT']}", store)
+        dist.init_process_group(backend, store=store, timeout=WAIT, world_size=count, rank=rank)
         yield
     except RuntimeError as error:
         if not isinstance(error, dist.DistError) and "gloo" not in str(error):
