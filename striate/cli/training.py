@@ -32,7 +32,10 @@ def train(
         ),
     ] = "lenet5",
     data: Annotated[
-        str, typer.Option(help="A set by name, or pictures of yours: a folder with one folder a class, a .csv, a .npz.")
+        str,
+        typer.Option(
+            help="A set by name, or pictures of yours: a folder with one folder a class, a table of paths and labels, a .npz."
+        ),
     ] = "fashion-mnist-sample",
     epochs: Annotated[float | None, typer.Option(help="Passes over the training pictures.")] = None,
     budget: Annotated[

@@ -16,6 +16,7 @@ import os
 import re
 import shutil
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -83,7 +84,8 @@ def prepare(
                     _Builder(folder, plan, paths, found, preprocessing).build(workers, told)
                     ready = _opened(folder, plan, shape)
         if ready is not None:
-            os.utime(folder / ABOUT)
+            with suppress(PermissionError):  # a cache that is shared may be for reading only
+                os.utime(folder / ABOUT)
             return ready
         reason = f"no cache in {folder}: it cannot be read back"
     except OSError as error:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Any, Protocol, TypeVar
 
 import numpy as np
@@ -133,10 +133,6 @@ class ImageData:
         """
         facts = (self.pixels.shape, self.classes, self.labels.tolist(), self.content_hashes())
         return f"sha256:{hashlib.sha256(repr(facts).encode()).hexdigest()}"
-
-    def hashed(self) -> ImageData:
-        """The same pictures with their hashes worked out, so that nobody has to do it again."""
-        return self if self.hashes is not None else replace(self, hashes=self.content_hashes())
 
 
 def _at(indices: Indices, values: tuple[_T, ...] | None) -> tuple[_T, ...] | None:
