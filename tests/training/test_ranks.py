@@ -34,7 +34,7 @@ from striate.experiment.restarting import begun_before
 from striate.inference import logits
 from striate.metrics.classification import confusion_matrix
 from striate.nets import Net, build
-from striate.nets.googlenet import GoogLeNetForm, auxiliary_head, conv, googlenet, inception
+from striate.nets.googlenet import GoogLeNetForm, conv, googlenet, inception
 from striate.recipe import FAST_NORM, FAST_PLAIN
 from striate.run import Run
 from striate.training import Length, Progress, fit, fresh_state, make_job, resumed_state
@@ -72,7 +72,7 @@ def without_dropout(net):
 
 
 def small_googlenet():
-    """A stem, two Inception blocks and two heads in the form of GoogLeNet, auxiliary head and all."""
+    """A stem, two Inception blocks, a head and an auxiliary one, in the form of GoogLeNet."""
     form = GoogLeNetForm(average_first=False)
     stages = OrderedDict(
         conv1=conv(1, 8, 5, form, stride=2),
@@ -80,7 +80,8 @@ def small_googlenet():
         inception3b=inception(16, (4, 4, 6, 2, 4, 2), form),
     )
     head = nn.Sequential(nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(16, 10))
-    return without_dropout(Net(stages, head, {"inception3a": (0.3, auxiliary_head(16, 10, form))}))
+    auxiliary = nn.Sequential(nn.AdaptiveAvgPool2d(4), conv(16, 4, 1, form), nn.Flatten(), nn.Linear(64, 10))
+    return Net(stages, head, {"inception3a": (0.3, auxiliary)})
 
 
 def whole_googlenet():
@@ -236,11 +237,12 @@ AUGMENTED = Augmentation(shift=2, cutmix=1.0)
 RICH = replace(PLAIN, balance="weights", label_smoothing=0.1, augmentation=AUGMENTED, accumulate=2)
 SAMPLED = replace(PLAIN, balance="sampler", optimizer="sgd", lr=0.05, momentum=0.9)
 EXACT = [("lenet5", PLAIN), ("lenet5", RICH), ("lenet5", SAMPLED), ("small googlenet", PLAIN), ("unused", PLAIN)]
+COUNTS = [(1, 2, 3, 4), (1, 3), (1, 3), (1, 2, 3, 4), (1, 3)]
 TWICE = [("lenet5-bn", replace(NORM, ema=0.9)), ("dropout", PLAIN)]
 SIZES = [(random.Random(i).randint(1, 160), random.Random(i + 99).randint(20, 70), i) for i in range(50)]
 """Pictures, batch (validation takes 32 at least) and seed."""
 CASES = {
-    **{f"exact {i} {count}": (count, ("train", *case)) for i, case in enumerate(EXACT) for count in (1, 2, 3, 4)},
+    **{f"exact {i} {count}": (count, ("train", *case)) for i, case in enumerate(EXACT) for count in COUNTS[i]},
     **{
         f"twice {i} {count} {t}": (count, ("train", *c, False))
         for i, c in enumerate(TWICE)
@@ -290,7 +292,7 @@ def test_the_number_of_ranks_changes_nothing_but_rounding(found, case):
     (one,) = found[f"exact {case} 1"]
     begin = make(Path("nowhere"), Ranks(), *EXACT[case])[0].net.state_dict()
     assert furthest(begin, one["weights"]) > 1e-3, "it learned"
-    for count in (2, 3, 4):
+    for count in COUNTS[case][1:]:
         for each in found[f"exact {case} {count}"]:
             assert each["step"] == STEPS
             assert furthest(one["weights"], each["weights"]) < 1e-12
@@ -442,40 +444,30 @@ def wait_for(condition, process, seconds=120):
 
 
 @pytest.fixture(scope="module")
-def two(tmp_path_factory):
-    """A run of two processes that nothing interrupted."""
+def stopped(tmp_path_factory):
+    """(run, exit code, what was said) of `--processes 2` that a signal stopped after an epoch, and that then went on."""
     out = tmp_path_factory.mktemp("two")
-    process = subprocess.run(
-        command("striate", "train", *OPTIONS, "--processes", "2", "--out", out, "--name", "whole"),
-        capture_output=True,
-        text=True,
-    )
-    assert process.returncode == 0, process.stderr
-    assert "Warning" not in process.stderr
-    return striate.load(out / "whole")
-
-
-def test_two_processes_are_one_run(two):
-    assert two.summary["status"] == "finished"
-    assert two.config["plan"]["ranks"] == 2
-    assert "--processes 2" in two.summary["command"]
-    assert len(two.metrics) == 6
-    (evaluation,) = two.evaluations.values()
-    assert evaluation["n"] == 2000
-    assert evaluation["accuracy"] > 0.5
-
-
-def test_a_signal_to_the_command_saves_and_it_goes_on_to_the_bit(two, tmp_path):
-    words = ["train", *OPTIONS, "--processes", "2", "--out", tmp_path, "--name", "stopped"]
+    words = ["train", *OPTIONS, "--processes", "2", "--out", out, "--name", "stopped"]
     process = subprocess.Popen(command("striate", *words), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
-    wait_for((tmp_path / "stopped" / "metrics.csv").is_file, process)
+    wait_for((out / "stopped" / "metrics.csv").is_file, process)
     process.send_signal(signal.SIGTERM)
     _, said = process.communicate(timeout=60)
-    assert process.returncode == 143, said
+    assert Run(out / "stopped").summary["status"] == "interrupted", said
+    return striate.resume(out / "stopped", progress=Progress(quiet=True)), process.returncode, said
+
+
+def test_a_signal_to_the_command_stops_its_processes_and_they_go_on(stopped):
+    run, code, said = stopped
+    assert code == 143
     assert said.count("everything is saved") == 1
-    run = striate.resume(tmp_path / "stopped", progress=Progress(quiet=True))
+    assert "Warning" not in said
     assert run.summary["status"] == "finished"
-    assert same_bits(weights(run.path), weights(two.path))
+    assert run.config["plan"]["ranks"] == 2
+    assert "--processes 2" in run.summary["command"]
+    assert len(run.metrics) == 6
+    (evaluation,) = run.evaluations.values()
+    assert evaluation["n"] == 2000
+    assert evaluation["accuracy"] > 0.5
 
 
 def torchrun(out, kills, generator, options=OPTIONS):
@@ -502,10 +494,10 @@ def trains(folder, before):
     return summary.is_file() and summary.stat().st_mtime_ns > before and Run(folder).summary["status"] == "running"
 
 
-def test_a_rank_killed_under_torchrun_ends_with_the_bits_of_the_unbroken_run(two, tmp_path):
+def test_a_rank_killed_under_torchrun_ends_with_the_bits_of_a_run_that_was_stopped_otherwise(stopped, tmp_path):
     folder = torchrun(tmp_path, 1, random.Random(0))
     assert striate.load(folder).summary["status"] == "finished"
-    assert same_bits(weights(folder), weights(two.path))
+    assert same_bits(weights(folder), weights(stopped[0].path))
 
 
 @pytest.mark.slow
