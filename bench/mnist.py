@@ -1,8 +1,8 @@
 """MNIST to 99.0 %: the tutorial loop with its residual net against recipe `fast`, in turns, in one run.
 
 The tutorial trains the residual net of 41,514 parameters with SGD at 0.01, momentum 0.5, batches of 64; its clock stands still
-while it is tested. It has arrived after the first epoch at which the mean accuracy of its seeds is 99.0 %. Ours is the same net, with
-recipe `fast` as it is; its one epoch was fixed before on a validation split (LOG.md). Both train on all 60,000 pictures.
+while it is tested. It has arrived after the first epoch at which the mean accuracy of its seeds is 99.0 %. Ours is the same net,
+with recipe `fast` as it is; its one epoch was fixed before on a validation split (LOG.md). Both train on all 60,000 pictures.
 """
 
 from __future__ import annotations

@@ -194,6 +194,9 @@ def play(case, ranks, folder):
     if kind == "interrupt":  # a signal at the last rank within step 20; then on, with as many ranks
         first = train(folder / "run", ranks, net, recipe, False, at=20, act=only(ranks.count - 1, ranks, signalled))
         return {"first": first, **train(folder / "run", ranks, net, recipe, doubled=False, resume=True)}
+    if kind == "chain":  # one training, stopped twice and gone on with by other ranks
+        at = {4: 15, 2: 35, 1: None}[ranks.count]
+        return train(folder.parent / "chain", ranks, net, recipe, True, ranks.count < 4, at, only(0, ranks, signalled))
     if kind == "poison":
         return train(folder / "run", ranks, net, recipe, at=20, act=only(ranks.count - 1, ranks, poisoned))
     if kind == "validate":
@@ -250,6 +253,7 @@ CASES = {
         for t in "ab"
     },
     **{f"interrupt {i}": (3, ("interrupt", *case)) for i, case in enumerate(TWICE)},
+    **{f"chain {count}": (count, ("chain", "lenet5", RICH)) for count in (4, 2, 1)},
     "poison": (3, ("poison", "lenet5", PLAIN)),
     **{f"validate {count}": (count, ("validate", None, None, SIZES)) for count in (1, 2, 3, 4)},
     "together": (3, ("together", None, None)),
@@ -321,6 +325,14 @@ def test_a_signal_at_one_rank_stops_all_after_the_same_step_and_they_go_on_to_th
         assert same_bits(a["weights"], b["weights"])
         assert same_bits(a["moments"], b["moments"])
         assert a["rows"] == b["rows"]
+
+
+def test_a_run_goes_on_with_another_number_of_ranks(found):
+    assert [found[f"chain {count}"][0]["step"] for count in (4, 2, 1)] == [16, 36, 50]
+    ((whole,), (chain,)) = found["exact 1 1"], found["chain 1"]
+    assert furthest(whole["weights"], chain["weights"]) < 1e-12
+    for row, other in zip(chain["rows"], whole["rows"], strict=True):
+        assert row == pytest.approx(other, rel=1e-12)
 
 
 def test_dropout_falls_otherwise_at_each_rank_and_at_the_first_as_in_one_process():
