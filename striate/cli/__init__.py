@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Sequence
+from typing import NoReturn
 
 import typer
 
 from striate import __version__
 from striate.cli import cache, data, reading, training, using
 from striate.errors import StriateError
-from striate.machine import speaks
+from striate.machine import leave, speaks
 
 app = typer.Typer(
     name="striate",
@@ -53,6 +55,15 @@ def main(argv: Sequence[str] | None = None) -> None:
     """Runs the command line and ends the process: 0 done, 1 failed, 2 usage, 3 the data needs mending, 4 a check failed,
     130 or 143 interrupted after saving.
     """
+    try:
+        _run(argv)
+    except SystemExit as ended:
+        if "LOCAL_WORLD_SIZE" in os.environ:  # under torchrun
+            leave(ended.code if isinstance(ended.code, int) else int(ended.code is not None))
+        raise
+
+
+def _run(argv: Sequence[str] | None) -> NoReturn:
     arguments = list(sys.argv[1:] if argv is None else argv)
     debug = "--debug" in arguments
     arguments = [argument for argument in arguments if argument != "--debug"]

@@ -24,7 +24,7 @@ from striate.experiment.announcing import announcement, prediction, repeat_comma
 from striate.experiment.beginning import begin, write_start
 from striate.experiment.extending import extended
 from striate.experiment.preparing import check_space, manners, plan, predictions, split
-from striate.experiment.restarting import begun_before, has_checkpoint
+from striate.experiment.restarting import begun_before, check_restarts, has_checkpoint
 from striate.experiment.settings import Settings
 from striate.inference import build_net, load_net, save_weights, set_layout
 from striate.machine import usable_cores, use_cores
@@ -133,6 +133,7 @@ def train_with(
 ) -> Run:
     """As `train`. `started`: `time.perf_counter()` from which a budget counts; now if None."""
     started = started if started is not None else time.perf_counter()
+    check_restarts()
     path = spread(settings.processes, _train, settings, name, Path(out), progress or Progress(), started)
     return Run(path, module=settings.net if isinstance(settings.net, torch.nn.Module) else None)
 
@@ -239,6 +240,7 @@ def resume(
         Interrupted, StriateError: see `train`.
     """
     started = started if started is not None else time.perf_counter()
+    check_restarts()
     run = Run.open(path, module=module, trust_code=trust_code)
     plan = run.config["plan"]
     if _finished(run) and epochs is None:

@@ -10,6 +10,19 @@ from striate.errors import UsageError
 from striate.run import Run
 
 
+def check_restarts() -> None:
+    """Raises UsageError if torchrun could not start ranks of several nodes again: its agents then share a store that keeps the
+    addresses of those that are gone, and count restarts each by itself.
+    """
+    said = os.environ
+    restarts, nodes = (int(said.get(name, 0)) for name in ("TORCHELASTIC_MAX_RESTARTS", "GROUP_WORLD_SIZE"))
+    if restarts > 0 and nodes > 1 and said.get("TORCHELASTIC_USE_AGENT_STORE") == "True":
+        raise UsageError(
+            "ranks of several nodes cannot be restarted in the store that torchrun's agents share: start torchrun with "
+            "TORCH_DISABLE_SHARE_RDZV_TCP_STORE=1 in its environment and --rdzv-backend=c10d, or without --max-restarts"
+        )
+
+
 def begun_before(out: Path, name: str | None) -> Path | None:
     """The run that this launch of torchrun began before a rank died; None the first time, and without torchrun --max-restarts.
 

@@ -24,7 +24,7 @@ from torch.distributed.distributed_c10d import PrefixStore
 from torch.distributed.rendezvous import rendezvous
 
 from striate.errors import Interrupted, StriateError, UsageError
-from striate.machine import pick_device
+from striate.machine import leave, pick_device
 from striate.training.signals import passing_on
 
 WAIT = timedelta(hours=2)
@@ -179,7 +179,7 @@ def spread(processes: int | None, work: Callable[..., Result], *given: Any) -> R
 
 @contextmanager
 def joined(ranks: Ranks) -> Iterator[None]:
-    """Joins the other ranks, and leaves them. Raises StriateError if the connection to one of them was lost."""
+    """Joins the other ranks, and leaves them. Raises StriateError if one of them was lost."""
     if ranks.count == 1:
         yield
         return
@@ -194,8 +194,7 @@ def joined(ranks: Ranks) -> Iterator[None]:
     except RuntimeError as error:
         if not isinstance(error, dist.DistError) and "gloo" not in str(error):
             raise
-        what = str(error).splitlines()[0]
-        raise StriateError(f"rank {ranks.rank} of {ranks.count} lost another one ({what}). {GO_ON}") from error
+        raise StriateError(f"rank {ranks.rank} of {ranks.count} lost another, which failed. {GO_ON}") from error
     finally:
         if dist.is_initialized():
             dist.destroy_process_group()
@@ -248,3 +247,4 @@ def _be_rank(
     outcome = _tried(lambda: joined(ranks)(work)(ranks, *given))
     if ranks.first:  # which has the error of another rank too, or lost that one
         sender.send(outcome)
+    leave(0)
