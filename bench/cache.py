@@ -26,7 +26,7 @@ from bench.record import append, conditions
 from striate.data import Preprocessing, load_data
 from striate.data.augmentation import Augmentation
 from striate.data.batches import Batches
-from striate.machine import usable_cores
+from striate.machine import usable_cores, use_cores
 from striate.nets import build
 from striate.recipe import named_recipe
 from striate.training.optimizers import make_optimizer
@@ -196,6 +196,7 @@ def main() -> None:
     """Photos of three sizes, training from the cache, CIFAR-10."""
     with tempfile.TemporaryDirectory() as folder:
         scratch = Path(folder)
+        use_cores()
         source = unpacked("hymenoptera", scratch)
         for name in LARGER:
             made = photos(source, scratch, name)

@@ -43,7 +43,9 @@ class Batches:
         balanced: bool = False,
     ) -> None:
         self.data, self.device, self.balanced = data, device, balanced
-        self._pixels = None if isinstance(data.pixels, Rows) else torch.from_numpy(data.pixels).to(device)
+        self._pixels: Tensor | None = None
+        if not isinstance(data.pixels, Rows):
+            self._pixels = torch.from_numpy(data.pixels).permute(0, 3, 1, 2).contiguous().to(device)  # (N, C, H, W)
         self.labels = torch.from_numpy(data.labels).to(device)
         self.preprocessing, self.augmentation, self.seed = preprocessing, augmentation, seed
         self.classes = len(data.classes)
@@ -98,8 +100,7 @@ class Batches:
 
     def gather(self, positions: Tensor) -> Tensor:
         """uint8 (n, C, H, W) on the device: the pictures at these positions as they are."""
-        if self._pixels is None:
-            gathered = torch.from_numpy(self.data.pixels[positions.cpu().numpy()]).to(self.device)
-        else:
-            gathered = self._pixels[positions]
-        return gathered.permute(0, 3, 1, 2).contiguous()
+        if self._pixels is not None:
+            return self._pixels.index_select(0, positions)  # copies rows; indexing with [] would go pixel by pixel
+        gathered = torch.from_numpy(self.data.pixels[positions.cpu().numpy()])
+        return gathered.to(self.device).permute(0, 3, 1, 2).contiguous()

@@ -30,7 +30,7 @@ from striate.data.preprocessing import Preprocessing
 from striate.data.reading import Entry, Files, Status, decoded
 
 ABOUT, LOCK = "about.json", "lock"
-MEMORY_SHARE = 0.3
+MEMORY_SHARE = 0.25
 """Of the memory that is free, for the pictures of a set."""
 RESERVE = 2**30
 """Bytes of the disk that a cache leaves free."""

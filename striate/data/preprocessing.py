@@ -51,7 +51,8 @@ class Preprocessing:
 
     def pixels(self, image: Image.Image) -> Pixels:
         """uint8 (H, W, C) of a decoded picture of any size."""
-        image = image.convert("L" if self.channels == 1 else "RGB")
+        mode = "L" if self.channels == 1 else "RGB"
+        image = image if image.mode == mode else image.convert(mode)
         height, width = self.size
         if image.size != (width, height):
             image = _FITS[self.fit](image, width, height)
