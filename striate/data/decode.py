@@ -23,7 +23,7 @@ from striate.errors import DataError
 FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF")
 LARGEST = 120_000_000
 """Bytes of a picture once decoded (40 megapixels in colour): what comes after makes at most three copies."""
-DECODER = 2
+DECODER = 3
 """Counts up whenever a file's pixels change by a change of these rules: what was decoded before is decoded again then."""
 LARGEST_FILE = 150_000_000
 """Bytes of a file that is read at all: the largest pictures stored without compression, and some."""
