@@ -16,6 +16,7 @@ import os
 import re
 import shutil
 from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -129,7 +130,11 @@ class _Builder:
         entries = self._begun()
         older = _Older(self.folder, self.plan, self.shape[1:])
         todo = [row for row in range(len(self.paths)) if row not in entries]
-        with self.pixels.open("r+b", buffering=0) as pixels, self.journal.open("a", encoding="utf-8") as journal:
+        with (
+            self.pixels.open("r+b", buffering=0) as pixels,
+            self.journal.open("a", encoding="utf-8") as journal,
+            ThreadPoolExecutor(1) as background,
+        ):
             told(len(entries), len(self.paths))
             chosen = ([self.paths[row] for row in todo], [self.found[row] for row in todo])
             rows = iter(todo)
@@ -143,8 +148,9 @@ class _Builder:
                 # After the pixels: what the journal names is there.
                 journal.writelines(json.dumps([row, *entries[row].as_list()]) + "\n" for row in written)
                 journal.flush()
+                background.submit(os.fsync, pixels.fileno())  # while the next ones are decoded
                 told(len(entries), len(self.paths))
-            os.fsync(pixels.fileno())
+            background.submit(os.fsync, pixels.fileno()).result()
         content = {"paths": list(map(str, self.paths)), "entries": [entries[row].as_list() for row in sorted(entries)]}
         _write_atomic(self.index, json.dumps(content))
         for path in self.folder.iterdir():

@@ -77,7 +77,9 @@ class Preprocessing:
         # convolution would choose its kernel, and so the last bits, by an accident.
         fresh = torch.empty(pixels.shape, device=pixels.device)
         # On the CPU some pictures at a time, so that the second operation finds in the cache what the first one left.
-        each = max(1, PORTION // fresh[:1].numel()) if pixels.device.type == "cpu" and len(pixels) else max(1, len(pixels))
+        each = (
+            max(1, PORTION // fresh[:1].numel()) if pixels.device.type == "cpu" and len(pixels) else max(1, len(pixels))
+        )
         for start in range(0, len(pixels), each):
             part = slice(start, start + each)
             torch.mul(pixels[part], scale, out=fresh[part]).sub_(shift)
