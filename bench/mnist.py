@@ -7,7 +7,6 @@ with recipe `fast` as it is; its one epoch was fixed before on a validation spli
 
 from __future__ import annotations
 
-import gzip
 import statistics
 import subprocess
 import tempfile
@@ -20,30 +19,15 @@ from torch.utils.data import DataLoader
 from torchvision import datasets, transforms
 
 import striate
+from bench.plain import torchvision_root
 from bench.record import append, conditions
 from bench.startup import STRIATE
-from striate.data.named import NAMED, find
 from striate.nets import build
 from striate.run import Run
 
 NET, TARGET = "resnet-mnist", 0.990
 EPOCHS, SEEDS = 1, 10
 PLAIN_SEEDS, MOST_PLAIN_EPOCHS = 3, 14
-
-
-def torchvision_root(folder: Path) -> Path:
-    """Lays the official files out as torchvision's MNIST wants them, in `folder`."""
-    source = find(NAMED["mnist"], None)
-    if source is None:
-        raise SystemExit("the benchmark needs MNIST: name its folder with STRIATE_DATA")
-    raw = folder / "MNIST" / "raw"
-    raw.mkdir(parents=True)
-    for name in NAMED["mnist"].sha256:
-        packed = source / f"{name}.gz"
-        (raw / name).write_bytes(
-            gzip.decompress(packed.read_bytes()) if packed.is_file() else (source / name).read_bytes()
-        )
-    return folder
 
 
 class TutorialLoop:
@@ -89,7 +73,7 @@ def main() -> None:
     """Interleaved: an epoch of each plain seed, then one of our runs."""
     runs: list[Run] = []
     with tempfile.TemporaryDirectory() as folder:
-        root = torchvision_root(Path(folder))
+        root = torchvision_root(Path(folder), "mnist")
         loops = [TutorialLoop(root, seed) for seed in range(PLAIN_SEEDS)]
         while statistics.mean(loop.accuracies[-1] if loop.accuracies else 0.0 for loop in loops) < TARGET:
             if len(loops[0].accuracies) == MOST_PLAIN_EPOCHS:

@@ -27,17 +27,17 @@ class Epoch:
     accuracy: float
 
 
-def torchvision_root(folder: Path, data_dir: str | None = None) -> Path:
-    """Lays the official files out as torchvision's FashionMNIST wants them, in `folder`."""
-    source = find(NAMED["fashion-mnist"], data_dir)
+def torchvision_root(folder: Path, name: str = "fashion-mnist", data_dir: str | None = None) -> Path:
+    """Lays the official files of `fashion-mnist` or `mnist` out as torchvision wants them, in `folder`."""
+    source = find(NAMED[name], data_dir)
     if source is None:
-        raise SystemExit("the benchmark needs the full Fashion-MNIST: name its folder with STRIATE_DATA")
-    raw = folder / "FashionMNIST" / "raw"
+        raise SystemExit(f"the benchmark needs {NAMED[name].title}: name its folder with STRIATE_DATA")
+    raw = folder / {"fashion-mnist": "FashionMNIST", "mnist": "MNIST"}[name] / "raw"
     raw.mkdir(parents=True, exist_ok=True)
-    for name in NAMED["fashion-mnist"].sha256:
-        packed = source / f"{name}.gz"
-        (raw / name).write_bytes(
-            gzip.decompress(packed.read_bytes()) if packed.is_file() else (source / name).read_bytes()
+    for file in NAMED[name].sha256:
+        packed = source / f"{file}.gz"
+        (raw / file).write_bytes(
+            gzip.decompress(packed.read_bytes()) if packed.is_file() else (source / file).read_bytes()
         )
     return folder
 

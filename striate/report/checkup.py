@@ -13,7 +13,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import jinja2
 import numpy as np
 from markupsafe import Markup, escape
 from PIL import Image
@@ -24,6 +23,7 @@ from striate.data.decode import decode
 from striate.errors import DataError, UsageError
 from striate.metrics import wilson
 from striate.report import facts
+from striate.report.html import templates
 from striate.report.theme import FONT, NIGHT, PAPER, css_variables
 from striate.run import Run, write_atomic, write_new
 
@@ -156,13 +156,7 @@ def write_checkup(checkup: Checkup, dataset: DataSet, effects: Sequence[Effect] 
 
 def render_checkup(checkup: Checkup, dataset: DataSet, effects: Sequence[Effect] = ()) -> str:
     """The page as text."""
-    environment = jinja2.Environment(
-        loader=jinja2.PackageLoader("striate.report"),
-        autoescape=True,
-        trim_blocks=True,
-        lstrip_blocks=True,
-        undefined=jinja2.StrictUndefined,
-    )
+    environment = templates()
     environment.filters.update(thousands=facts.thousands, options=_options)
     return environment.get_template("checkup.html.j2").render(
         checkup=checkup,

@@ -37,15 +37,20 @@ def write_report(run: Run) -> Path:
     return path
 
 
-def render(run: Run) -> str:
-    """The page as text. Sections for which the run has no material are left out."""
-    environment = jinja2.Environment(
+def templates() -> jinja2.Environment:
+    """The templates of all pages: what goes into them is escaped, and a name that is missing is an error."""
+    return jinja2.Environment(
         loader=jinja2.PackageLoader("striate.report"),
         autoescape=True,
         trim_blocks=True,
         lstrip_blocks=True,
         undefined=jinja2.StrictUndefined,
     )
+
+
+def render(run: Run) -> str:
+    """The page as text. Sections for which the run has no material are left out."""
+    environment = templates()
     filters = (facts.percent, facts.thousands, facts.large, facts.duration, facts.value, facts.moment)
     environment.filters.update({function.__name__: function for function in filters})
     metrics = run.metrics
