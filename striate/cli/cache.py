@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from striate.cli.options import AsJson
 from striate.cli.output import show_json, show_table
-from striate.cli.reading import AsJson
 from striate.errors import UsageError
 
 if TYPE_CHECKING:

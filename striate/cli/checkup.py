@@ -8,8 +8,8 @@ from typing import Annotated
 
 import typer
 
+from striate.cli.options import AsJson, DataDir
 from striate.cli.output import WIDTH, show_fields, show_json, show_table
-from striate.cli.reading import AsJson, DataDir
 from striate.errors import CheckError
 
 SHOWN = 3

@@ -9,8 +9,8 @@ import typer
 from typer.core import TyperGroup
 
 from striate.cli.checkup import check
+from striate.cli.options import AsJson, DataDir
 from striate.cli.output import show_fields, show_json, show_table, words
-from striate.cli.reading import AsJson, DataDir
 from striate.errors import UsageError
 
 

@@ -7,11 +7,9 @@ from typing import Annotated
 
 import typer
 
+from striate.cli.options import AsJson, DataDir
 from striate.cli.output import show_fields, show_json, show_table, words
 from striate.errors import UsageError
-
-AsJson = Annotated[bool, typer.Option("--json", help="Print the result as JSON.")]
-DataDir = Annotated[Path | None, typer.Option(help="Where to look for named sets first.", envvar="STRIATE_DATA")]
 
 
 def nets(

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Annotated, cast
 
 import typer
 
+from striate.cli.options import TrustCode
 from striate.cli.output import percent, show_fields, show_json
-from striate.cli.using import TrustCode
 from striate.errors import CheckError, UsageError
 
 if TYPE_CHECKING:

@@ -13,16 +13,9 @@ import torch
 from striate.data import DataSet, ImageData, Preprocessing, load_data
 from striate.data.splits import recorded
 from striate.errors import DataError, UsageError
+from striate.evaluation.summary import prediction_rows, summarise
 from striate.inference import load_net, logits
 from striate.machine import pick_device, usable_cores, use_cores
-from striate.metrics import (
-    confusion_matrix,
-    expected_calibration_error,
-    most_confused,
-    per_class,
-    top_k_hits,
-    wilson,
-)
 from striate.run import Run, write_csv, write_json
 
 __all__ = ["Evaluation", "evaluate", "score", "write_evaluation"]
@@ -37,8 +30,7 @@ class Evaluation:
 
     Attributes:
         key: the name of its folder in the run, `<data>-<split>-<views>`.
-        summary: what evaluation.json holds: n, correct, accuracy with its 95 % interval (low, high), top5, loss, macro_f1,
-            ece, confusion (rows are the truth), per_class, most_confused, classes.
+        summary: what evaluation.json holds: data, split, views, fingerprint, and what `summarise` gives.
         predictions: a row a picture: index, path, truth, predicted, confidence, loss.
         data: the pictures, at the size that the net was fed.
     """
@@ -100,45 +92,15 @@ def score(
 ) -> Evaluation:
     """Evaluates a net on pictures; nothing is written. `name` and `split` say what the pictures are."""
     data = preprocessing.resized(data)
-    outputs = logits(net, preprocessing, data.pixels, device).double()
-    losses = torch.nn.functional.cross_entropy(outputs, torch.from_numpy(data.labels), reduction="none").numpy()
-    probabilities = outputs.softmax(1).numpy()
-    predicted = probabilities.argmax(1)
-    confidence = probabilities.max(1)
-    hits = predicted == data.labels
-    confusion = confusion_matrix(data.labels, predicted, len(data.classes))
-    low, high = wilson(int(hits.sum()), len(data))
-    rows = per_class(confusion, data.classes)
+    outputs = logits(net, preprocessing, data.pixels, device).double().log_softmax(1).numpy()
     summary = {
         "data": name,
         "split": split,
         "views": "centre",
         "fingerprint": data.fingerprint(),
-        "n": len(data),
-        "correct": int(hits.sum()),
-        "accuracy": int(hits.sum()) / len(data),
-        "low": low,
-        "high": high,
-        "top5": top_k_hits(outputs.numpy(), data.labels, 5) / len(data) if len(data.classes) > 5 else None,
-        "loss": float(losses.mean()),
-        "macro_f1": float(np.mean([row["f1"] for row in rows])),
-        "ece": expected_calibration_error(confidence, hits),
-        "classes": list(data.classes),
-        "confusion": confusion.tolist(),
-        "per_class": rows,
-        "most_confused": most_confused(confusion, data.classes),
+        **summarise(outputs, data.labels, data.classes),
     }
-    predictions = [
-        {
-            "index": index,
-            "path": data.paths[index] if data.paths else "",
-            "truth": data.classes[data.labels[index]],
-            "predicted": data.classes[predicted[index]],
-            "confidence": round(float(confidence[index]), 6),
-            "loss": round(float(losses[index]), 6),
-        }
-        for index in range(len(data))
-    ]
+    predictions = prediction_rows(outputs, data)
     stem = re.sub(r"[^A-Za-z0-9._-]+", "-", name).strip("-.") or "data"
     return Evaluation(key=f"{stem}-{split}-centre", summary=summary, predictions=predictions, data=data)
 

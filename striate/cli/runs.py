@@ -1,0 +1,42 @@
+"""striate runs"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from striate.cli.options import AsJson
+from striate.cli.output import percent, show_json, show_table
+
+
+def runs(
+    out: Annotated[Path, typer.Option(help="Folder of the runs.")] = Path("runs"),
+    as_json: AsJson = False,
+) -> None:
+    """List the runs there are, oldest first."""
+    from striate.run import list_runs
+
+    found = [run.overview() for run in list_runs(out)]
+    if as_json:
+        show_json(found)
+    elif not found:
+        print(f"no runs in {out} yet: striate train")
+    else:
+        show_table(
+            [
+                {
+                    "run": row["run"],
+                    "status": row["status"],
+                    "net": row["net"],
+                    "data": row["data"],
+                    "epochs": f"{row['epochs']:g}",
+                    "accuracy": "" if row["accuracy"] is None else percent(row["accuracy"]),
+                    "95 % interval": "" if row["low"] is None else f"{percent(row['low'])} to {percent(row['high'])}",
+                    "seconds": f"{row['seconds']:.1f}",
+                }
+                for row in found
+            ],
+            right=("epochs", "accuracy", "seconds"),
+        )
