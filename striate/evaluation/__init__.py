@@ -13,15 +13,12 @@ import torch
 from striate.data import DataSet, ImageData, Preprocessing, load_data
 from striate.data.splits import recorded
 from striate.errors import DataError, UsageError
-from striate.evaluation.summary import prediction_rows, summarise
+from striate.evaluation.summary import PER_CLASS_COLUMNS, PREDICTION_COLUMNS, prediction_rows, summarise
 from striate.inference import load_net, logits
 from striate.machine import pick_device, usable_cores, use_cores
 from striate.run import Run, write_csv, write_json
 
 __all__ = ["Evaluation", "evaluate", "score", "write_evaluation"]
-
-PREDICTION_COLUMNS = ("index", "path", "truth", "predicted", "confidence", "loss")
-PER_CLASS_COLUMNS = ("class", "support", "precision", "recall", "f1")
 
 
 @dataclass(frozen=True, eq=False, kw_only=True, slots=True)

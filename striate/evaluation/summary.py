@@ -9,11 +9,18 @@ import numpy as np
 import numpy.typing as npt
 
 from striate.data import ImageData
+from striate.errors import DataError
 from striate.metrics import (
+    accuracy_by_confidence,
+    balanced_accuracy,
+    brier_score,
     confusion_matrix,
     expected_calibration_error,
+    macro_f1_interval,
     most_confused,
     per_class,
+    reliability,
+    tempered,
     top_k_hits,
     wilson,
 )
@@ -21,31 +28,69 @@ from striate.metrics import (
 LogProbabilities = npt.NDArray[np.float64]
 """(N, classes): natural logarithms of probabilities, each row summing to 1."""
 
+PER_CLASS_COLUMNS = ("class", "support", "precision", "recall", "low", "high", "f1")
+PREDICTION_COLUMNS = ("index", "path", "truth", "predicted", "confidence", "second", "second_confidence", "loss")
 
-def summarise(outputs: LogProbabilities, labels: npt.NDArray[np.int64], classes: Sequence[str]) -> dict[str, Any]:
-    """n, correct, accuracy with its 95 % interval (low, high), top5, loss, macro_f1, ece, classes, confusion (rows are
-    the truth), per_class, most_confused.
+
+def summarise(
+    outputs: LogProbabilities,
+    labels: npt.NDArray[np.int64],
+    classes: Sequence[str],
+    *,
+    temperature: float | None = None,
+) -> dict[str, Any]:
+    """The figures of an evaluation, each explained in docs/evaluation.md.
+
+    n, correct, accuracy with its 95 % interval (low, high), balanced_accuracy, top5 (None up to five classes), loss, brier,
+    macro_f1 with its 95 % interval (macro_f1_low, macro_f1_high), ece and reliability of the net's own probabilities,
+    by_confidence, classes, confusion (rows are the truth), per_class, most_confused. With a temperature also temperature,
+    loss_calibrated, ece_calibrated, reliability_calibrated; by_confidence goes by the calibrated confidence then.
 
     Args:
         outputs: (N, classes) log-probabilities.
         labels: (N) positions in `classes`.
         classes: their names.
+        temperature: the run's, which divides the logits before confidence is spoken of.
+
+    Raises:
+        DataError: the net gave something that is no number.
     """
+    if invalid := int(np.isnan(outputs).any(axis=1).sum()):
+        raise DataError(f"the net gives values that are no numbers (NaN) for {invalid} of {len(outputs)} pictures")
     predicted = outputs.argmax(1)
     hits = predicted == labels
     confusion = confusion_matrix(labels, predicted, len(classes))
     low, high = wilson(int(hits.sum()), len(labels))
+    macro_low, macro_high = macro_f1_interval(confusion)
     rows = per_class(confusion, classes)
-    return {
+    confidence = np.exp(outputs.max(1))
+    figures = {
         "n": len(labels),
         "correct": int(hits.sum()),
         "accuracy": int(hits.sum()) / len(labels),
         "low": low,
         "high": high,
+        "balanced_accuracy": balanced_accuracy(confusion),
         "top5": top_k_hits(outputs, labels, 5) / len(labels) if len(classes) > 5 else None,
         "loss": float(_losses(outputs, labels).mean()),
+        "brier": brier_score(np.exp(outputs), labels),
         "macro_f1": float(np.mean([row["f1"] for row in rows])),
-        "ece": expected_calibration_error(np.exp(outputs.max(1)), hits),
+        "macro_f1_low": macro_low,
+        "macro_f1_high": macro_high,
+        "ece": expected_calibration_error(confidence, hits),
+        "reliability": reliability(confidence, hits),
+    }
+    if temperature is not None:
+        calibrated = tempered(outputs, temperature)
+        confidence = np.exp(calibrated.max(1))
+        figures |= {
+            "temperature": temperature,
+            "loss_calibrated": float(_losses(calibrated, labels).mean()),
+            "ece_calibrated": expected_calibration_error(confidence, hits),
+            "reliability_calibrated": reliability(confidence, hits),
+        }
+    return figures | {
+        "by_confidence": accuracy_by_confidence(confidence, hits),
         "classes": list(classes),
         "confusion": confusion.tolist(),
         "per_class": rows,
@@ -53,10 +98,18 @@ def summarise(outputs: LogProbabilities, labels: npt.NDArray[np.int64], classes:
     }
 
 
-def prediction_rows(outputs: LogProbabilities, data: ImageData) -> list[dict[str, Any]]:
-    """A row a picture: index, path, truth, predicted, confidence, loss."""
+def prediction_rows(
+    outputs: LogProbabilities, data: ImageData, *, temperature: float | None = None
+) -> list[dict[str, Any]]:
+    """A row a picture, of `PREDICTION_COLUMNS`. Confidence is what `striate predict` would say, so calibrated where there is a
+    temperature; loss is the cross-entropy of the net's own probabilities, whose mean is the evaluation's loss."""
+    spoken = outputs if temperature is None else tempered(outputs, temperature)
     predicted = outputs.argmax(1)
-    confidence = np.exp(outputs.max(1))
+    others = outputs.copy()
+    every = np.arange(len(outputs))
+    others[every, predicted] = -np.inf
+    second = others.argmax(1)
+    confidence, second_confidence = np.exp(spoken[every, predicted]), np.exp(spoken[every, second])
     losses = _losses(outputs, data.labels)
     return [
         {
@@ -65,6 +118,8 @@ def prediction_rows(outputs: LogProbabilities, data: ImageData) -> list[dict[str
             "truth": data.classes[data.labels[index]],
             "predicted": data.classes[predicted[index]],
             "confidence": round(float(confidence[index]), 6),
+            "second": data.classes[second[index]],
+            "second_confidence": round(float(second_confidence[index]), 6),
             "loss": round(float(losses[index]), 6),
         }
         for index in range(len(data))

@@ -1,4 +1,7 @@
-"""Whether a net is right as often as it says."""
+"""Whether a net is right as often as it says, and the temperature that makes it so.
+
+Confidence is the probability of the predicted class, (N,) in 0 .. 1; `correct`, bool (N,), whether that class was the true one.
+"""
 
 from __future__ import annotations
 
@@ -7,17 +10,113 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+Floats = npt.NDArray[np.floating[Any]]
+Bools = npt.NDArray[np.bool_]
 
-def expected_calibration_error(
-    confidence: npt.NDArray[np.floating[Any]], correct: npt.NDArray[np.bool_], bins: int = 15
-) -> float:
-    """Mean distance between confidence and accuracy, over equal bins of confidence (Guo et al. 2017, arXiv:1706.04599, eq. 3).
+BINS = 15
+"""Equal bins of confidence, as Guo et al. 2017 take."""
+COLDEST, HOTTEST = 0.05, 20.0
+"""Bounds of a temperature. Published ones lie between 0.5 and 5; only sets that cannot tell come near these."""
 
-    Args:
-        confidence: (N,) probability of the predicted class, 0 to 1.
-        correct: (N,) whether that class was the true one.
-        bins: ](i-1)/bins, i/bins], the first one including 0.
+
+def reliability(confidence: Floats, correct: Bools, bins: int = BINS) -> list[dict[str, Any]]:
+    """A row a bin of confidence that has pictures: low, high (its bounds), n, confidence and accuracy (means of its pictures).
+
+    Bins are ](i-1)/bins, i/bins], the first one including 0 (Guo et al. 2017, arXiv:1706.04599, section 2).
     """
     place = np.clip(np.ceil(confidence * bins).astype(np.int64) - 1, 0, bins - 1)
-    gap = np.bincount(place, weights=correct.astype(np.float64) - confidence, minlength=bins)
-    return float(np.abs(gap).sum() / len(confidence))
+    counts = np.bincount(place, minlength=bins)
+    said = np.bincount(place, weights=confidence, minlength=bins)
+    right = np.bincount(place, weights=correct, minlength=bins)
+    return [
+        {
+            "low": index / bins,
+            "high": (index + 1) / bins,
+            "n": int(counts[index]),
+            "confidence": float(said[index] / counts[index]),
+            "accuracy": float(right[index] / counts[index]),
+        }
+        for index in np.flatnonzero(counts).tolist()
+    ]
+
+
+def expected_calibration_error(confidence: Floats, correct: Bools, bins: int = BINS) -> float:
+    """Mean distance between confidence and accuracy over the bins of `reliability`, by pictures (Guo et al. 2017, eq. 3)."""
+    rows = reliability(confidence, correct, bins)
+    return float(sum(row["n"] * abs(row["accuracy"] - row["confidence"]) for row in rows) / len(confidence))
+
+
+def brier_score(probabilities: Floats, truth: npt.NDArray[np.int64]) -> float:
+    """Mean over pictures of the squared distance between their probabilities (N, classes) and the truth, 1 for its class and
+    0 for the others (Brier 1950): from 0, all right and sure, to 2, all wrong and sure."""
+    own = probabilities[np.arange(len(truth)), truth]
+    return float((np.square(probabilities).sum(axis=1) - 2 * own + 1).mean())
+
+
+def accuracy_by_confidence(confidence: Floats, correct: Bools, steps: int = 20) -> list[dict[str, Any]]:
+    """What one gains by keeping the most confident pictures only: a row for each share 1/steps, 2/steps, ... 1 of the N.
+
+    A row has kept (the share), threshold (the least confidence of those kept) and accuracy (of those kept). Of pictures of equal
+    confidence, of which not all are kept, the average over all choices counts.
+    """
+    levels, counts = np.unique(-confidence, return_counts=True)
+    right = np.bincount(np.searchsorted(levels, -confidence), weights=correct, minlength=len(levels))
+    ends = np.cumsum(counts)
+    kept = [-(-len(confidence) * step // steps) for step in range(1, steps + 1)]
+    hits = np.interp(kept, np.append(0, ends), np.append(0.0, np.cumsum(right)))
+    last = np.searchsorted(ends, kept)
+    return [
+        {"kept": step / steps, "threshold": float(-levels[place]), "accuracy": float(hit / number)}
+        for step, (place, hit, number) in enumerate(zip(last, hits, kept, strict=True), start=1)
+    ]
+
+
+def tempered(logits: Floats, temperature: float) -> npt.NDArray[np.float64]:
+    """float64 (N, classes): log_softmax(logits / temperature). Log-probabilities serve as logits."""
+    scaled = logits.astype(np.float64) / temperature
+    scaled -= scaled.max(axis=1, keepdims=True)
+    return np.asarray(scaled - np.log(np.exp(scaled).sum(axis=1, keepdims=True)))
+
+
+def fit_temperature(logits: Floats, labels: npt.NDArray[np.int64]) -> float:
+    """The temperature T of least cross-entropy of softmax(logits / T) (Guo et al. 2017, section 4.2), between `COLDEST` and
+    `HOTTEST`.
+
+    The loss is convex in 1 / T, so there is one minimum, found by Newton's method inside of a bracket. Where every picture is
+    right, the loss falls for ever as T does, and the pictures do not tell how often the net is wrong: T is 1 then.
+
+    Args:
+        logits: (N, classes), N >= 1, of pictures that the net was not trained on.
+        labels: (N,).
+
+    Raises:
+        ValueError: no pictures, or logits that are no finite numbers.
+    """
+    if not len(logits) or not np.isfinite(logits).all():
+        raise ValueError(f"a temperature needs finite logits of at least one picture, got {logits.shape}")
+    # Distances to the true class's logit: the loss is log(sum(exp(distances / T))).
+    own = logits[np.arange(len(labels)), labels][:, None]
+    distances = logits.astype(np.float64) - own
+    if distances.max() <= 0:
+        return 1.0
+    low, high = 1 / HOTTEST, 1 / COLDEST
+    inverse = 1.0
+    for _ in range(100):
+        slope, curvature = _derivatives(distances, inverse)
+        low, high = (inverse, high) if slope < 0 else (low, inverse)
+        following = inverse - slope / curvature if curvature > 0 else (low + high) / 2
+        if not low <= following <= high:
+            following = (low + high) / 2
+        if abs(following - inverse) <= 1e-12 * inverse:
+            break
+        inverse = following
+    return 1 / inverse
+
+
+def _derivatives(distances: npt.NDArray[np.float64], inverse: float) -> tuple[float, float]:
+    """First and second derivative of the mean loss with respect to 1 / T."""
+    weights = np.exp(inverse * (distances - distances.max(axis=1, keepdims=True)))
+    weights /= weights.sum(axis=1, keepdims=True)
+    mean = (weights * distances).sum(axis=1)
+    variance = (weights * np.square(distances)).sum(axis=1) - np.square(mean)
+    return float(mean.mean()), float(variance.mean())

@@ -8,6 +8,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from striate.metrics.intervals import wilson
+
 Ints = npt.NDArray[np.int64]
 Floats = npt.NDArray[np.floating[Any]]
 
@@ -18,28 +20,46 @@ def confusion_matrix(truth: Ints, predicted: Ints, classes: int) -> Ints:
 
 
 def top_k_hits(logits: Floats, truth: Ints, k: int) -> int:
-    """How many of the N have the true class among their k largest logits; ties go to the lower class index."""
-    best = np.argsort(-logits, axis=1, kind="stable")[:, :k]
-    return int((best == truth[:, None]).any(axis=1).sum())
+    """How many of the N have the true class among their k largest logits; ties go to the lower class index.
+
+    So k = 1 agrees with `argmax`, where scikit-learn's `top_k_accuracy_score` gives ties to the higher index.
+    """
+    own = logits[np.arange(len(truth)), truth][:, None]
+    # Not `logits > own`: a logit that is not a number must never make a hit.
+    before = ~(logits <= own) | ((logits == own) & (np.arange(logits.shape[1]) < truth[:, None]))
+    return int((before.sum(axis=1) < k).sum())
 
 
 def per_class(confusion: Ints, classes: Sequence[str]) -> list[dict[str, Any]]:
-    """A row a class: class, support, precision, recall, f1. A ratio over nothing is 0."""
+    """A row a class: class, support, precision, recall, low, high (Wilson's 95 % interval of the recall), f1.
+
+    A ratio over nothing is 0; the recall of a class without pictures lies anywhere from 0 to 1.
+    """
     rows = []
     for index, name in enumerate(classes):
         hits, support, predicted = (
             int(value) for value in (confusion[index, index], confusion[index].sum(), confusion[:, index].sum())
         )
+        low, high = wilson(hits, support) if support else (0.0, 1.0)
         rows.append(
             {
                 "class": name,
                 "support": support,
                 "precision": hits / predicted if predicted else 0.0,
                 "recall": hits / support if support else 0.0,
+                "low": low,
+                "high": high,
                 "f1": 2 * hits / (support + predicted) if support + predicted else 0.0,
             }
         )
     return rows
+
+
+def balanced_accuracy(confusion: Ints) -> float:
+    """Mean recall of the classes that have pictures: what accuracy would be, had every class as many."""
+    support = confusion.sum(axis=1)
+    present = support > 0
+    return float((confusion.diagonal()[present] / support[present]).mean())
 
 
 def most_confused(confusion: Ints, classes: Sequence[str], count: int = 10) -> list[dict[str, Any]]:
