@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from striate.report.facts import percent, worst_mistakes
+from striate.report.facts import worst_mistakes
+from striate.report.wording import percent
 from striate.run import write_atomic
 
 if TYPE_CHECKING:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import yaml
 
 from striate.report import facts
-from striate.report.facts import percent, thousands
+from striate.report.wording import SPACE, digits_for, percent, thousands, value
 from striate.run import write_atomic
 
 if TYPE_CHECKING:
@@ -106,11 +106,11 @@ def _summary(run: Run, lead: dict[str, Any] | None) -> str:
         f"{len(data['classes'])} classes apart on the set *{escaped(title)}*"
     )
     if lead:
-        digits = facts.digits_for(lead["n"])
+        digits = digits_for(lead["n"])
         words += (
             f". It named **{percent(lead['accuracy'], digits)}** of {thousands(lead['n'])} "
             f"{lead['split']} pictures right "
-            f"(95{facts.SPACE}% interval {percent(lead['low'], digits)} to {percent(lead['high'], digits)})"
+            f"(95{SPACE}% interval {percent(lead['low'], digits)} to {percent(lead['high'], digits)})"
         )
     else:
         words += ". It has not been tested yet"
@@ -171,7 +171,7 @@ def _results(run: Run, evaluations: dict[str, dict[str, Any]], lead: str | None)
         ]
         for found in evaluations.values()
     ]
-    head = ["pictures", "number", "accuracy", f"95{facts.SPACE}% interval", "macro F1", "calibration error"]
+    head = ["pictures", "number", "accuracy", f"95{SPACE}% interval", "macro F1", "calibration error"]
     text = f"## Results\n\n{_table(head, rows, 5)}"
     if lead is None:
         return text
@@ -189,8 +189,8 @@ def _results(run: Run, evaluations: dict[str, dict[str, Any]], lead: str | None)
 
 
 def _training(run: Run) -> str:
-    recipe = [[f"`{key}`", escaped(facts.value(item))] for key, item in run.config["recipe"].items()]
-    machine = [[f"`{key}`", escaped(facts.value(item))] for key, item in run.environment.items()]
+    recipe = [[f"`{key}`", escaped(value(item))] for key, item in run.config["recipe"].items()]
+    machine = [[f"`{key}`", escaped(value(item))] for key, item in run.environment.items()]
     command = run.summary.get("command")
     text = "## How to repeat it\n\n"
     if command:

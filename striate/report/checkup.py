@@ -22,7 +22,7 @@ from striate.data import DataSet
 from striate.data.decode import decode
 from striate.errors import DataError, UsageError
 from striate.metrics import wilson
-from striate.report import facts
+from striate.report import facts, wording
 from striate.report.html import templates
 from striate.report.theme import FONT, NIGHT, PAPER, css_variables
 from striate.run import Run, write_atomic, write_new
@@ -68,17 +68,17 @@ class Effect:
 
     def __str__(self) -> str:
         found = self.as_dict()
-        digits = facts.digits_for(self.total)
-        whole = f"{self.run}, {self.evaluation}: accuracy {facts.percent(found['accuracy'], digits)} of {self.total:,} pictures"
+        digits = wording.digits_for(self.total)
+        whole = f"{self.run}, {self.evaluation}: accuracy {wording.percent(found['accuracy'], digits)} of {self.total:,} pictures"
         if not self.copies:
             return f"{whole}; none of them is a copy of a training picture."
         if found["accuracy_without_copies"] is None:
             return f"{whole}; all of them are copies of training pictures, so nothing was tested."
-        low, high = (facts.percent(bound, digits) for bound in found["interval_without_copies"])
+        low, high = (wording.percent(bound, digits) for bound in found["interval_without_copies"])
         return (
             f"{whole}; without the {self.copies:,} that are copies of training pictures "
-            f"{facts.percent(found['accuracy_without_copies'], digits)} (95{facts.SPACE}% interval {low} to {high}); on the "
-            f"copies alone {facts.percent(found['accuracy_on_copies'], digits)}."
+            f"{wording.percent(found['accuracy_without_copies'], digits)} (95{wording.SPACE}% interval {low} to {high}); on the "
+            f"copies alone {wording.percent(found['accuracy_on_copies'], digits)}."
         )
 
 
@@ -157,7 +157,7 @@ def write_checkup(checkup: Checkup, dataset: DataSet, effects: Sequence[Effect] 
 def render_checkup(checkup: Checkup, dataset: DataSet, effects: Sequence[Effect] = ()) -> str:
     """The page as text."""
     environment = templates()
-    environment.filters.update(thousands=facts.thousands, options=_options)
+    environment.filters.update(thousands=wording.thousands, options=_options)
     return environment.get_template("checkup.html.j2").render(
         checkup=checkup,
         title=dataset.title,

@@ -18,8 +18,8 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
 
-from striate.report.facts import SPACE
 from striate.report.theme import PAPER
+from striate.report.wording import SPACE
 
 TEXT_SIZE = 15
 LEGIBLE = 112  # pixels that a small picture's longer side reaches, about

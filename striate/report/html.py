@@ -20,7 +20,7 @@ import jinja2
 import platformdirs
 from markupsafe import Markup
 
-from striate.report import facts
+from striate.report import facts, wording
 from striate.report.theme import FONT, NIGHT, PAGE, PAPER, css_variables
 from striate.run import write_atomic
 
@@ -51,7 +51,15 @@ def templates() -> jinja2.Environment:
 def render(run: Run) -> str:
     """The page as text. Sections for which the run has no material are left out."""
     environment = templates()
-    filters = (facts.percent, facts.thousands, facts.large, facts.duration, facts.value, facts.moment)
+    filters = (
+        wording.percent,
+        wording.thousands,
+        wording.large,
+        wording.duration,
+        wording.value,
+        wording.moment,
+        wording.epochs,
+    )
     environment.filters.update({function.__name__: function for function in filters})
     metrics = run.metrics
     evaluations = run.evaluations
@@ -68,6 +76,7 @@ def render(run: Run) -> str:
         lead=evaluations.get(lead) if lead else None,
         evaluations=[_evaluation(run, key, found) for key, found in ordered],
         facts=facts,
+        wording=wording,
         curves=list(_curves(metrics)),
         time_spent=_time_spent(run.summary),
         samples=_picture(run.path / "samples.png"),
@@ -98,7 +107,7 @@ def _time_spent(summary: dict[str, Any]) -> dict[str, Any] | None:
     if not any(phases.values()):
         return None
     most = max(phases, key=lambda phase: float(phases[phase]))
-    alt = f"Seconds by phase. The longest: {facts.PHASES.get(most, most)}, {facts.duration(phases[most])}."
+    alt = f"Seconds by phase. The longest: {facts.PHASES.get(most, most)}, {wording.duration(phases[most])}."
     return _chart(charts.time_spent(seconds, PAGE), alt, 560)
 
 
@@ -109,13 +118,13 @@ def _evaluation(run: Run, key: str, found: dict[str, Any]) -> dict[str, Any]:
     folder = run.path / "evaluations" / key
     worst = charts.worst_classes(found["per_class"])
     n = len(found["classes"])
-    right = facts.percent(found["accuracy"], facts.digits_for(found["n"]))
+    right = wording.percent(found["accuracy"], wording.digits_for(found["n"]))
     matrix = f"Confusion matrix of {n} classes: {right} of {found['n']} pictures lie on its diagonal."
-    classes = f"Precision, recall and F1 by class. Lowest F1: {worst[0]['class']}, {facts.percent(worst[0]['f1'])}."
+    classes = f"Precision, recall and F1 by class. Lowest F1: {worst[0]['class']}, {wording.percent(worst[0]['f1'])}."
     return {
         "key": key,
         "figures": found,
-        "digits": facts.digits_for(found["n"]),
+        "digits": wording.digits_for(found["n"]),
         "per_class": _chart(charts.per_class(worst, PAGE), classes, 560),
         "shown_classes": len(worst),
         "confusion": _chart(

@@ -8,7 +8,7 @@ import pytest
 from run_files import FASHION, evaluation_of, write_evaluation, write_run
 
 from striate import report
-from striate.report import facts, html
+from striate.report import facts, html, wording
 from striate.run import Run, write_json
 
 VOID = {"meta", "link", "br", "img", "hr", "input"}
@@ -101,7 +101,7 @@ def test_says_what_the_files_say(make_run):
         assert f"{row['truth']} {row['predicted']} {percent(row['confidence'])} {row['loss']:.3f}" in page.text
     for section in (run.config["recipe"], run.config["plan"], run.config["net"], run.environment):
         for key, item in section.items():
-            assert f"{key.replace('_', ' ')} {facts.value(item)}" in page.text
+            assert f"{key.replace('_', ' ')} {wording.value(item)}" in page.text
 
 
 def test_is_one_file_that_asks_the_network_for_nothing(make_run):
@@ -264,7 +264,7 @@ def test_importing_the_package_loads_no_chart_library():
     ],
 )
 def test_durations(seconds, words):
-    assert facts.duration(seconds).replace("\u00a0", " ") == words
+    assert wording.duration(seconds).replace("\u00a0", " ") == words
 
 
 @pytest.mark.parametrize(
@@ -279,4 +279,4 @@ def test_durations(seconds, words):
     ],
 )
 def test_percentages_never_round_to_all_or_nothing(fraction, digits, words):
-    assert facts.percent(fraction, digits).replace("\u00a0", " ") == words
+    assert wording.percent(fraction, digits).replace("\u00a0", " ") == words

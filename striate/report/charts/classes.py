@@ -9,8 +9,8 @@ from typing import Any, Literal
 import altair as alt
 
 from striate.report.charts.drawing import PERCENT_LABEL, name_axis, names_param, percent_axis, shown_name, themed
-from striate.report.facts import SPACE, percent, thousands
 from striate.report.theme import PAPER, Palette
+from striate.report.wording import SPACE, percent, thousands
 
 MOST_NUMBERED = 25  # with more classes the matrix has no numbers in its cells
 MOST_ROWS = 30  # with more classes the chart of classes shows the worst ones

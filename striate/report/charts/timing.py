@@ -5,8 +5,9 @@ from __future__ import annotations
 import altair as alt
 
 from striate.report.charts.drawing import name_axis, names_param, themed
-from striate.report.facts import PHASES, duration, percent
+from striate.report.facts import PHASES
 from striate.report.theme import PAPER, Palette
+from striate.report.wording import duration, percent
 
 
 def time_spent(seconds: dict[str, float], palette: Palette = PAPER) -> alt.LayerChart:
