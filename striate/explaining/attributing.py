@@ -1,0 +1,202 @@
+"""Attribution: how much each place of a picture speaks for a class, by five published methods."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+from torch.utils._python_dispatch import TorchDispatchMode
+
+from striate.errors import UsageError, unknown_name
+from striate.explaining.layers import Layer, evaluating, find_layer
+from striate.explaining.palette import Heat
+from striate.nets.net import Net
+
+PORTION = 32
+"""Pictures at a time."""
+STEPS = 32
+"""Of the path of integrated gradients."""
+WINDOWS = 8
+"""Windows of occlusion side by side; they overlap by half."""
+
+
+@dataclass(frozen=True, slots=True)
+class Method:
+    """A way to a map.
+
+    Attributes:
+        title: as it is written in words.
+        paper: where it is published.
+        compute: (net, inputs, targets, layer or None) -> (N, H, W); of gradients (N, C, H, W).
+        layered: whether it looks at the maps of a layer.
+    """
+
+    title: str
+    paper: str
+    compute: Callable[[Net, Tensor, Tensor, Layer | None], Tensor]
+    layered: bool = False
+
+
+def attribution(
+    net: Net, inputs: Tensor, target: int | Sequence[int] | Tensor, method: str = "grad-cam", layer: str | None = None
+) -> Heat:
+    """How much each place of each picture speaks for a class.
+
+    Args:
+        net: is left in its mode, and its weights get no gradients.
+        inputs: float32 (N, C, H, W), as `Preprocessing.tensor` gives them.
+        target: the class, or one a picture.
+        method: one of `METHODS`.
+        layer: for Grad-CAM; by default the last stage whose maps are at least 4x4: see `find_layer`.
+
+    Returns:
+        float32 (N, H, W), 0 where nothing speaks for the class. Scales of different pictures cannot be compared.
+
+    Raises:
+        UsageError: there is no such method, layer or class, or the method is not defined for this net.
+    """
+    chosen = find_method(method)
+    if layer is not None and not chosen.layered:
+        raise UsageError(f"--layer is for grad-cam; {method} looks at the pixels themselves")
+    targets = torch.as_tensor(target, device=inputs.device).expand(len(inputs))
+    if len(targets) and not 0 <= int(targets.min()) <= int(targets.max()) < net.classes:
+        raise UsageError(f"{net.spec.name} has classes 0 to {net.classes - 1}, got {targets.tolist()}")
+    found = find_layer(net, inputs, layer) if chosen.layered and len(inputs) else None
+    parts = [inputs.new_zeros(0, *inputs.shape[2:])]
+    with evaluating(net), torch.enable_grad():
+        for start in range(0, len(inputs), PORTION):
+            part = slice(start, start + PORTION)
+            parts.append(chosen.compute(net, inputs[part].detach().clone(), targets[part], found).detach())
+    return torch.cat(parts).float().cpu().numpy()
+
+
+def find_method(name: str) -> Method:
+    """The method of that name. Raises UsageError if there is none."""
+    if name not in METHODS:
+        raise unknown_name("method", name, METHODS, ", ".join(METHODS))
+    return METHODS[name]
+
+
+def _score(net: Net, inputs: Tensor, targets: Tensor) -> Tensor:
+    """The sum over pictures of their targets' logits: its gradient by one picture is that of the picture's own logit."""
+    logits: Tensor = net(inputs)
+    return logits.gather(1, targets[:, None]).sum()
+
+
+def _grad_cam(net: Net, inputs: Tensor, targets: Tensor, layer: Layer | None) -> Tensor:
+    """Eq. 1 and 2: the layer's maps, each weighted by the mean of the logit's gradient over it, summed, what is negative cut
+    off; enlarged to the picture, bilinearly.
+    """
+    assert layer is not None
+    kept: list[Tensor] = []
+
+    def keep(module: torch.nn.Module, given: object, output: Tensor) -> Tensor:
+        kept.append(output)
+        return output.clone()  # what follows may write into it
+
+    handle = layer.module.register_forward_hook(keep)
+    try:
+        score = _score(net, inputs.requires_grad_(), targets)  # a gradient also where the weights are frozen
+    finally:
+        handle.remove()
+    (gradient,) = torch.autograd.grad(score, kept[-1])
+    weights = gradient.mean((2, 3), keepdim=True)
+    maps = (weights * kept[-1]).sum(1, keepdim=True).relu()
+    return F.interpolate(maps, size=inputs.shape[2:], mode="bilinear", align_corners=False).squeeze(1)
+
+
+def _gradient(net: Net, inputs: Tensor, targets: Tensor) -> Tensor:
+    inputs = inputs.requires_grad_()
+    (gradient,) = torch.autograd.grad(_score(net, inputs, targets), inputs)
+    return gradient
+
+
+def _saliency(net: Net, inputs: Tensor, targets: Tensor, layer: Layer | None) -> Tensor:
+    """Section 3.1: the logit's gradient by the pixels, its size where it is largest among the channels."""
+    return _gradient(net, inputs, targets).abs().amax(1)
+
+
+def _integrated_gradients(net: Net, inputs: Tensor, targets: Tensor, layer: Layer | None) -> Tensor:
+    """Eq. 1, from the mean colour of the training pictures (0 after normalising), summed over the channels; what speaks
+    against the class is cut off.
+    """
+    from captum.attr import IntegratedGradients
+
+    attributions: Tensor = IntegratedGradients(net).attribute(
+        inputs, baselines=0.0, target=targets, n_steps=STEPS, internal_batch_size=PORTION
+    )
+    return attributions.sum(1).relu()
+
+
+def _occlusion(net: Net, inputs: Tensor, targets: Tensor, layer: Layer | None) -> Tensor:
+    """Section 4.2: how much the logit falls when a window is painted in the mean colour, averaged over the windows that cover a
+    place; what makes it rise is cut off.
+    """
+    from captum.attr import Occlusion
+
+    channels, height, width = inputs.shape[1:]
+    window = (channels, math.ceil(height / WINDOWS), math.ceil(width / WINDOWS))
+    steps = (channels, math.ceil(window[1] / 2), math.ceil(window[2] / 2))
+    with torch.no_grad():
+        attributions: Tensor = Occlusion(net).attribute(
+            inputs, sliding_window_shapes=window, strides=steps, baselines=0.0, target=targets,
+            perturbations_per_eval=max(1, PORTION // len(inputs)),
+        )  # fmt: skip
+    return attributions.sum(1).relu()
+
+
+def _guided_backprop(net: Net, inputs: Tensor, targets: Tensor, layer: Layer | None) -> Tensor:
+    """Section 3.4: the gradient, where each ReLU lets only what is positive pass back; its size where it is largest among the
+    channels.
+
+    Raises:
+        UsageError: the net has no ReLU.
+    """
+    inputs = inputs.requires_grad_()
+    score = _score(net, inputs, targets)
+    relus = _GuidedReLUs()
+    with relus:
+        (gradient,) = torch.autograd.grad(score, inputs)
+    if not relus.seen:
+        raise UsageError(
+            f"guided-backprop changes how gradients pass a ReLU, and {net.spec.name} has none: use saliency or "
+            "integrated-gradients"
+        )
+    return gradient.abs().amax(1)
+
+
+class _GuidedReLUs(TorchDispatchMode):  # type: ignore[no-untyped-call]
+    """Within it the backward pass of every ReLU, module or function, in place or not, drops negative gradients.
+
+    captum's hooks sit on modules: they miss `F.relu`, and fail where a ReLU works in place or is used twice.
+    """
+
+    _BACKWARD = (torch.ops.aten.threshold_backward.default, torch.ops.aten.hardtanh_backward.default)
+
+    def __init__(self) -> None:
+        super().__init__()  # type: ignore[no-untyped-call]
+        self.seen = 0
+
+    def __torch_dispatch__(
+        self, func: Any, types: Sequence[type], args: Sequence[Any] = (), kwargs: Mapping[str, Any] | None = None
+    ) -> Any:
+        if func in self._BACKWARD:
+            self.seen += 1
+            args = (args[0].clamp(min=0), *args[1:])
+        return func(*args, **(kwargs or {}))
+
+
+METHODS: dict[str, Method] = {
+    "grad-cam": Method("Grad-CAM", "Selvaraju et al. 2017, arXiv:1610.02391", _grad_cam, layered=True),
+    "saliency": Method("Saliency", "Simonyan et al. 2014, arXiv:1312.6034", _saliency),
+    "integrated-gradients": Method(
+        "Integrated gradients", "Sundararajan et al. 2017, arXiv:1703.01365", _integrated_gradients
+    ),
+    "occlusion": Method("Occlusion", "Zeiler and Fergus 2014, arXiv:1311.2901", _occlusion),
+    "guided-backprop": Method("Guided backprop", "Springenberg et al. 2015, arXiv:1412.6806", _guided_backprop),
+}

@@ -1,0 +1,115 @@
+"""The layers of a net that give feature maps, and the one whose maps are looked at unless another is named."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+from torch.utils.hooks import RemovableHandle
+
+from striate.errors import UsageError, unknown_name
+from striate.nets.elsewhere import Logits, inner
+from striate.nets.net import Net
+
+LEAST = 4
+"""Height and width of the smallest maps that still say where: the last stage with such ones is the default."""
+
+_NO_LAYER = (
+    nn.AdaptiveAvgPool2d, nn.AdaptiveMaxPool2d, nn.AvgPool2d, nn.MaxPool2d, nn.Dropout, nn.Dropout2d, nn.Flatten, nn.Identity,
+)  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True)
+class Layer:
+    """A module that gives feature maps.
+
+    Attributes:
+        name: its stage's, followed by its path inside of it: `inception4a`, `inception4a.branches.conv1x1`. In a net from
+            elsewhere its path there: `layer4.1.conv2`.
+        module: the module itself.
+        maps: how many it gives, and their height and width.
+    """
+
+    name: str
+    module: nn.Module
+    maps: tuple[int, int, int]
+
+    def __str__(self) -> str:
+        count, height, width = self.maps
+        return f"{self.name} ({count} maps of {height}x{width})"
+
+
+def layers(net: Net, inputs: Tensor) -> dict[str, Layer]:
+    """Every module that gives feature maps (N, K, h, w), in the order in which they do, found by one forward pass.
+
+    Args:
+        net: in any mode; it runs in eval mode.
+        inputs: pictures as the net takes them, (N, C, H, W); the first one is used.
+    """
+    elsewhere = isinstance(net.head, Logits)
+    parts = (inner(net) if elsewhere else net.stages).named_modules()
+    found: dict[str, Layer] = {}
+    handles: list[RemovableHandle] = []
+
+    def keep(name: str, module: nn.Module, output: object) -> None:
+        if isinstance(output, Tensor) and output.ndim == 4:
+            found.pop(name, None)  # one that runs twice stands where it ran last
+            found[name] = Layer(name, module, (output.shape[1], output.shape[2], output.shape[3]))
+
+    for name, module in parts:
+        if name:
+            handles.append(
+                module.register_forward_hook(lambda module, _, output, name=name: keep(name, module, output))
+            )
+    try:
+        with evaluating(net), torch.no_grad():
+            net(inputs[:1])
+    finally:
+        for handle in handles:
+            handle.remove()
+    return found
+
+
+def find_layer(net: Net, inputs: Tensor, name: str | None = None) -> Layer:
+    """The layer of that name; by default the last stage whose maps are at least 4x4 for these pictures.
+
+    A net from elsewhere is one stage, so there it is the last module with such maps that does not merely pool.
+
+    Raises:
+        UsageError: there is no layer of that name, or none with maps of 4x4.
+    """
+    found = layers(net, inputs)
+    height, width = inputs.shape[2:]
+    if name is not None:
+        if name not in found:
+            raise unknown_name(f"layer with maps in {net.spec.name}", name, found, ", ".join(_outer(net, found)))
+        return found[name]
+    for layer in reversed([found[name] for name in _outer(net, found)]):
+        if LEAST <= layer.maps[1] <= height and LEAST <= layer.maps[2] <= width:
+            return layer
+    raise UsageError(
+        f"no stage of {net.spec.name} has maps of {LEAST}x{LEAST} or more for pictures of {height}x{width}: "
+        f"name one with --layer: {', '.join(map(str, found.values()))}"
+    )
+
+
+def _outer(net: Net, found: dict[str, Layer]) -> list[str]:
+    """The stages; of a net from elsewhere every layer that does not merely pool."""
+    if isinstance(net.head, Logits):
+        return [name for name, layer in found.items() if not isinstance(layer.module, _NO_LAYER)]
+    return [name for name in found if name in net.stages]
+
+
+@contextmanager
+def evaluating(net: nn.Module) -> Iterator[None]:
+    """The net in eval mode, and back in its own afterwards."""
+    modes = {module: module.training for module in net.modules()}
+    net.eval()
+    try:
+        yield
+    finally:
+        for module, mode in modes.items():
+            module.training = mode
