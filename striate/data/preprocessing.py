@@ -72,7 +72,7 @@ class Preprocessing:
 
     def normalise(self, pixels: Tensor) -> Tensor:
         """float32 (N, C, H, W) of uint8 or float32 from 0 to 255: (pixels / 255 - mean) / std."""
-        scale, shift = _constants(self.mean, self.std, pixels.device)
+        scale, shift = constants(self.mean, self.std, pixels.device)
         # A fresh tensor, for its strides: with one channel those of NumPy's arrays can read as NCHW and as NHWC, and
         # convolution would choose its kernel, and so the last bits, by an accident.
         fresh = torch.empty(pixels.shape, device=pixels.device)
@@ -107,8 +107,8 @@ class Preprocessing:
 
 
 @functools.cache
-def _constants(mean: tuple[float, ...], std: tuple[float, ...], device: torch.device) -> tuple[Tensor, Tensor]:
-    """(factor, what is subtracted then), float32 (C, 1, 1)."""
+def constants(mean: tuple[float, ...], std: tuple[float, ...], device: torch.device) -> tuple[Tensor, Tensor]:
+    """(factor, what is subtracted then) of pixels from 0 to 255, float32 (C, 1, 1)."""
     scale = torch.tensor([1 / (255 * s) for s in std], device=device).view(-1, 1, 1)
     shift = torch.tensor([m / s for m, s in zip(mean, std, strict=True)], device=device).view(-1, 1, 1)
     return scale, shift
