@@ -1,0 +1,88 @@
+"""How well a score tells the pictures that a net was made for from strangers, which belong to none of its classes.
+
+A score is higher the more a picture looks like the net's own; float (N,).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+Floats = npt.NDArray[np.floating[Any]]
+Scores = npt.NDArray[np.float64]
+
+
+def max_softmax(logits: Floats) -> Scores:
+    """(N,): the greatest probability of the softmax (Hendrycks & Gimpel 2017, arXiv:1610.02136) of logits (N, classes)."""
+    return np.asarray(np.exp(max_logit(logits) - energy(logits)))
+
+
+def max_logit(logits: Floats) -> Scores:
+    """(N,): the greatest logit (Hendrycks et al. 2022, arXiv:1911.11132) of logits (N, classes)."""
+    return np.asarray(logits.max(axis=1), dtype=np.float64)
+
+
+def energy(logits: Floats) -> Scores:
+    """(N,): log of the sum of exp(logits), which is the negative energy of Liu et al. 2020 (arXiv:2010.03759) at T = 1."""
+    greatest = max_logit(logits)
+    return np.asarray(greatest + np.log(np.exp(logits.astype(np.float64) - greatest[:, None]).sum(axis=1)))
+
+
+OF_LOGITS: Mapping[str, Callable[[Floats], Scores]] = {
+    "max_softmax": max_softmax,
+    "max_logit": max_logit,
+    "energy": energy,
+}
+"""The scores that need nothing but logits, (N, classes), as the net gives them, before any temperature."""
+
+
+def nearest_cosine(features: Floats, references: Floats) -> Scores:
+    """(N,): cosine of each of the features, (N, D), with the nearest reference (R, D), both of length 1; 0 is the null vector's.
+
+    The nearest neighbour of Sun et al. 2022 (arXiv:2204.06507) with k = 1: for vectors of length 1 the order of cosines is
+    the order of distances.
+    """
+    return np.asarray((features @ references.T).max(axis=1), dtype=np.float64)
+
+
+def area_under_roc(own: Floats, strangers: Floats) -> float:
+    """How often a picture of one's own has the higher score, of all pairs with a stranger; a tie counts half.
+
+    0.5 is chance, 1 a perfect separation. Raises ValueError where either is empty or not a number.
+    """
+    _check(own, strangers)
+    levels, places = np.unique(np.concatenate([own, strangers]), return_inverse=True)
+    counts = np.bincount(places[len(own) :], minlength=len(levels))
+    below = np.cumsum(counts) - counts
+    twice = 2 * below[places[: len(own)]] + counts[places[: len(own)]]
+    return int(twice.sum()) / (2 * len(own) * len(strangers))
+
+
+def threshold_keeping(own: Floats, keep: float = 0.95) -> float:
+    """The greatest score at which at least the share `keep` of one's own pictures have that score or a higher one.
+
+    Raises ValueError for no pictures, scores that are no numbers, or a share outside of ]0, 1].
+    """
+    _check(own)
+    if not 0 < keep <= 1:
+        raise ValueError(f"the share to keep is above 0 and at most 1, got {keep}")
+    # 0.95 x 20 is 19.000000000000004 or so on some numbers: nobody means 20 by it.
+    wanted = max(1, int(np.ceil(keep * len(own) - 1e-9)))
+    return float(np.sort(own)[len(own) - wanted])
+
+
+def refused(strangers: Floats, threshold: float) -> float:
+    """The share of scores below a threshold."""
+    _check(strangers)
+    return float((strangers < threshold).mean())
+
+
+def _check(*groups: Floats) -> None:
+    for scores in groups:
+        if scores.ndim != 1 or not len(scores) or np.isnan(scores).any():
+            raise ValueError(
+                f"scores must be numbers (N,), N >= 1, got {scores.shape} with {np.isnan(scores).sum()} NaN"
+            )
