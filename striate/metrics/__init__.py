@@ -8,7 +8,14 @@ from striate.metrics.calibration import (
     reliability,
     tempered,
 )
-from striate.metrics.classification import balanced_accuracy, confusion_matrix, most_confused, per_class, top_k_hits
+from striate.metrics.classification import (
+    balanced_accuracy,
+    confusion_matrix,
+    macro_f1,
+    most_confused,
+    per_class,
+    top_k_hits,
+)
 from striate.metrics.intervals import macro_f1_interval, wilson
 
 __all__ = [
@@ -18,6 +25,7 @@ __all__ = [
     "confusion_matrix",
     "expected_calibration_error",
     "fit_temperature",
+    "macro_f1",
     "macro_f1_interval",
     "most_confused",
     "per_class",

@@ -16,7 +16,11 @@ Bools = npt.NDArray[np.bool_]
 BINS = 15
 """Equal bins of confidence, as Guo et al. 2017 take."""
 COLDEST, HOTTEST = 0.05, 20.0
-"""Bounds of a temperature. Published ones lie between 0.5 and 5; only sets that cannot tell come near these."""
+"""Bounds of a temperature. Published ones lie between 0.5 and 5; only nets that are always wrong come near these."""
+SMOOTHING = 0.5
+"""Pictures of no class that are added when a temperature is fitted. Of 0, 0.5 and 1, and a normal prior of log T, it gave
+the least loss on new pictures in the worst case of simulated sets of 10 to 1,000; from 200 on they are alike.
+"""
 
 
 def reliability(confidence: Floats, correct: Bools, bins: int = BINS) -> list[dict[str, Any]]:
@@ -82,8 +86,9 @@ def fit_temperature(logits: Floats, labels: npt.NDArray[np.int64]) -> float:
     """The temperature T of least cross-entropy of softmax(logits / T) (Guo et al. 2017, section 4.2), between `COLDEST` and
     `HOTTEST`.
 
-    The loss is convex in 1 / T, so there is one minimum, found by Newton's method inside of a bracket. Where every picture is
-    right, the loss falls for ever as T does, and the pictures do not tell how often the net is wrong: T is 1 then.
+    To the N pictures half a picture is added for which each class is as likely, that is, the targets are smoothed by
+    0.5 / (N + 0.5), much as Platt 1999 does for two classes. Without it T would fall to 0 where all N are right; a thousand
+    pictures hardly notice. The loss is convex in 1 / T, so there is one minimum, found by Newton's method inside of a bracket.
 
     Args:
         logits: (N, classes), N >= 1, of pictures that the net was not trained on.
@@ -94,18 +99,19 @@ def fit_temperature(logits: Floats, labels: npt.NDArray[np.int64]) -> float:
     """
     if not len(logits) or not np.isfinite(logits).all():
         raise ValueError(f"a temperature needs finite logits of at least one picture, got {logits.shape}")
-    # Distances to the true class's logit: the loss is log(sum(exp(distances / T))).
-    own = logits[np.arange(len(labels)), labels][:, None]
-    distances = logits.astype(np.float64) - own
-    if distances.max() <= 0:
-        return 1.0
+    own = logits[np.arange(len(labels)), labels][:, None].astype(np.float64)
+    # Measured from the true class's logit: the loss is log(sum(exp(distances / T))), less 1 / T times what smoothing expects.
+    distances = logits - own
+    distances -= distances.mean() * SMOOTHING / (len(logits) + SMOOTHING)
     low, high = 1 / HOTTEST, 1 / COLDEST
     inverse = 1.0
     for _ in range(100):
         slope, curvature = _derivatives(distances, inverse)
+        if slope == 0:
+            break
         low, high = (inverse, high) if slope < 0 else (low, inverse)
-        following = inverse - slope / curvature if curvature > 0 else (low + high) / 2
-        if not low <= following <= high:
+        following = inverse - slope / curvature if curvature > 0 else low
+        if not low < following < high:
             following = (low + high) / 2
         if abs(following - inverse) <= 1e-12 * inverse:
             break
@@ -114,7 +120,7 @@ def fit_temperature(logits: Floats, labels: npt.NDArray[np.int64]) -> float:
 
 
 def _derivatives(distances: npt.NDArray[np.float64], inverse: float) -> tuple[float, float]:
-    """First and second derivative of the mean loss with respect to 1 / T."""
+    """First and second derivative with respect to 1 / T of the mean of log(sum(exp(distances / T)))."""
     weights = np.exp(inverse * (distances - distances.max(axis=1, keepdims=True)))
     weights /= weights.sum(axis=1, keepdims=True)
     mean = (weights * distances).sum(axis=1)

@@ -55,6 +55,13 @@ def per_class(confusion: Ints, classes: Sequence[str]) -> list[dict[str, Any]]:
     return rows
 
 
+def macro_f1(confusion: Ints) -> float:
+    """Mean F1 of the classes that have pictures or were predicted, as scikit-learn's `f1_score(average="macro")`."""
+    both = confusion.sum(axis=0) + confusion.sum(axis=1)
+    present = both > 0
+    return float((2 * confusion.diagonal()[present] / both[present]).mean())
+
+
 def balanced_accuracy(confusion: Ints) -> float:
     """Mean recall of the classes that have pictures: what accuracy would be, had every class as many."""
     support = confusion.sum(axis=1)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -19,40 +18,41 @@ def wilson(correct: int, total: int, z: float = Z95) -> tuple[float, float]:
     """
     if not 0 <= correct <= total or total < 1:
         raise ValueError(f"needs 0 <= correct <= total and total >= 1, got {correct} of {total}")
-    p = correct / total
-    centre = (p + z * z / (2 * total)) / (1 + z * z / total)
-    half = z / (1 + z * z / total) * math.sqrt(p * (1 - p) / total + z * z / (4 * total * total))
-    return max(0.0, centre - half), min(1.0, centre + half)
+    return _score(correct / total, total, z)
 
 
-def macro_f1_interval(confusion: npt.NDArray[np.int64], resamples: int = 2000, seed: int = 0) -> tuple[float, float]:
-    """(low, high) of the macro F1 by the bootstrap: the 2.5 % and 97.5 % quantiles over `resamples` sets of as many pictures,
-    drawn with replacement (Efron 1979).
+def macro_f1_interval(confusion: npt.NDArray[np.int64], z: float = Z95) -> tuple[float, float]:
+    """(low, high) of the macro F1 of `confusion`, int64 (classes, classes), rows the truth; 95 % unless `z` says otherwise.
 
-    Drawing pictures is drawing the counts of the confusion matrix from a multinomial distribution, so pictures are not touched.
+    Its variance is the delta method's for multinomial counts (Takahashi et al. 2022, doi:10.1007/s10489-021-02635-5). The
+    interval has Wilson's form, with as many pictures as give a proportion that variance, because the normal form fails near 1,
+    and a middle corrected for F1's bias. It covers the truth oftener than the bootstrap's forms do (percentile, basic, BCa),
+    and draws nothing. Classes that have no pictures and were never predicted do not count, as in `macro_f1`.
     """
-    present = (confusion.sum(axis=0) + confusion.sum(axis=1)) > 0
+    hits, both = confusion.diagonal(), confusion.sum(axis=0) + confusion.sum(axis=1)
+    present = both > 0
+    both = np.maximum(both, 1)
+    f1 = 2 * hits / both
+    score = float(f1[present].mean())
+    # What one more picture of a cell adds to the sum of F1s: of its row's and its column's class -F1 / both, 2 / both if right.
     rows, columns = np.nonzero(confusion)
+    added = (2 * (rows == columns) - f1[rows]) / both[rows] - f1[columns] / both[columns]
     counts = confusion[rows, columns]
-    total = int(counts.sum())
-    generator = np.random.default_rng(seed)
-    scores = []
-    block = max(1, 2**22 // len(counts))
-    for start in range(0, resamples, block):
-        drawn = generator.multinomial(total, counts / total, size=min(block, resamples - start))
-        scores.append(_macro_f1(drawn, rows, columns, len(confusion)))
-    share = present.sum() / len(confusion)
-    low, high = np.quantile(np.concatenate(scores), (0.025, 0.975))
-    return float(low), float(min(high, share))
+    # Its mean over the pictures is 0, as F1 does not change when all counts do by one factor.
+    variance = float((counts * np.square(added)).sum()) / int(present.sum()) ** 2
+    if variance > 0:
+        pictures = score * (1 - score) / variance
+    else:  # all right or all wrong: as many as if each class were as often wrong as the others
+        pictures = int(present.sum()) ** 2 / float((2 / both[present]).sum())
+    # E[F1] is less than F1 by F1 (1 - F1) / both, to the second order.
+    middle = score + float((f1 * (1 - f1) / both)[present].mean())
+    low, high = _score(min(middle, 1.0), pictures, z)
+    return min(low, score), max(high, score)
 
 
-def _macro_f1(
-    drawn: npt.NDArray[np.int64], rows: npt.NDArray[Any], columns: npt.NDArray[Any], classes: int
-) -> npt.NDArray[np.float64]:
-    """(R,): macro F1 of R confusion matrices, of which `drawn` (R, cells) holds the counts at (rows, columns)."""
-    hits, both = np.zeros((classes, len(drawn))), np.zeros((classes, len(drawn)))
-    np.add.at(both, rows, drawn.T)
-    np.add.at(both, columns, drawn.T)
-    right = rows == columns
-    hits[rows[right]] = drawn.T[right]
-    return np.asarray((2 * hits / np.maximum(both, 1)).mean(axis=0))
+def _score(share: float, total: float, z: float) -> tuple[float, float]:
+    """Wilson's interval of a proportion seen in `total` draws, which need not be a whole number."""
+    centre = (share + z * z / (2 * total)) / (1 + z * z / total)
+    half = z / (1 + z * z / total) * math.sqrt(share * (1 - share) / total + z * z / (4 * total * total))
+    # In real numbers an end never passes the share itself; in floating point, at 0 and 1, it would.
+    return max(0.0, min(share, centre - half)), min(1.0, max(share, centre + half))
