@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import re
+import time
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,12 +15,15 @@ import torch
 from striate.data import DataSet, ImageData, Preprocessing, load_data
 from striate.data.splits import recorded
 from striate.errors import DataError, UsageError
+from striate.evaluation.protocols import PROTOCOLS, VIEWS, Protocol, protocol
 from striate.evaluation.summary import PER_CLASS_COLUMNS, PREDICTION_COLUMNS, prediction_rows, summarise
+from striate.evaluation.views import Told, log_probabilities
 from striate.inference import load_net, logits
 from striate.machine import pick_device, usable_cores, use_cores
+from striate.nets import Net
 from striate.run import Run, write_csv, write_json
 
-__all__ = ["Evaluation", "evaluate", "score", "write_evaluation"]
+__all__ = ["PROTOCOLS", "VIEWS", "Evaluation", "ViewsTable", "compare_views", "evaluate", "score", "write_evaluation"]
 
 
 @dataclass(frozen=True, eq=False, kw_only=True, slots=True)
@@ -26,9 +31,10 @@ class Evaluation:
     """How good a net is on some pictures.
 
     Attributes:
-        key: the name of its folder in the run, `<data>-<split>-<views>`.
-        summary: what evaluation.json holds: data, split, views, fingerprint, and what `summarise` gives.
-        predictions: a row a picture: index, path, truth, predicted, confidence, loss.
+        key: the name of its folder in the run, `<data>-<split>-<views>`, with the scales where they were asked for.
+        summary: what evaluation.json holds: data, split, views, protocol (None for a view), scales (pixels of the shorter
+            side), views_each (pictures that the net saw for one), mirrored, fingerprint, and what `summarise` gives.
+        predictions: a row a picture, of `PREDICTION_COLUMNS`.
         data: the pictures, at the size that the net was fed.
     """
 
@@ -38,13 +44,66 @@ class Evaluation:
     data: ImageData
 
 
+@dataclass(frozen=True, eq=False, kw_only=True, slots=True)
+class ViewsTable:
+    """One net on the same pictures by several views.
+
+    Attributes:
+        name: of its file in the run's `evaluations`.
+        rows: views, scales, views_each, n, correct, accuracy, low, high, macro_f1, loss, gained and lost (pictures that are
+            right here and wrong in the first row, and the other way round), seconds, key (of the evaluation's folder).
+        impossible: view -> why this net, or these pictures, cannot be looked at so.
+        evaluations: those of the rows.
+    """
+
+    name: str
+    rows: list[dict[str, Any]]
+    impossible: dict[str, str]
+    evaluations: list[Evaluation]
+
+    def as_dict(self) -> dict[str, Any]:
+        """For JSON."""
+        return {"rows": self.rows, "impossible": self.impossible}
+
+
+@dataclass(frozen=True, eq=False, slots=True)
+class _Subject:
+    """A net, and the pictures that it is tested on.
+
+    Attributes:
+        whole: the pictures as they were loaded; `sized`: at the size that the net takes.
+        name, split: what the pictures are.
+        mirrored: whether a mirrored picture keeps its class.
+        temperature: the run's, or None.
+    """
+
+    net: Net
+    preprocessing: Preprocessing
+    whole: ImageData
+    sized: ImageData
+    device: torch.device
+    name: str
+    split: str
+    mirrored: bool = True
+    temperature: float | None = None
+
+    @property
+    def stem(self) -> str:
+        """What the names of its folders begin with."""
+        name = re.sub(r"[^A-Za-z0-9._-]+", "-", self.name).strip("-.") or "data"
+        return f"{name}-{self.split}"
+
+
 def evaluate(
     run: Run,
     data: str | Path | None = None,
     *,
     split: str = "test",
+    views: str = "centre",
+    scales: Sequence[int] | None = None,
     device: str = "auto",
     data_dir: str | Path | None = None,
+    told: Told | None = None,
 ) -> Evaluation:
     """Evaluates the run's net and keeps the result in the run.
 
@@ -52,13 +111,139 @@ def evaluate(
         run: a finished run.
         data: a set's name or a folder; the run's own data if None. It must have the run's classes.
         split: `train`, `validation` or `test`.
+        views: how each picture is looked at: one of `VIEWS`, or of `PROTOCOLS`, the papers'. docs/evaluation.md has them.
+        scales: instead of the view's own, in pixels of the shorter side of the whole picture.
         device: see `striate.machine.pick_device`.
         data_dir: where to look for named sets first.
+        told: is told how many looks at a picture are done, of how many.
 
     Raises:
         DataError: the data is not there, is damaged, or has other classes.
-        UsageError: it has no such split.
+        UsageError: it has no such split; there is no such view, or none of this net.
     """
+    wanted = protocol(views, run.config["preprocessing"]["size"], scales)
+    subject = _subject(run, data, split, device, data_dir)
+    evaluation = _evaluated(subject, wanted, told)
+    write_evaluation(run, evaluation)
+    return evaluation
+
+
+def compare_views(
+    run: Run,
+    data: str | Path | None = None,
+    *,
+    split: str = "test",
+    views: Sequence[str] | None = None,
+    device: str = "auto",
+    data_dir: str | Path | None = None,
+    told: Told | None = None,
+) -> ViewsTable:
+    """Evaluates the run's net by several views, keeps each evaluation in the run, and the table of all beside them.
+
+    Args:
+        run to told: see `evaluate`.
+        views: of `VIEWS` and `PROTOCOLS`; all of `VIEWS` if None, but for those that cannot be.
+
+    Raises:
+        DataError, UsageError: as `evaluate`.
+    """
+    names = list(VIEWS) if views is None else list(dict.fromkeys(views))
+    wanted = [protocol(name, run.config["preprocessing"]["size"]) for name in names]
+    subject = _subject(run, data, split, device, data_dir)
+    table = ViewsTable(name=f"{subject.stem}-views.json", rows=[], impossible={}, evaluations=[])
+    for one in wanted:
+        began = time.perf_counter()
+        try:
+            evaluation = _evaluated(subject, one, told)
+        except UsageError as error:
+            if views is not None:
+                raise
+            table.impossible[one.name] = str(error)
+            continue
+        write_evaluation(run, evaluation)
+        table.evaluations.append(evaluation)
+        table.rows.append(_row(table.evaluations, time.perf_counter() - began))
+    write_json(run.path / "evaluations" / table.name, table.as_dict())
+    return table
+
+
+def score(
+    net: Net,
+    preprocessing: Preprocessing,
+    data: ImageData,
+    device: torch.device,
+    *,
+    name: str,
+    split: str,
+    temperature: float | None = None,
+) -> Evaluation:
+    """Evaluates a net on pictures by the view `centre`; nothing is written. `name` and `split` say what the pictures are.
+
+    Args:
+        temperature: that of the net's calibration, if it has one.
+    """
+    sized = preprocessing.resized(data)
+    subject = _Subject(net, preprocessing, data, sized, device, name, split, temperature=temperature)
+    return _evaluated(subject, protocol("centre", preprocessing.size))
+
+
+def write_evaluation(run: Run, evaluation: Evaluation) -> None:
+    """Writes evaluation.json, per_class.csv and predictions.csv into the run's evaluations/<key>."""
+    folder = run.path / "evaluations" / evaluation.key
+    write_csv(folder / "predictions.csv", evaluation.predictions, PREDICTION_COLUMNS)
+    write_csv(folder / "per_class.csv", evaluation.summary["per_class"], PER_CLASS_COLUMNS)
+    write_json(folder / "evaluation.json", evaluation.summary)
+
+
+def _evaluated(subject: _Subject, wanted: Protocol, told: Told | None = None) -> Evaluation:
+    usual = wanted.key == "centre"
+    if wanted.name == "flip" and not subject.mirrored:
+        raise UsageError(f"the view flip is not for {subject.name}: mirrored, its pictures mean something else")
+    if usual:
+        outputs = logits(subject.net, subject.preprocessing, subject.sized.pixels, subject.device)
+        logs = outputs.double().log_softmax(1).numpy()
+    else:
+        logs = log_probabilities(
+            subject.net, subject.preprocessing, subject.whole, subject.device, wanted,
+            mirrored=subject.mirrored, told=told,
+        )  # fmt: skip
+    # It was fitted to what the net says of the middle view alone.
+    temperature = subject.temperature if usual else None
+    data = subject.sized
+    summary = {
+        "data": subject.name,
+        "split": subject.split,
+        "views": wanted.views,
+        "protocol": wanted.name if wanted.name in PROTOCOLS else None,
+        "scales": wanted.scales,
+        "views_each": wanted.passes(subject.mirrored),
+        "mirrored": wanted.passes(subject.mirrored) > wanted.passes(mirrored=False),
+        "fingerprint": data.fingerprint(),
+        **summarise(logs, data.labels, data.classes, temperature=temperature),
+    }
+    predictions = prediction_rows(logs, data, temperature=temperature)
+    return Evaluation(key=f"{subject.stem}-{wanted.key}", summary=summary, predictions=predictions, data=data)
+
+
+def _row(evaluations: Sequence[Evaluation], seconds: float) -> dict[str, Any]:
+    """A row of `ViewsTable`, of the last one; it is compared with the first."""
+    hits, before = (
+        np.asarray([row["truth"] == row["predicted"] for row in evaluation.predictions])
+        for evaluation in (evaluations[-1], evaluations[0])
+    )
+    summary = evaluations[-1].summary
+    kept = ("views", "protocol", "scales", "views_each", "n", "correct", "accuracy", "low", "high", "macro_f1", "loss")
+    return {
+        **{key: summary[key] for key in kept},
+        "gained": int((hits & ~before).sum()),
+        "lost": int((before & ~hits).sum()),
+        "seconds": round(seconds, 1),
+        "key": evaluations[-1].key,
+    }
+
+
+def _subject(run: Run, data: str | Path | None, split: str, device: str, data_dir: str | Path | None) -> _Subject:
+    """The run's net, and the pictures of a split, which have the run's classes."""
     chosen = pick_device(device)
     use_cores()
     preprocessing = Preprocessing.from_dict(run.config["preprocessing"])
@@ -79,35 +264,10 @@ def evaluate(
             f"{dataset.name} has other classes than {run.name} was trained on: "
             f"{', '.join(pictures.classes[:12])} against {', '.join(run.data['classes'][:12])}"
         )
-    evaluation = score(load_net(run, chosen), preprocessing, pictures, chosen, name=dataset.name, split=split)
-    write_evaluation(run, evaluation)
-    return evaluation
-
-
-def score(
-    net: torch.nn.Module, preprocessing: Preprocessing, data: ImageData, device: torch.device, *, name: str, split: str
-) -> Evaluation:
-    """Evaluates a net on pictures; nothing is written. `name` and `split` say what the pictures are."""
-    data = preprocessing.resized(data)
-    outputs = logits(net, preprocessing, data.pixels, device).double().log_softmax(1).numpy()
-    summary = {
-        "data": name,
-        "split": split,
-        "views": "centre",
-        "fingerprint": data.fingerprint(),
-        **summarise(outputs, data.labels, data.classes),
-    }
-    predictions = prediction_rows(outputs, data)
-    stem = re.sub(r"[^A-Za-z0-9._-]+", "-", name).strip("-.") or "data"
-    return Evaluation(key=f"{stem}-{split}-centre", summary=summary, predictions=predictions, data=data)
-
-
-def write_evaluation(run: Run, evaluation: Evaluation) -> None:
-    """Writes evaluation.json, per_class.csv and predictions.csv into the run's evaluations/<key>."""
-    folder = run.path / "evaluations" / evaluation.key
-    write_csv(folder / "predictions.csv", evaluation.predictions, PREDICTION_COLUMNS)
-    write_csv(folder / "per_class.csv", evaluation.summary["per_class"], PER_CLASS_COLUMNS)
-    write_json(folder / "evaluation.json", evaluation.summary)
+    return _Subject(
+        load_net(run, chosen), preprocessing, pictures, preprocessing.resized(pictures), chosen, dataset.name, split,
+        mirrored=dataset.flippable, temperature=run.calibration.get("temperature"),
+    )  # fmt: skip
 
 
 def _split(run: Run, dataset: DataSet, split: str, own: bool) -> ImageData:

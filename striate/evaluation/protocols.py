@@ -1,0 +1,144 @@
+"""How a picture is looked at in a test: the views, and the papers' protocols by name.
+
+Scales are the shorter side of the whole picture in pixels. Those of views and protocols are written for nets that take 224x224,
+as the papers' do; for a net of another size they have the same proportion to it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+from striate.errors import UsageError, unknown_name
+
+View = Literal["centre", "flip", "ten-crop", "multi-crop", "dense"]
+
+PAPER_SIZE = 224
+"""Pixels each way of the pictures that the papers' nets take."""
+LARGEST = 8
+"""Scales are at most so many times the shorter side of what the net takes."""
+WINDOWS: Mapping[View, int] = {"centre": 1, "flip": 1, "ten-crop": 5, "multi-crop": 25, "dense": 1}
+"""Parts of a picture at one scale; each is seen mirrored too, but for `centre`."""
+
+
+@dataclass(frozen=True, slots=True)
+class Look:
+    """One way to look at pictures. The softmax outputs of all its views, at all scales, are averaged.
+
+    Attributes:
+        view: `centre`: the middle of the picture. `flip`: that, and it mirrored. `ten-crop`: the four corners, the middle, and
+            these mirrored (Krizhevsky et al. 2012, section 4.1). `multi-crop`: a regular grid of 5x5 parts, and these mirrored
+            (Simonyan and Zisserman 2014, section 3.2). `dense`: the whole picture, and it mirrored; the net's head slides over
+            the maps as a convolution, and its scores are averaged over the places before the softmax (ibid.).
+        scales: the shorter side of the picture, in pixels.
+        square: only the middle of the picture counts, of the shape that the net takes.
+    """
+
+    view: View
+    scales: tuple[int, ...]
+    square: bool = False
+
+    def passes(self, mirrored: bool) -> int:
+        """How many pictures the net sees for one."""
+        return len(self.scales) * WINDOWS[self.view] * (2 if mirrored and self.view != "centre" else 1)
+
+
+@dataclass(frozen=True, slots=True)
+class Protocol:
+    """How each picture of a test is looked at.
+
+    Attributes:
+        name: of a view, of `PROTOCOLS`, or `multi-scale`.
+        looks: their softmax outputs are averaged, each counting the same.
+        chosen: whether its scales were asked for.
+    """
+
+    name: str
+    looks: tuple[Look, ...]
+    chosen: bool = False
+
+    @property
+    def views(self) -> str:
+        """`dense`, or `multi-crop+dense`; `multi-scale` for itself."""
+        return self.name if self.name in VIEWS else "+".join(look.view for look in self.looks)
+
+    @property
+    def scales(self) -> list[int]:
+        """All of its scales, in pixels of the shorter side."""
+        return sorted({scale for look in self.looks for scale in look.scales})
+
+    @property
+    def key(self) -> str:
+        """For the name of a folder: the name, and its scales where they were asked for."""
+        return "-".join([self.name, *(map(str, self.scales) if self.chosen else ())])
+
+    def passes(self, mirrored: bool = True) -> int:
+        """How many pictures the net sees for one."""
+        return sum(look.passes(mirrored) for look in self.looks)
+
+
+VIEWS: Mapping[str, Look] = {
+    "centre": Look("centre", (224,), square=True),
+    "flip": Look("flip", (224,), square=True),
+    "ten-crop": Look("ten-crop", (256,)),
+    "multi-crop": Look("multi-crop", (256,)),
+    "dense": Look("dense", (256,)),
+    "multi-scale": Look("dense", (224, 256, 288)),
+}
+"""What `--views` takes. `multi-scale` is `dense` at {S - 32, S, S + 32} for VGG's S = 256."""
+
+_JITTERED = (256, 384, 512)
+PROTOCOLS: Mapping[str, tuple[tuple[Look, ...], str]] = {
+    "alexnet": ((Look("ten-crop", (256,), square=True),), "Krizhevsky et al. 2012, section 4.1"),
+    "resnet-10-crop": ((Look("ten-crop", (256,)),), "He et al. 2015, Tables 2 and 3"),
+    "resnet-dense": ((Look("dense", (224, 256, 384, 480, 640)),), "He et al. 2015, section 3.4 and Table 4"),
+    "vgg-table3-256": ((Look("dense", (256,)),), "Simonyan and Zisserman 2014, Table 3, S = 256"),
+    "vgg-table3-384": ((Look("dense", (384,)),), "Simonyan and Zisserman 2014, Table 3, S = 384"),
+    "vgg-table3-jitter": ((Look("dense", (384,)),), "Simonyan and Zisserman 2014, Table 3, S in [256; 512]"),
+    "vgg-table4-256": ((Look("dense", (224, 256, 288)),), "Simonyan and Zisserman 2014, Table 4, S = 256"),
+    "vgg-table4-384": ((Look("dense", (352, 384, 416)),), "Simonyan and Zisserman 2014, Table 4, S = 384"),
+    "vgg-table4-jitter": ((Look("dense", _JITTERED),), "Simonyan and Zisserman 2014, Table 4, S in [256; 512]"),
+    "vgg-table5-dense": ((Look("dense", _JITTERED),), "Simonyan and Zisserman 2014, Table 5, dense"),
+    "vgg-table5-multi-crop": ((Look("multi-crop", _JITTERED),), "Simonyan and Zisserman 2014, Table 5, multi-crop"),
+    "vgg-table5-both": (
+        (Look("multi-crop", _JITTERED), Look("dense", _JITTERED)),
+        "Simonyan and Zisserman 2014, Table 5, multi-crop & dense",
+    ),
+}
+"""Name -> (looks at the paper's scales, where it stands)."""
+
+
+def protocol(name: str, size: tuple[int, int], scales: Sequence[int] | None = None) -> Protocol:
+    """The view or the paper's protocol of that name, for a net that takes pictures of `size` (H, W).
+
+    Args:
+        scales: instead of a view's own, in pixels of the shorter side.
+
+    Raises:
+        UsageError: no such name; scales for a paper's protocol, or that are too small, too large, or given twice.
+    """
+    if name not in VIEWS and name not in PROTOCOLS:
+        raise unknown_name("view or protocol", name, [*VIEWS, *PROTOCOLS], ", ".join([*VIEWS, *PROTOCOLS]))
+    shorter = min(size)
+    if name in PROTOCOLS:
+        if scales is not None:
+            raise UsageError(f"the protocol {name} has its own scales: leave --scales out, or name a view")
+        return Protocol(name, tuple(_in_proportion(look, shorter) for look in PROTOCOLS[name][0]))
+    usual = _in_proportion(VIEWS[name], shorter)
+    if scales is None:
+        return Protocol(name, (usual,))
+    wanted = tuple(sorted(scales))
+    if not wanted or len(set(wanted)) < len(wanted):
+        raise UsageError(f"--scales must be different numbers of pixels, as in 224,256,288, got {list(scales)}")
+    if bad := [scale for scale in wanted if not 1 <= scale <= LARGEST * shorter]:
+        raise UsageError(
+            f"a scale is the shorter side of the whole picture, here 1 to {LARGEST * shorter} pixels "
+            f"({LARGEST} times what the net takes), got {bad[0]}"
+        )
+    return Protocol(name, (Look(usual.view, wanted, usual.square),), chosen=wanted != usual.scales)
+
+
+def _in_proportion(look: Look, shorter: int) -> Look:
+    """With its scales for a net whose pictures have that shorter side."""
+    return Look(look.view, tuple(round(scale * shorter / PAPER_SIZE) for scale in look.scales), look.square)

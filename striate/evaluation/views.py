@@ -1,0 +1,240 @@
+"""Several views of each picture, and the mean of what the net says of them."""
+
+from __future__ import annotations
+
+import math
+from collections import defaultdict
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, replace
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from PIL import Image
+from torch import Tensor, nn
+
+from striate.data import ImageData, Preprocessing
+from striate.data.decode import decode_with_facts, quiet_pillow
+from striate.data.images import Pixels
+from striate.data.preprocessing import HEADROOM
+from striate.errors import DataError, UsageError
+from striate.evaluation.dense import dense, slides, total_stride
+from striate.evaluation.protocols import Look, Protocol
+from striate.machine import usable_cores
+from striate.nets import Net
+
+BATCH_PIXELS = 2**21
+"""Pixels, of all channels together, that go through the net at a time: 41 pictures of 224x224."""
+PORTION_PIXELS = 2**23
+"""Pixels of squares of the scale that are decoded at a time; twice as many are held."""
+LONGEST = 4
+"""A picture longer than so many times its other side, compared with what the net takes, is cut to its middle: memory is bounded
+by that.
+"""
+GRID = 5
+"""Places of the regular grid each way (Simonyan and Zisserman 2014, section 3.2)."""
+
+Size = tuple[int, int]
+Told = Callable[[int, int], None]
+"""Told how many looks at a picture are done, of how many."""
+
+
+@dataclass(frozen=True, eq=False, slots=True)
+class _Form:
+    """A net as one view uses it.
+
+    Attributes:
+        net: (N, C, H, W) -> logits (N, classes).
+        cut: uint8 (H, W, C), a picture at its scale -> uint8 (n, h, w, C), the parts that the net sees.
+        mirrored: whether it sees them mirrored too.
+    """
+
+    net: nn.Module
+    cut: Callable[[Pixels], Pixels]
+    mirrored: bool
+
+
+def log_probabilities(
+    net: Net,
+    preprocessing: Preprocessing,
+    data: ImageData,
+    device: torch.device,
+    protocol: Protocol,
+    *,
+    mirrored: bool = True,
+    told: Told | None = None,
+) -> npt.NDArray[np.float64]:
+    """(N, classes): logarithms of the mean softmax output of each picture's views; the net is left in its mode.
+
+    Files are decoded again at each scale, some at a time, so that memory does not grow with their number; pictures that are no
+    files are scaled from what `data` holds.
+
+    Args:
+        data: at any size; a scale is the shorter side of the whole picture.
+        mirrored: False leaves mirrored views out, for pictures that mean something else then.
+
+    Raises:
+        UsageError: a scale is too small, or the net's head cannot slide: see `check_protocol` and `dense`.
+        DataError: a file cannot be read any more.
+    """
+    check_protocol(net, preprocessing.size, protocol)
+    total = sum(len(look.scales) for look in protocol.looks) * len(data)
+    done = 0
+    if told:
+        told(0, total)
+    training = net.training
+    net.eval()
+    try:
+        parts = []
+        for look in protocol.looks:
+            form = _form(net, preprocessing.size, look, mirrored)
+            scales = np.empty((len(look.scales), len(data), net.classes))
+            for place, scale in enumerate(look.scales):
+                start = 0
+                for portion in pictures_at(data, preprocessing, scale, look.square):
+                    scales[place, start : start + len(portion)] = _scores(form, preprocessing, portion, device)
+                    start, done = start + len(portion), done + len(portion)
+                    if told:
+                        told(done, total)
+            parts.append(_mean(scales))
+    finally:
+        net.train(training)
+    return _mean(np.stack(parts))
+
+
+def check_protocol(net: Net, size: Size, protocol: Protocol) -> None:
+    """Raises UsageError if a scale is smaller than what the net, trained at `size`, can be given in that view."""
+    for look in protocol.looks:
+        whole = look.view != "dense" or slides(net)
+        least = min(size) if whole else net.spec.min_size
+        if (smallest := min(look.scales)) < least:
+            reason = "as large as what the net takes" if whole else "as large as the net can take"
+            raise UsageError(
+                f"the view {look.view} of {net.spec.name} needs scales of at least {least} pixels ({reason}), got {smallest}"
+            )
+
+
+def pictures_at(
+    data: ImageData, preprocessing: Preprocessing, scale: int, square: bool = False
+) -> Iterator[list[Pixels]]:
+    """The pictures, some at a time, each uint8 (H, W, C) at a scale, by `Preprocessing` of that size.
+
+    A scale is the shorter side; with `fit="crop"` the picture keeps its shape and is whole. With `pad` and `squash`, and with
+    `square`, it has the shape that the net was trained on.
+    """
+    if square and scale == min(preprocessing.size) and data.shape == (*preprocessing.size, preprocessing.channels):
+        # Of this size they are there already.
+        step = max(1, PORTION_PIXELS // scale**2)
+        yield from (list(data.pixels[start : start + step]) for start in range(0, len(data), step))
+        return
+    smallest = _covered(preprocessing.size, scale)
+
+    def one(position: int) -> Pixels:
+        image = _image(data, position, math.ceil(HEADROOM * max(smallest)))
+        whole = preprocessing.fit == "crop" and not square
+        size = whole_size((image.height, image.width), smallest) if whole else smallest
+        return replace(preprocessing, size=size).pixels(image)
+
+    step = max(4, min(512, PORTION_PIXELS // scale**2))
+    with quiet_pillow(), ThreadPoolExecutor(usable_cores()) as pool:
+        coming = pool.map(one, range(min(step, len(data))))
+        for start in range(0, len(data), step):
+            portion = list(coming)
+            # Decoded while the net looks at these.
+            coming = pool.map(one, range(start + step, min(start + 2 * step, len(data))))
+            yield portion
+
+
+def whole_size(picture: Size, smallest: Size) -> Size:
+    """(H, W) of a whole picture scaled until it just covers `smallest`, its shape kept; no side is over `LONGEST` times that."""
+    factor = max(least / side for side, least in zip(picture, smallest, strict=True))
+    height, width = (
+        min(max(least, round(side * factor)), LONGEST * least) for side, least in zip(picture, smallest, strict=True)
+    )
+    return height, width
+
+
+def places(view: str, picture: Size, window: Size) -> list[tuple[int, int]]:
+    """(top, left) of each part of size `window` that a view takes of a picture, both (H, W)."""
+    down, across = picture[0] - window[0], picture[1] - window[1]
+    middle = (down // 2, across // 2)
+    if view == "ten-crop":
+        return [(0, 0), (0, across), (down, 0), (down, across), middle]
+    if view == "multi-crop":
+        steps = range(GRID)
+        return [(round(down * i / (GRID - 1)), round(across * j / (GRID - 1))) for i in steps for j in steps]
+    return [middle]
+
+
+def _form(net: Net, size: Size, look: Look, mirrored: bool) -> _Form:
+    stride = total_stride(net, size) if look.view == "dense" else 1
+
+    def cut(picture: Pixels) -> Pixels:
+        height, width = picture.shape[:2]
+        window = size
+        if look.view == "dense":
+            # As in training but for whole strides, so that what the maps leave over is left over on all sides alike.
+            window = _by_strides(height, size[0], stride), _by_strides(width, size[1], stride)
+        at = places(look.view, (height, width), window)
+        return np.stack([picture[top : top + window[0], left : left + window[1]] for top, left in at])
+
+    return _Form(dense(net, size) if look.view == "dense" else net, cut, mirrored and look.view != "centre")
+
+
+def _by_strides(side: int, trained: int, stride: int) -> int:
+    """The longest side up to `side` that is longer than the trained one by whole strides; one that is shorter stays."""
+    return side if side < trained else trained + (side - trained) // stride * stride
+
+
+def _scores(
+    form: _Form, preprocessing: Preprocessing, portion: Sequence[Pixels], device: torch.device
+) -> npt.NDArray[np.float64]:
+    """(pictures, classes): logarithms of the mean softmax output of each one's parts."""
+    alike: dict[tuple[int, ...], list[int]] = defaultdict(list)
+    parts = [form.cut(picture) for picture in portion]
+    for position, part in enumerate(parts):
+        alike[part.shape].append(position)
+    found: dict[int, npt.NDArray[np.float64]] = {}
+    for (count, height, width, _), positions in alike.items():
+        each = max(1, BATCH_PIXELS // (count * height * width))
+        for start in range(0, len(positions), each):
+            chosen = positions[start : start + each]
+            inputs = preprocessing.tensor(np.concatenate([parts[position] for position in chosen])).to(device)
+            outputs = [_log_softmax(form.net, inputs)]
+            if form.mirrored:
+                outputs.append(_log_softmax(form.net, inputs.flip(3)))
+            views = torch.stack(outputs).view(len(outputs), len(chosen), count, -1).permute(0, 2, 1, 3).flatten(0, 1)
+            found |= dict(zip(chosen, _mean(views.numpy()), strict=True))
+    return np.stack([found[position] for position in range(len(portion))])
+
+
+@torch.inference_mode()
+def _log_softmax(net: nn.Module, inputs: Tensor) -> Tensor:
+    """float64 (N, classes) on the CPU."""
+    outputs: Tensor = net(inputs)
+    return outputs.cpu().double().log_softmax(1)
+
+
+def _mean(logs: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+    """Logarithms of the mean of probabilities over the first axis, of their logarithms."""
+    highest = logs.max(0)
+    averaged: npt.NDArray[np.float64] = np.log(np.exp(logs - highest).mean(0)) + highest
+    return averaged
+
+
+def _covered(size: Size, scale: int) -> Size:
+    """(H, W): `size` with `scale` for its shorter side."""
+    shorter = min(size)
+    return round(size[0] * scale / shorter), round(size[1] * scale / shorter)
+
+
+def _image(data: ImageData, position: int, at_least: int) -> Image.Image:
+    """The picture whole, as far as it is there: its file's, or what is in memory."""
+    if data.paths is None:
+        picture = data.pixels[position]
+        return Image.fromarray(picture.squeeze(2) if picture.shape[2] == 1 else picture)
+    try:
+        return decode_with_facts(data.paths[position], at_least)[0]
+    except DataError as error:
+        raise DataError(f"{error}; it could be read when the set was loaded") from error
