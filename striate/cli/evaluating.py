@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from striate.cli.options import AsJson, DataDir, Device, RunPath, TrustCode
-from striate.cli.output import percent, show_fields, show_json
+from striate.cli.output import percent, show_fields, show_json, show_table
+from striate.errors import UsageError
+
+if TYPE_CHECKING:
+    from striate.evaluation import Evaluation, ViewsTable
+    from striate.run import Run
 
 
 def evaluate(
@@ -16,6 +22,23 @@ def evaluate(
         str | None, typer.Option(help="A set or folder with the run's classes; the run's own if left out.")
     ] = None,
     split: Annotated[str, typer.Option(help="train, validation or test.")] = "test",
+    views: Annotated[
+        str | None,
+        typer.Option(
+            help="How each picture is looked at: centre, flip, ten-crop, multi-crop, dense or multi-scale. Several, as in "
+            "centre,dense, or all make a table."
+        ),
+    ] = None,
+    scales: Annotated[
+        str | None,
+        typer.Option(
+            help="Shorter side of the whole picture in pixels, as in 224,256,288; the view's own if left out."
+        ),
+    ] = None,
+    protocol: Annotated[
+        str | None,
+        typer.Option(help="A paper's views and scales, as in vgg-table4-256; docs/evaluation.md lists them."),
+    ] = None,
     device: Device = "auto",
     data_dir: DataDir = None,
     trust_code: TrustCode = False,
@@ -24,23 +47,104 @@ def evaluate(
     """Evaluate a run's net on labelled pictures; the result is kept in the run and its report."""
     from striate import experiment
     from striate.run import Run
+    from striate.training import Progress
 
+    names = _names(views, protocol)
+    sides = _sides(scales)
     opened = Run.open(run, trust_code=trust_code)
-    evaluation = experiment.evaluate(opened, data, split=split, device=device, data_dir=data_dir)
-    summary, folder = evaluation.summary, opened.path / "evaluations" / evaluation.key
+    told = Progress().reading
+    if names is None or len(names) > 1:
+        if sides is not None:
+            raise UsageError("--scales are for one view: name one with --views")
+        table = experiment.compare_views(
+            opened, data, split=split, views=names, device=device, data_dir=data_dir, told=told
+        )
+        _show_views(opened, table, as_json)
+    else:
+        evaluation = experiment.evaluate(
+            opened, data, split=split, views=names[0], scales=sides, device=device, data_dir=data_dir, told=told
+        )
+        _show_evaluation(opened, evaluation, as_json)
+
+
+def _names(views: str | None, protocol: str | None) -> list[str] | None:
+    """The views that were asked for; None for all of them."""
+    if protocol is not None:
+        if views is not None:
+            raise UsageError("--protocol names the views too: leave --views out")
+        return [protocol]
+    names = [name.strip() for name in (views or "centre").split(",")]
+    return None if names == ["all"] else names
+
+
+def _sides(scales: str | None) -> list[int] | None:
+    if scales is None:
+        return None
+    try:
+        return [int(scale) for scale in scales.split(",")]
+    except ValueError:
+        raise UsageError(f"--scales takes whole numbers of pixels, as in 224,256,288, got {scales!r}") from None
+
+
+def _show_evaluation(run: Run, evaluation: Evaluation, as_json: bool) -> None:
+    summary, folder = evaluation.summary, run.path / "evaluations" / evaluation.key
     if as_json:
         show_json({**summary, "folder": str(folder)})
         return
+    several = summary["views_each"] > 1 or len(summary["scales"]) > 1
     show_fields(
         {
-            "accuracy": f"{percent(summary['accuracy'])} of {summary['n']:,} {split} pictures "
+            "accuracy": f"{percent(summary['accuracy'])} of {summary['n']:,} {summary['split']} pictures "
             f"(95 % interval {percent(summary['low'])} to {percent(summary['high'])})",
             "macro F1": percent(summary["macro_f1"]),
+            **({"views": _views(summary)} if several else {}),
             "mistakes": ", ".join(
                 f"{row['truth']} taken for {row['predicted']} {row['count']}x" for row in summary["most_confused"][:3]
             )
             or "none",
-            "folder": folder,
-            "report": opened.path / "report.html",
+            **_places(folder, run),
         }
     )
+
+
+def _views(summary: dict[str, Any]) -> str:
+    """`dense at 224, 256 and 288 pixels, 6 views a picture`"""
+    sides = ", ".join(map(str, summary["scales"]))
+    mirrored = "" if summary["mirrored"] or summary["views_each"] == 1 else ", none mirrored"
+    return f"{summary['views']} at {sides} pixels, {summary['views_each']} views a picture{mirrored}"
+
+
+def _show_views(run: Run, table: ViewsTable, as_json: bool) -> None:
+    place = run.path / "evaluations" / table.name
+    if as_json:
+        show_json({**table.as_dict(), "file": str(place)})
+        return
+    rows = [
+        {
+            "views": row["protocol"] or row["views"],
+            "scales": ",".join(map(str, row["scales"])),
+            "passes": row["views_each"],
+            "accuracy": percent(row["accuracy"]),
+            "95 % interval": f"{percent(row['low'])} to {percent(row['high'])}",
+            "gained": f"+{row['gained']}",
+            "lost": f"-{row['lost']}",
+            "macro F1": percent(row["macro_f1"]),
+            "loss": f"{row['loss']:.3f}",
+            "seconds": f"{row['seconds']:.1f}",
+        }
+        for row in table.rows
+    ]
+    show_table(rows, right=("passes", "accuracy", "gained", "lost", "macro F1", "loss", "seconds"))
+    first = table.evaluations[0].summary
+    print(
+        f"\nOf {first['n']:,} {first['split']} pictures. Passes: how often the net sees a picture. Gained, lost: pictures "
+        f"right and not so with\n{first['views']}, and the other way round."
+    )
+    for name, reason in table.impossible.items():
+        print(f"not {name}: {reason}")
+    print()
+    show_fields(_places(place, run))
+
+
+def _places(result: Path, run: Run) -> dict[str, Any]:
+    return {"file" if result.suffix else "folder": result, "report": run.path / "report.html"}

@@ -18,8 +18,10 @@ from striate.data import DataSet, Preprocessing, load_data
 from striate.data.augmentation import Augmentation
 from striate.data.preprocessing import Fit
 from striate.errors import DataError, Interrupted, StriateError, UsageError
-from striate.evaluation import Evaluation, score, write_evaluation
+from striate.evaluation import Evaluation, ViewsTable, score, write_evaluation
+from striate.evaluation import compare_views as compare_run_views
 from striate.evaluation import evaluate as evaluate_run
+from striate.evaluation.views import Told
 from striate.experiment.announcing import announcement, prediction, repeat_command, worth_a_word
 from striate.experiment.beginning import begin, write_start
 from striate.experiment.extending import extended
@@ -38,7 +40,7 @@ from striate.training.finder import Found, find_rate
 from striate.training.preflight import Check, first_step, preflight
 from striate.training.ranks import Ranks, spread
 
-__all__ = ["Settings", "evaluate", "resume", "search_rate", "train", "train_with", "try_out"]
+__all__ = ["Settings", "compare_views", "evaluate", "resume", "search_rate", "train", "train_with", "try_out"]
 
 
 def train(
@@ -324,17 +326,45 @@ def _made_again(ranks: Ranks, run: Run, data_dir: str | Path | None, progress: P
 
 def evaluate(
     run: Run,
-    data: str | None = None,
+    data: str | Path | None = None,
     *,
     split: str = "test",
+    views: str = "centre",
+    scales: Sequence[int] | None = None,
     device: str = "auto",
     data_dir: str | Path | None = None,
+    told: Told | None = None,
 ) -> Evaluation:
     """`striate.evaluation.evaluate`, then the pictures of the worst mistakes and the report made again with the result."""
-    evaluation = evaluate_run(run, data, split=split, device=device, data_dir=data_dir)
-    write_mistakes(run.path / "evaluations" / evaluation.key, evaluation.data.pixels, evaluation.predictions)
+    evaluation = evaluate_run(
+        run, data, split=split, views=views, scales=scales, device=device, data_dir=data_dir, told=told
+    )
+    _show(run, evaluation)
     write_all(run)
     return evaluation
+
+
+def compare_views(
+    run: Run,
+    data: str | Path | None = None,
+    *,
+    split: str = "test",
+    views: Sequence[str] | None = None,
+    device: str = "auto",
+    data_dir: str | Path | None = None,
+    told: Told | None = None,
+) -> ViewsTable:
+    """`striate.evaluation.compare_views`, then pictures and report as of `evaluate`."""
+    table = compare_run_views(run, data, split=split, views=views, device=device, data_dir=data_dir, told=told)
+    for evaluation in table.evaluations:
+        _show(run, evaluation)
+    write_all(run)
+    return table
+
+
+def _show(run: Run, evaluation: Evaluation) -> None:
+    """The pictures of the worst mistakes."""
+    write_mistakes(run.path / "evaluations" / evaluation.key, evaluation.data.pixels, evaluation.predictions)
 
 
 def _finish(run: Run, job: Job, dataset: DataSet, state: State, clock: Clock, progress: Progress) -> None:
