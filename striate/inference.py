@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 import json
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import torch
 from torch import Tensor
@@ -17,10 +17,14 @@ from striate.nets import Net, build
 from striate.nets.elsewhere import adapt, inner, is_elsewhere, make
 from striate.nets.netspec import NetFacts
 from striate.nets.sources import source_path, trusted_source
+from striate.nets.weightfiles import load_weights
+from striate.recipe import Keep
 from striate.run import Run, write_atomic
 
 BATCH = 500
 """Pictures at a time where no gradient is needed."""
+MOST_CHANNELS, MOST_CLASSES = 64, 100_000
+"""Of a net that a run names: a config that came from somebody cannot ask for more memory than that takes."""
 
 
 def logits(
@@ -70,10 +74,13 @@ def build_net(run: Run) -> Net:
 
     Raises:
         UsageError: its file is gone, changed or not to be trusted; the module must be given; timm is not installed.
+        DataError: the config names a net of absurd size.
     """
     wanted = run.config["net"]
     origin: dict[str, Any] = wanted.get("origin", {})
     channels, classes = wanted["channels"], wanted["classes"]
+    if channels not in range(1, MOST_CHANNELS + 1) or classes not in range(1, MOST_CLASSES + 1):
+        raise DataError(f"{run.path}/config.yaml is damaged: a net of {channels} channels and {classes} classes")
     if run.module is None and not is_elsewhere(wanted["name"]):
         return build(wanted["name"], channels=channels, classes=classes, init=wanted["init"])
     if run.module is not None:
@@ -108,19 +115,14 @@ def load_net(run: Run, device: torch.device) -> Net:
         DataError: the weights are missing, damaged, or not those of the net that the config names.
         UsageError: the net cannot be made: see `build_net`.
     """
-    from safetensors import SafetensorError
-    from safetensors.torch import load_file
-
-    path = run.path / "weights" / f"{run.config['recipe'].get('keep', 'last')}.safetensors"
+    keep = run.config["recipe"].get("keep", "last")
+    if keep not in get_args(Keep):
+        raise DataError(f"{run.path}/config.yaml is damaged: its recipe keeps the {keep!r} weights")
+    path = run.path / "weights" / f"{keep}.safetensors"
     if not path.is_file():
         raise DataError(f"{run.path} has no finished weights: go on with striate train --resume {run.path}")
     net = build_net(run)
-    try:
-        inner(net).load_state_dict(load_file(path))
-    except SafetensorError as error:
-        raise DataError(f"{path} is damaged ({error})") from error
-    except RuntimeError as error:
-        raise DataError(f"{path} does not hold the weights of {run.config['net']['name']}: {error}") from error
+    load_weights(net, path)
     # As it was trained, so that the same pictures give the same bits.
     set_layout(net, run.config["plan"]["layout"])
     return net.to(device).eval()

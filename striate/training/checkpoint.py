@@ -14,6 +14,7 @@ from typing import Any
 import torch
 
 from striate.errors import DataError
+from striate.nets.savedfiles import read_saved
 from striate.run import Run, write_atomic
 
 KEPT = 2
@@ -68,7 +69,8 @@ def load_checkpoint(run: Run) -> tuple[dict[str, Any], list[str]]:
         if hashlib.sha256(content).hexdigest().encode() != expected:
             reasons.append(f"{path} is damaged: its SHA-256 is not the one in {_checksum_path(path).name}")
             continue
-        state: dict[str, Any] = torch.load(io.BytesIO(content), map_location="cpu", weights_only=True)
+        # It may have come with somebody's run, its checksum too.
+        state: dict[str, Any] = read_saved(io.BytesIO(content), path)
         return state, reasons
     raise DataError("\n".join([f"{run.path} has no checkpoint to go on from: train it anew", *reasons]))
 

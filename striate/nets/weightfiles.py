@@ -1,0 +1,278 @@
+"""Weights from anybody: files that are judged before they are opened, and opened without running anything.
+
+Two forms are read: safetensors, and what `torch.save` has written of a state dict since PyTorch 1.6 (see `savedfiles`). Sizes and
+shapes are compared with the file and with the net before memory is taken.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import struct
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, BinaryIO
+
+from torch import Tensor, nn
+
+from striate.errors import DataError
+from striate.nets.elsewhere import inner
+from striate.nets.net import Net
+from striate.nets.savedfiles import LARGEST_HEADER, read_saved, refuse
+from striate.nets.torchvision import TWINS, their_names
+
+ROOM = 3 * 8
+"""Bytes a value that a file of a net may have: float64, and an optimizer's two moments beside each weight."""
+SPARE = 16 * 2**20
+"""Bytes that a file may have besides: names, alignment, a report of its training."""
+_ITEM_SIZES = {
+    "F64": 8, "F32": 4, "F16": 2, "BF16": 2, "I64": 8, "I32": 4, "I16": 2, "I8": 1, "U8": 1, "BOOL": 1,
+}  # fmt: skip
+_NESTED = ("state_dict", "model_state_dict", "model", "net")
+"""Names under which the checkpoints of other programs keep their state dict, in the order in which they are looked for."""
+_SIGNS = (
+    (b"\x80", "is a bare pickle, as torch.save wrote it before PyTorch 1.6: reading one can run any code"),
+    (b"\x1f\x8b", "is packed with gzip"),
+    (b"\xfd7zXZ", "is packed with xz"),
+    (b"BZh", "is packed with bzip2"),
+    (b"7z\xbc\xaf", "is a 7z archive"),
+    (b"\x89HDF", "is an HDF5 file, as Keras writes it"),
+    (b"\x93NUMPY", "is a NumPy array"),
+    (b"\x08", "looks like an ONNX file, which is a program and no set of weights"),
+)
+"""How files begin that are often taken for weights, and what to say of them."""
+
+
+@dataclass(frozen=True, slots=True)
+class Loaded:
+    """What came with weights.
+
+    Attributes:
+        notes: in words, what was done: whose names they had, a classifier that begins anew.
+        mean, std: of each channel of the pictures that the weights know; None where the file does not say.
+    """
+
+    notes: tuple[str, ...]
+    mean: tuple[float, ...] | None = None
+    std: tuple[float, ...] | None = None
+
+
+def load_weights(net: nn.Module, path: str | Path, *, new_classifier: bool = False) -> Loaded:
+    """Puts the weights of a file into a net. The file may come from anybody: nothing in it is run, and a net that it does not
+    fit stays as it is.
+
+    Its tensors may have the net's own names or torchvision's of the same net, each behind one prefix, such as the `module.` of
+    DataParallel, and may lie in a dict that has them as `state_dict`, `model_state_dict`, `model` or `net`. They are float16,
+    bfloat16, float32 or float64 where the net's are floats, and become what the net's are.
+
+    Args:
+        path: a safetensors file, or one that torch.save wrote of a state dict; `docs/sharing.md` has more.
+        new_classifier: leave those tensors of the net as they are which the file has for another number of classes.
+
+    Raises:
+        DataError: the file is refused: its form, what it names, its size; or it is that of another net: tensors missing, left
+            over, of another shape or kind, or with values that are not finite.
+    """
+    path = Path(path)
+    module = inner(net)
+    own = module.state_dict()
+    most = ROOM * sum(tensor.numel() for tensor in own.values()) + SPARE
+    given, metadata = read_weights(path, most=most)
+    names, notes = _matched(net, own, list(given), path)
+    replaced = [name for name in names if new_classifier and _other_classes(net, own[name], given[names[name]])]
+    if replaced:
+        count = len(given[names[replaced[0]]])
+        notes.append(f"the classifier of {count} classes is replaced by a new one of {len(own[replaced[0]])}")
+    fitting = {
+        name: _fitting(own[name], given[theirs], theirs, path) for name, theirs in names.items() if name not in replaced
+    }
+    module.load_state_dict(own | fitting)
+    return Loaded((f"it begins with the weights in {path.name}", *notes), *_channel_figures(metadata))
+
+
+def read_weights(path: Path, *, most: int) -> tuple[dict[str, Tensor], dict[str, str]]:
+    """(tensors by name, the file's own notes) of a file, which stays mapped: of its tensors nothing is in memory yet.
+
+    Args:
+        most: bytes that the file may have.
+
+    Raises:
+        DataError: it is refused.
+    """
+    if not path.is_file():
+        what = "is no file" if path.exists() else "does not exist"
+        raise DataError(f"{path} {what}: name a file of weights, .safetensors, .pt or .pth")
+    size = path.stat().st_size
+    if size > most:
+        refuse(
+            path, f"it has {size:,} bytes, and one with the weights of this net at most {most:,}", "Take the net's own"
+        )
+    with path.open("rb") as file:
+        begin = file.read(16)
+        if begin.startswith(b"PK\x03\x04"):
+            return _state_dict(read_saved(file, path, mapped=True), path), {}
+        if begin[8:9] == b"{":
+            metadata = _check_safetensors(file, path, size)
+        else:
+            sign = next((words for sign, words in _SIGNS if begin.startswith(sign)), None)
+            file.seek(257)
+            if file.read(5) == b"ustar":
+                sign = "is a tar archive"
+            refuse(path, f"it {sign or 'is neither safetensors nor a file of torch.save'}")
+    from safetensors import SafetensorError
+    from safetensors.torch import load_file
+
+    try:
+        return load_file(path), metadata
+    except (SafetensorError, ValueError, RuntimeError) as error:
+        refuse(path, f"it is damaged ({error})")
+
+
+def _check_safetensors(file: BinaryIO, path: Path, size: int) -> dict[str, str]:
+    """The notes in a safetensors file; refuses it unless its tensors fill the file, one behind the other."""
+    file.seek(0)
+    (length,) = struct.unpack("<Q", file.read(8))
+    if length > min(LARGEST_HEADER, size - 8):
+        refuse(
+            path,
+            f"its header should have {length:,} bytes: more than the file, or than the {LARGEST_HEADER:,} that are read",
+        )
+    try:
+        header = json.loads(file.read(length), object_pairs_hook=_once)
+    except (ValueError, RecursionError) as error:
+        refuse(path, f"its header is damaged ({error})")
+    if not isinstance(header, dict):
+        refuse(path, "its header is no list of tensors")
+    metadata = header.pop("__metadata__", {})
+    if not isinstance(metadata, dict) or not all(isinstance(value, str) for value in metadata.values()):
+        refuse(path, "its notes are no text")
+    spans = []
+    for name, entry in header.items():
+        try:
+            kind, shape, (begin, end) = entry["dtype"], entry["shape"], entry["data_offsets"]
+            numbers = [*shape, begin, end]
+        except (KeyError, TypeError, ValueError):
+            refuse(path, f"its header does not say type, shape and place of {name[:80]!r}")
+        if not all(type(number) is int and number >= 0 for number in numbers):
+            refuse(path, f"its header gives {name[:80]!r} a shape or a place that is no whole number")
+        if str(kind) not in _ITEM_SIZES:
+            refuse(path, f"{name[:80]!r} in it is of the type {str(kind)[:20]}, which no net here has")
+        if math.prod(shape) * _ITEM_SIZES[kind] != end - begin:
+            refuse(path, f"{name[:80]!r} in it has the shape {shape} of {kind}, and {end - begin:,} bytes")
+        spans.append((begin, end, name))
+    place = 0
+    for begin, end, name in sorted(spans):
+        if begin != place:
+            refuse(path, f"{name[:80]!r} in it does not begin where the tensor before it ends")
+        place = end
+    if place != size - 8 - length:
+        refuse(path, f"its tensors have {place:,} bytes, and {size - 8 - length:,} follow its header")
+    return metadata
+
+
+def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    found = dict(pairs)
+    if len(found) < len(pairs):
+        raise ValueError("a name is there twice")
+    return found
+
+
+def _state_dict(saved: Any, path: Path) -> dict[str, Tensor]:
+    """The dict of names and tensors in what was saved, which may be that, or have it under a usual name."""
+    candidates = [saved, *(saved[key] for key in _NESTED if key in saved)] if isinstance(saved, dict) else []
+    for found in candidates:
+        if isinstance(found, dict) and found and all(_is_entry(*entry) for entry in found.items()):
+            return dict(found)
+    what = (
+        f"a dict with {', '.join(map(repr, list(saved)[:5])) or 'nothing'}"
+        if isinstance(saved, dict)
+        else f"a {type(saved).__name__}"
+    )
+    refuse(path, f"it holds {what}, and not names and tensors, nor such a dict as {' or '.join(_NESTED)}")
+
+
+def _is_entry(name: object, value: object) -> bool:
+    return isinstance(name, str) and isinstance(value, Tensor)
+
+
+def _matched(
+    net: nn.Module, own: Mapping[str, Tensor], given: list[str], path: Path
+) -> tuple[dict[str, str], list[str]]:
+    """({the net's name of a tensor: the file's}, what to say of it).
+
+    Batch norm's `num_batches_tracked`, which files from before PyTorch 0.4.1 lack, may be missing.
+    """
+    layouts = {"": {name: name for name in own}}
+    if isinstance(net, Net) and net.spec.name in TWINS:
+        layouts["its tensors have torchvision's names"] = their_names(net)
+    prefix = ""
+    notes: list[str] = []
+    while True:
+        there = {name.removeprefix(prefix): name for name in given}
+        for note, names in layouts.items():
+            found = {ours: there[theirs] for ours, theirs in names.items() if theirs in there}
+            lacking = [name for name in names if name not in found and not name.endswith("num_batches_tracked")]
+            if len(found) == len(given) and not lacking:
+                return found, [*notes, *([note] if note else [])]
+        heads = {name.partition(".")[0] for name in there if "." in name}
+        if len(heads) != 1 or not all("." in name for name in there):
+            break
+        prefix += f"{heads.pop()}."
+        notes = [f"the prefix {prefix} of its names was taken off"]
+    missing = [name for name in own if name not in given]
+    left_over = [name for name in given if name not in own]
+    raise DataError(
+        f"{path} does not hold the weights of {_name(net)}: {len(missing)} tensors are missing "
+        f"({', '.join(missing[:3]) or 'none'}), {len(left_over)} left over ({', '.join(left_over[:3]) or 'none'}): "
+        "name the net that they are of (striate nets)"
+    )
+
+
+def _name(net: nn.Module) -> str:
+    return net.spec.name if isinstance(net, Net) else f"this {type(net).__name__}"
+
+
+def _other_classes(net: nn.Module, own: Tensor, given: Tensor) -> bool:
+    """Whether a tensor is one of the net's classifiers, and the file's is for another number of classes."""
+    return (
+        isinstance(net, Net)
+        and own.dim() > 0
+        and len(own) == net.classes
+        and given.dim() == own.dim()
+        and given.shape[1:] == own.shape[1:]
+        and len(given) != len(own)
+    )
+
+
+def _fitting(own: Tensor, given: Tensor, name: str, path: Path) -> Tensor:
+    """A tensor of the file as one of the net's.
+
+    Raises:
+        DataError: another shape, another kind of number, or values that are not finite.
+    """
+    if given.shape != own.shape:
+        raise DataError(
+            f"{path} is not for this net: {name} has the shape {tuple(given.shape)}, and the net's is {tuple(own.shape)}. "
+            "Build the net for the same channels, classes and size"
+        )
+    if given.is_floating_point() != own.is_floating_point() or given.is_complex():
+        raise DataError(f"{path} is not for this net: {name} is of {given.dtype}, and the net's of {own.dtype}")
+    tensor = given.to(own.dtype, copy=True)
+    if own.is_floating_point() and (odd := int((~tensor.isfinite()).sum())):
+        raise DataError(
+            f"{path} is no good: {odd:,} of {tensor.numel():,} values of {name} are not finite numbers (NaN, infinite, or too "
+            f"large for {own.dtype}). The training that wrote it had failed: take an earlier one"
+        )
+    return tensor
+
+
+def _channel_figures(metadata: Mapping[str, str]) -> tuple[tuple[float, ...] | None, tuple[float, ...] | None]:
+    """(mean, deviation) of the channels, as the weights of a run say them."""
+    try:
+        preprocessing = json.loads(metadata["striate"])["preprocessing"]
+        mean, std = (tuple(float(value) for value in preprocessing[key]) for key in ("mean", "std"))
+    except (KeyError, TypeError, ValueError, RecursionError):
+        return None, None
+    sound = len(mean) == len(std) and all(map(math.isfinite, mean + std)) and all(value > 0 for value in std)
+    return (mean, std) if sound else (None, None)
