@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import yaml
 
 from striate.report import facts
+from striate.report.limits import limits
 from striate.report.wording import SPACE, digits_for, percent, thousands, value
 from striate.run import write_atomic
 
@@ -45,7 +46,7 @@ def render(run: Run) -> str:
         *([_use(run)] if facts.has_weights(run) else []),
         _data(run),
         _results(run, evaluations, key),
-        "## Limits\n\n" + "\n".join(f"- {escaped(limit)}" for limit in facts.limits(run, lead)),
+        "## Limits\n\n" + "\n".join(f"- {escaped(limit)}" for limit in limits(run, lead)),
         _training(run),
     ]
     front = yaml.safe_dump(front_matter(run), sort_keys=False, allow_unicode=True, width=120)

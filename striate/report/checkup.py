@@ -23,7 +23,7 @@ from striate.data.decode import decode
 from striate.errors import DataError, UsageError
 from striate.metrics import wilson
 from striate.report import facts, wording
-from striate.report.html import templates
+from striate.report.page import templates
 from striate.report.theme import FONT, NIGHT, PAPER, css_variables
 from striate.run import Run, write_atomic, write_new
 

@@ -67,6 +67,56 @@ def leading(config: dict[str, Any], evaluations: dict[str, dict[str, Any]]) -> s
     return next(iter(centre + tests + own), None)
 
 
+def views(evaluation: dict[str, Any]) -> str:
+    """How its pictures were looked at: `centre`, `multi-crop at 256, 288, 320`."""
+    scales = evaluation.get("scales")
+    return f"{evaluation['views']} at {', '.join(map(str, scales))}" if scales else str(evaluation["views"])
+
+
+def first_of_each(evaluations: dict[str, dict[str, Any]]) -> dict[str, dict[str, Any]]:
+    """Of the evaluations of the same pictures in several views the first one: one is shown in full."""
+    found: dict[tuple[str, str], str] = {}
+    for key, evaluation in evaluations.items():
+        found.setdefault((evaluation["data"], evaluation["split"]), key)
+    return {key: evaluations[key] for key in found.values()}
+
+
+def same_pictures(evaluations: Sequence[dict[str, Any]]) -> bool:
+    """Whether any two are of the same pictures, seen in different ways."""
+    return len({(found["data"], found["split"]) for found in evaluations}) < len(evaluations)
+
+
+def several_views(evaluations: Sequence[dict[str, Any]]) -> bool:
+    """Whether any of them saw its pictures more than once."""
+    return any(found.get("views_each", 1) > 1 for found in evaluations)
+
+
+def uneven(evaluations: Sequence[dict[str, Any]]) -> bool:
+    """Whether there is a balanced accuracy that says something else than the accuracy."""
+    return any(
+        abs(found.get("balanced_accuracy", found["accuracy"]) - found["accuracy"]) > 5e-4 for found in evaluations
+    )
+
+
+def place_in(path: str, location: str | None) -> str:
+    """A picture's file below the data's folder, `val/ants/9.jpg`; of other data its folder and name. Where data lie on
+    somebody's machine is nobody's business."""
+    place = Path(path)
+    if location and place.is_relative_to(location):
+        return place.relative_to(location).as_posix()
+    return "/".join(place.parts[-2:])
+
+
+def mean_confidence(evaluation: dict[str, Any]) -> float:
+    """How sure the net was of its answers, on average, by its `reliability`."""
+    return float(sum(part["n"] * part["confidence"] for part in evaluation["reliability"]) / evaluation["n"])
+
+
+def accuracy_of_surest(evaluation: dict[str, Any], share: float) -> float:
+    """The accuracy on that share of the pictures of which the net is surest, by its `by_confidence`."""
+    return float(min(evaluation["by_confidence"], key=lambda row: abs(float(row["kept"]) - share))["accuracy"])
+
+
 def has_weights(run: Run) -> bool:
     """Whether there is a net to use: a run that was stopped before its end has checkpoints only."""
     return any((run.path / "weights").glob("*.safetensors"))
@@ -97,6 +147,15 @@ def read_predictions(folder: Path) -> list[dict[str, Any]]:
             row | {"index": int(row["index"]), "confidence": float(row["confidence"]), "loss": float(row["loss"])}
             for row in csv.DictReader(file)
         ]
+
+
+def read_robustness(folder: Path) -> dict[str, Any] | None:
+    """robustness.json of an evaluation's folder; None where it was not tried."""
+    path = folder / "robustness.json"
+    if not path.is_file():
+        return None
+    found: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+    return found if found.get("corruptions") else None
 
 
 def worst_mistakes(predictions: Sequence[dict[str, Any]], count: int = 24) -> list[dict[str, Any]]:
@@ -173,31 +232,3 @@ def reading(metrics: list[dict[str, Any]]) -> str:
 def quoted(run: Run) -> str:
     """The run's address as a Python string."""
     return json.dumps(shlex.split(address(run))[0], ensure_ascii=False)
-
-
-def limits(run: Run, evaluation: dict[str, Any] | None) -> list[str]:
-    """What one must not expect of the net, as far as the run's files tell; `evaluation` is the leading one."""
-    classes, title = run.data["classes"], run.data.get("title") or run.data["name"]
-    names = f": {', '.join(classes)}" if len(classes) <= 12 else ""
-    said = [
-        f"It knows {len(classes)} classes and nothing else{names}. Whatever it is shown, it answers with one of them, "
-        "and it can be very sure of it.",
-        f"It was trained and measured on pictures like those of {title}. Pictures from another source, with another "
-        "camera, light, background or crop, can do much worse: measure it on your own before you rely on it.",
-        f"It sees {size(run.config['preprocessing'])}. Details smaller than that are lost before the net begins.",
-    ]
-    if evaluation is None:
-        return [*said, "It has not been tested on pictures kept apart, so how good it is on new ones is not known."]
-    worst = min(evaluation["per_class"], key=lambda row: float(row["recall"]))
-    if worst["recall"] < 1:
-        said.append(
-            f"Its accuracy is a mean over classes that differ: of {worst['class']} it finds only "
-            f"{percent(worst['recall'])} ({thousands(worst['support'])} pictures)."
-        )
-    return [
-        *said,
-        f"Its confidence is off by {percent(evaluation['ece'])} on average (calibration error, measured on the same "
-        "pictures): read it as an indication and not as a probability of being right.",
-        f"One run with one seed ({run.config['recipe']['seed']}). Another seed gives another net, with an "
-        "accuracy that differs a little by luck alone: compare nets over several seeds.",
-    ]

@@ -1,33 +1,37 @@
 """report.html: the whole run on one page that opens from a file, without a network, and prints.
 
-It is made from the run's files alone, so it can be made again at any time. Each chart lies in the page twice: as an
-SVG, which shows at once, without scripts and on paper, and as its Vega-Lite definition, from which the embedded
-Vega draws the same chart with tooltips. A content security policy in the page forbids every request, so that
-"offline" is enforced by the browser and not only meant.
+It is made from the run's files alone and shows what is there: nothing is measured again, and a section whose file is
+missing, as in runs of earlier versions, is left out. A content security policy in the page forbids every request, so
+that "offline" is enforced by the browser and not only meant.
 """
 
 from __future__ import annotations
 
-import base64
-import contextlib
-import json
 from collections.abc import Iterator
-from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import jinja2
-import platformdirs
 from markupsafe import Markup
 
-from striate.report import facts, wording
+from striate.report import facts, page, wording
+from striate.report.limits import limits
+from striate.report.page import chart_for_page, picture_for_page
 from striate.report.theme import FONT, NIGHT, PAGE, PAPER, css_variables
 from striate.run import write_atomic
 
 if TYPE_CHECKING:
-    import altair as alt
-
     from striate.run import Run
+
+FILTERS = (
+    wording.percent,
+    wording.thousands,
+    wording.large,
+    wording.duration,
+    wording.value,
+    wording.moment,
+    wording.epochs,
+    wording.points,
+)
 
 
 def write_report(run: Run) -> Path:
@@ -37,53 +41,36 @@ def write_report(run: Run) -> Path:
     return path
 
 
-def templates() -> jinja2.Environment:
-    """The templates of all pages: what goes into them is escaped, and a name that is missing is an error."""
-    return jinja2.Environment(
-        loader=jinja2.PackageLoader("striate.report"),
-        autoescape=True,
-        trim_blocks=True,
-        lstrip_blocks=True,
-        undefined=jinja2.StrictUndefined,
-    )
-
-
 def render(run: Run) -> str:
     """The page as text. Sections for which the run has no material are left out."""
-    environment = templates()
-    filters = (
-        wording.percent,
-        wording.thousands,
-        wording.large,
-        wording.duration,
-        wording.value,
-        wording.moment,
-        wording.epochs,
-    )
-    environment.filters.update({function.__name__: function for function in filters})
-    metrics = run.metrics
-    evaluations = run.evaluations
+    environment = page.templates()
+    environment.filters.update({function.__name__: function for function in FILTERS})
+    metrics, evaluations = run.metrics, run.evaluations
     lead = facts.leading(run.config, evaluations)
-    ordered = sorted(evaluations.items(), key=lambda pair: pair[0] != lead)
+    ordered = dict(sorted(evaluations.items(), key=lambda pair: pair[0] != lead))
+    detailed = [_evaluation(run, key, found) for key, found in facts.first_of_each(ordered).items()]
     return environment.get_template("report.html.j2").render(
         run=run,
         config=run.config,
         data=run.data,
         environment=run.environment,
         summary=run.summary,
+        calibration=run.calibration,
         metrics=metrics,
         last=metrics[-1] if metrics else None,
         lead=evaluations.get(lead) if lead else None,
-        evaluations=[_evaluation(run, key, found) for key, found in ordered],
+        evaluations=list(ordered.values()),
+        detailed=detailed,
+        limits=limits(run, evaluations.get(lead) if lead else None),
         facts=facts,
         wording=wording,
         curves=list(_curves(metrics)),
         time_spent=_time_spent(run.summary),
-        samples=_picture(run.path / "samples.png"),
+        samples=picture_for_page(run.path / "samples.png"),
         light=Markup(css_variables(PAPER)),
         night=Markup(css_variables(NIGHT)),
         font=Markup(FONT),
-        vega=Markup(vega_bundle()),
+        vega=Markup(page.vega_bundle()),
     )
 
 
@@ -94,9 +81,10 @@ def _curves(metrics: list[dict[str, Any]]) -> Iterator[dict[str, Any]]:
         return
     for quantity in charts.drawable(metrics):
         words = facts.course(metrics, quantity)
-        yield _chart(charts.curve(metrics, quantity, PAGE), f"{quantity.capitalize()} by epoch. {words}", 340)
+        yield chart_for_page(charts.curve(metrics, quantity, PAGE), f"{quantity.capitalize()} by epoch. {words}", 340)
     first, last = metrics[0]["lr"], metrics[-1]["lr"]
-    yield _chart(charts.rate(metrics, PAGE), f"Learning rate by epoch, from {first:.4g} to {last:.4g}.", 340)
+    said = f"Learning rate by epoch, from {first:.4g} to {last:.4g}."
+    yield chart_for_page(charts.rate(metrics, PAGE), said, 340)
 
 
 def _time_spent(summary: dict[str, Any]) -> dict[str, Any] | None:
@@ -108,7 +96,7 @@ def _time_spent(summary: dict[str, Any]) -> dict[str, Any] | None:
         return None
     most = max(phases, key=lambda phase: float(phases[phase]))
     alt = f"Seconds by phase. The longest: {facts.PHASES.get(most, most)}, {wording.duration(phases[most])}."
-    return _chart(charts.time_spent(seconds, PAGE), alt, 560)
+    return chart_for_page(charts.time_spent(seconds, PAGE), alt, 560)
 
 
 def _evaluation(run: Run, key: str, found: dict[str, Any]) -> dict[str, Any]:
@@ -122,58 +110,56 @@ def _evaluation(run: Run, key: str, found: dict[str, Any]) -> dict[str, Any]:
     matrix = f"Confusion matrix of {n} classes: {right} of {found['n']} pictures lie on its diagonal."
     classes = f"Precision, recall and F1 by class. Lowest F1: {worst[0]['class']}, {wording.percent(worst[0]['f1'])}."
     return {
-        "key": key,
         "figures": found,
         "digits": wording.digits_for(found["n"]),
-        "per_class": _chart(charts.per_class(worst, PAGE), classes, 560),
+        "per_class": chart_for_page(charts.per_class(worst, PAGE), classes, 560),
         "shown_classes": len(worst),
-        "confusion": _chart(
+        "confusion": chart_for_page(
             charts.confusion(found["confusion"], found["classes"], PAGE), matrix, 960 if n > 25 else 540
         ),
-        "mistakes": _picture(folder / "mistakes.png"),
-        "worst": facts.worst_mistakes(facts.read_predictions(folder)),
+        "merged": n > charts.MOST_DRAWN,
+        "mistakes": picture_for_page(folder / "mistakes.png"),
+        "worst": _worst(run, folder),
+        "confidence": list(_confidence(found)),
+        "robustness": _robustness(folder),
+        "attention": picture_for_page(folder / "attention.png"),
     }
 
 
-def _chart(chart: alt.TopLevelMixin, description: str, narrowest: int) -> dict[str, Any]:
-    """A chart for the template: SVG, definition, what it says in words, and between which widths in pixels it is
-    scaled. Below `narrowest` it scrolls; it grows to an eighth more than its own width."""
+def _worst(run: Run, folder: Path) -> list[dict[str, Any]]:
+    location = run.config["data"].get("location")
+    rows = facts.worst_mistakes(facts.read_predictions(folder))
+    return [row | {"path": facts.place_in(row["path"], location) if row["path"] else ""} for row in rows]
+
+
+def _confidence(found: dict[str, Any]) -> Iterator[dict[str, Any]]:
+    """Reliability as the net says and, where there is a temperature, after it; accuracy by confidence."""
     from striate.report import charts
 
-    definition = charts.definition(chart)
-    svg = charts.svg(definition)
-    width = int(float(svg.split(' width="', 1)[1].split('"', 1)[0]))
-    return {
-        "svg": Markup(svg),
-        "definition": Markup(json.dumps(definition).replace("<", "\\u003c")),
-        "alt": description,
-        "narrowest": min(narrowest, width),
-        "widest": round(1.125 * width),
-    }
+    for key, error, title in (
+        ("reliability", "ece", "Reliability, as the net says"),
+        ("reliability_calibrated", "ece_calibrated", "Reliability, with the temperature"),
+    ):
+        if found.get(key):
+            said = f"{title}: calibration error {wording.percent(found[error])}."
+            yield chart_for_page(charts.reliability(found[key], PAGE, title), said, 340)
+    if found.get("by_confidence"):
+        half = facts.accuracy_of_surest(found, 0.5)
+        said = f"Accuracy by confidence: {wording.percent(half)} on the half of which it is surest."
+        yield chart_for_page(charts.coverage(found["by_confidence"], PAGE), said, 340)
 
 
-def _picture(path: Path) -> dict[str, Any] | None:
-    """A PNG file for the template: data URI and size in pixels; None where there is no such file."""
-    if not path.is_file():
+def _robustness(folder: Path) -> dict[str, Any] | None:
+    """The curves of robustness.json, and its figures; None where it was not tried."""
+    from striate.report import charts
+
+    found = facts.read_robustness(folder)
+    if found is None:
         return None
-    content = path.read_bytes()
-    width, height = (int.from_bytes(content[at : at + 4], "big") for at in (16, 20))  # IHDR
-    return {"uri": f"data:image/png;base64,{base64.b64encode(content).decode()}", "width": width, "height": height}
-
-
-def vega_bundle() -> str:
-    """Vega, Vega-Lite and vega-embed as one script, out of the installed vl-convert.
-
-    Bundling takes it a second, so what it made is kept in the user's cache, a file for each version; where that
-    cannot be written it is simply made again.
-    """
-    import vl_convert
-
-    path = platformdirs.user_cache_path("striate") / f"vega-{version('vl-convert-python')}.js"
-    try:
-        return path.read_text(encoding="utf-8")
-    except OSError:
-        bundle = str(vl_convert.javascript_bundle("window.vegaEmbed = vegaEmbed;")).replace("</script", "<\\/script")
-    with contextlib.suppress(OSError):
-        write_atomic(path, bundle)
-    return bundle
+    drawn = []
+    for name in charts.kinds(found):
+        worst = min(float(row["accuracy"]) for row in found["corruptions"] if row["name"] == name)
+        figures = f"accuracy {wording.percent(worst)} at worst, {wording.percent(found['clean'])} without"
+        said = f"{charts.KINDS[name].title}: {figures}."
+        drawn.append(chart_for_page(charts.robustness_curve(found, name, PAGE), said, 300))
+    return {"found": found, "kinds": charts.KINDS, "charts": drawn}

@@ -14,7 +14,7 @@ from striate.data import DataSet, Preprocessing
 from striate.data.augmentation import USUAL, Augmentation
 from striate.data.batches import Batches
 from striate.report.grids import grid
-from striate.run import write_atomic, write_new
+from striate.run import write_beside, write_new
 
 PER_CLASS, MOST = 8, 160
 """Pictures of each class, and of all together."""
@@ -89,10 +89,4 @@ def _write(image: Image.Image, stem: str, path: Path | None) -> Path:
     if path is not None:
         write_new(path, buffer.getvalue())
         return path
-    number = 1
-    while True:
-        place = Path(f"{stem}{'' if number == 1 else f'-{number}'}.png")
-        if not place.exists() or place.read_bytes() == buffer.getvalue():
-            write_atomic(place, buffer.getvalue())
-            return place
-        number += 1
+    return write_beside(Path(), stem, "png", buffer.getvalue())

@@ -20,6 +20,11 @@ def percent(fraction: float, digits: int = 1) -> str:
     return f"{shown}{SPACE}%"
 
 
+def points(difference: float) -> str:
+    """A difference of two shares in percentage points, without its sign: -0.0213 -> `2.1 points`."""
+    return f"{abs(100 * difference):.1f}{SPACE}points"
+
+
 def digits_for(count: int) -> int:
     """Decimals of a percentage that `count` pictures can bear: one, or two from 10,000 on."""
     return 2 if count >= 10_000 else 1

@@ -9,6 +9,7 @@ from run_files import FASHION, evaluation_of, write_evaluation, write_run
 
 from striate import report
 from striate.report import facts, html, wording
+from striate.report import page as pages
 from striate.run import Run, write_json
 
 VOID = {"meta", "link", "br", "img", "hr", "input"}
@@ -54,7 +55,7 @@ class Page(HTMLParser):
 def small_bundle(monkeypatch, request):
     """Vega's 900 kB stay out of the pages under test, but for the test that is about them."""
     if "bundle" not in request.node.name:
-        monkeypatch.setattr(html, "vega_bundle", lambda: "window.vegaEmbed = null;")
+        monkeypatch.setattr(pages, "vega_bundle", lambda: "window.vegaEmbed = null;")
 
 
 def page_of(run: Run) -> Page:
@@ -222,7 +223,7 @@ def test_is_the_same_each_time_it_is_made(make_run):
 def test_write_all_writes_everything_and_the_bundle_once(tmp_path, monkeypatch):
     import vl_convert
 
-    monkeypatch.setattr(html.platformdirs, "user_cache_path", lambda _: tmp_path / "cache")
+    monkeypatch.setattr(pages.platformdirs, "user_cache_path", lambda _: tmp_path / "cache")
     run = write_run(tmp_path / "runs" / "first")
     written = {path.relative_to(run.path).as_posix() for path in report.write_all(run)}
     confusion = "evaluations/fashion-mnist-sample-test-centre/confusion.png"
@@ -232,16 +233,16 @@ def test_write_all_writes_everything_and_the_bundle_once(tmp_path, monkeypatch):
     assert text.count("window.vegaEmbed") == 1
     Page(text)
     monkeypatch.setattr(vl_convert, "javascript_bundle", lambda _: pytest.fail("bundled twice"))
-    assert html.vega_bundle() in text
+    assert pages.vega_bundle() in text
 
 
 def test_the_bundle_does_without_a_cache(tmp_path, monkeypatch):
     import vl_convert
 
     (tmp_path / "file").write_text("")
-    monkeypatch.setattr(html.platformdirs, "user_cache_path", lambda _: tmp_path / "file")
+    monkeypatch.setattr(pages.platformdirs, "user_cache_path", lambda _: tmp_path / "file")
     monkeypatch.setattr(vl_convert, "javascript_bundle", lambda _: "made </script> anew")
-    assert html.vega_bundle() == "made <\\/script> anew"
+    assert pages.vega_bundle() == "made <\\/script> anew"
 
 
 def test_importing_the_package_loads_no_chart_library():

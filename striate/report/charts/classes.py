@@ -7,12 +7,14 @@ from collections.abc import Sequence
 from typing import Any, Literal
 
 import altair as alt
+import numpy as np
 
 from striate.report.charts.drawing import PERCENT_LABEL, name_axis, names_param, percent_axis, shown_name, themed
 from striate.report.theme import PAPER, Palette
 from striate.report.wording import SPACE, percent, thousands
 
 MOST_NUMBERED = 25  # with more classes the matrix has no numbers in its cells
+MOST_DRAWN = 120  # with more classes the matrix shows the most confused ones
 MOST_ROWS = 30  # with more classes the chart of classes shows the worst ones
 DENSE = 0.48  # share of the row above which a count is set in the colour for dense ink
 
@@ -22,14 +24,18 @@ def confusion(matrix: Sequence[Sequence[int]], classes: Sequence[str], palette: 
     empty.
 
     Blue is right, brown is wrong. The ink's opacity follows the square root of the share of the row, from a tenth
-    up, so that rare errors show. Up to 25 classes each cell has its count.
+    up, so that rare errors show. Up to 25 classes each cell has its count. Of more than 120 classes the 60 in most
+    mistakes are drawn, all others together in the last row and column.
     """
+    totals = [sum(row) for row in matrix]
+    if len(classes) > MOST_DRAWN:
+        matrix, classes, totals = most_confused_part(matrix, classes)
     n = len(classes)
     numbered = n <= MOST_NUMBERED
     cell = {2: 110, 3: 90, 4: 76, 5: 66}.get(n, 52 if n <= 10 else 36 if numbered else max(9, 760 // n))
     short = [shown_name(name) for name in classes]
     x, y = _matrix_axes(short, cell, palette)
-    base = alt.Chart(alt.InlineData(values=_cells(matrix, classes))).encode(x=x, y=y)
+    base = alt.Chart(alt.InlineData(values=_cells(matrix, classes, totals))).encode(x=x, y=y)
     layers = [_matrix_ink(base, "right" if n <= 5 else "bottom", palette)]
     if numbered:
         dense = alt.datum.share > DENSE
@@ -40,6 +46,25 @@ def confusion(matrix: Sequence[Sequence[int]], classes: Sequence[str], palette: 
     edge = alt.ViewBackground(stroke=palette.grid, strokeWidth=1)
     chart = alt.LayerChart(layer=layers).properties(width=n * cell, height=n * cell, view=edge)
     return themed(chart.add_params(names_param(short)), palette)
+
+
+def most_confused_part(
+    matrix: Sequence[Sequence[int]], classes: Sequence[str], most: int = MOST_DRAWN // 2
+) -> tuple[list[list[int]], list[str], list[int]]:
+    """The matrix of the `most` classes that are in most mistakes, all others as one more; its classes; and how many
+    pictures each row stands for. The last cell holds what is right of the others, not their mistakes among
+    themselves."""
+    counts = np.asarray(matrix, dtype=np.int64)
+    right = np.diag(counts)
+    chosen = np.sort(np.argsort(2 * right - counts.sum(0) - counts.sum(1), kind="stable")[:most])
+    place = np.full(len(classes), len(chosen))
+    place[chosen] = np.arange(len(chosen))
+    merged = np.zeros((len(chosen) + 1, len(chosen) + 1), np.int64)
+    np.add.at(merged, (place[:, None], place[None, :]), counts)
+    totals = merged.sum(1).tolist()
+    merged[-1, -1] = right.sum() - right[chosen].sum()
+    rest = f"the other {thousands(len(classes) - len(chosen))}"
+    return merged.tolist(), [*(classes[k] for k in chosen), rest], totals
 
 
 def _matrix_axes(names: Sequence[str], cell: int, palette: Palette) -> tuple[alt.X, alt.Y]:
@@ -110,15 +135,15 @@ def _matrix_ink(base: alt.Chart, legend: Literal["right", "bottom"], palette: Pa
     return drawn
 
 
-def _cells(matrix: Sequence[Sequence[int]], classes: Sequence[str]) -> list[dict[str, Any]]:
+def _cells(matrix: Sequence[Sequence[int]], classes: Sequence[str], totals: Sequence[int]) -> list[dict[str, Any]]:
     return [
         {
             "truth": i,
             "predicted": j,
             "kind": "right" if i == j else "wrong",
-            "share": round(count / sum(row), 5),
+            "share": round(count / totals[i], 5),
             "pictures": thousands(count),
-            "of_row": percent(count / sum(row)),
+            "of_row": percent(count / totals[i]),
             "truth_name": classes[i],
             "answer_name": classes[j],
         }
@@ -129,27 +154,34 @@ def _cells(matrix: Sequence[Sequence[int]], classes: Sequence[str]) -> list[dict
 
 
 def per_class(rows: Sequence[dict[str, Any]], palette: Palette = PAPER) -> alt.LayerChart:
-    """Precision, recall and F1 of each class as points on a line, the worst F1 on top, its figure at the right.
+    """Precision, recall and F1 of each class, the worst F1 on top, its figure at the right; the line is the 95 %
+    interval of recall.
 
-    `rows` are those of evaluation.json (`class`, `support`, `precision`, `recall`, `f1`); of more than 30 classes
-    the 30 worst are drawn.
+    `rows` are those of evaluation.json (`class`, `support`, `precision`, `recall`, `f1`, and `low` and `high` where
+    they are known); of more than 30 classes the 30 worst are drawn.
     """
     worst = worst_classes(rows)
     measures = {"precision": "precision", "recall": "recall", "f1": "F1"}
     points = [
-        {"place": place, "measure": word, "value": row[key], "class": row["class"], "shown": percent(row[key])}
+        {
+            "place": place,
+            "measure": word,
+            "value": row[key],
+            "class": row["class"],
+            "shown": percent(row[key]),
+            "pictures": thousands(row["support"]),
+        }
+        | ({"interval": f"{percent(row['low'])} to {percent(row['high'])}"} if "low" in row else {})
         for place, row in enumerate(worst)
         for key, word in measures.items()
     ]
-    extremes = [(min(row[key] for key in measures), max(row[key] for key in measures)) for row in worst]
     spans = [
-        {"place": place, "low": low, "high": high, "f1": percent(row["f1"])}
-        for place, (row, (low, high)) in enumerate(zip(worst, extremes, strict=True))
+        {"place": place, "low": row.get("low"), "high": row.get("high"), "f1": percent(row["f1"])}
+        for place, row in enumerate(worst)
     ]
     words, inks = list(measures.values()), [palette.first, palette.second, palette.third]
-    floor = max(
-        0.0, math.floor(20 * min(low for low, _ in extremes) - 0.2) / 20
-    )  # a multiple of 5 %, below every point
+    lowest = min(row[key] for row in worst for key in (*measures, "low") if key in row)
+    floor = max(0.0, math.floor(20 * lowest - 0.2) / 20)  # a multiple of 5 %, below every point
     scale = alt.Scale(domain=[floor, 1], nice=False, zero=False)
     y = alt.Y("place:O", scale=alt.Scale(domain=list(range(len(worst)))), axis=name_axis(palette, grid=True))
     width = 470
@@ -161,11 +193,17 @@ def per_class(rows: Sequence[dict[str, Any]], palette: Palette = PAPER) -> alt.L
             y=y,
             color=alt.Color("measure:N", scale=alt.Scale(domain=words, range=inks)),
             shape=alt.Shape("measure:N", scale=alt.Scale(domain=words, range=["circle", "triangle-up", "diamond"])),
-            tooltip=[alt.Tooltip("class:N"), alt.Tooltip("measure:N"), alt.Tooltip("shown:N", title="value")],
+            tooltip=[
+                alt.Tooltip("class:N"),
+                alt.Tooltip("measure:N"),
+                alt.Tooltip("shown:N", title="value"),
+                *([alt.Tooltip("interval:N", title=f"95{SPACE}% interval of recall")] if "low" in worst[0] else []),
+                alt.Tooltip("pictures:N"),
+            ],
         )
     )
     beside = alt.Chart(alt.InlineData(values=spans)).encode(y=y)
-    lines = beside.mark_rule(color=palette.muted, strokeWidth=1.5).encode(x=alt.X("low:Q", scale=scale), x2="high:Q")
+    lines = beside.mark_rule(color=palette.second, strokeWidth=1.5).encode(x=alt.X("low:Q", scale=scale), x2="high:Q")
     figures = beside.mark_text(align="left", color=palette.text, fontSize=12).encode(
         x=alt.value(width + 12), text="f1:N"
     )
@@ -174,7 +212,7 @@ def per_class(rows: Sequence[dict[str, Any]], palette: Palette = PAPER) -> alt.L
         .mark_text(align="left", baseline="bottom", color=palette.muted, fontSize=12)
         .encode(x=alt.value(width + 12), y=alt.value(-4), text="word:N")
     )
-    chart = alt.LayerChart(layer=[lines, dots, figures, head]).properties(
+    chart = alt.LayerChart(layer=[*([lines] if "low" in worst[0] else []), dots, figures, head]).properties(
         width=width, height=alt.Step(30 if len(worst) <= 12 else 22)
     )
     return themed(chart.add_params(names_param([shown_name(row["class"]) for row in worst])), palette)

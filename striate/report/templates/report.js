@@ -5,9 +5,9 @@ for (const place of document.querySelectorAll(".drawing")) {
   const options = { renderer: "svg", actions: false, defaultStyle: false, tooltip: { disableDefaultStyle: true } };
   vegaEmbed(drawn, definition, options).then(() => place.replaceChildren(drawn));
 }
-// On paper everything is open.
+// On paper everything is open but tables of many pages, which lie beside the report as CSV.
 addEventListener("beforeprint", () => {
-  for (const element of document.querySelectorAll("details:not([open])")) { element.open = true; element.dataset.printed = ""; }
+  for (const element of document.querySelectorAll("details:not([open], [data-long])")) { element.open = true; element.dataset.printed = ""; }
 });
 addEventListener("afterprint", () => {
   for (const element of document.querySelectorAll("details[data-printed]")) { element.open = false; delete element.dataset.printed; }

@@ -1,0 +1,112 @@
+"""How accuracy falls when pictures get worse: a chart for each kind of corruption."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+import altair as alt
+
+from striate.report.charts.drawing import percent_axis, themed
+from striate.report.theme import PAPER, Palette
+from striate.report.wording import SPACE, percent, thousands
+
+
+class Kind(NamedTuple):
+    """A corruption in words."""
+
+    title: str
+    unit: str
+    """What its value is."""
+
+
+KINDS = {
+    "gaussian-noise": Kind("Noise", "standard deviation, of the full range of a pixel"),
+    "blur": Kind("Blur", "standard deviation, in pixels"),
+    "rotation": Kind("Rotation", "degrees, to either side"),
+    "shift": Kind("Shift", "share of the picture's side"),
+    "brightness": Kind("Brightness", "added, of the full range of a pixel"),
+    "contrast": Kind("Contrast", "factor"),
+}
+"""The corruptions of robustness.json."""
+
+
+def kinds(found: dict[str, Any]) -> list[str]:
+    """The corruptions that were tried, in order, as far as this version knows them."""
+    return [name for name in dict.fromkeys(row["name"] for row in found["corruptions"]) if name in KINDS]
+
+
+def robustness(found: dict[str, Any], palette: Palette = PAPER) -> alt.VConcatChart:
+    """All corruptions on one sheet, three in a row. `found`: robustness.json."""
+    names = kinds(found)
+    rows = [
+        alt.hconcat(*(_curve(found, name, palette, 230) for name in names[start : start + 3]), spacing=28)
+        for start in range(0, len(names), 3)
+    ]
+    return themed(alt.vconcat(*rows, spacing=22), palette)
+
+
+def robustness_curve(found: dict[str, Any], name: str, palette: Palette = PAPER) -> alt.LayerChart:
+    """One corruption by itself."""
+    return themed(_curve(found, name, palette, 300), palette)
+
+
+def _curve(found: dict[str, Any], name: str, palette: Palette, width: int) -> alt.LayerChart:
+    """Accuracy by level, its 95 % interval as a band; the dashed line is the accuracy on the same pictures as they are."""
+    rows = sorted((row for row in found["corruptions"] if row["name"] == name), key=lambda row: int(row["level"]))
+    title, unit = KINDS[name]
+    points: list[dict[str, Any]] = [
+        {"level": 0, "accuracy": found["clean"], "shown": percent(found["clean"]), "value": "none"}
+    ]
+    points += [
+        {key: row[key] for key in ("level", "accuracy", "low", "high")}
+        | {
+            "value": f"{row['value']:g}",
+            "shown": percent(row["accuracy"]),
+            "interval": f"{percent(row['low'])} to {percent(row['high'])}",
+            "pictures": thousands(row["n"]),
+        }
+        for row in rows
+    ]
+    scale = alt.Scale(domain=_range(found["corruptions"], found["clean"]), nice=False, zero=False)
+    values = ["none", *(f"{row['value']:g}" for row in rows)]
+    label = f"{values!r}[datum.value]"
+    x = alt.X(
+        "level:Q",
+        scale=alt.Scale(domain=[0, max(5, len(rows))], nice=False),
+        axis=alt.Axis(
+            title=unit, values=list(range(len(values))), labelExpr=label, labelOverlap=False, labelFlush=False
+        ),
+    )
+    y = alt.Y("accuracy:Q", scale=scale, axis=percent_axis(1))
+    base = alt.Chart(alt.InlineData(values=points))
+    clean = (
+        alt.Chart(alt.InlineData(values=[{"accuracy": found["clean"]}]))
+        .mark_rule(color=palette.muted, strokeDash=[5, 4])
+        .encode(y=y)
+    )
+    band = (
+        alt.Chart(alt.InlineData(values=points[1:]))
+        .mark_area(color=palette.first, opacity=0.18)
+        .encode(x=x, y=alt.Y("low:Q", scale=scale), y2="high:Q")
+    )
+    line = base.mark_line(color=palette.first, strokeWidth=2.5).encode(x=x, y=y)
+    dots = base.mark_point(filled=True, size=50, opacity=1, color=palette.first).encode(
+        x=x,
+        y=y,
+        tooltip=[
+            alt.Tooltip("value:N", title=title.lower()),
+            alt.Tooltip("shown:N", title="accuracy"),
+            alt.Tooltip("interval:N", title=f"95{SPACE}% interval"),
+            alt.Tooltip("pictures:N"),
+        ],
+    )
+    return alt.LayerChart(layer=[clean, band, line, dots]).properties(width=width, height=170, title=title)
+
+
+def _range(rows: Sequence[dict[str, Any]], clean: float) -> list[float]:
+    """The same for all: from a multiple of 10 % below everything to one above."""
+    low = min([clean, *(row["low"] for row in rows)])
+    high = max([clean, *(row["high"] for row in rows)])
+    return [math.floor(10 * low) / 10, math.ceil(10 * high) / 10]
