@@ -8,21 +8,23 @@ import json
 import os
 import re
 import tempfile
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, BinaryIO
 
 import numpy as np
 import numpy.typing as npt
 import yaml
 
+from striate import notebook
 from striate.errors import DataError, StriateError, UsageError
 
 if TYPE_CHECKING:
     from torch import nn
 
-    from striate.predicting import Picture, Prediction
+    from striate.predicting import Picture, Prediction, Predictions
 
 FORMAT = 1
 """Of the run directory. Older ones stay readable; newer ones are refused."""
@@ -161,11 +163,17 @@ class Run:
         )
         return {file.parent.name: json.loads(file.read_text(encoding="utf-8")) for file in files}
 
-    def predict(self, *pictures: Picture, top: int = 3) -> list[Prediction]:
+    def predict(self, *pictures: Picture, top: int = 3, abstain: bool = False) -> Predictions:
         """What the net sees in pictures: see `striate.predicting.predict`."""
         from striate.predicting import predict
 
-        return predict(self, pictures, top=top)
+        return predict(self, pictures, top=top, abstain=abstain)
+
+    def predict_many(self, pictures: Iterable[Picture], top: int = 3, abstain: bool = False) -> Iterator[Prediction]:
+        """One prediction after the other, in constant memory: see `striate.predicting.predict_many`."""
+        from striate.predicting import predict_many
+
+        return predict_many(self, pictures, top=top, abstain=abstain)
 
     def overview(self) -> dict[str, Any]:
         """The run in one row, for lists: run, status, net, data, epochs, accuracy with its interval, seconds, started."""
@@ -199,6 +207,17 @@ class Run:
         results = [f"{e['split']} accuracy {e['accuracy']:.1%}" for e in self.evaluations.values()]
         return f"<Run {self.path}: {', '.join([f'{net} on {data}', *results[:1]])}>"
 
+    def _repr_html_(self) -> str:
+        found = self.overview()
+        fields = {"net": found["net"], "data": found["data"], "classes": ", ".join(self.data.get("classes", ()))}
+        fields["training"] = f"{found['status']}, {found['epochs']:g} epochs, {found['seconds']:,.0f} s"
+        for name, evaluation in self.evaluations.items():
+            fields[name] = (
+                f"accuracy {evaluation['accuracy']:.1%} of {evaluation['n']:,} pictures "
+                f"(95 % interval {evaluation['low']:.1%} to {evaluation['high']:.1%})"
+            )
+        return notebook.card(f"Run {self.path}", fields, f"The whole report: {self.path / 'report.html'}")
+
 
 def load(path: str | Path, *, module: nn.Module | None = None, trust_code: bool = False) -> Run:
     """The run in that directory: `striate.load("runs/lenet5").predict("boot.png")`. See `Run.open`."""
@@ -214,11 +233,18 @@ def write_atomic(path: Path, content: bytes | str) -> None:
     """Writes a file so that a crash leaves either the old one or the new one, never a part: temporary name, fsync, rename."""
     # File names may hold bytes that are no UTF-8: Python keeps them as lone surrogates, which are written as escapes.
     data = content.encode(errors="backslashreplace") if isinstance(content, str) else content
+    with writing(path) as file:
+        file.write(data)
+
+
+@contextmanager
+def writing(path: Path) -> Iterator[BinaryIO]:
+    """As `write_atomic`, for what is written bit by bit: the file is there when the block ends, and not if it raises."""
     path.parent.mkdir(parents=True, exist_ok=True)
     handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
     try:
         with os.fdopen(handle, "wb") as file:
-            file.write(data)
+            yield file
             file.flush()
             os.fsync(file.fileno())
         Path(temporary).chmod(0o644)
@@ -238,6 +264,17 @@ def write_new(path: Path, content: bytes | str) -> None:
     if path.exists() and (not path.is_file() or path.read_bytes() != data):
         raise UsageError(f"{path} exists already and holds something else: name another file")
     write_atomic(path, data)
+
+
+def write_beside(folder: Path, stem: str, suffix: str, content: bytes) -> Path:
+    """`write_atomic` as `folder/stem.suffix`, or `stem-2.suffix` and so on where something else is there; gives the path."""
+    number = 1
+    while True:
+        path = folder / f"{stem}{'' if number == 1 else f'-{number}'}.{suffix}"
+        if not path.exists() or (path.is_file() and path.read_bytes() == content):
+            write_atomic(path, content)
+            return path
+        number += 1
 
 
 def write_json(path: Path, content: Mapping[str, Any]) -> None:

@@ -1,6 +1,21 @@
-"""What a net looks at in a picture: maps by several methods, each with figures of how far it can be believed."""
+"""What a net looks at in a picture: maps by several methods, each with figures of how far it can be believed.
+
+Importing this package is light: captum is loaded by the two methods that use it.
+"""
 
 from striate.explaining.attributing import METHODS, attribution
+from striate.explaining.explanation import Explanation, explain, write_explanations
+from striate.explaining.faithfulness import Faithfulness, faithfulness, weight_dependence
 from striate.explaining.palette import overlay
 
-__all__ = ["METHODS", "attribution", "overlay"]
+__all__ = [
+    "METHODS",
+    "Explanation",
+    "Faithfulness",
+    "attribution",
+    "explain",
+    "faithfulness",
+    "overlay",
+    "weight_dependence",
+    "write_explanations",
+]

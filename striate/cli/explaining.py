@@ -1,0 +1,69 @@
+"""striate explain and striate look"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from striate.cli.options import AsJson, Device, RunPath, TrustCode
+from striate.cli.output import percent, show_json, show_table
+
+
+def explain(
+    run: RunPath,
+    pictures: Annotated[list[str], typer.Argument(metavar="PICTURE...", help="Picture files.")],
+    method: Annotated[
+        str, typer.Option(help="grad-cam, saliency, integrated-gradients, occlusion or guided-backprop.")
+    ] = "grad-cam",
+    layer: Annotated[
+        str | None,
+        typer.Option(metavar="STAGE", help="For grad-cam; the last stage with maps of 4x4 or more if left out."),
+    ] = None,
+    target: Annotated[
+        str | None, typer.Option(metavar="CLASS", help="The class to explain; the predicted one if left out.")
+    ] = None,
+    output: Annotated[Path, typer.Option(metavar="DIR", help="Where the pictures are written.")] = Path(),
+    seed: Annotated[int, typer.Option(help="Of the random orders and weights that a map is compared with.")] = 0,
+    device: Device = "auto",
+    trust_code: TrustCode = False,
+    as_json: AsJson = False,
+) -> None:
+    """Show what a run's net looks at in pictures, with the figures that say how far each map can be believed."""
+    from striate.explaining import explain as explain_pictures
+    from striate.explaining import write_explanations
+    from striate.run import Run
+
+    opened = Run.open(run, trust_code=trust_code)
+    explanations = explain_pictures(
+        opened, pictures, method=method, layer=layer, target=target, device=device, seed=seed
+    )
+    paths = write_explanations(explanations, output)
+    if as_json:
+        show_json([{**one.as_dict(), "file": str(path)} for one, path in zip(explanations, paths, strict=True)])
+        return
+    rows = []
+    for one, path in zip(explanations, paths, strict=True):
+        areas = one.faithfulness.areas() if one.faithfulness else {}
+        rows.append(
+            {
+                "picture": one.picture,
+                "class": one.predicted,
+                "confidence": percent(one.confidence),
+                **{
+                    key: f"{areas[key]:.2f} ({areas[f'random_{key}']:.2f})" if areas else "-"
+                    for key in ("deletion", "insertion")
+                },
+                "random weights": f"{one.random_weights:.2f}",
+                "file": path,
+            }
+        )
+    show_table(rows, right=("confidence", "deletion", "insertion", "random weights"))
+    typer.echo(
+        f"{explanations[0].heading}. In brackets the same for patches in random order: deletion should be below it, "
+        "insertion above. Random weights: correlation with the map of a net that has learnt nothing; it should be near 0."
+    )
+    for one in explanations:
+        for warning in one.warnings:
+            typer.echo(f"{one.picture}: {warning}", err=True)

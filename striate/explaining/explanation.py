@@ -1,0 +1,264 @@
+"""Explanations: pictures with their maps, the net's answer, and the figures that say how far each map can be believed."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from PIL import Image
+from torch import Tensor
+
+from striate.data import Preprocessing
+from striate.data.decode import upright
+from striate.data.images import Pixels
+from striate.errors import DataError, UsageError, unknown_name
+from striate.explaining.attributing import METHODS, attribution, find_method
+from striate.explaining.faithfulness import Faithfulness, area, faithfulness, weight_dependence
+from striate.explaining.layers import find_layer
+from striate.explaining.palette import Heat, overlay
+from striate.inference import load_net
+from striate.machine import pick_device, use_cores
+from striate.nets.net import Net
+from striate.run import Run, write_beside
+
+Picture = str | Path | bytes | Image.Image | Pixels
+"""A file, a file's bytes, a PIL picture, or uint8 pixels (H, W) or (H, W, C)."""
+
+DEPENDENT = 0.5
+"""A map that correlates by more with that of random weights hardly depends on what the net has learnt."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True, eq=False)
+class Explanation:
+    """What speaks for a class in one picture, and how far that can be believed.
+
+    Attributes:
+        picture: the file's path, or its place among the pictures given, as in `picture 2`.
+        pixels: uint8 (H, W, C), as the net saw them.
+        heat: float32 (H, W), the map: 0 where nothing speaks for the class. Its scale is its own.
+        method: a name of `METHODS`.
+        layer: whose maps were looked at, in words; None where the method looks at the pixels themselves.
+        target: the class that the map is of.
+        probability: of that class.
+        predicted: the likeliest class.
+        confidence: its probability.
+        faithfulness: how the probability changes as patches are taken in the map's order; None for an empty map.
+        random_weights: rank correlation, -1 to 1, of the map with that of the same net with weights drawn anew.
+    """
+
+    picture: str
+    pixels: Pixels
+    heat: Heat
+    method: str
+    layer: str | None
+    target: str
+    probability: float
+    predicted: str
+    confidence: float
+    faithfulness: Faithfulness | None
+    random_weights: float
+
+    @property
+    def deletion(self) -> float | None:
+        """Area under the deletion curve; smaller is better."""
+        return None if self.faithfulness is None else area(self.faithfulness.deletion)
+
+    @property
+    def insertion(self) -> float | None:
+        """Area under the insertion curve; larger is better."""
+        return None if self.faithfulness is None else area(self.faithfulness.insertion)
+
+    @property
+    def heading(self) -> str:
+        """The method, and where it looked."""
+        title = METHODS[self.method].title
+        return f"{title} at {self.layer}" if self.layer else title
+
+    @property
+    def warnings(self) -> tuple[str, ...]:
+        """In words, why the map is not to be believed; empty if all checks held."""
+        found = []
+        if self.faithfulness is None:
+            found.append(f"The map is empty: by this method nothing speaks for {self.target}.")
+        else:
+            areas = self.faithfulness.areas()
+            if areas["deletion"] >= areas["random_deletion"]:
+                found.append(
+                    "Taking away what the map marks changes the answer no faster than taking patches at random."
+                )
+            if areas["insertion"] <= areas["random_insertion"]:
+                found.append("Showing what the map marks brings the answer back no faster than patches at random.")
+        if self.random_weights > DEPENDENT:
+            found.append(
+                f"The same net with random weights gives much the same map: here {METHODS[self.method].title} shows the picture "
+                "rather than what was learnt."
+            )
+        return tuple(found)
+
+    def overlay(self) -> Pixels:
+        """uint8 (H, W, 3): the map over the picture."""
+        return overlay(self.pixels, self.heat)
+
+    def svg(self) -> str:
+        """Picture, map, both together, and the figures, as one drawing."""
+        from striate.explaining.drawing import draw
+
+        return draw(self)
+
+    def png(self) -> bytes:
+        """`svg` as a PNG, at twice its size."""
+        import vl_convert
+
+        return bytes(vl_convert.svg_to_png(self.svg(), scale=2))
+
+    def image(self) -> Image.Image:
+        """`png` as a PIL picture."""
+        return Image.open(io.BytesIO(self.png()))
+
+    def as_dict(self) -> dict[str, Any]:
+        """For JSON: all but the pixels and the map."""
+        return {
+            "picture": self.picture,
+            "method": self.method,
+            "layer": self.layer,
+            "target": self.target,
+            "probability": self.probability,
+            "predicted": self.predicted,
+            "confidence": self.confidence,
+            **(self.faithfulness.areas() if self.faithfulness else dict.fromkeys(Faithfulness.__slots__)),
+            "random_weights": self.random_weights,
+            "warnings": list(self.warnings),
+        }
+
+    def _repr_png_(self) -> bytes:
+        return self.png()
+
+    def __str__(self) -> str:
+        figures = "the map is empty"
+        if self.faithfulness is not None:
+            areas = self.faithfulness.areas()
+            figures = (
+                f"deletion {areas['deletion']:.2f} (random order {areas['random_deletion']:.2f}), "
+                f"insertion {areas['insertion']:.2f} (random order {areas['random_insertion']:.2f})"
+            )
+        asked = f", explained for {self.target} {self.probability:.1%}" if self.target != self.predicted else ""
+        return (
+            f"{self.picture}: {self.predicted} {self.confidence:.1%}{asked}; {figures}, "
+            f"correlation with random weights {self.random_weights:.2f}"
+        )
+
+
+def explain(
+    run: Run,
+    pictures: Picture | Sequence[Picture],
+    *,
+    method: str = "grad-cam",
+    layer: str | None = None,
+    target: str | None = None,
+    device: str = "auto",
+    seed: int = 0,
+) -> list[Explanation]:
+    """What the run's net looks at in pictures, with the figures that say how far each map can be believed.
+
+    Args:
+        run: a finished run.
+        pictures: one or several: files, bytes, PIL pictures or pixel arrays, of any size and mode.
+        method: one of `METHODS`: grad-cam, saliency, integrated-gradients, occlusion, guided-backprop.
+        layer: for Grad-CAM; by default the last stage whose maps are at least 4x4.
+        target: the class to explain; by default each picture's likeliest one.
+        device: see `striate.machine.pick_device`.
+        seed: of the random orders and the random weights that a map is compared with.
+
+    Raises:
+        DataError: the run has no weights, or some picture cannot be read.
+        UsageError: there is no such method, layer or class, or the method is not defined for this net.
+    """
+    find_method(method)
+    classes: list[str] = run.data["classes"]
+    if target is not None and target not in classes:
+        raise unknown_name("class", target, classes, ", ".join(classes))
+    given = [pictures] if isinstance(pictures, str | Path | bytes | Image.Image | np.ndarray) else list(pictures)
+    preprocessing = Preprocessing.from_dict(run.config["preprocessing"])
+    names, pixels = _read_all(preprocessing, given)
+    chosen = pick_device(device)
+    use_cores()
+    net = load_net(run, chosen)
+    temperature = float(run.calibration.get("temperature", 1.0))
+    explanations = []
+    for name, picture in zip(names, pixels, strict=True):
+        inputs = preprocessing.tensor(picture[None]).to(chosen)
+        explanations.append(
+            _explain(
+                net, inputs, name=name, pixels=picture, method=method, layer=layer, classes=classes,
+                target=None if target is None else classes.index(target), temperature=temperature, seed=seed,
+            )
+        )  # fmt: skip
+    return explanations
+
+
+def write_explanations(explanations: Sequence[Explanation], folder: Path) -> list[Path]:
+    """Writes each explanation's PNG and returns the paths, `<picture>-<method>.png` in `folder`.
+
+    A number is added rather than overwriting a file that holds something else.
+    """
+    return [
+        write_beside(folder, f"{Path(explanation.picture).stem}-{explanation.method}", "png", explanation.png())
+        for explanation in explanations
+    ]
+
+
+def _explain(
+    net: Net, inputs: Tensor, *, name: str, pixels: Pixels, method: str, layer: str | None, classes: Sequence[str],
+    target: int | None, temperature: float, seed: int,
+) -> Explanation:  # fmt: skip
+    with torch.no_grad():
+        probabilities = net(inputs)[0].double().div(temperature).softmax(0).cpu()
+    predicted = int(probabilities.argmax())
+    target = predicted if target is None else target
+    heats = attribution(net, inputs, target, method, layer)
+    targets = torch.full((1,), target, device=inputs.device)
+    return Explanation(
+        picture=name,
+        pixels=pixels,
+        heat=heats[0],
+        method=method,
+        layer=str(find_layer(net, inputs, layer)) if METHODS[method].layered else None,
+        target=classes[target],
+        probability=float(probabilities[target]),
+        predicted=classes[predicted],
+        confidence=float(probabilities[predicted]),
+        faithfulness=faithfulness(net, inputs[0], target, heats[0], temperature=temperature, seed=seed),
+        random_weights=weight_dependence(net, inputs, targets, heats, method=method, layer=layer, seed=seed)[0],
+    )
+
+
+def _read_all(preprocessing: Preprocessing, pictures: Sequence[Picture]) -> tuple[list[str], list[Pixels]]:
+    """Names and pixels. Raises DataError that names every picture which cannot be read: none is explained then."""
+    names, pixels, unreadable = [], [], []
+    for number, picture in enumerate(pictures, start=1):
+        name = str(picture) if isinstance(picture, str | Path) else f"picture {number}"
+        try:
+            pixels.append(_read(preprocessing, picture))
+            names.append(name)
+        except DataError as error:
+            unreadable.append(f"{name}: {str(error).removeprefix(f'{name}: ')}")
+    if unreadable:
+        raise DataError("\n".join(unreadable))
+    if not names:
+        raise UsageError("there is no picture to explain")
+    return names, pixels
+
+
+def _read(preprocessing: Preprocessing, picture: Picture) -> Pixels:
+    if isinstance(picture, str | Path | bytes):
+        return preprocessing.read(picture)
+    if isinstance(picture, np.ndarray):
+        if picture.dtype != np.uint8 or picture.ndim not in (2, 3) or picture.shape[2:] not in ((), (1,), (3,)):
+            raise DataError(f"pixels must be uint8 (H, W), (H, W, 1) or (H, W, 3), got {picture.dtype} {picture.shape}")
+        picture = Image.fromarray(picture[..., 0] if picture.shape[2:] == (1,) else picture)
+    return preprocessing.pixels(upright(picture))
