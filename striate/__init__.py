@@ -20,6 +20,8 @@ if TYPE_CHECKING:
     from striate.data import DataSet, ImageData, Preprocessing, load_data
     from striate.errors import DataError, StriateError, UsageError
     from striate.experiment import Settings, evaluate, resume, search_rate, train, try_out
+    from striate.explaining import Explanation, explain
+    from striate.exporting import Exported, export
     from striate.nets import CATALOGUE, Net, NetSpec, build
     from striate.predicting import Prediction, predict
     from striate.recipe import Recipe
@@ -30,7 +32,9 @@ _HOME = {
     "CATALOGUE": "nets",
     "DataError": "errors",
     "DataSet": "data",
+    "Exported": "exporting",
     "ImageData": "data",
+    "Explanation": "explaining",
     "Net": "nets",
     "NetSpec": "nets",
     "Prediction": "predicting",
@@ -42,6 +46,8 @@ _HOME = {
     "UsageError": "errors",
     "build": "nets",
     "evaluate": "experiment",
+    "export": "exporting",
+    "explain": "explaining",
     "inspect": "anatomy",
     "list_runs": "run",
     "load": "run",
@@ -58,6 +64,8 @@ __all__ = [
     "Anatomy",
     "DataError",
     "DataSet",
+    "Explanation",
+    "Exported",
     "ImageData",
     "Net",
     "NetSpec",
@@ -70,6 +78,8 @@ __all__ = [
     "UsageError",
     "build",
     "evaluate",
+    "explain",
+    "export",
     "inspect",
     "list_runs",
     "load",

@@ -10,7 +10,7 @@ from typing import NoReturn
 import typer
 
 from striate import __version__
-from striate.cli import cache, data, evaluating, predicting, reading, runs, training
+from striate.cli import cache, data, evaluating, explaining, exporting, predicting, reading, runs, training
 from striate.errors import StriateError
 from striate.machine import leave, speaks
 
@@ -26,6 +26,8 @@ app = typer.Typer(
 app.command("train")(training.train)
 app.command("evaluate")(evaluating.evaluate)
 app.command("predict")(predicting.predict)
+app.command("export")(exporting.export)
+app.command("explain")(explaining.explain)
 app.command("runs")(runs.runs)
 app.command("nets")(reading.nets)
 app.command("inspect")(reading.inspect)

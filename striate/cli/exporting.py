@@ -1,0 +1,43 @@
+"""striate export"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from striate.cli.options import AsJson, RunPath, TrustCode
+from striate.cli.output import show_fields, show_json
+
+
+def export(
+    run: RunPath,
+    to: Annotated[str, typer.Option(help="onnx, pt2, safetensors, torchvision or zip.")],
+    output: Annotated[
+        Path | None,
+        typer.Option(
+            help="The file to write; RUN/exports/... if left out. For zip also a folder, a name without a dot."
+        ),
+    ] = None,
+    trust_code: TrustCode = False,
+    as_json: AsJson = False,
+) -> None:
+    """Hand a run's net over. What is written is opened again and compared with the run; one that differs is not kept (exit 4)."""
+    from striate import exporting
+    from striate.run import Run
+
+    exported = exporting.export(Run.open(run, trust_code=trust_code), to=to, path=output)
+    form, found = exporting.FORMS[to], exported.check
+    if as_json:
+        show_json({**exported.as_dict(), "inside": form.inside, "beside": form.beside})
+        return
+    show_fields(
+        {
+            "file" if exported.path.is_file() else "folder": f"{exported.path} ({exported.bytes / 1e6:,.1f} MB)",
+            "inside": form.inside,
+            "beside": form.beside,
+            "checked": f"on {found.pictures} {exported.checked_on}: largest difference {found.difference:.1e} of the largest "
+            f"logit, same class in {found.agreed} of {found.decided}",
+        }
+    )

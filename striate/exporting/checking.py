@@ -1,0 +1,179 @@
+"""The check before an export is kept: opened again by itself, it must answer as the run does, on real pictures."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+import tempfile
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from PIL import Image
+
+from striate.data import NAMED, Preprocessing, load_data
+from striate.data.images import ImageData, Pixels
+from striate.data.listing import list_files
+from striate.data.named import find
+from striate.errors import CheckError, DataError, StriateError
+from striate.exporting import opening
+from striate.exporting.model import Model
+from striate.inference import logits
+from striate.run import Run
+
+COUNT = 64
+"""Pictures of a check: nine batches of seven and one of one."""
+LIMIT = 1e-4
+"""How far a logit may be off, as a part of the largest; and how far a probability."""
+SAMPLE = "fashion-mnist-sample"
+Floats = npt.NDArray[np.float64]
+
+
+@dataclass(frozen=True, eq=False, kw_only=True, slots=True)
+class CheckPictures:
+    """What an export is checked on.
+
+    Attributes:
+        pixels: as the net is fed.
+        files: the pictures' own files, where they have any.
+        source: what they are, in words.
+    """
+
+    pixels: Pixels
+    files: tuple[Path, ...]
+    source: str
+
+    def as_files(self, folder: Path) -> tuple[Path, ...]:
+        """Their files, or files that are written for them into `folder`."""
+        if self.files:
+            return self.files
+        files = tuple(folder / f"{number:04d}.png" for number in range(len(self.pixels)))
+        for file, picture in zip(files, self.pixels, strict=True):
+            Image.fromarray(picture.squeeze(2) if picture.shape[2] == 1 else picture).save(file)
+        return files
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Comparison:
+    """How far answers are from the run's.
+
+    Attributes:
+        pictures: how many were compared.
+        difference: the largest of a logit, as a part of the largest logit; for a form without logits, of a probability.
+        decided: pictures whose likeliest class leads by more than twice the limit.
+        agreed: how many of those have the same likeliest class.
+    """
+
+    pictures: int
+    difference: float
+    decided: int
+    agreed: int
+
+    @property
+    def passed(self) -> bool:
+        """Whether the difference is within `LIMIT`, and every decided picture has its class."""
+        return self.difference <= LIMIT and self.agreed == self.decided
+
+
+def pictures_of(run: Run, preprocessing: Preprocessing, count: int = COUNT) -> CheckPictures:
+    """Pictures of the run's data, of its test split where it has one, evenly from first to last; nothing is downloaded.
+
+    The shipped sample's where that data is not on this machine, or not readable any more.
+    """
+    location = run.config["data"]["location"]
+    name = run.config["data"]["name"]
+    try:
+        if location in NAMED or location.endswith(".npz"):
+            if location in NAMED and find(NAMED[location]) is None:
+                raise DataError(f"{location} is not on this machine")
+            return _of_set(load_data(location).splits, preprocessing, count, f"pictures of {name}")
+        return _of_files(Path(location), preprocessing, count, name)
+    except StriateError:
+        sample = load_data(SAMPLE).splits
+        return _of_set(sample, preprocessing, count, f"pictures of the shipped sample ({name} is not here)")
+
+
+def _of_set(splits: Mapping[str, ImageData], preprocessing: Preprocessing, count: int, source: str) -> CheckPictures:
+    split = next(name for name in ("test", "validation", "train") if name in splits)
+    data = splits[split]
+    data = preprocessing.resized(data.select(_evenly(len(data), count)))
+    return CheckPictures(pixels=data.pixels[:], files=(), source=f"{split} {source}")
+
+
+def _of_files(source: Path, preprocessing: Preprocessing, count: int, name: str) -> CheckPictures:
+    files = list_files(source).files
+    tests = [file for file in files if file.split == "test"]
+    files = tuple(tests) or files
+    pixels, paths = [], []
+    for position in _evenly(len(files), count):
+        try:
+            pixels.append(preprocessing.read(files[position].path))
+            paths.append(files[position].path.resolve())
+        except DataError:  # those that training left out
+            continue
+    if not pixels:
+        raise DataError(f"{source} has no readable picture any more")
+    return CheckPictures(
+        pixels=np.stack(pixels), files=tuple(paths), source=f"{'test ' * bool(tests)}pictures of {name}"
+    )
+
+
+def _evenly(length: int, count: int) -> npt.NDArray[np.int64]:
+    return np.unique(np.linspace(0, length - 1, min(length, count)).round().astype(np.int64))
+
+
+def reference(model: Model, pixels: Pixels) -> tuple[Floats, Floats]:
+    """(probabilities, logits), float64 (N, classes), as the run itself has them."""
+    outputs = logits(model.net, model.preprocessing, pixels, torch.device("cpu")).double()
+    return (outputs / model.temperature).softmax(1).numpy(), outputs.numpy()
+
+
+def compare(expected: tuple[Floats, Floats], answers: Mapping[str, npt.NDArray[Any]]) -> Comparison:
+    """Compares an export's answers, `probabilities` and perhaps `logits`, with what `reference` gives."""
+    probabilities, outputs = expected
+    tolerance = LIMIT * float(np.abs(outputs).max())
+    difference = float(np.abs(answers["probabilities"] - probabilities).max())
+    if "logits" in answers:
+        difference = max(difference, float(np.abs(answers["logits"] - outputs).max()) / float(np.abs(outputs).max()))
+    ordered = np.sort(outputs, 1)
+    decided = ordered[:, -1] - ordered[:, -2] > 2 * tolerance if outputs.shape[1] > 1 else np.ones(len(outputs), bool)
+    same = answers.get("logits", answers["probabilities"]).argmax(1) == outputs.argmax(1)
+    return Comparison(
+        pictures=len(outputs), difference=difference, decided=int(decided.sum()), agreed=int((same & decided).sum())
+    )
+
+
+def opened(jobs: Sequence[Mapping[str, Any]]) -> list[dict[str, npt.NDArray[Any]]]:
+    """The answers of exports that are opened in a fresh process without Striate.
+
+    Args:
+        jobs: each with `form`, `file` and `pictures`, as `striate.exporting.opening` takes them.
+
+    Raises:
+        CheckError: one could not be opened.
+    """
+    with tempfile.TemporaryDirectory() as temporary:
+        folder = Path(temporary)
+        whole = []
+        for number, job in enumerate(jobs):
+            pictures = job["pictures"]
+            if isinstance(pictures, np.ndarray):
+                np.save(folder / f"{number}.npy", pictures)
+                pictures = str(folder / f"{number}.npy")
+            whole.append({**job, "pictures": pictures, "answers": str(folder / f"{number}.npz")})
+        (folder / "jobs.json").write_text(json.dumps(whole))
+        command = [sys.executable, "-I", "-B", opening.__file__, str(folder / "jobs.json")]
+        ended = subprocess.run(command, capture_output=True, text=True, check=False)
+        if ended.returncode:
+            reason = (ended.stderr.strip().splitlines() or [f"the process ended with {ended.returncode}"])[-1]
+            raise CheckError(f"it could not be opened again: {reason}")
+        answers = []
+        for job in whole:
+            with np.load(job["answers"], allow_pickle=False) as found:
+                answers.append(dict(found))
+        return answers

@@ -1,0 +1,88 @@
+"""A net as a graph that runs without Striate: ONNX, and PyTorch's exported program (.pt2)."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import torch
+
+from striate.errors import UsageError
+from striate.exporting.model import Deployed, Model
+
+if TYPE_CHECKING:
+    from torch.export import ExportedProgram
+
+INPUT, OUTPUTS = "pixels", ("probabilities", "logits")
+ABOUT = "about.json"
+"""The file in a .pt2 that holds what `striate.exporting.model.about` gives."""
+
+
+def write_onnx(model: Model, path: Path) -> None:
+    """Writes an ONNX file: `pixels` uint8 (N, H, W, C) -> `probabilities` and `logits`, float32 (N, classes), for any N.
+
+    Weights are inside; what goes along is in its metadata, each key of `about` as a text.
+
+    Raises:
+        UsageError: the net, one from elsewhere, does what ONNX has no words for.
+    """
+    import onnx
+
+    program = traced(model)
+    try:
+        exported = torch.onnx.export(
+            program,
+            dynamo=True,
+            input_names=[INPUT],
+            output_names=OUTPUTS,
+            dynamic_shapes=({0: "N"},),
+            verbose=False,
+        )
+    except Exception as error:
+        raise _impossible(model, "ONNX", error) from error
+    assert exported is not None
+    graph = exported.model
+    # It tells of each node in which lines of which files it was met: of use to nobody else, and nobody else's business.
+    graph.metadata_props.clear()
+    graph.graph.metadata_props.clear()
+    for node in graph.graph.all_nodes():
+        node.metadata_props.clear()
+    graph.metadata_props.update(model.facts())
+    exported.save(path)
+    onnx.checker.check_model(path, full_check=True)
+
+
+def write_program(model: Model, path: Path) -> None:
+    """Writes a .pt2 for `torch.export.load`: uint8 (N, H, W, C) -> (probabilities, logits); what goes along in `ABOUT`.
+
+    Raises:
+        UsageError: the net, one from elsewhere, does what torch.export cannot follow.
+    """
+    import json
+
+    program = traced(model)
+    for module in program.graph_module.modules():
+        if isinstance(module, torch.fx.GraphModule):
+            for node in module.graph.nodes:
+                node.meta.pop("stack_trace", None)  # lines of files of this machine
+    torch.export.save(program, path, extra_files={ABOUT: json.dumps(model.about, ensure_ascii=False)})
+
+
+def traced(model: Model) -> ExportedProgram:
+    """The net with its normalisation and softmax, as a graph for any number of pictures."""
+    height, width = model.preprocessing.size
+    example = torch.zeros(2, height, width, model.preprocessing.channels, dtype=torch.uint8)
+    try:
+        return torch.export.export(
+            Deployed(model), (example,), dynamic_shapes=({0: torch.export.Dim("N")},), strict=False
+        )
+    except Exception as error:
+        raise _impossible(model, "a graph", error) from error
+
+
+def _impossible(model: Model, form: str, error: Exception) -> UsageError:
+    reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
+    return UsageError(
+        f"{model.about['net']['name']} cannot be written as {form}, which has no decisions that depend on values and no code "
+        f"but tensor operations: {reason}. Its weights can: --to safetensors"
+    )

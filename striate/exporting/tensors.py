@@ -1,0 +1,66 @@
+"""The weights alone, as safetensors or under torchvision's names."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from striate.errors import UsageError
+from striate.exporting.model import Model
+from striate.nets.elsewhere import inner
+from striate.nets.torchvision import TWINS, save
+
+
+def write_safetensors(model: Model, path: Path) -> None:
+    """Writes the weights under the names of the net's `state_dict`; what goes along as JSON under `striate` in the metadata."""
+    _write(inner(model.net).state_dict(), model, path)
+
+
+def write_torchvision(model: Model, path: Path) -> None:
+    """Writes the weights for torchvision's net of the same layers: safetensors, or a state dict for a path in `.pth`.
+
+    Raises:
+        UsageError: see `torchvision_name`.
+    """
+    torchvision_name(model)
+    catalogue = model.net.spec.name in TWINS
+    tensors = save(model.net) if catalogue else inner(model.net).state_dict()
+    if path.suffix == ".pth":
+        torch.save({name: tensor.clone() for name, tensor in tensors.items()}, path)
+    else:
+        _write(tensors, model, path)
+
+
+def torchvision_name(model: Model) -> str:
+    """What torchvision calls the net.
+
+    Raises:
+        UsageError: it has no such net, or has it for pictures of three channels only.
+    """
+    name = model.net.spec.name
+    scheme, _, theirs = name.rpartition(":")
+    if scheme != "torchvision":
+        if name not in TWINS:
+            raise UsageError(
+                f"torchvision has no {name}: use --to safetensors, pt2 or onnx. It has these: {', '.join(TWINS)}"
+            )
+        theirs = TWINS[name]
+    if model.net.channels != 3:
+        raise UsageError(
+            f"torchvision's {theirs} takes pictures of 3 channels, and this run's net of {model.net.channels}: "
+            "use --to safetensors, pt2 or onnx"
+        )
+    return theirs
+
+
+def _write(tensors: Mapping[str, Tensor], model: Model, path: Path) -> None:
+    from safetensors.torch import save_file
+
+    # Copies, because a net may use one tensor under two names, and a file holds it twice then.
+    copies = {name: tensor.clone(memory_format=torch.contiguous_format) for name, tensor in tensors.items()}
+    # One entry: safetensors writes several in varying order, and the same weights are to be the same file.
+    save_file(copies, path, {"striate": json.dumps(model.about, ensure_ascii=False)})

@@ -1,0 +1,36 @@
+"""ONNX, .pt2 and safetensors of every row of the catalogue, opened in a fresh process, answer as the net does."""
+
+import pytest
+
+from striate.exporting.checking import LIMIT
+from striate.nets import CATALOGUE
+from tests.exporting.meaningful import check_rows
+
+FAST = ("lenet5-1998", "nin-cifar10", "inception-mnist", "resnet-mnist", "densenet-tutorial")
+"""Small ones: LeNet of 1998, NiN, Inception, ResNet, DenseNet."""
+SLOW = [name for name in CATALOGUE if name not in FAST]
+
+
+@pytest.fixture(scope="module")
+def fast_rows(tmp_path_factory):
+    return check_rows(list(FAST), tmp_path_factory.mktemp("exports"))
+
+
+def hold(found):
+    assert found.keys() == {"onnx", "pt2", "safetensors"}
+    for form, comparison in found.items():
+        assert comparison.difference <= LIMIT, form
+        assert comparison.agreed == comparison.decided, form
+        assert comparison.decided > 0, form
+        assert comparison.pictures == 8
+
+
+@pytest.mark.parametrize("name", FAST)
+def test_small_rows(fast_rows, name):
+    hold(fast_rows[name])
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", SLOW)
+def test_all_other_rows(name, tmp_path):
+    hold(check_rows([name], tmp_path)[name])
