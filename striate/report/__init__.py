@@ -13,12 +13,14 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from striate.report.facts import worst_mistakes
+from striate.report.facts import read_robustness, worst_mistakes
 from striate.report.wording import percent
 from striate.run import write_atomic
 
 if TYPE_CHECKING:
+    import altair as alt
     from numpy.typing import NDArray
+    from PIL import Image
 
     from striate.data.images import Pictures
     from striate.run import Run
@@ -26,12 +28,14 @@ if TYPE_CHECKING:
 __all__ = ["worst_mistakes", "write_all", "write_mistakes", "write_samples"]
 
 MOST_SAMPLES = 60
+LARGE_SAMPLE = 128  # pixels: eight such pictures stand side by side
+LARGE_MISTAKE = 168  # six of them
 
 
 def write_all(run: Run) -> list[Path]:
-    """Write all that can be made from the run's files alone, and return what was written: curves.png, a
-    confusion.png for each evaluation, report.html and README.md. Pictures come first (`write_samples`,
-    `write_mistakes`), since the report shows them."""
+    """Write all that can be made from the run's files alone, and return what was written: curves.png, the charts of
+    each evaluation, report.html and README.md. Pictures come first (`write_samples`, `write_mistakes`,
+    `striate.report.attention.write_attention`), since the report shows them."""
     from striate.report import card, charts, html
 
     written = []
@@ -39,9 +43,27 @@ def write_all(run: Run) -> list[Path]:
     if metrics:
         written.append(charts.save_png(charts.curves(metrics), run.path / "curves.png"))
     for key, found in run.evaluations.items():
-        matrix = charts.confusion(found["confusion"], found["classes"])
-        written.append(charts.save_png(matrix, run.path / "evaluations" / key / "confusion.png"))
+        written += _write_charts(run.path / "evaluations" / key, found)
     return [*written, html.write_report(run), card.write_card(run)]
+
+
+def _write_charts(folder: Path, found: dict[str, Any]) -> list[Path]:
+    """confusion.png and per_class.png of an evaluation; reliability.png, coverage.png and robustness.png where there
+    are the figures for them."""
+    from striate.report import charts
+
+    drawn: dict[str, alt.TopLevelMixin] = {
+        "confusion": charts.confusion(found["confusion"], found["classes"]),
+        "per_class": charts.per_class(found["per_class"]),
+    }
+    if found.get("reliability"):
+        drawn["reliability"] = charts.reliability(found["reliability"])
+    if found.get("by_confidence"):
+        drawn["coverage"] = charts.coverage(found["by_confidence"])
+    robustness = read_robustness(folder)
+    if robustness:
+        drawn["robustness"] = charts.robustness(robustness)
+    return [charts.save_png(chart, folder / f"{name}.png") for name, chart in drawn.items()]
 
 
 def write_samples(run: Run, pixels: Pictures, labels: NDArray[np.integer[Any]]) -> Path:
@@ -54,7 +76,7 @@ def write_samples(run: Run, pixels: Pictures, labels: NDArray[np.integer[Any]]) 
             shown, as many as there are of the rarest, so pass them all: only those that are shown are copied.
         labels: (N) positions in the run's list of classes.
     """
-    from striate.report.grids import grid
+    from striate.report.grids import LEGIBLE, grid, reduced
 
     classes = run.data["classes"]
     few = len(classes) <= 4
@@ -68,7 +90,8 @@ def write_samples(run: Run, pixels: Pictures, labels: NDArray[np.integer[Any]]) 
     table = np.array([places[:each] for places in first])
     chosen = (table if few else table.T).ravel()[:MOST_SAMPLES]
     captions = [classes[label] for label in labels[chosen]]
-    return _save(grid(pixels[chosen], captions, columns=each if few else min(10, len(first))), run.path / "samples.png")
+    shown = reduced(pixels[chosen], LARGE_SAMPLE if few else LEGIBLE)
+    return save_png(grid(shown, captions, columns=each if few else min(10, len(first))), run.path / "samples.png")
 
 
 def write_mistakes(folder: Path, pixels: Pictures, predictions: Sequence[dict[str, Any]]) -> Path | None:
@@ -80,17 +103,19 @@ def write_mistakes(folder: Path, pixels: Pictures, predictions: Sequence[dict[st
         pixels: uint8 (N, H, W, C), all pictures evaluated, as the net saw them.
         predictions: rows of predictions.csv; `index` is the place in `pixels`. If all are right nothing is written.
     """
-    from striate.report.grids import grid
+    from striate.report.grids import fitting_columns, grid, reduced
 
     mistakes = worst_mistakes(predictions)
     if not mistakes:
         return None
     captions = [f"{row['truth']}\nread as {row['predicted']}, {percent(row['confidence'], 0)}" for row in mistakes]
-    shown = pixels[np.array([row["index"] for row in mistakes])]
-    return _save(grid(shown, captions, columns=8), folder / "mistakes.png")
+    shown = reduced(pixels[np.array([row["index"] for row in mistakes])], LARGE_MISTAKE)
+    columns = fitting_columns(max(shown.shape[1:3]))
+    return save_png(grid(shown, captions, columns=columns), folder / "mistakes.png")
 
 
-def _save(image: Any, path: Path) -> Path:
+def save_png(image: Image.Image, path: Path) -> Path:
+    """Write a picture as a PNG and return its path."""
     content = io.BytesIO()
     image.save(content, "PNG", compress_level=6)
     write_atomic(path, content.getvalue())

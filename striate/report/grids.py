@@ -24,6 +24,7 @@ from striate.report.wording import SPACE
 TEXT_SIZE = 15
 LEGIBLE = 112  # pixels that a small picture's longer side reaches, about
 GAP = 14
+SHEET = 1160  # pixels across, of a grid that is to be read on a screen or a page without being made smaller
 
 FONT_FOLDERS = {
     "darwin": ("/System/Library/Fonts", "/Library/Fonts", "~/Library/Fonts"),
@@ -87,9 +88,54 @@ def grid(
     return image
 
 
+def reduced(pixels: NDArray[np.uint8], side: int) -> NDArray[np.uint8]:
+    """Pictures (N, H, W, C) whose longer side is more than `side` pixels made as small as that, so that many of them
+    stand side by side; others as they are."""
+    height, width, channels = pixels.shape[1:]
+    if max(height, width) <= side:
+        return pixels
+    size = (max(1, round(width * side / max(height, width))), max(1, round(height * side / max(height, width))))
+    small = [_picture(picture).resize(size, Image.Resampling.LANCZOS) for picture in pixels]
+    return np.stack([np.asarray(picture).reshape(size[1], size[0], channels) for picture in small])
+
+
+def legible(picture: NDArray[np.uint8], side: int = LEGIBLE) -> NDArray[np.uint8]:
+    """A picture (H, W, C) enlarged by the whole factor that brings its longer side to about `side` pixels, or made
+    smaller to half as much again if it is larger than that."""
+    scale = max(1, round(side / max(picture.shape[:2])))
+    shown: NDArray[np.uint8] = reduced(picture.repeat(scale, axis=0).repeat(scale, axis=1)[None], side * 3 // 2)[0]
+    return shown
+
+
+def beside(left: NDArray[np.uint8], right: NDArray[np.uint8], gap: int = 4) -> NDArray[np.uint8]:
+    """Two pictures of one height, (H, W, C), as one in colour (H, ..., 3)."""
+    height = left.shape[0]
+    parts = [np.broadcast_to(part, (*part.shape[:2], 3)) for part in (left, right)]
+    return np.concatenate([parts[0], np.full((height, gap, 3), 255, np.uint8), parts[1]], axis=1)
+
+
+def stacked(sheets: Sequence[Image.Image]) -> Image.Image:
+    """Grids one below the other."""
+    sheet = Image.new("RGB", (max(part.width for part in sheets), sum(part.height for part in sheets)), PAPER.surface)
+    top = 0
+    for part in sheets:
+        sheet.paste(part, (0, top))
+        top += part.height
+    return sheet
+
+
+def fitting_columns(side: int, most: int = 8) -> int:
+    """How many pictures `side` pixels wide, as `grid` shows them, stand side by side on a sheet."""
+    shown = max(side * max(1, round(LEGIBLE / side)), LEGIBLE)
+    return max(1, min(most, (SHEET - GAP) // (shown + GAP)))
+
+
 def _enlarged(picture: NDArray[np.uint8], scale: int) -> Image.Image:
-    large = picture.repeat(scale, axis=0).repeat(scale, axis=1)
-    return Image.fromarray(large[:, :, 0] if large.shape[2] == 1 else large)
+    return _picture(picture.repeat(scale, axis=0).repeat(scale, axis=1))
+
+
+def _picture(pixels: NDArray[np.uint8]) -> Image.Image:
+    return Image.fromarray(pixels[:, :, 0] if pixels.shape[2] == 1 else pixels)
 
 
 def _caption(caption: str, width: int) -> tuple[ImageFont.FreeTypeFont, list[tuple[str, bool]]]:

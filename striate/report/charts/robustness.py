@@ -22,11 +22,11 @@ class Kind(NamedTuple):
 
 
 KINDS = {
-    "gaussian-noise": Kind("Noise", "standard deviation, of the full range of a pixel"),
+    "gaussian-noise": Kind("Noise", "standard deviation, share of a pixel's range"),
     "blur": Kind("Blur", "standard deviation, in pixels"),
-    "rotation": Kind("Rotation", "degrees, to either side"),
-    "shift": Kind("Shift", "share of the picture's side"),
-    "brightness": Kind("Brightness", "added, of the full range of a pixel"),
+    "rotation": Kind("Rotation", "degrees, to one side or the other"),
+    "shift": Kind("Shift", "share of the shorter side"),
+    "brightness": Kind("Brightness", "added, share of a pixel's range"),
     "contrast": Kind("Contrast", "factor"),
 }
 """The corruptions of robustness.json."""
@@ -62,7 +62,7 @@ def _curve(found: dict[str, Any], name: str, palette: Palette, width: int) -> al
     points += [
         {key: row[key] for key in ("level", "accuracy", "low", "high")}
         | {
-            "value": f"{row['value']:g}",
+            "value": f"{row['value']:.3g}",
             "shown": percent(row["accuracy"]),
             "interval": f"{percent(row['low'])} to {percent(row['high'])}",
             "pictures": thousands(row["n"]),
@@ -70,7 +70,7 @@ def _curve(found: dict[str, Any], name: str, palette: Palette, width: int) -> al
         for row in rows
     ]
     scale = alt.Scale(domain=_range(found["corruptions"], found["clean"]), nice=False, zero=False)
-    values = ["none", *(f"{row['value']:g}" for row in rows)]
+    values = ["none", *(f"{row['value']:.3g}" for row in rows)]
     label = f"{values!r}[datum.value]"
     x = alt.X(
         "level:Q",
