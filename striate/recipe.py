@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, fields, replace
 from typing import Any, Literal
 
@@ -14,6 +14,7 @@ Optimizer = Literal["adamw", "adam", "sgd"]
 Schedule = Literal["one-cycle", "constant", "step"]
 Balance = Literal["none", "weights", "sampler"]
 Keep = Literal["last", "best"]
+Sizes = tuple[tuple[float, int], ...]
 NO_AUGMENTATION = Augmentation()
 
 
@@ -52,6 +53,9 @@ class Recipe:
     """For classes of very different sizes: `weights` lets the loss of a rare class count more, `sampler` shows each as often."""
     augmentation: Augmentation = NO_AUGMENTATION
     """What is done to the training pictures."""
+    sizes: Sizes = ()
+    """Progressive sizes: (share of training, shorter side in pixels that the batches are scaled to from there on), in order, the
+    first from 0 on. Empty: always the size of the preprocessing, which validation, test and prediction have in any case."""
     accumulate: int = 1
     """Parts that a batch is computed in, one after the other: less memory for the same step. Batch norm sees a part at a time."""
     freeze: float = 0.0
@@ -85,6 +89,11 @@ class Recipe:
         self._require(0 <= self.ema < 1, "ema", "at least 0 and below 1")
         self._require(self.keep in ("last", "best"), "keep", "last or best")
         self._require(self.patience is None or self.patience >= 1, "patience", "at least 1 epoch")
+        shares = [share for share, _ in self.sizes]
+        in_order = shares == sorted(set(shares)) and shares[:1] in ([], [0.0]) and all(share < 1 for share in shares)
+        self._require(
+            in_order and all(side >= 1 for _, side in self.sizes), "sizes", "sides from shares 0 to below 1 on"
+        )
         self._require(self.balance in ("none", "weights", "sampler"), "balance", "none, weights or sampler")
 
     def _require(self, holds: bool, field: str, limit: str) -> None:
@@ -104,9 +113,26 @@ class Recipe:
             return self.lr
         return self.lr * (1 - progress) / (1 - self.warmup)
 
+    def side(self, progress: float) -> int | None:
+        """Shorter side of the pictures when a share `progress` of the steps is done; None for that of the preprocessing."""
+        return next((side for share, side in reversed(self.sizes) if progress >= share), None)
+
+    def work(self, progress: float) -> float:
+        """The share of the arithmetic of a whole training that is done with a share `progress` of its steps, which differs where
+        the sizes change: the arithmetic of a step goes with the area of its pictures.
+        """
+        spans = self.sizes or ((0.0, 1),)
+        ends = (*(share for share, _ in spans[1:]), 1.0)
+        done, whole = (
+            sum(max(0.0, min(end, until) - begin) * side**2 for (begin, side), end in zip(spans, ends, strict=True))
+            for until in (progress, 1.0)
+        )
+        return done / whole
+
     def as_dict(self) -> dict[str, Any]:
         """Plain lists and numbers, for the run's config."""
-        return {**asdict(self), "steps": [list(step) for step in self.steps], "augmentation": str(self.augmentation)}
+        pairs = {key: [list(pair) for pair in getattr(self, key)] for key in ("steps", "sizes")}
+        return {**asdict(self), **pairs, "augmentation": str(self.augmentation)}
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> Recipe:
@@ -114,8 +140,39 @@ class Recipe:
         known = {field.name for field in fields(cls)}
         if unknown := sorted(values.keys() - known):
             raise unknown_name("recipe field", unknown[0], known, ", ".join(sorted(known)))
-        steps = tuple((share, factor) for share, factor in values.get("steps", ()))
-        return cls(**{**values, "steps": steps, "augmentation": Augmentation.parse(values.get("augmentation", "none"))})
+        pairs = {key: tuple((share, value) for share, value in values.get(key, ())) for key in ("steps", "sizes")}
+        return cls(**{**values, **pairs, "augmentation": Augmentation.parse(values.get("augmentation", "none"))})
+
+
+def parse_sizes(text: str) -> Sizes:
+    """`112,168@0.5,224@0.75` -> ((0, 112), (0.5, 168), (0.75, 224)); `full` -> (). Raises UsageError for anything else."""
+    if text.strip() == "full":
+        return ()
+    try:
+        pairs = [(share or "0", side) for side, _, share in (part.partition("@") for part in text.split(","))]
+        return tuple((float(share), int(side)) for share, side in pairs)
+    except ValueError:
+        raise UsageError(
+            f"sizes are sides in pixels with the share of training from which they hold, as in 112,168@0.5,224@0.75, or full; "
+            f"got {text!r}"
+        ) from None
+
+
+def sizes_text(sizes: Sizes) -> str:
+    """The inverse of `parse_sizes`."""
+    return ",".join(f"{side}@{share:g}" if share else str(side) for share, side in sizes) or "full"
+
+
+def progressive(size: Sequence[int], least: int) -> Sizes:
+    """The sizes of recipe `fast`: half the side for half of training, then three quarters of it, then the whole for the last
+    quarter; none below `least`, in multiples of 8, which strides divide. Nothing for pictures below PROGRESSIVE pixels.
+    """
+    full = min(size)
+    if full < PROGRESSIVE:
+        return ()
+    wanted = {0.0: full / 2, 0.5: full * 3 / 4, 0.75: full}
+    sides = {share: full if side == full else max(8 * round(side / 8), least) for share, side in wanted.items()}
+    return tuple((share, side) for share, side in sides.items()) if sides[0.0] < full else ()
 
 
 TUTORIAL = Recipe(
@@ -253,6 +310,8 @@ PAPER: dict[str, Recipe] = {
 }
 
 RECIPES = ("fast", "paper", "tutorial")
+PROGRESSIVE = 96
+"""Pixels of the shorter side from which `fast` begins with smaller pictures."""
 
 
 def _of_few(recipe: Recipe, pictures: int) -> Recipe:

@@ -87,6 +87,10 @@ def train(
         str,
         typer.Option(help="How pictures of another shape come to size: crop the middle, pad with black, or squash."),
     ] = "crop",
+    sizes: Annotated[
+        str | None,
+        typer.Option(help="Progressive sizes of the training pictures, as in 112,168@0.5,224@0.75, or full for none."),
+    ] = None,
     init: Annotated[str, typer.Option(help="How weights are drawn: default, or paper.")] = "default",
     pretrained: Annotated[
         bool, typer.Option("--pretrained", help="Begin with the ImageNet weights that torchvision, or timm, publishes.")
@@ -162,6 +166,7 @@ def train(
             on_bad="stop" if on_bad == "stop" else "skip",
             size=size,
             fit=cast("Fit", fit),
+            sizes=sizes,
             init="paper" if init == "paper" else "default",
             pretrained=pretrained,
             device=device,

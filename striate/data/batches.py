@@ -74,13 +74,18 @@ class Batches:
         """Inputs and targets of batch `step` of `epoch`; see `inputs`."""
         return self.inputs(epoch, self.samples(epoch, step))
 
-    def inputs(self, epoch: int, samples: Tensor) -> tuple[Tensor, Tensor]:
+    def inputs(self, epoch: int, samples: Tensor, side: int | None = None) -> tuple[Tensor, Tensor]:
         """Inputs float32 (n, C, H, W) and targets of `samples`, as `samples()` gives them, in `epoch`.
 
-        Targets are labels, int64 (n,); with MixUp or CutMix the share of each class, float32 (n, classes).
+        With `side` the pictures are scaled (antialiased bilinear) until their shorter side has so many pixels. Targets are labels, int64 (n,); with MixUp or CutMix the share of each class, float32 (n, classes).
         """
         pixels, targets = self.augmented(epoch, samples)
-        return self.preprocessing.normalise(pixels), targets
+        inputs = self.preprocessing.normalise(pixels)
+        shorter = min(inputs.shape[2:])
+        if side is None or side == shorter:
+            return inputs, targets
+        height, width = (max(1, round(length * side / shorter)) for length in inputs.shape[2:])
+        return F.interpolate(inputs, (height, width), mode="bilinear", antialias=True), targets
 
     def augmented(self, epoch: int, samples: Tensor) -> tuple[Tensor, Tensor]:
         """As `batch`, of these samples, and before they are normalised: uint8, or float32 from 0 to 255."""

@@ -30,7 +30,7 @@ from striate.experiment.restarting import begun_before, check_restarts, has_chec
 from striate.experiment.settings import Settings
 from striate.inference import build_net, load_net, save_weights, set_layout
 from striate.machine import usable_cores, use_cores
-from striate.recipe import Balance, Keep, Recipe
+from striate.recipe import Balance, Keep, Recipe, Sizes
 from striate.report import write_all, write_mistakes, write_samples
 from striate.report.card import write_card
 from striate.run import Run, write_json, write_yaml
@@ -55,6 +55,7 @@ def train(
     seed: int | None = None,
     validation: float | None = None,
     augment: str | Augmentation | None = None,
+    sizes: str | Sizes | None = None,
     group_by: str | None = None,
     exclude: Sequence[str] = (),
     on_bad: Literal["skip", "stop"] = "skip",
@@ -109,6 +110,7 @@ def train(
         keep=keep,
         patience=patience,
         augment=augment,
+        sizes=sizes,
         group_by=group_by,
         exclude=exclude,
         on_bad=on_bad,
@@ -167,7 +169,7 @@ def _train(ranks: Ranks, settings: Settings, name: str | None, out: Path, progre
         )
         job = replace(job, recipe=replace(job.recipe, accumulate=speed.parts))
         config["recipe"]["accumulate"] = speed.parts
-    steps = ranks.decided(lambda: plan(job, speed, len(dataset.splits["test"]), clock))
+    steps, clock.until = ranks.decided(lambda: (plan(job, speed, len(dataset.splits["test"]), clock), clock.until))
     config["recipe"]["epochs"] = round(steps / job.batches.steps_per_epoch, 6)
     config["plan"] |= predictions(job, speed, steps)
     called = f"{Path(begun.row.name).name.replace('.py:', '-')}-{dataset.name}"

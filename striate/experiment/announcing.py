@@ -11,7 +11,7 @@ from striate.data import DataSet
 from striate.data.augmentation import Augmentation
 from striate.data.splits import seen_in_training
 from striate.nets.netspec import NetFacts
-from striate.recipe import Recipe
+from striate.recipe import Recipe, sizes_text
 from striate.training import Job, Length, duration
 
 TOLD = ("unreadable", "leakage")
@@ -61,6 +61,7 @@ def _further(recipe: Recipe) -> list[str]:
     """What is unusual in a recipe."""
     return [
         *([] if recipe.balance == "none" else [f"balanced by {recipe.balance}"]),
+        *([] if not recipe.sizes else [f"sizes {sizes_text(recipe.sizes)}"]),
         *([] if recipe.accumulate == 1 else [f"in {recipe.accumulate} parts"]),
         *([] if not recipe.freeze else [f"body frozen for {recipe.freeze:.0%}"]),
         *([] if not recipe.ema else [f"mean of the weights, decay {recipe.ema:g}"]),
@@ -112,6 +113,7 @@ def repeat_command(config: dict[str, Any]) -> str:
         "validation": recipe["validation"],
         "seed": recipe["seed"],
         "augment": recipe["augmentation"],
+        "sizes": sizes_text(tuple((share, side) for share, side in recipe.get("sizes", ()))),
         "threads": config["plan"]["threads"],
         "layout": config["plan"]["layout"],
         "processes": config["plan"].get("ranks", 1),

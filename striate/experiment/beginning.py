@@ -80,7 +80,7 @@ def begin(settings: Settings, progress: Progress, ranks: Ranks = ALONE) -> Begun
     picture = (size, size) if size else dataset.train.shape[:2]
     check_size(row, picture)
     net, published = begin_net(row, dataset, picture, settings)
-    recipe = resolve_recipe(row, net, dataset, settings)
+    recipe = resolve_recipe(row, net, dataset, picture, settings)
     training, validation, held = split(dataset, recipe)
     if validation is None and (recipe.keep == "best" or recipe.patience is not None):
         asked = "--keep best" if recipe.keep == "best" else "--patience"

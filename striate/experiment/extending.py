@@ -30,14 +30,8 @@ def extended(config: dict[str, Any], done: int, epochs: float) -> tuple[dict[str
         return config, f"it has {count(epochs, 'epoch')} in all as before"
     moved = length.moved(done, steps)
     changed = copy.deepcopy(config)
-    seconds = plan["seconds_per_epoch"] * steps / per_epoch
-    changed["plan"] |= {
-        "steps": steps,
-        "epochs": round(steps / per_epoch, 6),
-        "seconds": round(seconds, 3),
-        "lengths": moved.as_list(),
-    }
-    changed["recipe"] |= {"epochs": round(steps / per_epoch, 6), "budget": None}
+    changed["plan"] = moved.planned(plan)
+    changed["recipe"] |= {"epochs": changed["plan"]["epochs"], "budget": None}
     now, before = count(steps / per_epoch, "epoch"), count(length.steps / per_epoch, "epoch")
     last, rate = (recipe.rate(at.progress(step)) for at, step in ((length, max(0, done - 1)), (moved, done)))
     end = recipe.rate(moved.progress(steps - 1))

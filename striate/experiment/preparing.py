@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+import time
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -23,13 +24,13 @@ from striate.nets import CATALOGUE, Net, build
 from striate.nets.elsewhere import ElsewhereFacts, adapt, input_channels
 from striate.nets.netspec import NetFacts
 from striate.nets.torchvision import Pretrained, pretrained
-from striate.recipe import Recipe, named_recipe
+from striate.recipe import Recipe, named_recipe, parse_sizes, progressive
 from striate.run import FORMAT
 from striate.training import Job, Manner, Speed, duration, epoch_seconds, plan_steps
 from striate.training.clock import Clock
 
-MARGIN = 0.04
-"""Share of a budget that is not planned: machines drift by a few percent, and early is better than late."""
+MARGIN = 0.02
+"""Share of a budget that is not planned: early is better than late."""
 REPORT_SECONDS = 3.0
 """Kept free of a budget for charts, report and leaving."""
 FREE_BYTES = 64 * 2**20
@@ -82,8 +83,8 @@ def _begin_elsewhere(
     return net, Pretrained(net=net, mean=made.mean, std=made.std, notes=notes)
 
 
-def resolve_recipe(row: NetFacts, net: Net, dataset: DataSet, settings: Settings) -> Recipe:
-    """The recipe with what was asked for laid over it.
+def resolve_recipe(row: NetFacts, net: Net, dataset: DataSet, size: tuple[int, int], settings: Settings) -> Recipe:
+    """The recipe with what was asked for laid over it; `size` (H, W) is that of the pictures.
 
     Raises:
         UsageError: an unknown recipe, epochs and budget both, or a number out of range.
@@ -97,6 +98,13 @@ def resolve_recipe(row: NetFacts, net: Net, dataset: DataSet, settings: Settings
         # A batch size that was asked for is taken with the rate that the recipe has for plenty of pictures.
         pictures = len(dataset.train) if settings.batch_size is None else 10**9
         recipe = named_recipe(recipe, family=row.family, batch_norm=batch_norm, params=params, pictures=pictures)
+        if recipe.name == "fast":
+            recipe = replace(recipe, sizes=progressive(size, row.min_size))
+    if settings.sizes is not None:
+        wanted_sizes = parse_sizes(settings.sizes) if isinstance(settings.sizes, str) else settings.sizes
+        recipe = replace(recipe, sizes=wanted_sizes)
+    if recipe.sizes:
+        check_size(row, (min(side for _, side in recipe.sizes),) * 2)
     given: dict[str, Any] = {
         field: getattr(settings, field)
         for field in (
@@ -206,7 +214,8 @@ def manners(device: torch.device, cores: int, threads: int | None, layout: str |
 
 
 def plan(job: Job, speed: Speed, tests: int, clock: Clock) -> int:
-    """How many steps to train: the recipe's epochs, or what its budget leaves after start, evaluation and report.
+    """How many steps to train: the recipe's epochs, or what its budget leaves after start, evaluation and report; the clock is
+    told until when.
 
     Raises:
         UsageError: the budget leaves nothing.
@@ -214,7 +223,8 @@ def plan(job: Job, speed: Speed, tests: int, clock: Clock) -> int:
     if job.recipe.budget is None:
         return plan_steps(job, speed, None)
     after = REPORT_SECONDS + tests * speed.picture
-    seconds = (1 - MARGIN) * job.recipe.budget - clock.total() - after
+    clock.until = clock.started + (1 - MARGIN) * job.recipe.budget - after
+    seconds = clock.until - time.perf_counter()
     if seconds < speed.step:
         raise UsageError(
             f"a budget of {duration(job.recipe.budget)} leaves no time to train: starting took {duration(clock.total())}, "

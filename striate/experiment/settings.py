@@ -11,7 +11,7 @@ import torch
 
 from striate.data.augmentation import Augmentation
 from striate.data.preprocessing import Fit
-from striate.recipe import Balance, Keep, Recipe
+from striate.recipe import Balance, Keep, Recipe, Sizes
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,6 +42,8 @@ class Settings:
     """As those above: see `Recipe`."""
     augment: str | Augmentation | None = None
     """What is done to training pictures instead of what the recipe does: `flip,shift=4,colour`, `none`, or an `Augmentation`."""
+    sizes: str | Sizes | None = None
+    """Progressive sizes instead of the recipe's: `112,168@0.5,224@0.75`, `full` for none, or as `Recipe` has them."""
     group_by: str | None = None
     """A pattern in file names, such as `patient[0-9]+`: files in which it finds the same are never on two sides of a split that
     is made."""

@@ -13,6 +13,8 @@ class Clock:
     def __init__(self, started: float) -> None:
         """started: `time.perf_counter()` when the command began."""
         self.started = started
+        self.until: float | None = None
+        """`time.perf_counter()` at which training and its validations are to be over, where there is a budget."""
         self.seconds: dict[str, float] = {}
 
     @contextmanager

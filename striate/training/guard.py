@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from striate.errors import StriateError
 from striate.training.job import Job, seed_step
+from striate.training.length import Length
 
 
 class Guard:
@@ -22,13 +23,14 @@ class Guard:
 
     Args:
         job: what is trained. Its optimizer must be a fused one where `deferred`.
+        length: of the run; the sizes of the pictures hang on where in it a step lies.
         step: steps done when the loop begins.
         parts: that a batch is computed in.
         deferred: whether the host learns of it later; by default on CUDA.
     """
 
-    def __init__(self, job: Job, step: int, parts: int = 1, deferred: bool | None = None) -> None:
-        self.job, self.parts = job, parts
+    def __init__(self, job: Job, length: Length, step: int, parts: int = 1, deferred: bool | None = None) -> None:
+        self.job, self.length, self.parts = job, length, parts
         self.deferred = job.device.type == "cuda" if deferred is None else deferred
         self.parameters = [parameter for group in job.optimizer.param_groups for parameter in group["params"]]
         self.found = torch.zeros((), device=job.device)  # becomes 1 and stays so
@@ -64,14 +66,17 @@ class Guard:
 
     def _fail(self, step: int) -> NoReturn:
         epoch, rate = step // self.job.batches.steps_per_epoch, self.job.recipe.lr
+        side = self.job.recipe.side(self.length.progress(step))
+        what = culprit(self.job, step, self.parts, side)
         raise StriateError(
-            f"{culprit(self.job, step, self.parts)} in step {step + 1} (epoch {epoch + 1}), which was not taken: the learning "
-            f"rate {rate:g} is too high for this net, try --lr {rate / 4:g}"
+            f"{what} in step {step + 1} (epoch {epoch + 1}), which was not taken: the learning rate {rate:g} is too "
+            f"high for this net, try --lr {rate / 4:g}"
         )
 
 
-def culprit(job: Job, step: int, parts: int) -> str:
-    """What was not finite in `step`, found by computing it again in as many parts: the weights are those that it began with.
+def culprit(job: Job, step: int, parts: int, side: int | None = None) -> str:
+    """What was not finite in `step`, found by computing it again in as many parts, of pictures of that side: the weights are
+    those that it began with.
 
     It is the loss, with the module whose output was the first that was not finite, or else the parameter whose gradient was,
     the first one on the way back.
@@ -82,7 +87,7 @@ def culprit(job: Job, step: int, parts: int) -> str:
     job.optimizer.zero_grad(set_to_none=True)
     with _first_not_finite(job.net) as modules:
         for part in samples.tensor_split(parts):
-            loss, _ = job.step(*job.batches.inputs(epoch, part))
+            loss, _ = job.step(*job.batches.inputs(epoch, part, side))
             if not loss.isfinite():
                 where = f", from the output of {modules[0]} on," if modules else ""
                 return f"the loss is {loss.item():g}{where}"

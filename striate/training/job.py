@@ -141,7 +141,7 @@ class Speed:
 
     Attributes:
         manner: the fastest one.
-        step: seconds of one training step.
+        step: seconds of one training step; with progressive sizes, of the mean one.
         picture: seconds to classify one picture.
         parts: that a batch must be computed in for memory to hold a step; the recipe's, or more.
     """
@@ -180,9 +180,22 @@ def measure(job: Job, manners: Sequence[Manner]) -> Speed:
     if job.recipe.budget is not None:
         # The best of several short looks is too good to plan by: chance helped it.
         seconds, parts = _time_steps(job, manner.layout, MEASURE_SHARE * job.recipe.budget, parts)
+    seconds *= _relative_length(job, manner.layout, limit, parts)
     step, picture = seconds + _exchange_seconds(job), _time_inference(job)
     step, picture = job.ranks.decided(lambda: (step, picture))
     return Speed(manner=manner, step=step, picture=picture, parts=job.ranks.agree(parts)[0])
+
+
+def _relative_length(job: Job, layout: str, limit: float, parts: int) -> float:
+    """How long the mean step is, with the sizes that the recipe has on the way, relative to one of the full size."""
+    shares = [*(share for share, _ in job.recipe.sizes), 1.0]
+    full = min(job.preprocessing.size)
+    smaller = {side for _, side in job.recipe.sizes} - {full}
+    if not smaller:
+        return 1.0
+    seconds = {side: _steps_in_parts(job, layout, limit, parts, side) for side in (*smaller, full)}
+    spans = zip(job.recipe.sizes, shares[1:], strict=True)
+    return sum((end - begin) * seconds[side] for (begin, side), end in spans) / seconds[full]
 
 
 def _exchange_seconds(job: Job) -> float:
@@ -210,7 +223,7 @@ def _time_steps(job: Job, layout: str, limit: float, parts: int) -> tuple[float,
             parts = more_parts(job, parts, error)
 
 
-def _steps_in_parts(job: Job, layout: str, limit: float, parts: int) -> float:
+def _steps_in_parts(job: Job, layout: str, limit: float, parts: int, side: int | None = None) -> float:
     net = copy.deepcopy(job.net)
     set_layout(net, layout)
     module, optimizer = TrainingStep(net, job.recipe.label_smoothing, job.step.weights), make_optimizer(net, job.recipe)
@@ -219,7 +232,7 @@ def _steps_in_parts(job: Job, layout: str, limit: float, parts: int) -> float:
         optimizer.zero_grad(set_to_none=True)
         samples = job.batches.samples(0, number % job.batches.steps_per_epoch)
         for part in samples[job.ranks.share(len(samples))].tensor_split(parts):
-            loss, _ = module(*job.batches.inputs(0, part))
+            loss, _ = module(*job.batches.inputs(0, part, side))
             loss.backward()
         optimizer.step()
 
@@ -268,7 +281,12 @@ def plan_steps(job: Job, speed: Speed, seconds: float | None) -> int:
     per_epoch = job.batches.steps_per_epoch
     if seconds is None:
         return max(1, round(job.recipe.epochs * per_epoch))
-    epochs = seconds / epoch_seconds(job, speed)
+    training, validating = per_epoch * speed.step, len(job.validation or ()) * speed.picture
+    validations = 1
+    while (
+        epochs := (seconds - validations * validating) / training
+    ) > validations:  # a part of an epoch has a whole one
+        validations += 1
     if epochs > 1:
         epochs = math.floor(10 * epochs) / 10  # rather 17 epochs than 17 and a crumb
     return max(1, math.floor(per_epoch * epochs))

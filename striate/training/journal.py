@@ -15,13 +15,14 @@ import torch.nn.functional as F
 from striate.errors import Interrupted, StriateError
 from striate.inference import BATCH, logits, save_weights
 from striate.nets import Net
-from striate.run import Run, write_csv
+from striate.run import Run, write_csv, write_yaml
 from striate.training.average import Average
 from striate.training.checkpoint import SECONDS, Checkpoints, load_checkpoint
 from striate.training.clock import Clock
 from striate.training.guard import Guard
 from striate.training.job import Job, more_parts
 from striate.training.length import Length
+from striate.training.pace import Pace
 from striate.training.progress import Progress
 from striate.training.signals import Stop
 
@@ -105,13 +106,14 @@ class Journal:
     ) -> None:
         self.job, self.run, self.length, self.state = job, run, length, state
         self.clock, self.progress, self.stop = clock, progress, stop
-        self.guard = Guard(job, state.step, state.parts * job.ranks.count)
+        self.guard = Guard(job, length, state.step, state.parts * job.ranks.count)
         self.checkpoints = Checkpoints(run, state.saved, progress.say) if job.ranks.first else None
         self.per_epoch = job.batches.steps_per_epoch
         self.epochs = str(math.ceil(length.steps / self.per_epoch))
         self.began = self.epoch_began = time.perf_counter()
         self.epoch_first = state.step
         self.seconds_before = state.seconds
+        self.pace = None if clock.until is None else Pace(clock.until, run.config["plan"], self.began)
 
     def __enter__(self) -> Journal:
         if self.state.saved is None:
@@ -170,6 +172,8 @@ class Journal:
         """
         state, now = self.state, time.perf_counter()
         state.seconds = self.seconds_before + now - self.began
+        if self.pace is not None and self.pace.due(self.length, state.step):
+            self._keep_pace(self.pace)
         if ended := self._ends_epoch():
             self._end_epoch()
         signal, save, show = self.job.ranks.agree(
@@ -184,6 +188,25 @@ class Journal:
             self.progress.step(state.step, epoch, loss / seen, hits / seen, self._pictures_per_second(now))
         if signal:
             self._interrupt(signal)
+
+    def _keep_pace(self, pace: Pace) -> None:
+        """Moves the end of the run if the rest of it does not fit into the budget, or leaves some of it unused."""
+        steps = self.job.ranks.decided(lambda: pace.steps(self.length, self.state.step, self.job.recipe, self.clock))
+        if steps is None:
+            return
+        before, self.length = self.length, self.length.moved(self.state.step, steps)
+        self.guard.length = self.length
+        self.epochs = str(math.ceil(steps / self.per_epoch))
+        plan = self.run.config["plan"] = self.length.planned(self.run.config["plan"])
+        self.run.config["recipe"]["epochs"] = plan["epochs"]
+        if self.job.ranks.first:
+            write_yaml(self.run.path / "config.yaml", self.run.config)
+        self.progress.total(steps)
+        now, planned = (count / self.per_epoch for count in (steps, before.steps))
+        word = "longer" if now < planned else "less time"
+        self.progress.say(
+            f"steps take {word} than was measured: {now:.4g} epochs instead of {planned:.4g}, to keep the budget"
+        )
 
     def _due(self, age: float = 0.0) -> bool:
         return self.checkpoints is not None and self.checkpoints.due(age)
@@ -259,7 +282,8 @@ class Journal:
         return pictures / max(now - self.epoch_began, 1e-9)
 
     def _left(self) -> float:
-        return (self.length.steps - self.state.step) * self.state.seconds / self.state.step
+        done = self.job.recipe.work(self.state.step / self.length.steps)
+        return self.state.seconds * (1 - done) / done
 
     def _save(self, must: bool = False) -> None:
         state = self.state

@@ -33,6 +33,17 @@ class Length:
         """This length with `steps` in all, decided when `done` steps were done."""
         return Length((*(span for span in self.spans if span[0] < done), (done, steps)))
 
+    def planned(self, plan: Mapping[str, Any]) -> dict[str, Any]:
+        """The plan of a run's config with this length."""
+        epochs = self.steps / plan["steps_per_epoch"]
+        return {
+            **plan,
+            "steps": self.steps,
+            "epochs": round(epochs, 6),
+            "seconds": round(plan["seconds_per_epoch"] * epochs, 3),
+            "lengths": self.as_list(),
+        }
+
     def as_list(self) -> list[dict[str, int]]:
         """For the run's config."""
         return [{"after_step": first, "steps": steps} for first, steps in self.spans]

@@ -27,12 +27,12 @@ def fit(job: Job, run: Run, length: Length, state: State, clock: Clock, progress
     shared = replace(job, step=job.ranks.parallel(job.step))  # DistributedDataParallel, where there are several ranks
     with catch_stop() as stop, Journal(job, run, length, state, clock, progress, stop) as journal:
         while not journal.ended:
-            done = length.progress(state.step)
+            done = journal.length.progress(state.step)
             for group in job.optimizer.param_groups:
                 group["lr"] = job.recipe.rate(done)
             job.freeze_body(done < job.recipe.freeze)
             try:
-                sums = gradients(shared, state, clock)
+                sums = gradients(shared, state, clock, job.recipe.side(done))
             except RuntimeError as error:  # no other type means memory on every device
                 journal.in_smaller_parts(error)
                 continue
@@ -46,8 +46,9 @@ def fit(job: Job, run: Run, length: Length, state: State, clock: Clock, progress
             journal.after_step()
 
 
-def gradients(job: Job, state: State, clock: Clock) -> torch.Tensor:
-    """Makes the net's gradients those of the mean loss of the next step's batch, computed in `state.parts` parts.
+def gradients(job: Job, state: State, clock: Clock, side: int | None = None) -> torch.Tensor:
+    """Makes the net's gradients those of the mean loss of the next step's batch, computed in `state.parts` parts, of pictures
+    whose shorter side is `side` (None: as the preprocessing leaves them).
 
     Returns: as `state.totals`, sums over this rank's share of the batch of loss and hits, and its pictures.
     """
@@ -59,7 +60,7 @@ def gradients(job: Job, state: State, clock: Clock) -> torch.Tensor:
     parts = samples[job.ranks.share(len(samples))].tensor_split(state.parts)
     for number, part in enumerate(parts, start=1):
         with clock.charge("augment"):
-            x, targets = job.batches.inputs(epoch, part)
+            x, targets = job.batches.inputs(epoch, part, side)
         with job.ranks.held_back(job.step, more=number < len(parts)):
             with clock.charge("forward"):
                 loss, hits = job.step(x, targets)

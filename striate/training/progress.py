@@ -78,6 +78,11 @@ class Progress:
         self._bar.start()
         self._bar.add_task("", total=steps, completed=done, epoch="", state="")
 
+    def total(self, steps: int) -> None:
+        """The run has `steps` in all from now on."""
+        if self._bar is not None:
+            self._bar.update(self._bar.task_ids[0], total=steps)
+
     def due(self) -> bool:
         """Whether the bar wants a new state now: reading it from an accelerator makes the loop wait."""
         now = time.perf_counter()

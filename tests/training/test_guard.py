@@ -34,8 +34,8 @@ def poison(made, step, value, parameter=None):
         now[:] = [epoch * batches.steps_per_epoch + place]
         return samples_of(epoch, place)
 
-    def inputs(epoch, chosen):
-        x, labels = inputs_of(epoch, chosen)
+    def inputs(epoch, chosen, side=None):
+        x, labels = inputs_of(epoch, chosen, side)
         if now == [step] and parameter is None:
             x[-1, 0, 3, 3] = value
         return x, labels

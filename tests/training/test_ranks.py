@@ -132,8 +132,8 @@ def make(folder, ranks, net, recipe, doubled=True, resume=False):
         job.step.double()
         real = job.batches.inputs
 
-        def inputs(epoch, samples):
-            x, targets = real(epoch, samples)
+        def inputs(epoch, samples, side=None):
+            x, targets = real(epoch, samples, side)
             return x, targets.double() if targets.is_floating_point() else targets
 
         job.batches.inputs = inputs

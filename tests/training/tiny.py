@@ -59,7 +59,12 @@ def make_tiny(folder: Path, resume: bool, steps: int | None, changes: dict[str, 
         "net": {"name": "lenet5-bn", "channels": 1, "classes": 10, "init": "default"},
         "preprocessing": preprocessing.as_dict(),
         "recipe": recipe.as_dict(),
-        "plan": {"steps": total, "steps_per_epoch": PICTURES // BATCH},
+        "plan": {
+            "steps": total,
+            "steps_per_epoch": PICTURES // BATCH,
+            "seconds_per_step": 0.01,
+            "seconds_per_epoch": 0.1,
+        },
     }
     run = Run(folder)
     if resume:

@@ -1,0 +1,77 @@
+"""A budget is kept on the way: the end of a run moves when steps take longer, or less time, than was measured."""
+
+import time
+from dataclasses import replace
+
+import pytest
+from tiny import RECIPE, same_bits
+
+from striate.run import Run
+from striate.training import Length, Progress, fit
+from striate.training.clock import Clock
+from striate.training.pace import LOOKS, Pace
+
+PLAN = {"steps": 100, "steps_per_epoch": 1000, "seconds_per_step": 1.0, "seconds_per_epoch": 1000.0}
+
+
+@pytest.fixture
+def at(monkeypatch):
+    """Sets the time."""
+
+    def set_time(seconds):
+        monkeypatch.setattr(time, "perf_counter", lambda: seconds)
+
+    return set_time
+
+
+def test_looks_come_at_their_shares_and_once(at):
+    pace, length = Pace(until=100.0, plan=PLAN, began=0.0), Length(((0, 100),))
+    looked = []
+    for done in range(1, 101):
+        at(float(done))
+        if pace.due(length, done):
+            looked.append(done)
+            assert pace.steps(length, done, RECIPE, Clock(0.0)) is None
+    assert looked == [100 * share for share in LOOKS]
+
+
+@pytest.mark.parametrize(("step_seconds", "wanted"), [(1.25, 80), (0.8, 125), (1.005, None)])
+def test_the_end_is_where_the_time_is_up(at, step_seconds, wanted):
+    pace = Pace(until=100.0, plan=PLAN, began=0.0)
+    at(25 * step_seconds)
+    assert pace.steps(Length(((0, 100),)), 25, RECIPE, Clock(0.0)) == wanted
+
+
+def test_one_more_step_is_taken_where_the_time_is_up_already(at):
+    at(200.0)
+    assert Pace(until=100.0, plan=PLAN, began=0.0).steps(Length(((0, 100),)), 25, RECIPE, Clock(0.0)) == 26
+
+
+def test_validations_to_come_are_counted(at):
+    plan = {**PLAN, "steps_per_epoch": 20, "seconds_per_epoch": 25.0}
+    clock = Clock(0.0)
+    clock.add("validate", 5.0)  # after 20 of 25 steps of a second; four more are to come
+    at(30.0)
+    assert Pace(until=125.0, plan=plan, began=0.0).steps(Length(((0, 100),)), 25, RECIPE, clock) is None
+    assert Pace(until=115.0, plan=plan, began=0.0).steps(Length(((0, 100),)), 25, RECIPE, clock) == 90
+
+
+def test_smaller_pictures_at_the_beginning_are_no_sign_of_speed(at):
+    recipe = replace(RECIPE, sizes=((0.0, 50), (0.5, 100)))
+    at(12.5)  # fifty steps at a quarter of a second; those to come take one
+    assert Pace(until=62.5, plan=PLAN, began=0.0).steps(Length(((0, 100),)), 50, recipe, Clock(0.0)) is None
+
+
+def test_a_moved_end_is_kept_and_trains_as_one_that_was_moved_before(tiny, monkeypatch):
+    moves = iter([18, None, None, None])
+    monkeypatch.setattr(Pace, "steps", lambda self, *_: setattr(self, "looked", self.looked + 1) or next(moves))
+    hurried, told = tiny("hurried"), tiny("told")
+    clock = Clock(0.0)
+    clock.until = 1.0
+    fit(hurried.job, hurried.run, hurried.length, hurried.state, clock, Progress(quiet=True))
+    fit(told.job, told.run, Length(((0, 24), (6, 18))), told.state, Clock(0.0), Progress(quiet=True))
+    assert hurried.state.step == 18
+    assert same_bits(hurried.bits(), told.bits())
+    config = Run(hurried.run.path).config
+    assert config["plan"]["lengths"] == [{"after_step": 0, "steps": 24}, {"after_step": 6, "steps": 18}]
+    assert (config["plan"]["steps"], config["plan"]["epochs"], config["recipe"]["epochs"]) == (18, 2.25, 2.25)
