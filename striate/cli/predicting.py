@@ -2,31 +2,147 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+import sys
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from striate.cli.options import AsJson, Device, RunPath, TrustCode
-from striate.cli.output import show_json
+from striate.errors import UsageError
+
+if TYPE_CHECKING:
+    from striate.predicting import Prediction
+
+SECONDS = 5.0
+"""Between two lines of progress where there is no terminal for a bar."""
 
 
 def predict(
     run: RunPath,
-    pictures: Annotated[list[str], typer.Argument(metavar="PICTURE...", help="Picture files.")],
+    pictures: Annotated[
+        list[str],
+        typer.Argument(
+            metavar="PICTURE|FOLDER|-...",
+            help="Picture files; folders, for the pictures in them and below; - for standard input, which holds paths, one "
+            "a line, or one picture's bytes.",
+        ),
+    ],
     top: Annotated[int, typer.Option(min=1, help="How many of the likeliest classes to show.")] = 3,
+    abstain: Annotated[
+        bool,
+        typer.Option("--abstain", help="Say `unknown` of pictures that are unlike those the run was validated with."),
+    ] = False,
+    as_csv: Annotated[bool, typer.Option("--csv", help="Print the result as CSV.")] = False,
+    as_json: AsJson = False,
+    as_parquet: Annotated[bool, typer.Option("--parquet", help="Write Parquet; needs --output.")] = False,
+    output: Annotated[
+        Path | None, typer.Option(help="A new file to write: .csv, .json or .parquet, its ending says which.")
+    ] = None,
     device: Device = "auto",
     trust_code: TrustCode = False,
-    as_json: AsJson = False,
 ) -> None:
     """Say what is in pictures. One that cannot be read is named, the rest are still predicted, and the exit code is 3."""
-    from striate.predicting import predict as predict_pictures
-    from striate.run import Run
+    from striate.predicting import expanded, from_stream, predict_many
+    from striate.predicting.writing import legible, write_predictions
+    from striate.run import Run, writing
 
-    predictions = predict_pictures(Run.open(run, trust_code=trust_code), pictures, top=top, device=device)
-    if as_json:
-        show_json([prediction.as_dict() for prediction in predictions])
+    form = _format({"csv": as_csv, "json": as_json, "parquet": as_parquet}, output)
+    if "-" in pictures and pictures != ["-"]:
+        raise UsageError("- stands for standard input, which names all pictures: give it alone")
+    given = from_stream(sys.stdin.buffer) if pictures == ["-"] else list(expanded(pictures))
+    opened = Run.open(run, trust_code=trust_code)
+    predictions = predict_many(opened, given, top=top, abstain=abstain, device=device)
+    count = _Count(len(given) if isinstance(given, list) else None)
+    watched = _watched(predictions, count, quiet=output is None and sys.stdout.isatty())
+    if form is None:
+        for prediction in watched:
+            if prediction.error is None:
+                typer.echo(legible(str(prediction)))
+    elif output is None:
+        sys.stdout.flush()
+        write_predictions(watched, sys.stdout.buffer, form, top)
     else:
-        for prediction in predictions:
-            typer.echo(str(prediction), err=prediction.error is not None)
-    if any(prediction.error is not None for prediction in predictions):
+        with writing(output) as file:
+            write_predictions(watched, file, form, top)
+        typer.echo(f"{count.done:,} predictions: {output}")
+    if count.unreadable:
+        if count.done > 1:
+            typer.echo(f"{count.unreadable:,} of {count.done:,} could not be read", err=True)
         raise typer.Exit(3)
+
+
+def _format(flags: Mapping[str, bool], output: Path | None) -> str | None:
+    """The format that was asked for; None for lines of text. Raises UsageError for what does not go together."""
+    from striate.predicting.writing import format_of, require_pyarrow
+
+    wanted = [name for name, flag in flags.items() if flag]
+    if len(wanted) > 1:
+        raise UsageError(f"one format at a time: --{' or --'.join(wanted)}")
+    form = wanted[0] if wanted else None
+    if output is not None:
+        if form is None:
+            form = format_of(output)
+        if output.exists():
+            raise UsageError(f"{output} exists already: name another file")
+    elif form == "parquet":
+        raise UsageError("Parquet is nothing to read on a screen: name a file with --output FILE.parquet")
+    if form == "parquet":
+        require_pyarrow()
+    return form
+
+
+@dataclass
+class _Count:
+    """How far it is. `total`: how many pictures there are; None where nobody knows."""
+
+    total: int | None
+    done: int = 0
+    unreadable: int = 0
+
+    def __str__(self) -> str:
+        return f"{self.done:,}{'' if self.total is None else f' of {self.total:,}'} pictures"
+
+
+def _watched(predictions: Iterable[Prediction], count: _Count, quiet: bool) -> Iterator[Prediction]:
+    """Hands predictions on, counts them, and says on stderr which pictures cannot be read, and how far it is unless `quiet`."""
+    from striate.predicting.writing import legible
+
+    with _progress(count, quiet) as show:
+        for prediction in predictions:
+            count.done += 1
+            if prediction.error is not None:
+                count.unreadable += 1
+                typer.echo(legible(str(prediction)), err=True)
+            yield prediction
+            show()
+
+
+@contextmanager
+def _progress(count: _Count, quiet: bool) -> Iterator[Callable[[], None]]:
+    """A function that shows the count: as a bar on a terminal, else as a line now and then."""
+    if quiet:
+        yield lambda: None
+    elif sys.stderr.isatty():
+        from rich.console import Console
+        from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
+
+        columns = (BarColumn(), TextColumn("{task.description}"), TimeRemainingColumn(compact=True), TextColumn("left"))
+        with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
+            task = bar.add_task("", total=count.total)
+            yield lambda: bar.update(task, completed=count.done, description=str(count))
+    else:
+        began = said = time.perf_counter()
+
+        def line() -> None:
+            nonlocal said
+            now = time.perf_counter()
+            if now - said >= SECONDS:
+                said = now
+                typer.echo(f"{count}, {count.done / (now - began):,.0f} a second", err=True)
+
+        yield line

@@ -21,6 +21,8 @@ from PIL import Image, ImageOps, UnidentifiedImageError
 from striate.errors import DataError
 
 FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF")
+SUFFIXES = (".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".webp", ".gif", ".bmp", ".dib", ".tif", ".tiff")
+"""By which a file in a folder is taken for a picture where nothing else says so."""
 LARGEST = 120_000_000
 """Bytes of a picture once decoded (40 megapixels in colour): what comes after makes at most three copies."""
 DECODER = 3

@@ -1,0 +1,205 @@
+"""Calibration: what a net's validation pictures tell of its confidence, and of which pictures are like the ones it knows.
+
+The figures that chose the score are in docs/prediction.md; `python -m bench strangers` measures them.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from striate.data import ImageData, Preprocessing
+from striate.data.images import Indices, Pictures
+from striate.errors import DataError, UsageError
+from striate.inference import BATCH, logits
+from striate.metrics.calibration import expected_calibration_error, fit_temperature, tempered
+from striate.metrics.strangers import OF_LOGITS, Scores, nearest_cosine, threshold_keeping
+from striate.nets import Net
+from striate.run import Run, write_atomic, write_json
+
+Score = Literal["nearest", "energy", "max_logit", "max_softmax"]
+DEFAULT_SCORE: Score = "nearest"
+"""The best of those tried (docs/prediction.md)."""
+KEEP = 0.95
+"""Share of the validation pictures that are to be kept."""
+REFERENCES = 1000
+"""Validation pictures that others are compared with, at most."""
+LONGEST = 2**14
+"""Values of a feature vector, at most: larger maps are averaged over a coarser grid."""
+FILE = "calibration.safetensors"
+
+Features = npt.NDArray[np.float32]
+
+
+def calibrate(
+    run: Run,
+    net: Net,
+    preprocessing: Preprocessing,
+    data: ImageData,
+    device: torch.device,
+    score: Score = DEFAULT_SCORE,
+) -> dict[str, Any]:
+    """Fits temperature and threshold on a run's validation pictures, keeps them in the run, and returns calibration.json.
+
+    calibration.json has n, temperature, loss and ece of the validation pictures with it and before it, and abstain: the score,
+    the share to keep and the threshold; a picture with a lower score is a stranger. The references of the score `nearest` go
+    into calibration.safetensors.
+
+    Args:
+        net: as the run keeps it: with its last weights, or its best ones.
+        data: the validation pictures, at least one, none of which it was trained on.
+    """
+    data = preprocessing.resized(data)
+    references = chosen = None
+    if score == "nearest":
+        chosen = np.linspace(0, len(data) - 1, min(REFERENCES, len(data))).round().astype(np.int64)
+        # As the file will have them, so that what is fitted is what will be compared.
+        references = observe(net, preprocessing, data.pixels[chosen], device)[1].astype(np.float16)
+    outputs, scores = _scored(net, preprocessing, data.pixels, device, score, references, chosen)
+    temperature = fit_temperature(outputs, data.labels)
+    before, after = tempered(outputs, 1.0), tempered(outputs, temperature)
+    calibration = {
+        "split": "validation",
+        "n": len(data),
+        "temperature": temperature,
+        **_fit(before, data.labels, "_before"),
+        **_fit(after, data.labels, ""),
+        "abstain": {"score": score, "keep": KEEP, "threshold": threshold_keeping(scores, KEEP)},
+    }
+    if references is not None:
+        from safetensors.numpy import save
+
+        write_atomic(run.path / FILE, save({"references": references}))
+    write_json(run.path / "calibration.json", calibration)
+    return calibration
+
+
+class Strangers:
+    """Tells a run's own kind of pictures from strangers, as its calibration says.
+
+    Raises:
+        UsageError: the run has no calibration.
+        DataError: its files are damaged.
+    """
+
+    def __init__(self, run: Run) -> None:
+        if "abstain" not in run.calibration:
+            raise UsageError(
+                f"{run.path} has no calibration.json, so nothing says when to abstain. Its validation pictures do:\n"
+                f"striate evaluate {run.path} --split validation"
+            )
+        try:
+            self.score: Score = run.calibration["abstain"]["score"]
+            self.threshold = float(run.calibration["abstain"]["threshold"])
+            self.references = _read_references(run.path / FILE) if self.score == "nearest" else None
+            if self.references is None and self.score not in OF_LOGITS:
+                raise ValueError(f"no score is called {self.score!r}")
+        except (KeyError, TypeError, ValueError) as error:
+            raise DataError(f"{run.path / 'calibration.json'} is damaged: {error!r}") from error
+
+    def known(self, outputs: npt.NDArray[np.float32], features: Features) -> npt.NDArray[np.bool_]:
+        """bool (N,): which pictures are like those of validation, of what `observe` gives for them.
+
+        Raises DataError if the references are those of another net.
+        """
+        return scores(self.score, outputs, features, self.references) >= self.threshold
+
+
+def observe(
+    net: Net, preprocessing: Preprocessing, pixels: Pictures, device: torch.device, batch_size: int = BATCH
+) -> tuple[npt.NDArray[np.float32], Features]:
+    """(logits (N, classes), features (N, D)) of uint8 (N, H, W, C).
+
+    The features are the maps that enter the head, each vector scaled to length 1. Maps of more than `LONGEST` values are
+    averaged over the finest square grid that has no more. A net from elsewhere gives its logits for features.
+    """
+    with _entering(net) as features:
+        outputs = logits(net, preprocessing, pixels, device, batch_size)
+    return outputs.numpy(), torch.cat(features).numpy()
+
+
+def scores(
+    score: Score, outputs: npt.NDArray[np.float32], features: Features, references: npt.NDArray[np.floating[Any]] | None
+) -> Scores:
+    """(N,): higher for pictures more like those that the net knows. `references`: for `nearest` only, (R, D)."""
+    if references is None:
+        return OF_LOGITS[score](outputs)
+    if references.shape[1:] != features.shape[1:]:
+        raise DataError(
+            f"{FILE} is of another net: it has references of {references.shape[1:]} values, and this net's features have "
+            f"{features.shape[1]}"
+        )
+    return nearest_cosine(features, references.astype(np.float32))
+
+
+def _scored(
+    net: Net,
+    preprocessing: Preprocessing,
+    pixels: Pictures,
+    device: torch.device,
+    score: Score,
+    references: npt.NDArray[np.float16] | None,
+    chosen: Indices | None,
+) -> tuple[npt.NDArray[np.float32], Scores]:
+    """(logits, scores) of validation pictures; none is its own reference. Some at a time: features can be large."""
+    outputs, found = [], []
+    for start in range(0, len(pixels), BATCH):
+        part, features = observe(net, preprocessing, pixels[start : start + BATCH], device)
+        outputs.append(part)
+        found.append(scores(score, part, features, references))
+        if references is not None and chosen is not None and len(chosen) > 1:
+            rows = chosen[(chosen >= start) & (chosen < start + len(part))] - start
+            found[-1][rows] = nearest_cosine(features[rows], references.astype(np.float32), skip=1)
+    return np.concatenate(outputs), np.concatenate(found)
+
+
+def _fit(outputs: npt.NDArray[np.float64], labels: npt.NDArray[np.int64], suffix: str) -> dict[str, float]:
+    """Loss and ECE of log-probabilities."""
+    hits = outputs.argmax(1) == labels
+    return {
+        f"loss{suffix}": float(-outputs[np.arange(len(labels)), labels].mean()),
+        f"ece{suffix}": expected_calibration_error(np.exp(outputs.max(1)), hits),
+    }
+
+
+@contextmanager
+def _entering(net: Net) -> Iterator[list[Tensor]]:
+    """Collects the feature vectors of what enters the head, batch by batch."""
+    found: list[Tensor] = []
+
+    def take(head: torch.nn.Module, inputs: tuple[Any, ...]) -> None:
+        maps = getattr(inputs[0], "logits", inputs[0])  # what a net from elsewhere gives may hold its logits so
+        if maps.ndim == 4:
+            side = max(1, math.isqrt(LONGEST // maps.shape[1]))
+            maps = functional.adaptive_avg_pool2d(maps, (min(side, maps.shape[2]), min(side, maps.shape[3])))
+        found.append(functional.normalize(maps.flatten(1).float(), dim=1).cpu())
+
+    handle = net.head.register_forward_pre_hook(take)
+    try:
+        yield found
+    finally:
+        handle.remove()
+
+
+def _read_references(path: Path) -> npt.NDArray[np.float16]:
+    from safetensors import SafetensorError
+    from safetensors.numpy import load_file
+
+    try:
+        references: npt.NDArray[np.float16] = load_file(path)["references"]
+    except (OSError, KeyError, SafetensorError) as error:
+        raise DataError(
+            f"{path} cannot be read ({error}): it comes with calibration.json, from striate evaluate RUN --split validation"
+        ) from error
+    if references.ndim != 2 or references.dtype != np.float16 or not len(references):
+        raise DataError(f"{path} is damaged: it holds {references.dtype} {references.shape}")
+    return references

@@ -1,0 +1,124 @@
+"""The pipeline from pictures to predictions: threads decode the next batch while the net computes this one."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from itertools import islice
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from PIL import Image
+
+from striate.data import Preprocessing
+from striate.data.decode import quiet_pillow
+from striate.data.images import Pixels
+from striate.errors import DataError
+from striate.evaluation.calibration import Strangers, observe
+from striate.inference import BATCH, load_net, logits
+from striate.machine import pick_device, usable_cores, use_cores
+from striate.predicting.pictures import Picture, Unreadable, expanded, read
+from striate.predicting.results import UNKNOWN, Prediction
+from striate.run import Run
+
+VALUES = 2**22
+"""Of a batch's pixels, about: 27 pictures of 224x224 in colour."""
+
+
+class Seen(NamedTuple):
+    """A prediction, and the uint8 (H, W, C) that the net was fed for it; None if the picture could not be read."""
+
+    prediction: Prediction
+    pixels: Pixels | None
+
+
+class Predictor:
+    """A run's net, loaded and ready.
+
+    Raises:
+        DataError: the run has no weights, or they are damaged.
+        UsageError: the net cannot be made, or there is no such device.
+    """
+
+    def __init__(self, run: Run, device: str = "auto") -> None:
+        self.device = pick_device(device)
+        use_cores()
+        self.net = load_net(run, self.device)
+        self.preprocessing = Preprocessing.from_dict(run.config["preprocessing"])
+        self.classes: tuple[str, ...] = tuple(run.data["classes"])
+        self.temperature: float = run.calibration.get("temperature", 1.0)
+        height, width = self.preprocessing.size
+        self.batch = min(BATCH, max(1, VALUES // (height * width * self.preprocessing.channels)))
+
+    def predict(self, pictures: Iterable[Picture], top: int, strangers: Strangers | None) -> Iterator[Seen]:
+        """In the order of the pictures; no more than two batches of them are held at a time."""
+        for found in decoded(expanded(pictures), lambda picture: read(self.preprocessing, picture), self.batch):
+            pixels = [picture for _, picture in found if not isinstance(picture, str)]
+            told = iter(self._answers(np.stack(pixels), top, strangers) if pixels else ())
+            for name, picture in found:
+                if isinstance(picture, str):
+                    yield Seen(Prediction(picture=name, error=picture), None)
+                else:
+                    best, known = next(told)
+                    label = UNKNOWN if known is False else best[0][0]
+                    prediction = Prediction(picture=name, label=label, confidence=best[0][1], top=best, known=known)
+                    yield Seen(prediction, picture)
+
+    def _answers(
+        self, pixels: Pixels, top: int, strangers: Strangers | None
+    ) -> list[tuple[tuple[tuple[str, float], ...], bool | None]]:
+        """(the likeliest classes with their probabilities, whether it is known) of each of uint8 (N, H, W, C)."""
+        known: list[bool] | list[None] = [None] * len(pixels)
+        if strangers is None:
+            outputs = logits(self.net, self.preprocessing, pixels, self.device)
+        else:
+            found, features = observe(self.net, self.preprocessing, pixels, self.device)
+            known = strangers.known(found, features).tolist()
+            outputs = torch.from_numpy(found)
+        probabilities = (outputs.double() / self.temperature).softmax(1)
+        values, indices = probabilities.topk(min(max(1, top), len(self.classes)))
+        best = (
+            tuple((self.classes[place], value) for place, value in zip(places, shares, strict=True))
+            for places, shares in zip(indices.tolist(), values.tolist(), strict=True)
+        )
+        return list(zip(best, known, strict=True))
+
+
+def decoded(
+    pictures: Iterable[Picture], reader: Callable[[Picture], Pixels], size: int
+) -> Iterator[list[tuple[str, Pixels | str]]]:
+    """(name, pixels or why there are none) of each picture, `size` at a time; the next ones are decoded meanwhile."""
+
+    def one(name: str, picture: Picture) -> tuple[str, Pixels | str]:
+        try:
+            return name, reader(picture)
+        except DataError as error:
+            return name, str(error).removeprefix(f"{name}: ").removeprefix("the picture: ")
+
+    def submit(number: int, picture: Picture) -> Future[tuple[str, Pixels | str]]:
+        name = (
+            picture.name
+            if isinstance(picture, Unreadable)
+            else str(picture)
+            if isinstance(picture, str | Path)
+            else f"picture {number}"
+        )
+        if not isinstance(picture, Image.Image):
+            return pool.submit(one, name, picture)
+        # One PIL picture may be given twice, and it cannot be loaded by two threads at once.
+        ready: Future[tuple[str, Pixels | str]] = Future()
+        ready.set_result(one(name, picture))
+        return ready
+
+    numbered = enumerate(pictures, start=1)
+    with quiet_pillow(), ThreadPoolExecutor(usable_cores()) as pool:
+        ahead: list[Future[tuple[str, Pixels | str]]] = []
+        while True:
+            following = [submit(number, picture) for number, picture in islice(numbered, size)]
+            if ahead:
+                yield [future.result() for future in ahead]
+            if not following:
+                return
+            ahead = following

@@ -1,0 +1,86 @@
+"""What is said of pictures: one prediction, and many of them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from striate import notebook
+from striate.data.images import Pixels
+
+UNKNOWN = "unknown"
+"""The label of a picture that is unlike those of validation. A class may have this name too; `Prediction.known` tells."""
+SHOWN = 50
+"""Predictions that a notebook shows."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Prediction:
+    """What the net says of one picture.
+
+    Attributes:
+        picture: the file's path, or its place among the pictures given, as in `picture 2`.
+        label: the likeliest class; `UNKNOWN` for a stranger, where that was asked; None if the picture could not be read.
+        confidence: the likeliest class's probability, 0 to 1, if it is one of the classes: the softmax of the logits divided by
+            the temperature that the run's calibration holds, or by 1.
+        top: the likeliest classes with their probabilities, best first; of strangers too.
+        known: whether the picture is like those of validation; None where that was not asked, or it could not be read.
+        error: why the picture could not be read, or None.
+    """
+
+    picture: str
+    label: str | None = None
+    confidence: float | None = None
+    top: tuple[tuple[str, float], ...] = ()
+    known: bool | None = None
+    error: str | None = None
+
+    def as_dict(self) -> dict[str, Any]:
+        """For JSON."""
+        return {**asdict(self), "top": [{"class": name, "confidence": value} for name, value in self.top]}
+
+    def __str__(self) -> str:
+        if self.error is not None:
+            return f"{self.picture}: {self.error}"
+        classes = ", ".join(f"{name} {value:.1%}" for name, value in self.top)
+        return f"{self.picture}: {f'{UNKNOWN} (nearest classes: {classes})' if self.known is False else classes}"
+
+    def _repr_html_(self) -> str:
+        return Predictions([self])._repr_html_()
+
+
+class Predictions(list[Prediction]):
+    """A list of predictions that a notebook shows as a table, with what the net was fed of the first pictures.
+
+    Attributes:
+        thumbnails: uint8 (H, W, C) of the first `SHOWN`, None for one that could not be read.
+    """
+
+    def __init__(self, predictions: Iterable[Prediction] = (), thumbnails: Iterable[Pixels | None] = ()) -> None:
+        super().__init__(predictions)
+        self.thumbnails = tuple(thumbnails)
+
+    def __repr__(self) -> str:
+        return "\n".join([*map(str, self[:SHOWN]), *filter(None, [self._rest()])])
+
+    def _repr_html_(self) -> str:
+        rows = []
+        for place, prediction in enumerate(self[:SHOWN]):
+            pixels = self.thumbnails[place] if place < len(self.thumbnails) else None
+            sure = "" if prediction.confidence is None else notebook.bar(prediction.confidence)
+            others = prediction.top if prediction.known is False else prediction.top[1:]
+            rows.append(
+                (
+                    "" if pixels is None else notebook.thumbnail(pixels),
+                    prediction.picture,
+                    prediction.error or prediction.label,
+                    "" if prediction.known is False else sure,
+                    ", ".join(f"{name} {value:.1%}" for name, value in others),
+                )
+            )
+        columns = ("what the net saw" if self.thumbnails else "", "picture", "prediction", "confidence", "next classes")
+        return notebook.table(columns, rows, self._rest())
+
+    def _rest(self) -> str:
+        return f"... and {len(self) - SHOWN:,} more" if len(self) > SHOWN else ""

@@ -1,0 +1,123 @@
+"""Predictions into a stream, one after the other: CSV, JSON, Parquet."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from importlib.util import find_spec
+from itertools import chain, islice
+from pathlib import Path
+from typing import Any, BinaryIO, TextIO
+
+from striate.errors import UsageError
+from striate.predicting.results import Prediction
+
+COLUMNS = ("picture", "label", "confidence", "known", "error")
+"""Of a table; then `class_1`, `confidence_1` and so on, the likeliest classes."""
+ROWS = 5000
+"""Of a Parquet file that are held until they are written."""
+
+
+def format_of(path: Path) -> str:
+    """The format that a file's ending names. Raises UsageError for another one."""
+    ending = path.suffix.lower().removeprefix(".")
+    if ending not in FORMATS:
+        raise UsageError(f"{path} ends in none of {', '.join(f'.{name}' for name in FORMATS)}, which say the format")
+    return ending
+
+
+def write_predictions(predictions: Iterable[Prediction], stream: BinaryIO, form: str, top: int) -> None:
+    """Writes them in one of `FORMATS` as they come, in constant memory.
+
+    Args:
+        top: how many classes a table has columns for; JSON has what there is.
+
+    Raises:
+        UsageError: Parquet without pyarrow.
+    """
+    FORMATS[form](predictions, stream, top)
+
+
+def write_csv(predictions: Iterable[Prediction], stream: BinaryIO, top: int) -> None:
+    """A heading and a line a picture, UTF-8; probabilities with 6 decimals."""
+    with _text(stream) as text:
+        writer = csv.DictWriter(text, list(_row(Prediction(picture=""), top)), lineterminator="\n")
+        writer.writeheader()
+        for prediction in predictions:
+            row = _row(prediction, top)
+            row["known"] = {True: "true", False: "false", None: ""}[row["known"]]
+            writer.writerow({key: f"{value:.6f}" if isinstance(value, float) else value for key, value in row.items()})
+
+
+def write_json(predictions: Iterable[Prediction], stream: BinaryIO, top: int) -> None:
+    """A list of what `Prediction.as_dict` gives."""
+    with _text(stream) as text:
+        separator = "[\n"
+        for prediction in predictions:
+            item = json.dumps(prediction.as_dict(), indent=2, ensure_ascii=False)
+            text.write(separator + "  " + item.replace("\n", "\n  "))
+            separator = ",\n"
+        text.write("[]\n" if separator == "[\n" else "\n]\n")
+
+
+def write_parquet(predictions: Iterable[Prediction], stream: BinaryIO, top: int) -> None:
+    """Columns of strings and doubles; `known` is boolean."""
+    require_pyarrow()
+    import pyarrow
+    import pyarrow.parquet
+
+    kinds = {"confidence": pyarrow.float64(), "known": pyarrow.bool_()}
+    names = list(_row(Prediction(picture=""), top))
+    schema = pyarrow.schema(
+        [
+            (name, kinds.get(name, pyarrow.float64() if name.startswith("confidence_") else pyarrow.string()))
+            for name in names
+        ]
+    )
+    with pyarrow.parquet.ParquetWriter(stream, schema) as writer:
+        iterator = iter(predictions)
+        for first in iterator:
+            rows = [_row(prediction, top) for prediction in chain([first], islice(iterator, ROWS - 1))]
+            for row in rows:
+                row["picture"] = legible(row["picture"])
+            writer.write_table(pyarrow.Table.from_pylist(rows, schema=schema))
+
+
+FORMATS: Mapping[str, Callable[[Iterable[Prediction], BinaryIO, int], None]] = {
+    "csv": write_csv,
+    "json": write_json,
+    "parquet": write_parquet,
+}
+
+
+def require_pyarrow() -> None:
+    """Raises UsageError where pyarrow is not installed."""
+    if find_spec("pyarrow") is None:
+        raise UsageError("Parquet is written with pyarrow: pip install 'striate[parquet]'")
+
+
+def _row(prediction: Prediction, top: int) -> dict[str, Any]:
+    """A prediction as a row of a table."""
+    row: dict[str, Any] = {name: getattr(prediction, name) for name in COLUMNS}
+    for place in range(1, top + 1):
+        best = prediction.top[place - 1] if place <= len(prediction.top) else (None, None)
+        row[f"class_{place}"], row[f"confidence_{place}"] = best
+    return row
+
+
+@contextmanager
+def _text(stream: BinaryIO) -> Iterator[TextIO]:
+    """The stream as text; it stays open. File names that are no UTF-8 are written as escapes."""
+    text = io.TextIOWrapper(stream, encoding="utf-8", errors="backslashreplace", newline="\n")
+    try:
+        yield text
+    finally:
+        text.detach()
+
+
+def legible(text: str) -> str:
+    """With escapes for what is no UTF-8, as file names may have it."""
+    return text.encode(errors="backslashreplace").decode()
