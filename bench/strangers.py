@@ -1,0 +1,126 @@
+"""Abstaining: how well each score tells a net's own pictures from strangers.
+
+LeNet-5 is trained on Fashion-MNIST by recipe `fast`, three seeds. The threshold of each score keeps 95 % of the run's validation
+pictures; the own pictures are the 10,000 of the test set. The default score is the one that is best on the strangers of
+`CHOOSING`; MNIST's digits chose nothing and are what is reported. The photos are those of hymenoptera and CIFAR-10, from the tars
+in the folder that STRIATE_DATA names. A residual net on the sample shows whether the order of the scores is LeNet's alone.
+"""
+
+from __future__ import annotations
+
+import statistics
+import tempfile
+from collections.abc import Mapping
+from pathlib import Path
+from typing import get_args
+
+import numpy as np
+import torch
+
+import striate
+from bench.cache import unpacked
+from bench.record import append, conditions
+from striate.data import Preprocessing, load_data
+from striate.data.images import Pixels
+from striate.data.listing import picture_files
+from striate.errors import DataError
+from striate.evaluation.calibration import FILE, Score, Strangers, calibrate, observe, scores
+from striate.inference import load_net
+from striate.metrics.strangers import area_under_roc, refused
+from striate.training import Progress
+
+CHOOSING = ("photos of ants and bees", "CIFAR-10", "noise", "own, inverted")
+REPORTED = "MNIST"
+RUNS = {"lenet5": ("fashion-mnist", (0, 1, 2), None), "resnet20": ("fashion-mnist-sample", (0,), 4)}
+"""Net: data, seeds, epochs (None: those of the recipe)."""
+CPU = torch.device("cpu")
+
+
+def strangers(folder: Path, preprocessing: Preprocessing, own: Pixels) -> Mapping[str, Pixels]:
+    """Pictures of none of the net's classes, by name, as it would be fed them."""
+    generator = np.random.default_rng(0)
+    return {
+        "photos of ants and bees": _read(folder / "hymenoptera", preprocessing, 1),
+        "CIFAR-10": _read(folder / "cifar10", preprocessing, 30),
+        "noise": generator.integers(0, 256, (2000, *own.shape[1:]), dtype=np.uint8),
+        "own, inverted": 255 - own[:2000],
+        REPORTED: load_data("mnist").splits["test"].pixels[:],
+    }
+
+
+def _read(folder: Path, preprocessing: Preprocessing, step: int) -> Pixels:
+    """Every `step`th picture below a folder that can be read."""
+    found = []
+    for path in picture_files(folder)[0][::step]:
+        try:
+            found.append(preprocessing.read(path))
+        except DataError:
+            continue
+    return np.stack(found)
+
+
+def measure(name: str, seed: int, folder: Path) -> list[dict[str, object]]:
+    """A row for each score and kind of strangers, of one run."""
+    data, _, epochs = RUNS[name]
+    run = striate.train(
+        name, data, seed=seed, epochs=epochs, name=f"{name}-{seed}", out=folder / "runs", progress=Progress(quiet=True)
+    )
+    dataset = load_data(data)
+    net, preprocessing = load_net(run, CPU), Preprocessing.from_dict(run.config["preprocessing"])
+    validation = dataset.train.select(run.validation_indices())
+    test = dataset.splits["test"].pixels[:]
+    own = observe(net, preprocessing, test, CPU)
+    seen = {
+        kind: observe(net, preprocessing, pixels, CPU)
+        for kind, pixels in strangers(folder, preprocessing, test).items()
+    }
+    rows: list[dict[str, object]] = []
+    for score in get_args(Score):
+        calibrate(run, net, preprocessing, validation, CPU, score)
+        fitted = Strangers(run)
+        of_own = scores(score, *own, fitted.references)
+        for kind, found in seen.items():
+            of_strangers = scores(score, *found, fitted.references)
+            rows.append(
+                {
+                    "score": score,
+                    "strangers": kind,
+                    "auroc": area_under_roc(of_own, of_strangers),
+                    "refused": refused(of_strangers, fitted.threshold),
+                    "own_kept": 1 - refused(of_own, fitted.threshold),
+                    "megabytes": (run.path / FILE).stat().st_size / 1e6 if score == "nearest" else 0.0,
+                }
+            )
+    return rows
+
+
+def main() -> None:
+    """A row for each net, score and kind of strangers: means over seeds, and the range of the share refused."""
+    with tempfile.TemporaryDirectory() as temporary:
+        folder = Path(temporary)
+        for name in ("hymenoptera", "cifar10"):
+            unpacked(name, folder)
+        for net, (data, seeds, _) in RUNS.items():
+            found = [measure(net, seed, folder) for seed in seeds]
+            for rows in zip(*found, strict=True):
+                shares = [row["refused"] for row in rows]
+                append(
+                    "strangers",
+                    {
+                        **conditions(),
+                        "net": net,
+                        "data": data,
+                        "seeds": len(seeds),
+                        "score": rows[0]["score"],
+                        "strangers": rows[0]["strangers"],
+                        "auroc": round(statistics.mean(row["auroc"] for row in rows), 4),
+                        "refused": round(statistics.mean(shares), 4),
+                        "refused_range": f"{min(shares):.4f} to {max(shares):.4f}",
+                        "own_kept": round(statistics.mean(row["own_kept"] for row in rows), 4),
+                        "megabytes": round(rows[0]["megabytes"], 2),
+                    },
+                )
+
+
+if __name__ == "__main__":
+    main()
