@@ -68,8 +68,10 @@ class GoogLeNetForm:
     """An auxiliary head begins with 5x5 average pooling at stride 3; without, it averages to 4x4 whatever the size."""
     large_kernel: int = 5
     """Kernel of the branch with the larger kernel."""
-    small_stem: bool = False
-    """conv1 of 3x3 at stride 1, and no pool2: a stem of stride 2 for 8."""
+    stem: tuple[int, int] = (7, 2)
+    """Kernel and stride of conv1."""
+    pool2: bool = True
+    """Max pooling behind conv2; with it and conv1's stride of 2 the stem has stride 8."""
     ceil_pools: bool = True
     """Max pooling rounds its size up, without padding; else it pads by 1."""
     pool4: int = 3
@@ -148,7 +150,7 @@ def googlenet(channels: int, classes: int, init: str, form: GoogLeNetForm) -> Ne
     def normalised(layers: dict[str, nn.Module]) -> nn.Sequential:
         return named(layers | {"norm": response_norm() if form.response_norm else None})
 
-    kernel, stride = (3, 1) if form.small_stem else (7, 2)
+    kernel, stride = form.stem
     stages: dict[str, nn.Module] = {
         "conv1": conv(channels, 64, kernel, form, stride=stride, in_block=False),
         "pool1": normalised({"pool": pool()}),
@@ -156,7 +158,7 @@ def googlenet(channels: int, classes: int, init: str, form: GoogLeNetForm) -> Ne
             {"reduce": conv(64, 64, 1, form, in_block=False), "conv": conv(64, 192, 3, form, in_block=False)}
         ),
     }
-    if not form.small_stem:
+    if form.pool2:
         stages["pool2"] = pool()
     inputs = 192
     auxiliary: dict[str, tuple[float, nn.Module]] = {}

@@ -37,7 +37,9 @@ class ResNetForm:
     stride_on_3x3: bool = False
     """A bottleneck that halves the size does it in its 3x3 and not in its first 1x1: "v1.5"."""
     large_stem: bool = True
-    """conv1 of 7x7 at stride 2 and 3x3 max pooling at stride 2, for conv1 of 3x3 at stride 1."""
+    """conv1 of 7x7 at stride 2 and 3x3 max pooling at stride 2, for conv1 of 3x3 alone."""
+    stem_stride: int = 1
+    """Of that small conv1."""
     conv_bias: bool = False
     """Biases in the convolutions although batch norm follows."""
     shortcut_norm: bool = True
@@ -112,7 +114,7 @@ def resnet(channels: int, classes: int, init: str, form: ResNetForm) -> Net:
 
     Both values of `init` are the paper's, which is He's (section 3.4).
     """
-    kernel, stride = (7, 2) if form.large_stem else (3, 1)
+    kernel, stride = (7, 2) if form.large_stem else (3, form.stem_stride)
     stages: dict[str, nn.Module] = {
         "conv1": named(
             {

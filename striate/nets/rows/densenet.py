@@ -125,4 +125,21 @@ ROWS = (
         macs=672_320_512,
         builder=partial(densenet, form=DenseNetForm(large_stem=False)),
     ),
+    replace(
+        DENSENET_121,
+        name="densenet-native",
+        title="DenseNet, four blocks of four layers, for small pictures",
+        source="densenet-tutorial",
+        deviations=(
+            "stem: conv0 is 3x3 at stride 1, without batch norm, ReLU and pooling behind it, for 7x7 at stride 2 with all three",
+            "four layers in each block, without bottlenecks",
+        ),
+        geometry="native",
+        input=(1, 28, 28),
+        min_size=8,
+        classes=10,
+        params=754_634,
+        macs=165_675_568,
+        builder=partial(densenet, form=DenseNetForm(depths=(4, 4, 4, 4), bottleneck=False, large_stem=False)),
+    ),
 )

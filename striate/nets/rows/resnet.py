@@ -273,6 +273,14 @@ NATIVES = (
     NATIVE_18,
     replace(
         NATIVE_18,
+        name="resnet18-native-light",
+        title="ResNet-18 for small pictures, a quarter of the work",
+        deviations=("stem: conv1 is 3x3 at stride 2, without pooling, for 7x7 at stride 2 with pooling at stride 2",),
+        macs=121_818_368,
+        builder=partial(resnet, form=ResNetForm(large_stem=False, stem_stride=2)),
+    ),
+    replace(
+        NATIVE_18,
         name="resnet34-native",
         title="ResNet-34 for small pictures",
         source="Table 1, 34-layer; shortcut option B",

@@ -239,6 +239,20 @@ NATIVES = (
     NATIVE_11,
     replace(
         NATIVE_11,
+        name="vgg11-quarter-native",
+        title="VGG-11 at a quarter of its width for small pictures",
+        source="vgg11-quarter-d2l",
+        deviations=(
+            NATIVE_11.deviations[0],
+            "a quarter of the maps: 16 to 128",
+            "fc6 sees the average of what is left, 128 values and not 128x7x7",
+        ),
+        params=17_927_498,
+        macs=45_398_272,
+        builder=partial(vgg, form=replace(SMALL, width=0.25)),
+    ),
+    replace(
+        NATIVE_11,
         name="vgg11-bn-native",
         title="VGG-11 with batch norm for small pictures",
         year=2015,
