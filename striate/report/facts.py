@@ -67,9 +67,12 @@ def leading(config: dict[str, Any], evaluations: dict[str, dict[str, Any]]) -> s
     return next(iter(centre + tests + own), None)
 
 
-def views(evaluation: dict[str, Any]) -> str:
-    """How its pictures were looked at: `centre`, `multi-crop at 256, 288, 320`."""
+def views(evaluation: dict[str, Any], config: dict[str, Any]) -> str:
+    """How its pictures were looked at: `centre`, `multi-crop at 256, 288, 320`; the scale is left out where it is the
+    size of the net's pictures."""
     scales = evaluation.get("scales")
+    if scales == [min(config["preprocessing"]["size"])]:
+        scales = None
     return f"{evaluation['views']} at {', '.join(map(str, scales))}" if scales else str(evaluation["views"])
 
 
@@ -84,6 +87,20 @@ def first_of_each(evaluations: dict[str, dict[str, Any]]) -> dict[str, dict[str,
 def same_pictures(evaluations: Sequence[dict[str, Any]]) -> bool:
     """Whether any two are of the same pictures, seen in different ways."""
     return len({(found["data"], found["split"]) for found in evaluations}) < len(evaluations)
+
+
+def read_views(run: Run, evaluations: dict[str, dict[str, Any]]) -> list[dict[str, Any]]:
+    """The tables of views of the run's evaluations, each with the `data` and `split` that its rows are of."""
+    found = []
+    for path in sorted((run.path / "evaluations").glob("*-views.json")):
+        table = json.loads(path.read_text(encoding="utf-8"))
+        rows = [row for row in table.get("rows", []) if row["key"] in evaluations]
+        if rows:
+            first = evaluations[rows[0]["key"]]
+            found.append(
+                {"data": first["data"], "split": first["split"], "rows": rows, "impossible": table["impossible"]}
+            )
+    return found
 
 
 def several_views(evaluations: Sequence[dict[str, Any]]) -> bool:

@@ -48,6 +48,8 @@ def render(run: Run) -> str:
     metrics, evaluations = run.metrics, run.evaluations
     lead = facts.leading(run.config, evaluations)
     ordered = dict(sorted(evaluations.items(), key=lambda pair: pair[0] != lead))
+    views = facts.read_views(run, evaluations)
+    elsewhere = {row["key"] for table in views for row in table["rows"]} - {lead}
     detailed = [_evaluation(run, key, found) for key, found in facts.first_of_each(ordered).items()]
     return environment.get_template("report.html.j2").render(
         run=run,
@@ -59,7 +61,8 @@ def render(run: Run) -> str:
         metrics=metrics,
         last=metrics[-1] if metrics else None,
         lead=evaluations.get(lead) if lead else None,
-        evaluations=list(ordered.values()),
+        evaluations=[found for key, found in ordered.items() if key not in elsewhere],
+        views=views,
         detailed=detailed,
         limits=limits(run, evaluations.get(lead) if lead else None),
         facts=facts,

@@ -60,12 +60,14 @@ def reliability(
         height=HEIGHT,
         title=alt.Title(title, subtitle="share of right answers by confidence: at its word on the dashed line"),
     )
+    most = max((part["n"] for part in bins), default=1)
+    heights = alt.Axis(title=None, values=[0, most], format=",d", minExtent=LABELS, labelPadding=4)
     counts = (
         base.mark_bar(color=palette.muted, opacity=0.6, binSpacing=1)
         .encode(
             x=alt.X("low:Q", scale=UNIT, axis=_shares(title="confidence of the answer")),
             x2="high:Q",
-            y=alt.Y("n:Q", axis=alt.Axis(title=None, tickCount=2, format="~s", minExtent=LABELS, labelPadding=4)),
+            y=alt.Y("n:Q", scale=alt.Scale(domain=[0, most], nice=False), axis=heights),
             y2=alt.Y2(datum=0),
             tooltip=tooltip,
         )

@@ -49,7 +49,8 @@ def robustness(found: dict[str, Any], palette: Palette = PAPER) -> alt.VConcatCh
 
 def robustness_curve(found: dict[str, Any], name: str, palette: Palette = PAPER) -> alt.LayerChart:
     """One corruption by itself."""
-    return themed(_curve(found, name, palette, 300), palette)
+    fixed = alt.AutoSizeParams(type="fit", contains="padding")  # all of one width, whatever their labels
+    return themed(_curve(found, name, palette, 360).properties(height=250, autosize=fixed), palette)
 
 
 def _curve(found: dict[str, Any], name: str, palette: Palette, width: int) -> alt.LayerChart:
@@ -62,7 +63,7 @@ def _curve(found: dict[str, Any], name: str, palette: Palette, width: int) -> al
     points += [
         {key: row[key] for key in ("level", "accuracy", "low", "high")}
         | {
-            "value": f"{row['value']:.3g}",
+            "value": f"{row['value']:.2g}",
             "shown": percent(row["accuracy"]),
             "interval": f"{percent(row['low'])} to {percent(row['high'])}",
             "pictures": thousands(row["n"]),
@@ -70,7 +71,7 @@ def _curve(found: dict[str, Any], name: str, palette: Palette, width: int) -> al
         for row in rows
     ]
     scale = alt.Scale(domain=_range(found["corruptions"], found["clean"]), nice=False, zero=False)
-    values = ["none", *(f"{row['value']:.3g}" for row in rows)]
+    values = ["none", *(f"{row['value']:.2g}" for row in rows)]
     label = f"{values!r}[datum.value]"
     x = alt.X(
         "level:Q",
