@@ -115,11 +115,11 @@ PUBLISHED_TRAINING = {"googlenet": 6_998_552 + 3_188_840 + 3_190_888, "googlenet
 
 # Gradients and steps need real weights: these rows have each kind of layer and unit once, the others are among the slow tests.
 QUICK = {
-    "lenet5", "lenet5-1998", "lenet5-tutorial", "lenet5-bn", "alexnet-native", "vgg16-eighth-tutorial", "vgg11-bn-native", "densenet-native",
+    "lenet5", "lenet5-1998", "lenet5-tutorial", "lenet5-bn", "alexnet-native", "vgg16-eighth-tutorial", "vgg11-bn-native",
     "nin-cifar10", "nin-native", "googlenet", "googlenet-torchvision", "googlenet-bn-tutorial", "inception-mnist",
     "googlenet-native", "resnet18-d2l", "resnet-mnist", "resnet-mnist-constant-scaling",
     "resnet-mnist-conv-shortcut", "resnet20", "plain20", "resnet18-native", "densenet40-k12", "densenet-tutorial",
-    *(name for name in NAMES if re.search("resnet20-|^preresnet20", name)),
+    "densenet-native", *(name for name in NAMES if re.search("resnet20-|^preresnet20", name)),
 }  # fmt: skip
 QUICK_FIRST = [pytest.param(name, marks=() if name in QUICK else pytest.mark.slow) for name in NAMES]
 HUGE = {"resnet1202", "plain1202", "preresnet1001"}
