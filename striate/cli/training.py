@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from striate.data.preprocessing import Fit
     from striate.recipe import Balance, Keep
     from striate.run import Run
+    from striate.tracking import Kind
     from striate.training.finder import Found
     from striate.training.preflight import Check
 
@@ -102,6 +103,7 @@ def train(
         int | None,
         typer.Option(help="Train in so many processes, each on its share of every batch; docs/scale.md has more."),
     ] = None,
+    log: Annotated[str | None, typer.Option(help="Log the run in tensorboard or mlflow too; docs/tracking.md.")] = None,
     name: Annotated[str | None, typer.Option(help="Name of the run.")] = None,
     out: Annotated[Path, typer.Option(help="Folder of the runs.")] = Path("runs"),
     data_dir: Annotated[
@@ -173,6 +175,7 @@ def train(
             threads=threads,
             layout=layout,
             processes=processes,
+            log=cast("Kind | None", log),
             data_dir=data_dir,
         )
         if try_out:

@@ -34,6 +34,7 @@ from striate.recipe import Balance, Keep, Recipe, Sizes
 from striate.report import write_all, write_mistakes, write_samples
 from striate.report.card import write_card
 from striate.run import Run, write_json, write_yaml
+from striate.tracking import Kind, Log
 from striate.training import Job, Length, Progress, State, fit, fresh_state, make_job, measure, resumed_state
 from striate.training.clock import Clock
 from striate.training.finder import Found, find_rate
@@ -73,6 +74,7 @@ def train(
     threads: int | None = None,
     layout: str | None = None,
     processes: int | None = None,
+    log: Kind | None = None,
     name: str | None = None,
     out: str | Path = "runs",
     data_dir: str | Path | None = None,
@@ -122,6 +124,7 @@ def train(
         threads=threads,
         layout=layout,
         processes=processes,
+        log=log,
         data_dir=data_dir,
     )
     return train_with(settings, name=name, out=out, progress=progress)
@@ -333,13 +336,14 @@ def evaluate(
     split: str = "test",
     views: str = "centre",
     scales: Sequence[int] | None = None,
+    robust: bool = False,
     device: str = "auto",
     data_dir: str | Path | None = None,
     told: Told | None = None,
 ) -> Evaluation:
     """`striate.evaluation.evaluate`, then the pictures of the worst mistakes and the report made again with the result."""
     evaluation = evaluate_run(
-        run, data, split=split, views=views, scales=scales, device=device, data_dir=data_dir, told=told
+        run, data, split=split, views=views, scales=scales, robust=robust, device=device, data_dir=data_dir, told=told
     )
     _show(run, evaluation)
     write_all(run)
@@ -375,8 +379,11 @@ def _finish(run: Run, job: Job, dataset: DataSet, state: State, clock: Clock, pr
         fit(job, run, Length.of(run.config["plan"]), state, clock, progress)
         return
     try:
-        with naming_disk(run):
-            fit(job, run, Length.of(run.config["plan"]), state, clock, progress)
+        with clock.charge("log"):
+            log = Log(run, progress.say)
+            log.rows(state.rows)
+        with naming_disk(run), log:
+            fit(job, run, Length.of(run.config["plan"]), state, clock, progress, log)
             save_weights(state.meant(job), run.path / "weights" / "last.safetensors", run.config)
             _note_events(run, job, state)
             net = state.meant(job) if job.recipe.keep == "last" else load_net(run, job.device)
@@ -385,6 +392,7 @@ def _finish(run: Run, job: Job, dataset: DataSet, state: State, clock: Clock, pr
                     net, job.preprocessing, dataset.splits["test"], job.device, name=dataset.name, split="test"
                 )
                 write_evaluation(run, evaluation)
+            log.evaluation(evaluation.summary)
             _write_summary(run, "finished", clock)
             with clock.charge("report"):
                 _report(run, job, evaluation)

@@ -128,6 +128,7 @@ def repeat_command(config: dict[str, Any]) -> str:
         "init": net["init"],
         "group_by": data.get("group_by"),
         "exclude": data.get("exclude", []),
+        "log": config.get("log"),
         "name": "again" if len(spans) > 1 else None,
     }
     choices = {key: value for key, value in choices.items() if value not in (None, [])}

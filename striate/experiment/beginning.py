@@ -22,6 +22,7 @@ from striate.experiment.settings import Settings
 from striate.machine import environment, usable_cores, use_cores
 from striate.nets.netspec import NetFacts
 from striate.run import Run, write_json, write_yaml
+from striate.tracking import require
 from striate.training import Job, Progress, make_job
 from striate.training.ranks import ALONE, Ranks
 
@@ -55,6 +56,7 @@ def begin(settings: Settings, progress: Progress, ranks: Ranks = ALONE) -> Begun
         UsageError: an unknown name, or numbers that do not go together.
         DataError: the data is missing, damaged, or nothing for this net.
     """
+    require(settings.log)
     row = facts(settings.net)
     device = ranks.device(settings.device)
     cores = use_cores(ranks.local_count)

@@ -168,6 +168,7 @@ def make_config(
         },
         "preprocessing": preprocessing.as_dict(),
         "recipe": recipe.as_dict(),
+        "log": settings.log,
         "plan": {"params": totals.parameters, "macs": totals.macs},
     }
 

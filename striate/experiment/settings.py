@@ -12,6 +12,7 @@ import torch
 from striate.data.augmentation import Augmentation
 from striate.data.preprocessing import Fit
 from striate.recipe import Balance, Keep, Recipe, Sizes
+from striate.tracking import Kind
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,6 +68,8 @@ class Settings:
     floats depend on them, so that two runs of one seed are the same to the bit only with the same ones."""
     processes: int | None = None
     """Ranks to train in on this machine, each on its share of every batch; one if None. Under torchrun, those that it started."""
+    log: Kind | None = None
+    """Log the run in `tensorboard` or `mlflow` too, see docs/tracking.md; a resumed run goes on with the same log."""
     data_dir: str | Path | None = None
     """Where to look for named sets first."""
 

@@ -16,6 +16,7 @@ from striate.errors import Interrupted, StriateError
 from striate.inference import BATCH, logits, save_weights
 from striate.nets import Net
 from striate.run import Run, write_csv, write_yaml
+from striate.tracking import Log
 from striate.training.average import Average
 from striate.training.checkpoint import SECONDS, Checkpoints, load_checkpoint
 from striate.training.clock import Clock
@@ -102,10 +103,18 @@ class Journal:
     """
 
     def __init__(
-        self, job: Job, run: Run, length: Length, state: State, clock: Clock, progress: Progress, stop: Stop
+        self,
+        job: Job,
+        run: Run,
+        length: Length,
+        state: State,
+        clock: Clock,
+        progress: Progress,
+        stop: Stop,
+        log: Log | None = None,
     ) -> None:
         self.job, self.run, self.length, self.state = job, run, length, state
-        self.clock, self.progress, self.stop = clock, progress, stop
+        self.clock, self.progress, self.stop, self.log = clock, progress, stop, log
         self.guard = Guard(job, length, state.step, state.parts * job.ranks.count)
         self.checkpoints = Checkpoints(run, state.saved, progress.say) if job.ranks.first else None
         self.per_epoch = job.batches.steps_per_epoch
@@ -269,6 +278,9 @@ class Journal:
             self.progress.say(
                 f"warning: metrics.csv could not be written ({error.strerror}): it is written anew after the next epoch"
             )
+        if self.log is not None:
+            with self.clock.charge("log"):
+                self.log.rows(state.rows)
         self.progress.epoch(row, self.epochs, self._left())
         guessing = math.log(self.job.batches.classes)
         if len(state.rows) == 1 and state.step >= ENOUGH_STEPS and row["train_loss"] > 0.99 * guessing:

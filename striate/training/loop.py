@@ -7,6 +7,7 @@ from dataclasses import replace
 import torch
 
 from striate.run import Run
+from striate.tracking import Log
 from striate.training.clock import Clock
 from striate.training.job import Job, seed_step
 from striate.training.journal import Journal, State
@@ -15,8 +16,11 @@ from striate.training.progress import Progress
 from striate.training.signals import catch_stop
 
 
-def fit(job: Job, run: Run, length: Length, state: State, clock: Clock, progress: Progress) -> None:
-    """Trains the job's net from where `state` stands to the end of `length`; metrics and checkpoints go into the run.
+def fit(
+    job: Job, run: Run, length: Length, state: State, clock: Clock, progress: Progress, log: Log | None = None
+) -> None:
+    """Trains the job's net from where `state` stands to the end of `length`; metrics and checkpoints go into the run,
+    metrics into `log` too.
 
     Raises:
         Interrupted: SIGINT or SIGTERM came; the step was ended and a checkpoint written.
@@ -25,7 +29,7 @@ def fit(job: Job, run: Run, length: Length, state: State, clock: Clock, progress
     """
     job.net.train()
     shared = replace(job, step=job.ranks.parallel(job.step))  # DistributedDataParallel, where there are several ranks
-    with catch_stop() as stop, Journal(job, run, length, state, clock, progress, stop) as journal:
+    with catch_stop() as stop, Journal(job, run, length, state, clock, progress, stop, log) as journal:
         while not journal.ended:
             done = journal.length.progress(state.step)
             for group in job.optimizer.param_groups:

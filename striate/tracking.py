@@ -1,0 +1,261 @@
+"""A run's log in TensorBoard or MLflow, as it trains.
+
+The run's folder stays the truth: a log is a copy of metrics.csv, the config and the evaluation, for who watches runs there. One
+that fails costs a warning, never the training. Nothing goes over the network unless MLFLOW_TRACKING_URI names a server.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import time
+import warnings
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import contextmanager
+from datetime import datetime
+from importlib import import_module
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Literal, Protocol, get_args
+
+import yaml
+
+from striate.errors import Interrupted, UsageError
+from striate.run import Run, write_json
+
+Kind = Literal["tensorboard", "mlflow"]
+FIGURES = ("accuracy", "low", "high", "top5", "macro_f1", "loss", "ece")
+"""Of an evaluation, that are logged."""
+EXPERIMENT = "striate"
+"""Name of the MLflow experiment that runs are filed under, unless MLFLOW_EXPERIMENT_NAME gives another."""
+
+
+class Tracker(Protocol):
+    """Where a log goes. Each method may raise anything: `Log` says so, once, and goes on without it."""
+
+    def rows(self, rows: Sequence[Mapping[str, Any]]) -> None:
+        """Takes rows of metrics.csv; those of steps that are logged already are not logged twice."""
+
+    def figures(self, figures: Mapping[str, float], step: int) -> None:
+        """Takes the figures of the final evaluation."""
+
+    def close(self, status: Literal["finished", "interrupted", "failed"]) -> None:
+        """The training ended so."""
+
+
+class Log:
+    """The log of a run while it trains, where its config asks for one; a context that closes it.
+
+    Args:
+        run: its config's `log` says which tracker.
+        say: is told, once, that the log cannot be kept.
+    """
+
+    def __init__(self, run: Run, say: Callable[[str], None]) -> None:
+        self.run, self.say = run, say
+        self.step = 0
+        self.tracker: Tracker | None = None
+        kind = run.config.get("log")
+        if kind is not None:
+            with self._guarded():
+                self.tracker = open_tracker(kind, run)
+
+    def __enter__(self) -> Log:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self.tracker is not None:
+            stopped = isinstance(error, Interrupted | KeyboardInterrupt)
+            with self._guarded():
+                self.tracker.close("finished" if error is None else "interrupted" if stopped else "failed")
+
+    def rows(self, rows: Sequence[Mapping[str, Any]]) -> None:
+        """Logs those rows of metrics.csv that are not logged yet."""
+        if self.tracker is not None and rows:
+            self.step = rows[-1]["step"]
+            with self._guarded():
+                self.tracker.rows(rows)
+
+    def evaluation(self, summary: Mapping[str, Any]) -> None:
+        """Logs the figures of the final evaluation, an evaluation.json."""
+        if self.tracker is not None:
+            found = {f"{summary['split']}_{name}": summary.get(name) for name in FIGURES}
+            with self._guarded():
+                self.tracker.figures({name: value for name, value in found.items() if value is not None}, self.step)
+
+    @contextmanager
+    def _guarded(self) -> Any:
+        """Whatever a tracker raises ends the log, with a word, and not the training. Warnings in it are not the user's."""
+        try:
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")
+                yield
+        except Exception as error:
+            self.tracker = None
+            said = (str(error).splitlines() or [""])[0][:300]
+            self.say(
+                f"warning: the log in {self.run.config['log']} ends here ({type(error).__name__}: {said}). Training goes on, and "
+                "the run's folder has everything; a resumed run tries again"
+            )
+
+
+def require(kind: str | None) -> None:
+    """Loads what a log needs, before a training begins.
+
+    Raises:
+        UsageError: there is no such tracker, or it is not installed.
+    """
+    if kind is None:
+        return
+    if kind not in get_args(Kind):
+        raise UsageError(f"--log must be {' or '.join(get_args(Kind))}, got {kind!r}")
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            _load(kind)
+    except ImportError as error:
+        raise UsageError(f"{kind} is not installed: pip install 'striate[{kind}]'") from error
+
+
+def open_tracker(kind: str, run: Run) -> Tracker:
+    """The tracker of a run, begun or gone on with."""
+    return TensorBoard(run) if kind == "tensorboard" else MLflow(run)
+
+
+class TensorBoard:
+    """Event files in the run's folder `tensorboard`; `tensorboard --logdir runs` shows all runs.
+
+    A resumed run writes its log anew in another file, which begins with the word, known to readers, that what was logged before
+    from step 0 on is void. So it holds what metrics.csv holds, also where rows were lost with the process that logged them.
+    """
+
+    def __init__(self, run: Run) -> None:
+        self.writer = _load("tensorboard").SummaryWriter(str(run.path / "tensorboard"), purge_step=0)
+        started = run.summary.get("started")
+        self.started = datetime.fromisoformat(started).timestamp() if started else time.time()
+        self.logged: set[int] = set()
+        self.writer.add_text("config", f"```\n{yaml.safe_dump(run.config, sort_keys=False)}```", 0, self.started)
+        self.writer.flush()
+
+    def rows(self, rows: Sequence[Mapping[str, Any]]) -> None:
+        for row in rows:
+            if row["step"] in self.logged:
+                continue
+            for name, value in _values(row).items():
+                part, _, what = name.partition("_")
+                tag = f"{what}/{part}" if part in ("train", "val") else name
+                self.writer.add_scalar(tag, value, row["step"], self.started + row["seconds"])
+            self.logged.add(row["step"])
+        self.writer.flush()
+
+    def figures(self, figures: Mapping[str, float], step: int) -> None:
+        for name, value in figures.items():
+            part, _, what = name.partition("_")
+            self.writer.add_scalar(f"{what}/{part}", value, step)
+        self.writer.flush()
+
+    def close(self, status: Literal["finished", "interrupted", "failed"]) -> None:
+        self.writer.close()
+
+
+class MLflow:
+    """A run of the server that MLFLOW_TRACKING_URI names, or else of the SQLite file `mlflow.db` beside the runs.
+
+    The run's `tracking.json` keeps its id there, so that a resumed run goes on with it.
+    """
+
+    def __init__(self, run: Run) -> None:
+        mlflow = _load("mlflow")
+        uri = (
+            os.environ.get("MLFLOW_TRACKING_URI") or f"sqlite:///{(run.path.resolve().parent / 'mlflow.db').as_posix()}"
+        )
+        self.entities = import_module("mlflow.entities")
+        self.client = mlflow.MlflowClient(tracking_uri=uri)
+        self.id = self._known(run.path / "tracking.json")
+        if self.id is None:
+            self.id = self._begin(run)
+            write_json(run.path / "tracking.json", {"mlflow": self.id})
+        self.client.update_run(self.id, status="RUNNING")
+        self.logged = {metric.step for metric in self.client.get_metric_history(self.id, "train_loss")}
+
+    def _known(self, path: Path) -> str | None:
+        """The MLflow run that this one was logged as, if the server has it."""
+        if not path.is_file():
+            return None
+        exceptions = import_module("mlflow.exceptions")
+        try:
+            found = self.client.get_run(json.loads(path.read_text(encoding="utf-8"))["mlflow"])
+        except exceptions.MlflowException as error:
+            if error.error_code != "RESOURCE_DOES_NOT_EXIST":
+                raise
+            return None
+        run_id: str = found.info.run_id
+        return run_id
+
+    def _begin(self, run: Run) -> str:
+        name = os.environ.get("MLFLOW_EXPERIMENT_NAME", EXPERIMENT)
+        found = self.client.get_experiment_by_name(name)
+        experiment = self.client.create_experiment(name) if found is None else found.experiment_id
+        run_id: str = self.client.create_run(experiment, run_name=run.name).info.run_id
+        parameters = [self.entities.Param(key, value[:500]) for key, value in _flat(run.config).items()]
+        for start in range(0, len(parameters), 100):  # as many as it takes at a time
+            self.client.log_batch(run_id, params=parameters[start : start + 100])
+        return run_id
+
+    def rows(self, rows: Sequence[Mapping[str, Any]]) -> None:
+        now = int(time.time() * 1000)
+        new = [row for row in rows if row["step"] not in self.logged]
+        for row in new:
+            values = _values(row).items()
+            self.client.log_batch(
+                self.id, metrics=[self.entities.Metric(name, value, now, row["step"]) for name, value in values]
+            )
+            self.logged.add(row["step"])
+
+    def figures(self, figures: Mapping[str, float], step: int) -> None:
+        now = int(time.time() * 1000)
+        metrics = [self.entities.Metric(name, float(value), now, step) for name, value in figures.items()]
+        self.client.log_batch(self.id, metrics=metrics)
+
+    def close(self, status: Literal["finished", "interrupted", "failed"]) -> None:
+        ends = {"finished": "FINISHED", "interrupted": "KILLED", "failed": "FAILED"}
+        self.client.set_terminated(self.id, ends[status])
+
+
+def _load(kind: str) -> Any:
+    """The module of a tracker. MLflow's telemetry is off, and a server that is gone is given up after one more try."""
+    if kind == "tensorboard":
+        return import_module("torch.utils.tensorboard")
+    for name, value in {
+        "MLFLOW_DISABLE_TELEMETRY": "true",
+        "DO_NOT_TRACK": "true",
+        "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "1",
+        "MLFLOW_HTTP_REQUEST_TIMEOUT": "10",
+    }.items():
+        os.environ.setdefault(name, value)
+    module = import_module("mlflow")
+    for name in ("mlflow", "alembic"):
+        logging.getLogger(name).setLevel(logging.ERROR)
+    return module
+
+
+def _values(row: Mapping[str, Any]) -> dict[str, float]:
+    """The numbers of a row of metrics.csv that are no place in time."""
+    return {
+        name: float(value)
+        for name, value in row.items()
+        if value is not None and name not in ("step", "seconds", "epoch")
+    } | {"epoch": float(row["epoch"])}
+
+
+def _flat(value: Any, name: str = "") -> dict[str, str]:
+    """{"recipe.lr": "0.008", ...} of nested dicts; lists as one value."""
+    if not isinstance(value, Mapping):
+        return {name: str(value)}
+    flat: dict[str, str] = {}
+    for key, inner in value.items():
+        flat |= _flat(inner, f"{name}.{key}" if name else str(key))
+    return flat
