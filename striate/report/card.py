@@ -6,6 +6,7 @@ No licence is claimed: what the weights may be used for is for whoever trained t
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,6 +14,7 @@ import yaml
 
 from striate.report import facts
 from striate.report.limits import limits
+from striate.report.places import without_places
 from striate.report.wording import SPACE, digits_for, percent, thousands, value
 from striate.run import write_atomic
 
@@ -27,6 +29,10 @@ HUB_NAMES = {
     "cifar100": "uoft-cs/cifar100",
 }
 """Our names of data sets -> their names on the Hub."""
+
+
+MOST_CLASSES = 200
+"""That the card lists; per_class.csv has all."""
 
 
 def write_card(run: Run) -> Path:
@@ -46,11 +52,12 @@ def render(run: Run) -> str:
         *([_use(run)] if facts.has_weights(run) else []),
         _data(run),
         _results(run, evaluations, key),
+        *([_confidence(run, lead)] if run.calibration.get("temperature") else []),
         "## Limits\n\n" + "\n".join(f"- {escaped(limit)}" for limit in limits(run, lead)),
         _training(run),
     ]
     front = yaml.safe_dump(front_matter(run), sort_keys=False, allow_unicode=True, width=120)
-    return f"---\n{front}---\n\n" + "\n\n".join(section.strip() for section in sections) + "\n"
+    return without_places(run)(f"---\n{front}---\n\n" + "\n\n".join(section.strip() for section in sections) + "\n")
 
 
 def front_matter(run: Run) -> dict[str, Any]:
@@ -60,7 +67,7 @@ def front_matter(run: Run) -> dict[str, Any]:
     front: dict[str, Any] = {
         "library_name": "striate",
         "pipeline_tag": "image-classification",
-        "tags": ["image-classification", "pytorch", "striate", config["net"]["name"]],
+        "tags": ["image-classification", "pytorch", "striate", Path(config["net"]["name"]).name],
     }
     if config["data"]["name"] in HUB_NAMES:
         front["datasets"] = [HUB_NAMES[config["data"]["name"]]]
@@ -127,13 +134,16 @@ def _summary(run: Run, lead: dict[str, Any] | None) -> str:
 
 def _use(run: Run) -> str:
     address, quoted = facts.address(run), facts.quoted(run)
-    return f"""## How to use it
+    text = f"""## How to use it
 
-The folder holds all that is needed. With `pip install striate`:
+The folder holds all that is needed. With `pip install striate`, for a picture or a folder of them:
 
 ```sh
 striate predict {address} picture.png
+striate predict {address} photos/ --csv > answers.csv
 ```
+
+From Python:
 
 ```python
 import striate
@@ -142,7 +152,17 @@ run = striate.load({quoted})
 print(run.predict("picture.png")[0])
 ```
 
+Without striate and PyTorch, where there are onnxruntime, numpy and Pillow: this makes a ZIP with the net, a script and
+how to use it.
+
+```sh
+striate export {address} --to zip
+```
+
 Pictures are brought to {facts.size(run.config["preprocessing"])}, as in training."""
+    if run.calibration.get("abstain"):
+        text += " With `--abstain` it says `unknown` of pictures that are too unlike those it was trained on."
+    return text
 
 
 def _data(run: Run) -> str:
@@ -161,32 +181,60 @@ def _results(run: Run, evaluations: dict[str, dict[str, Any]], lead: str | None)
     if not evaluations:
         way = f": `striate evaluate {facts.address(run)}`" if facts.has_weights(run) else "."
         return f"## Results\n\nNone yet{way}"
+    top5 = any(found["top5"] is not None for found in evaluations.values())
     rows = [
         [
-            escaped(f"{found['data']}, {found['split']}, {found['views']}"),
+            escaped(f"{found['data']}, {found['split']}, {facts.views(found, run.config)}"),
             thousands(found["n"]),
             percent(found["accuracy"], 2),
             f"{percent(found['low'], 2)} to {percent(found['high'], 2)}",
+            *([percent(found["top5"], 2) if found["top5"] is not None else ""] if top5 else []),
             percent(found["macro_f1"], 2),
             percent(found["ece"], 2),
         ]
         for found in evaluations.values()
     ]
-    head = ["pictures", "number", "accuracy", f"95{SPACE}% interval", "macro F1", "calibration error"]
-    text = f"## Results\n\n{_table(head, rows, 5)}"
-    if lead is None:
-        return text
-    classes = [
+    interval = f"95{SPACE}% interval"
+    head = ["pictures", "number", "accuracy", interval, *(["top-5"] if top5 else []), "macro F1", "calibration error"]
+    text = f"## Results\n\n{_table(head, rows, len(head) - 1)}"
+    return text if lead is None else f"{text}\n\n{_classes(evaluations[lead]['per_class'], interval)}"
+
+
+def _classes(rows: Sequence[dict[str, Any]], interval: str) -> str:
+    """The table of classes, with the interval of recall where it is known; of very many the worst ones."""
+    known = "low" in rows[0]
+    shown = sorted(rows, key=lambda row: float(row["f1"]))[:MOST_CLASSES] if len(rows) > MOST_CLASSES else rows
+    lines = [
         [
             escaped(row["class"]),
             thousands(row["support"]),
             percent(row["precision"]),
             percent(row["recall"]),
+            *([f"{percent(row['low'])} to {percent(row['high'])}"] if known else []),
             percent(row["f1"]),
         ]
-        for row in evaluations[lead]["per_class"]
+        for row in shown
     ]
-    return f"{text}\n\n{_table(['class', 'pictures', 'precision', 'recall', 'F1'], classes, 4)}"
+    head = ["class", "pictures", "precision", "recall", *([f"its {interval}"] if known else []), "F1"]
+    table = _table(head, lines, len(head) - 1)
+    if len(shown) < len(rows):
+        return f"The {len(shown)} classes of lowest F1, of {len(rows)}:\n\n{table}"
+    return table
+
+
+def _confidence(run: Run, lead: dict[str, Any] | None) -> str:
+    """What was fitted on the validation pictures."""
+    fitted = run.calibration
+    text = (
+        f"## Confidence\n\nThe logits are divided by {fitted['temperature']:.3f}, fitted on "
+        f"{thousands(fitted['n'])} validation pictures, before they are made probabilities. There the calibration error "
+        f"went from {percent(fitted['ece_before'], 2)} to {percent(fitted['ece'], 2)}"
+    )
+    if lead and "ece_calibrated" in lead:
+        text += (
+            f"; on the {lead['split']} pictures from {percent(lead['ece'], 2)} to {percent(lead['ece_calibrated'], 2)}"
+        )
+    return f"{text}."
 
 
 def _training(run: Run) -> str:

@@ -16,6 +16,7 @@ from markupsafe import Markup
 from striate.report import facts, page, wording
 from striate.report.limits import limits
 from striate.report.page import chart_for_page, picture_for_page
+from striate.report.places import without_places
 from striate.report.theme import FONT, NIGHT, PAGE, PAPER, css_variables
 from striate.run import write_atomic
 
@@ -45,6 +46,8 @@ def render(run: Run) -> str:
     """The page as text. Sections for which the run has no material are left out."""
     environment = page.templates()
     environment.filters.update({function.__name__: function for function in FILTERS})
+    public = without_places(run)
+    environment.filters["public"] = public
     metrics, evaluations = run.metrics, run.evaluations
     lead = facts.leading(run.config, evaluations)
     ordered = dict(sorted(evaluations.items(), key=lambda pair: pair[0] != lead))
@@ -64,7 +67,7 @@ def render(run: Run) -> str:
         evaluations=[found for key, found in ordered.items() if key not in elsewhere],
         views=views,
         detailed=detailed,
-        limits=limits(run, evaluations.get(lead) if lead else None),
+        limits=[public(limit) for limit in limits(run, evaluations.get(lead) if lead else None)],
         facts=facts,
         wording=wording,
         curves=list(_curves(metrics)),

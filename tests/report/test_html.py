@@ -226,8 +226,8 @@ def test_write_all_writes_everything_and_the_bundle_once(tmp_path, monkeypatch):
     monkeypatch.setattr(pages.platformdirs, "user_cache_path", lambda _: tmp_path / "cache")
     run = write_run(tmp_path / "runs" / "first")
     written = {path.relative_to(run.path).as_posix() for path in report.write_all(run)}
-    confusion = "evaluations/fashion-mnist-sample-test-centre/confusion.png"
-    assert written == {"curves.png", confusion, "report.html", "README.md"}
+    charts = {f"evaluations/fashion-mnist-sample-test-centre/{name}.png" for name in ("confusion", "per_class")}
+    assert written == {"curves.png", *charts, "report.html", "README.md"}
     assert all((run.path / name).stat().st_size > 1000 for name in written)
     text = (run.path / "report.html").read_text(encoding="utf-8")
     assert text.count("window.vegaEmbed") == 1

@@ -1,0 +1,30 @@
+"""Where things lie on somebody's machine: nobody's business in what is handed out."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from striate.run import Run
+
+
+def without_places(run: Run) -> Callable[[str], str]:
+    """A function that takes out of a text the folders in which the run, its data and the file of its net lie, and
+    shortens the home folder: `/home/ann/photos/ants` becomes `photos/ants` where the data are `photos`.
+
+    The run itself keeps them in config.yaml, since it cannot be repeated without.
+    """
+    origin = run.config["net"].get("origin") or {}
+    things = [str(run.path.resolve()), run.config["data"].get("location"), origin.get("file"), origin.get("target")]
+    folders = {Path(thing).parent for thing in things if thing and Path(thing).is_absolute()}
+    prefixes = sorted((f"{folder}/" for folder in folders if folder != folder.parent), key=len, reverse=True)
+    home = f"{Path.home()}/"
+
+    def shortened(text: str) -> str:
+        for prefix in prefixes:
+            text = text.replace(prefix, "")
+        return text.replace(home, "~/") if len(home) > 2 else text
+
+    return shortened
