@@ -39,6 +39,9 @@ def evaluate(
         str | None,
         typer.Option(help="A paper's views and scales, as in vgg-table4-256; docs/evaluation.md lists them."),
     ] = None,
+    robustness: Annotated[
+        bool, typer.Option("--robustness", help="Also measure accuracy on the same pictures made worse in 30 ways.")
+    ] = False,
     device: Device = "auto",
     data_dir: DataDir = None,
     trust_code: TrustCode = False,
@@ -54,16 +57,17 @@ def evaluate(
     opened = Run.open(run, trust_code=trust_code)
     told = Progress().reading
     if names is None or len(names) > 1:
-        if sides is not None:
-            raise UsageError("--scales are for one view: name one with --views")
+        if sides is not None or robustness:
+            raise UsageError(f"--{'robustness is' if robustness else 'scales are'} for one view: name one with --views")
         table = experiment.compare_views(
             opened, data, split=split, views=names, device=device, data_dir=data_dir, told=told
         )
         _show_views(opened, table, as_json)
     else:
         evaluation = experiment.evaluate(
-            opened, data, split=split, views=names[0], scales=sides, device=device, data_dir=data_dir, told=told
-        )
+            opened, data, split=split, views=names[0], scales=sides, robust=robustness, device=device, data_dir=data_dir,
+            told=told,
+        )  # fmt: skip
         _show_evaluation(opened, evaluation, as_json)
 
 
@@ -89,21 +93,43 @@ def _sides(scales: str | None) -> list[int] | None:
 def _show_evaluation(run: Run, evaluation: Evaluation, as_json: bool) -> None:
     summary, folder = evaluation.summary, run.path / "evaluations" / evaluation.key
     if as_json:
-        show_json({**summary, "folder": str(folder)})
+        measured = {} if evaluation.robustness is None else {"robustness": evaluation.robustness}
+        show_json({**summary, **measured, "folder": str(folder)})
         return
-    several = summary["views_each"] > 1 or len(summary["scales"]) > 1
-    show_fields(
-        {
-            "accuracy": f"{percent(summary['accuracy'])} of {summary['n']:,} {summary['split']} pictures "
-            f"(95 % interval {percent(summary['low'])} to {percent(summary['high'])})",
-            "macro F1": percent(summary["macro_f1"]),
-            **({"views": _views(summary)} if several else {}),
-            "mistakes": ", ".join(
-                f"{row['truth']} taken for {row['predicted']} {row['count']}x" for row in summary["most_confused"][:3]
-            )
-            or "none",
-            **_places(folder, run),
-        }
+    fields = {
+        "accuracy": f"{percent(summary['accuracy'])} of {summary['n']:,} {summary['split']} pictures "
+        f"({_interval(summary['low'], summary['high'])})",
+        "top 5": None if summary["top5"] is None else percent(summary["top5"]),
+        "macro F1": f"{percent(summary['macro_f1'])} ({_interval(summary['macro_f1_low'], summary['macro_f1_high'])})",
+        "confidence": _confidence(summary),
+        "views": _views(summary) if summary["views_each"] > 1 else None,
+        "robustness": evaluation.robustness and _robustness(evaluation.robustness),
+        "mistakes": ", ".join(
+            f"{row['truth']} taken for {row['predicted']} {row['count']}x" for row in summary["most_confused"][:3]
+        )
+        or "none",
+        **_places(folder, run),
+    }
+    show_fields({name: value for name, value in fields.items() if value is not None})
+
+
+def _interval(low: float, high: float) -> str:
+    return f"95 % interval {percent(low)} to {percent(high)}"
+
+
+def _confidence(summary: dict[str, Any]) -> str:
+    """How far what the net says of its certainty is off."""
+    text = f"off by {percent(summary['ece'])} on the average (ECE)"
+    return text if "ece_calibrated" not in summary else f"{text}, calibrated by {percent(summary['ece_calibrated'])}"
+
+
+def _robustness(worse: dict[str, Any]) -> str:
+    """The mean over all ways to make pictures worse, and the one that costs the most."""
+    hardest = min(worse["corruptions"], key=lambda row: row["accuracy"])
+    return (
+        f"{percent(worse['clean'])} of {worse['n']:,} pictures as they are, {percent(worse['mean'])} on the average of "
+        f"{len(worse['corruptions'])} ways to make them worse; least with {hardest['name']} at level {hardest['level']}, "
+        f"{percent(hardest['accuracy'])}"
     )
 
 

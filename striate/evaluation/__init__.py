@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +16,7 @@ from striate.data import DataSet, ImageData, Preprocessing, load_data
 from striate.data.splits import recorded
 from striate.errors import DataError, UsageError
 from striate.evaluation.protocols import PROTOCOLS, VIEWS, Protocol, protocol
+from striate.evaluation.robustness import robustness as accuracy_of_worse
 from striate.evaluation.summary import PER_CLASS_COLUMNS, PREDICTION_COLUMNS, prediction_rows, summarise
 from striate.evaluation.views import Told, log_probabilities
 from striate.inference import load_net, logits
@@ -36,12 +37,14 @@ class Evaluation:
             side), views_each (pictures that the net saw for one), mirrored, fingerprint, and what `summarise` gives.
         predictions: a row a picture, of `PREDICTION_COLUMNS`.
         data: the pictures, at the size that the net was fed.
+        robustness: what robustness.json holds, where it was asked for.
     """
 
     key: str
     summary: dict[str, Any]
     predictions: list[dict[str, Any]]
     data: ImageData
+    robustness: dict[str, Any] | None = None
 
 
 @dataclass(frozen=True, eq=False, kw_only=True, slots=True)
@@ -101,6 +104,7 @@ def evaluate(
     split: str = "test",
     views: str = "centre",
     scales: Sequence[int] | None = None,
+    robust: bool = False,
     device: str = "auto",
     data_dir: str | Path | None = None,
     told: Told | None = None,
@@ -113,6 +117,7 @@ def evaluate(
         split: `train`, `validation` or `test`.
         views: how each picture is looked at: one of `VIEWS`, or of `PROTOCOLS`, the papers'. docs/evaluation.md has them.
         scales: instead of the view's own, in pixels of the shorter side of the whole picture.
+        robust: also how much of the accuracy is left when the pictures get worse; for the view `centre`.
         device: see `striate.machine.pick_device`.
         data_dir: where to look for named sets first.
         told: is told how many looks at a picture are done, of how many.
@@ -122,8 +127,13 @@ def evaluate(
         UsageError: it has no such split; there is no such view, or none of this net.
     """
     wanted = protocol(views, run.config["preprocessing"]["size"], scales)
+    if robust and wanted.key != "centre":
+        raise UsageError(f"robustness is measured with the view centre, got {wanted.key}: leave --views out")
     subject = _subject(run, data, split, device, data_dir)
     evaluation = _evaluated(subject, wanted, told)
+    if robust:
+        worse = accuracy_of_worse(subject.net, subject.preprocessing, subject.sized, subject.device, told=told)
+        evaluation = replace(evaluation, robustness=worse)
     write_evaluation(run, evaluation)
     return evaluation
 
@@ -188,10 +198,12 @@ def score(
 
 
 def write_evaluation(run: Run, evaluation: Evaluation) -> None:
-    """Writes evaluation.json, per_class.csv and predictions.csv into the run's evaluations/<key>."""
+    """Writes evaluation.json, per_class.csv, predictions.csv, and robustness.json if there is one, into evaluations/<key>."""
     folder = run.path / "evaluations" / evaluation.key
     write_csv(folder / "predictions.csv", evaluation.predictions, PREDICTION_COLUMNS)
     write_csv(folder / "per_class.csv", evaluation.summary["per_class"], PER_CLASS_COLUMNS)
+    if evaluation.robustness is not None:
+        write_json(folder / "robustness.json", evaluation.robustness)
     write_json(folder / "evaluation.json", evaluation.summary)
 
 

@@ -280,6 +280,23 @@ def test_what_the_command_refuses(run, few, call):
         assert reason in err
 
 
+def test_robustness_is_kept_beside_the_evaluation(run, few, call):
+    found = evaluation.evaluate(run, few, robust=True)
+    kept = json.loads((run.path / "evaluations" / "few-test-centre" / "robustness.json").read_text())
+    assert found.robustness == kept
+    assert kept["clean"] == found.summary["accuracy"]
+    for words in (["--views", "dense"], ["--views", "all"]):
+        code, _, err = call("evaluate", run.path, "--data", few, "--robustness", *words)
+        assert code == 2
+        assert "robustness is" in err
+
+
+def test_the_temperature_of_the_run_is_for_the_view_that_it_was_fitted_to(run, few):
+    (run.path / "calibration.json").write_text(json.dumps({"temperature": 2.5}))
+    assert evaluation.evaluate(run, few).summary["temperature"] == 2.5
+    assert "ece_calibrated" not in evaluation.evaluate(run, few, views="flip").summary
+
+
 def test_the_usual_evaluation_is_what_it_was(run):
     """One view of the middle: the same figures as training reported, whatever else the run has."""
     before = run.evaluations["fashion-mnist-sample-test-centre"]
