@@ -17,7 +17,9 @@ from torch import Tensor
 
 from striate.data import ImageData, Preprocessing
 from striate.data.draws import NOISE, SUBSET, TURN, WAY, Draws, hashes, permutation
+from striate.data.images import Pixels
 from striate.data.transforms import resample
+from striate.evaluation.views import Told
 from striate.inference import logits
 from striate.metrics import wilson
 
@@ -70,7 +72,7 @@ def robustness(
     device: torch.device,
     limit: int = 1000,
     *,
-    told: Callable[[int, int], None] | None = None,
+    told: Told | None = None,
 ) -> dict[str, Any]:
     """What robustness.json holds: the net's accuracy on the same pictures as they are, and made worse in 30 ways.
 
@@ -203,7 +205,7 @@ def contrast(pixels: Tensor, draws: Draws, factor: float) -> Tensor:
     return mean + (pixels - mean) * factor
 
 
-def _versions(pixels: np.ndarray[Any, np.dtype[np.uint8]], samples: Tensor, levels: Levels) -> Iterator[Any]:
+def _versions(pixels: Pixels, samples: Tensor, levels: Levels) -> Iterator[Pixels]:
     """uint8 (N, H, W, C): the pictures as they are, then each level of each corruption. `samples` (N,): whose draws they get."""
     yield pixels
     clean = torch.from_numpy(np.ascontiguousarray(pixels)).permute(0, 3, 1, 2).float().contiguous()
