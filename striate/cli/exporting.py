@@ -38,6 +38,6 @@ def export(
             "inside": form.inside,
             "beside": form.beside,
             "checked": f"on {found.pictures} {exported.checked_on}: largest difference {found.difference:.1e} of the largest "
-            f"logit, same class in {found.agreed} of {found.decided}",
+            f"logit, same class in {found.same} of {found.pictures}",
         }
     )

@@ -94,7 +94,7 @@ class Exported:
         found = self.check
         return (
             f"{self.path}: {self.bytes / 1e6:,.1f} MB, checked on {found.pictures} {self.checked_on}: largest difference "
-            f"{found.difference:.1e} of the largest logit, same class in {found.agreed} of {found.decided}"
+            f"{found.difference:.1e} of the largest logit, same class in {found.same}"
         )
 
 
@@ -128,8 +128,8 @@ def export(run: Run, *, to: str, path: str | Path | None = None, pictures: int =
         if not check.passed:
             raise CheckError(
                 f"not kept: {target.name} does not answer as {run.name} does. On {check.pictures} {chosen.source} the largest "
-                f"difference is {check.difference:.1e} of the largest logit (limit {LIMIT:.0e}), and {check.agreed} of "
-                f"{check.decided} have the same class"
+                f"difference is {check.difference:.1e} of the largest logit (limit {LIMIT:.0e}), and {check.same} "
+                "have the same class"
             )
         if target.exists():
             raise _taken(target)

@@ -67,12 +67,14 @@ class Comparison:
         difference: the largest of a logit, as a part of the largest logit; for a form without logits, of a probability.
         decided: pictures whose likeliest class leads by more than twice the limit.
         agreed: how many of those have the same likeliest class.
+        same: how many of all have it.
     """
 
     pictures: int
     difference: float
     decided: int
     agreed: int
+    same: int
 
     @property
     def passed(self) -> bool:
@@ -136,15 +138,22 @@ def reference(model: Model, pixels: Pixels) -> tuple[Floats, Floats]:
 def compare(expected: tuple[Floats, Floats], answers: Mapping[str, npt.NDArray[Any]]) -> Comparison:
     """Compares an export's answers, `probabilities` and perhaps `logits`, with what `reference` gives."""
     probabilities, outputs = expected
-    tolerance = LIMIT * float(np.abs(outputs).max())
-    difference = float(np.abs(answers["probabilities"] - probabilities).max())
+    largest = float(np.abs(outputs).max()) or 1.0
+    differences = [np.abs(answers["probabilities"] - probabilities).max()]
     if "logits" in answers:
-        difference = max(difference, float(np.abs(answers["logits"] - outputs).max()) / float(np.abs(outputs).max()))
+        differences.append(np.abs(answers["logits"] - outputs).max() / largest)
+    difference = float(np.max(differences))  # NaN if one of them is
     ordered = np.sort(outputs, 1)
-    decided = ordered[:, -1] - ordered[:, -2] > 2 * tolerance if outputs.shape[1] > 1 else np.ones(len(outputs), bool)
+    decided = (
+        ordered[:, -1] - ordered[:, -2] > 2 * LIMIT * largest if outputs.shape[1] > 1 else np.ones(len(outputs), bool)
+    )
     same = answers.get("logits", answers["probabilities"]).argmax(1) == outputs.argmax(1)
     return Comparison(
-        pictures=len(outputs), difference=difference, decided=int(decided.sum()), agreed=int((same & decided).sum())
+        pictures=len(outputs),
+        difference=difference,
+        decided=int(decided.sum()),
+        agreed=int((same & decided).sum()),
+        same=int(same.sum()),
     )
 
 

@@ -6,8 +6,10 @@ Untrained nets say nearly the same of every picture, and small logits hide error
 import json
 import subprocess
 import sys
+import time
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -95,24 +97,37 @@ def scale_logits(net: Net, preprocessing: Preprocessing, pixels: np.ndarray) -> 
             last.bias.sub_(mean if isinstance(last, nn.Linear) else 0).mul_(scale)
 
 
-def check_rows(names: list[str], folder: Path) -> dict[str, dict[str, Comparison]]:
+class Checked(NamedTuple):
+    """What was found of one form of one row: how it compares, its bytes, and the seconds that writing it took."""
+
+    comparison: Comparison
+    bytes: int
+    seconds: float
+
+
+def check_rows(names: Sequence[str], folder: Path) -> dict[str, dict[str, Checked]]:
     """The rows' ONNX, .pt2 and safetensors, written into `folder`, opened in fresh processes and compared: name -> form -> what
     was found. The files are removed.
     """
-    jobs, own, expected = [], [], {}
+    jobs: dict[str, list[dict[str, Any]]] = {"without": [], "with": []}
+    written, expected = {}, {}
     for name in names:
         model = meaningful(name)
         pictures = pixels_for(model.net.spec, 99, PICTURES)
         expected[name] = reference(model, pictures)
         for form, write in (("onnx", write_onnx), ("pt2", write_program), ("safetensors", write_safetensors)):
             path = folder / f"{name}.{form}"
+            begin = time.perf_counter()
             write(model, path)
-            (own if form == "safetensors" else jobs).append({"form": form, "file": str(path), "pictures": pictures})
-    answers = [*zip(jobs, opened(jobs), strict=True), *zip(own, opened_weights(own, folder), strict=True)]
-    found: dict[str, dict[str, Comparison]] = {name: {} for name in names}
-    for job, answer in answers:
+            written[path] = (path.stat().st_size, time.perf_counter() - begin)
+            jobs["with" if form == "safetensors" else "without"].append(
+                {"form": form, "file": str(path), "pictures": pictures}
+            )
+    answers = [*opened(jobs["without"]), *opened_weights(jobs["with"], folder)]
+    found: dict[str, dict[str, Checked]] = {name: {} for name in names}
+    for job, answer in zip([*jobs["without"], *jobs["with"]], answers, strict=True):
         path = Path(job["file"])
-        found[path.stem][job["form"]] = compare(expected[path.stem], answer)
+        found[path.stem][job["form"]] = Checked(compare(expected[path.stem], answer), *written[path])
         path.unlink()
     return found
 

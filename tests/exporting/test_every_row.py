@@ -6,8 +6,8 @@ from striate.exporting.checking import LIMIT
 from striate.nets import CATALOGUE
 from tests.exporting.meaningful import check_rows
 
-FAST = ("lenet5-1998", "nin-cifar10", "inception-mnist", "resnet-mnist", "densenet-tutorial")
-"""Small ones: LeNet of 1998, NiN, Inception, ResNet, DenseNet."""
+FAST = ("lenet5-1998", "inception-mnist")
+"""Two that are unlike other nets and quickly written."""
 SLOW = [name for name in CATALOGUE if name not in FAST]
 
 
@@ -18,7 +18,7 @@ def fast_rows(tmp_path_factory):
 
 def hold(found):
     assert found.keys() == {"onnx", "pt2", "safetensors"}
-    for form, comparison in found.items():
+    for form, (comparison, *_) in found.items():
         assert comparison.difference <= LIMIT, form
         assert comparison.agreed == comparison.decided, form
         assert comparison.decided > 0, form

@@ -1,0 +1,52 @@
+"""Runs that were never trained: their files are written as a training leaves them, with weights of our own."""
+
+import json
+
+import torch
+
+import striate
+from striate.data import Preprocessing, load_data
+from striate.inference import save_weights
+from striate.nets import Net
+from striate.run import Run, write_yaml
+
+
+def make_run(folder, net, *, size, channels, classes, location="fashion-mnist-sample"):
+    """A finished run of `net`: a Net, or a module that is given again when the run is opened."""
+    given = not isinstance(net, Net)
+    preprocessing = Preprocessing(size=size, channels=channels, mean=(0.4,) * channels, std=(0.3,) * channels)
+    config = {
+        "format": 1,
+        "net": {
+            "name": type(net).__name__ if given else net.spec.name, "channels": channels, "classes": len(classes),
+            "init": "default", "origin": {"given": True} if given else {},
+        },
+        "data": {"name": location.rstrip("/").rpartition("/")[2], "location": location},
+        "preprocessing": preprocessing.as_dict(),
+        "recipe": {"keep": "last"},
+        "plan": {"layout": "nchw", "params": 1},
+    }  # fmt: skip
+    folder.mkdir(parents=True)
+    write_yaml(folder / "config.yaml", config)
+    (folder / "data.json").write_text(json.dumps({"name": config["data"]["name"], "classes": list(classes)}))
+    save_weights(net, folder / "weights" / "last.safetensors", config)
+    return Run.open(folder, module=net if given else None)
+
+
+def sharp(net):
+    """With a last layer whose logits differ between pictures, as after a training."""
+    with torch.no_grad():
+        net.head.classifier.weight.normal_(std=0.3)
+    return net
+
+
+def clothes():
+    return load_data("fashion-mnist-sample").train.classes
+
+
+def quick(folder, row, epochs=1.0, **options):
+    """A run that was trained for a moment."""
+    from striate.training import Progress
+
+    return striate.train(row, epochs=epochs, threads=1, layout="nchw", name=row, out=folder,
+                         progress=Progress(quiet=True), **options)  # fmt: skip
