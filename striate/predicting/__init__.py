@@ -20,6 +20,7 @@ __all__ = [
     "Picture",
     "Prediction",
     "Predictions",
+    "Predictor",
     "Unreadable",
     "expanded",
     "from_stream",

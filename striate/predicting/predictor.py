@@ -1,7 +1,8 @@
-"""The pipeline from pictures to predictions: threads decode the next batch while the net computes this one."""
+"""The pipeline from pictures to predictions: decoded by threads, a batch at a time, then through the net."""
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from itertools import islice
@@ -50,11 +51,13 @@ class Predictor:
         self.classes: tuple[str, ...] = tuple(run.data["classes"])
         self.temperature: float = run.calibration.get("temperature", 1.0)
         height, width = self.preprocessing.size
+        # On the CPU decoding and net would take each other's cores, and the net's threads wait for each other at every step.
+        self.ahead = 0 if self.device.type == "cpu" else 1
         self.batch = min(BATCH, max(1, VALUES // (height * width * self.preprocessing.channels)))
 
     def predict(self, pictures: Iterable[Picture], top: int, strangers: Strangers | None) -> Iterator[Seen]:
-        """In the order of the pictures; no more than two batches of them are held at a time."""
-        for found in decoded(expanded(pictures), lambda picture: read(self.preprocessing, picture), self.batch):
+        """In the order of the pictures; no more than a batch or two of them are held at a time."""
+        for found in self.decoded(pictures):
             pixels = [picture for _, picture in found if not isinstance(picture, str)]
             told = iter(self._answers(np.stack(pixels), top, strangers) if pixels else ())
             for name, picture in found:
@@ -65,6 +68,12 @@ class Predictor:
                     label = UNKNOWN if known is False else best[0][0]
                     prediction = Prediction(picture=name, label=label, confidence=best[0][1], top=best, known=known)
                     yield Seen(prediction, picture)
+
+    def decoded(self, pictures: Iterable[Picture]) -> Iterator[list[tuple[str, Pixels | str]]]:
+        """(name, pixels or why there are none) of each picture, in batches."""
+        return decoded(
+            expanded(pictures), lambda picture: read(self.preprocessing, picture), self.batch, ahead=self.ahead
+        )
 
     def _answers(
         self, pixels: Pixels, top: int, strangers: Strangers | None
@@ -87,9 +96,13 @@ class Predictor:
 
 
 def decoded(
-    pictures: Iterable[Picture], reader: Callable[[Picture], Pixels], size: int
+    pictures: Iterable[Picture], reader: Callable[[Picture], Pixels], size: int, ahead: int
 ) -> Iterator[list[tuple[str, Pixels | str]]]:
-    """(name, pixels or why there are none) of each picture, `size` at a time; the next ones are decoded meanwhile."""
+    """(name, pixels or why there are none) of each picture, `size` at a time, by a thread a core.
+
+    Args:
+        ahead: how many batches are decoded while one is worked on.
+    """
 
     def one(name: str, picture: Picture) -> tuple[str, Pixels | str]:
         try:
@@ -98,13 +111,7 @@ def decoded(
             return name, str(error).removeprefix(f"{name}: ").removeprefix("the picture: ")
 
     def submit(number: int, picture: Picture) -> Future[tuple[str, Pixels | str]]:
-        name = (
-            picture.name
-            if isinstance(picture, Unreadable)
-            else str(picture)
-            if isinstance(picture, str | Path)
-            else f"picture {number}"
-        )
+        name = _name(number, picture)
         if not isinstance(picture, Image.Image):
             return pool.submit(one, name, picture)
         # One PIL picture may be given twice, and it cannot be loaded by two threads at once.
@@ -114,11 +121,16 @@ def decoded(
 
     numbered = enumerate(pictures, start=1)
     with quiet_pillow(), ThreadPoolExecutor(usable_cores()) as pool:
-        ahead: list[Future[tuple[str, Pixels | str]]] = []
-        while True:
-            following = [submit(number, picture) for number, picture in islice(numbered, size)]
-            if ahead:
-                yield [future.result() for future in ahead]
-            if not following:
-                return
-            ahead = following
+        begun: deque[list[Future[tuple[str, Pixels | str]]]] = deque()
+        while batch := [submit(number, picture) for number, picture in islice(numbered, size)]:
+            begun.append(batch)
+            if len(begun) > ahead:
+                yield [future.result() for future in begun.popleft()]
+        for batch in begun:
+            yield [future.result() for future in batch]
+
+
+def _name(number: int, picture: Picture) -> str:
+    if isinstance(picture, Unreadable):
+        return picture.name
+    return str(picture) if isinstance(picture, str | Path) else f"picture {number}"
