@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 SIDE = 64
 """Of a thumbnail's longer side in CSS pixels."""
 _CELL = "text-align:left;vertical-align:middle;padding:2px 14px 2px 0"
+_NAME = f"{_CELL};opacity:.7;white-space:nowrap"
 
 
 class Markup(str):
@@ -26,7 +27,7 @@ class Markup(str):
 def card(title: str, fields: Mapping[str, object], note: str = "") -> str:
     """A heading, names with their values, and a line below; values that are no `Markup` are escaped."""
     rows = "".join(
-        f'<tr><th style="{_CELL};font-weight:normal;opacity:.7">{_html(name)}</th><td style="{_CELL}">{_html(value)}</td></tr>'
+        f'<tr><th style="{_NAME};font-weight:normal">{_html(name)}</th><td style="{_CELL}">{_html(value)}</td></tr>'
         for name, value in fields.items()
     )
     return f"<div><strong>{_html(title)}</strong><table>{rows}</table>{_note(note)}</div>"
@@ -34,7 +35,7 @@ def card(title: str, fields: Mapping[str, object], note: str = "") -> str:
 
 def table(columns: Sequence[str], rows: Iterable[Sequence[object]], note: str = "") -> str:
     """Rows under their headings, and a line below; cells that are no `Markup` are escaped."""
-    heading = "".join(f'<th style="{_CELL};opacity:.7">{_html(name)}</th>' for name in columns)
+    heading = "".join(f'<th style="{_NAME}">{_html(name)}</th>' for name in columns)
     body = "".join(
         "<tr>" + "".join(f'<td style="{_CELL}">{_html(cell)}</td>' for cell in row) + "</tr>" for row in rows
     )

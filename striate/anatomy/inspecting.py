@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from functools import cached_property
+from html import escape
 from typing import Any
 
 from torch import nn
@@ -106,6 +107,10 @@ class Anatomy:
     def summary(self) -> str:
         """Memory, smallest input and findings in a few lines."""
         return summarise(self.memory, self.smallest_input, self.findings)
+
+    def _repr_html_(self) -> str:
+        drawing = f'<div style="overflow-x:auto">{self.diagram(folded=True)}</div>'
+        return f'{drawing}<pre style="line-height:1.25">{escape(str(self))}</pre>'
 
     def __str__(self) -> str:
         return f"{self.table()}\n\n{self.summary()}"

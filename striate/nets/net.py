@@ -6,6 +6,7 @@ from collections.abc import Mapping
 
 from torch import Tensor, nn
 
+from striate import notebook
 from striate.errors import UsageError
 from striate.nets.netspec import NetFacts
 
@@ -55,6 +56,12 @@ class Net(nn.Module):
         logits: Tensor = self.head(x)
         return logits
 
+    def _repr_html_(self) -> str:
+        parts = {**self.stages, "head": self.head, **{f"auxiliary on {n}": h for n, (_, h) in self.auxiliary.items()}}
+        rows = [(name, type(part).__name__, f"{_parameters(part):,}") for name, part in parts.items()]
+        title = f"{self.spec.title}, {_parameters(self):,} parameters" if hasattr(self, "spec") else type(self).__name__
+        return notebook.card(title, {}) + notebook.table(("stage", "module", "parameters"), rows)
+
     def check_input(self, channels: int, height: int, width: int) -> None:
         """Raises UsageError if a picture of (channels, height, width) is not one that this net takes."""
         if channels != self.channels:
@@ -68,3 +75,7 @@ class Net(nn.Module):
                 f"{self.spec.name} needs pictures of at least {least}x{least}, got {height}x{width}: "
                 f"use --size {least}, or a net with a smaller limit (striate nets)"
             )
+
+
+def _parameters(module: nn.Module) -> int:
+    return sum(parameter.numel() for parameter in module.parameters())

@@ -6,6 +6,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, fields
 from typing import TYPE_CHECKING, Any, Literal
 
+from striate import notebook
+
 if TYPE_CHECKING:
     from striate.nets.net import Net
 
@@ -58,8 +60,22 @@ class NetSpec(NetFacts):
     builder: Callable[[int, int, str], Net]
     """(channels, classes, init) -> Net. `init` is `default` or `paper`."""
 
+    def _repr_html_(self) -> str:
+        fields = {
+            name.replace("_", " "): f"{value:,}" if isinstance(value, int) and name != "year" else _words(value)
+            for name, value in self.as_dict().items()
+            if name != "title" and value not in (None, [])
+        }
+        return notebook.card(self.title, fields)
+
     def as_dict(self) -> dict[str, Any]:
         """The facts in plain types, without the builder."""
         names = [field.name for field in fields(self) if field.name not in ("builder", "origin")]
         facts = {name: getattr(self, name) for name in names}
         return {name: list(value) if isinstance(value, tuple) else value for name, value in facts.items()}
+
+
+def _words(value: object) -> str:
+    if not isinstance(value, list):
+        return str(value)
+    return (" x " if all(isinstance(item, int) for item in value) else "; ").join(map(str, value))
