@@ -2,8 +2,10 @@
 
 import re
 
+import pytest
 import yaml
-from run_files import evaluation_of, write_evaluation
+from huggingface_hub import ModelCard
+from run_files import FASHION, add_certainty, evaluation_of, write_evaluation
 
 from striate.report import card
 from striate.run import Run, write_json
@@ -88,3 +90,35 @@ def test_a_set_of_ones_own_has_no_name_on_the_hub(make_run):
     write_json(run.path / "config.yaml", config)  # JSON is YAML
     front, _ = split(card.render(Run.open(run.path)))
     assert "datasets" not in front
+
+
+@pytest.mark.parametrize("classes", [["ants", "bees"], FASHION])
+def test_the_hub_reads_it(make_run, classes):
+    """By its own library: front matter, model index and results come out as they went in."""
+    run = add_certainty(make_run(classes))
+    read = ModelCard(card.render(run))
+    assert (read.data.library_name, read.data.pipeline_tag) == ("striate", "image-classification")
+    assert read.data.metrics == ["accuracy", "f1"]
+    assert read.data.model_name == "first"
+    (found,) = run.evaluations.values()
+    results = {result.metric_type: result for result in read.data.eval_results}
+    assert results["accuracy"].metric_value == found["accuracy"]
+    assert results["f1"].metric_value == found["macro_f1"]
+    for result in results.values():
+        assert (result.task_type, result.dataset_split) == ("image-classification", "test")
+        assert (result.dataset_name, result.dataset_type) == (run.data["title"], "zalando-datasets/fashion_mnist")
+    again = ModelCard(str(read))
+    assert again.data.to_dict() == read.data.to_dict()
+
+
+def test_says_how_to_use_it_without_striate_and_how_far_to_trust_it(make_run):
+    run = add_certainty(make_run())
+    _, body = split(card.render(run))
+    (e,) = run.evaluations.values()
+    assert "striate export runs/first --to zip" in body
+    assert "With `--abstain` it says `unknown`" in body
+    assert "divided by 1.318, fitted on 1,000 validation pictures" in body
+    assert f"from 4.12 % to 1.31 %; on the test pictures from {100 * e['ece']:.2f} % to 0.99 %." in body
+    for row in e["per_class"]:
+        interval = f"{100 * row['low']:.1f} % to {100 * row['high']:.1f} %"
+        assert f"{100 * row['recall']:.1f} % | {interval} | {100 * row['f1']:.1f} % |" in body

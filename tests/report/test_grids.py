@@ -124,3 +124,28 @@ def test_mistakes_are_the_worst_first(tmp_path):
     image = np.asarray(Image.open(io.BytesIO(path.read_bytes())))
     assert [image[grids.GAP + 56, grids.GAP + 56 + c * (112 + grids.GAP), 0] for c in range(4)] == [39, 79, 37, 77]
     assert report.write_mistakes(tmp_path, pixels, rows[::2]) is None  # all right
+
+
+@pytest.mark.parametrize(
+    ("height", "width", "shown"), [(300, 200, (150, 100)), (40, 151, (40, 150)), (150, 90, (150, 90))]
+)
+def test_large_pictures_are_made_smaller_and_others_stay(height, width, shown):
+    pixels = np.full((2, height, width, 3), 77, np.uint8)
+    small = grids.reduced(pixels, 150)
+    assert small.shape == (2, *shown, 3)
+    assert (small == 77).all()
+
+
+@pytest.mark.parametrize("side", [28, 32, 56, 64, 96, 128, 168])
+def test_a_sheet_of_mistakes_is_as_wide_as_a_page_at_most(side):
+    columns = grids.fitting_columns(side)
+    assert columns >= 6
+    assert grids.grid(noise(columns, side, side, 3), ["a"] * columns, columns=columns).width <= grids.SHEET
+
+
+def test_pictures_beside_each_other_and_sheets_below_each_other():
+    pair = grids.beside(np.full((5, 3, 1), 9, np.uint8), np.full((5, 2, 3), 7, np.uint8), gap=1)
+    assert pair[0, :, 0].tolist() == [9, 9, 9, 255, 7, 7]
+    sheet = grids.stacked([Image.new("RGB", (4, 2), "red"), Image.new("RGB", (6, 3), "blue")])
+    assert sheet.size == (6, 5)
+    assert [sheet.getpixel((0, y)) for y in (1, 2)] == [(255, 0, 0), (0, 0, 255)]

@@ -1,0 +1,67 @@
+"""What the net looks at: the pictures that were evaluated, beside maps of the answer that was given."""
+
+import numpy as np
+import torch
+from PIL import Image
+from run_files import FASHION
+
+from striate.data import Preprocessing
+from striate.explaining import attribution
+from striate.nets import build
+from striate.report import attention
+from striate.report.grids import GAP, LEGIBLE
+
+PREPROCESSING = Preprocessing(size=(28, 28), channels=1, mean=(0.3,), std=(0.3,))
+
+
+def predictions(right: int, wrong: int):
+    """Rows of predictions.csv, the wrong ones the worse the later they come."""
+    rows = []
+    for index in range(right + wrong):
+        truth = FASHION[index % 10]
+        predicted = truth if index < right else FASHION[(index + 1) % 10]
+        rows.append({"index": index, "truth": truth, "predicted": predicted, "confidence": 0.7, "loss": index / 10})
+    return rows
+
+
+def test_shows_right_answers_and_the_worst_mistakes_for_what_was_answered(make_run, monkeypatch):
+    run, net = make_run(), build("lenet5", channels=1, classes=10)
+    pixels = np.random.default_rng(0).integers(0, 256, (60, 28, 28, 1), np.uint8)
+    asked = []
+
+    def spied(net, inputs, target):
+        asked.append((inputs, list(target)))
+        return attribution(net, inputs, target)
+
+    monkeypatch.setattr(attention, "attribution", spied)
+    rows = predictions(40, 20)
+    path = attention.write_attention(run, net, PREPROCESSING, run.path, pixels, rows)
+    assert path == run.path / "attention.png"
+    ((inputs, targets),) = asked
+    chosen = [5, 15, 25, 35, 59, 58, 57, 56]
+    assert torch.equal(inputs, PREPROCESSING.tensor(pixels[chosen]))
+    assert targets == [FASHION.index(rows[index]["predicted"]) for index in chosen]
+    image = np.asarray(Image.open(path))
+    first = np.kron(pixels[5, :, :, 0], np.ones((4, 4), np.uint8))
+    for channel in range(3):
+        assert (image[GAP : GAP + LEGIBLE, GAP : GAP + LEGIBLE, channel] == first).all()
+
+
+def test_few_right_or_few_wrong_answers(make_run):
+    run, net = make_run(), build("lenet5", channels=1, classes=10)
+    pixels = np.zeros((3, 28, 28, 1), np.uint8)
+    for right, wrong in ((3, 0), (0, 3), (1, 2)):
+        path = attention.write_attention(run, net, PREPROCESSING, run.path, pixels, predictions(right, wrong))
+        assert path is not None
+        path.unlink()
+
+
+def test_a_net_without_maps_has_no_picture(make_run):
+    run, net = make_run(), build("lenet5", channels=1, classes=10)
+    small = Preprocessing(size=(28, 28), channels=1, mean=(0.3,), std=(0.3,))
+    pixels = np.zeros((3, 28, 28, 1), np.uint8)
+    for stage in list(net.stages):
+        net.stages[stage] = torch.nn.AdaptiveAvgPool2d(1)
+    net.head = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(1, 10))
+    assert attention.write_attention(run, net, small, run.path, pixels, predictions(2, 1)) is None
+    assert not (run.path / "attention.png").exists()
