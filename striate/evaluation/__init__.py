@@ -15,6 +15,7 @@ import torch
 from striate.data import DataSet, ImageData, Preprocessing, load_data
 from striate.data.splits import recorded
 from striate.errors import DataError, UsageError
+from striate.evaluation.calibration import calibrate
 from striate.evaluation.protocols import PROTOCOLS, VIEWS, Protocol, protocol
 from striate.evaluation.robustness import robustness as accuracy_of_worse
 from striate.evaluation.summary import PER_CLASS_COLUMNS, PREDICTION_COLUMNS, prediction_rows, summarise
@@ -78,6 +79,7 @@ class _Subject:
         name, split: what the pictures are.
         mirrored: whether a mirrored picture keeps its class.
         temperature: the run's, or None.
+        own: whether they are of the run's own data.
     """
 
     net: Net
@@ -89,6 +91,7 @@ class _Subject:
     split: str
     mirrored: bool = True
     temperature: float | None = None
+    own: bool = False
 
     @property
     def stem(self) -> str:
@@ -110,6 +113,8 @@ def evaluate(
     told: Told | None = None,
 ) -> Evaluation:
     """Evaluates the run's net and keeps the result in the run.
+
+    A run that has no calibration.json gets it from its own validation pictures.
 
     Args:
         run: a finished run.
@@ -135,6 +140,8 @@ def evaluate(
         worse = accuracy_of_worse(subject.net, subject.preprocessing, subject.sized, subject.device, told=told)
         evaluation = replace(evaluation, robustness=worse)
     write_evaluation(run, evaluation)
+    if split == "validation" and subject.own and "abstain" not in run.calibration:
+        calibrate(run, subject.net, subject.preprocessing, subject.sized, subject.device)
     return evaluation
 
 
@@ -270,7 +277,8 @@ def _subject(run: Run, data: str | Path | None, split: str, device: str, data_di
         exclude=run.config["data"].get("exclude", ()) if data is None else (),
         fit=preprocessing.fit,
     )
-    pictures = _split(run, dataset, split, own=dataset.location == own)
+    of_run = dataset.location == own
+    pictures = _split(run, dataset, split, own=of_run)
     if pictures.classes != tuple(run.data["classes"]):
         raise DataError(
             f"{dataset.name} has other classes than {run.name} was trained on: "

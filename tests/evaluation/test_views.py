@@ -297,6 +297,15 @@ def test_the_temperature_of_the_run_is_for_the_view_that_it_was_fitted_to(run, f
     assert "ece_calibrated" not in evaluation.evaluate(run, few, views="flip").summary
 
 
+def test_a_run_without_calibration_gets_it_from_its_validation_pictures(run, few):
+    (run.path / "calibration.json").unlink(missing_ok=True)
+    evaluation.evaluate(run, few)
+    assert run.calibration == {}
+    evaluation.evaluate(run, split="validation")
+    assert run.calibration["n"] == 1000
+    assert run.calibration["temperature"] > 0
+
+
 def test_the_usual_evaluation_is_what_it_was(run):
     """One view of the middle: the same figures as training reported, whatever else the run has."""
     before = run.evaluations["fashion-mnist-sample-test-centre"]
