@@ -11,15 +11,15 @@ from striate.nets import Net
 from striate.run import Run, write_yaml
 
 
-def make_run(folder, net, *, size, channels, classes, location="fashion-mnist-sample"):
-    """A finished run of `net`: a Net, or a module that is given again when the run is opened."""
-    given = not isinstance(net, Net)
+def make_run(folder, net, *, size, channels, classes, location="fashion-mnist-sample", target=None):
+    """A finished run of `net`: a Net, or a module that `target` names or that is given again when the run is opened."""
+    given = not isinstance(net, Net) and target is None
     preprocessing = Preprocessing(size=size, channels=channels, mean=(0.4,) * channels, std=(0.3,) * channels)
     config = {
         "format": 1,
         "net": {
-            "name": type(net).__name__ if given else net.spec.name, "channels": channels, "classes": len(classes),
-            "init": "default", "origin": {"given": True} if given else {},
+            "name": target or (type(net).__name__ if given else net.spec.name), "channels": channels, "classes": len(classes),
+            "init": "default", "origin": {"given": True} if given else {"target": target} if target else {},
         },
         "data": {"name": location.rstrip("/").rpartition("/")[2], "location": location},
         "preprocessing": preprocessing.as_dict(),

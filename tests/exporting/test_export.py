@@ -24,6 +24,7 @@ from striate.exporting import export
 from striate.exporting.checking import LIMIT, compare, pictures_of
 from striate.exporting.folder import readme, write_zip
 from striate.exporting.model import Deployed, model_of
+from striate.nets.elsewhere import make
 from tests.exporting.runs import clothes, make_run, sharp
 
 QUICK = 8
@@ -350,6 +351,27 @@ def test_a_net_of_ones_own(tmp_path):
     run = make_run(tmp_path / "run", module, size=(28, 28), channels=1, classes=clothes())
     assert export(run, to="onnx", pictures=QUICK).path == run.path / "exports" / "run.onnx"
     assert load_file(export(run, to="safetensors", pictures=QUICK).path).keys() == module.state_dict().keys()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    "target",
+    [
+        *(f"torchvision:{name}" for name in (
+            "resnet18", "inception_v3", "mobilenet_v3_small", "squeezenet1_1", "shufflenet_v2_x0_5", "efficientnet_b0",
+            "mnasnet0_5", "regnet_y_400mf", "convnext_tiny", "vit_b_16", "swin_t", "maxvit_t",
+        )),
+        *(f"timm:{name}" for name in ("resnet10t", "test_efficientnet", "test_vit", "mobilenetv4_conv_small", "edgenext_xx_small")),
+    ],
+)  # fmt: skip
+def test_nets_from_elsewhere(target, tmp_path):
+    torch.manual_seed(0)
+    made = make(target, channels=3, classes=10)
+    run = make_run(
+        tmp_path / "run", made.module.eval(), target=target, size=made.input[1:], channels=3, classes=clothes()
+    )
+    for form in ("onnx", "pt2", "safetensors", *(["torchvision"] if target.startswith("torchvision:") else [])):
+        assert export(run, to=form, pictures=QUICK).check.decided
 
 
 def test_a_net_that_no_graph_can_hold_is_named(tmp_path):
