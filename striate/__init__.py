@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from striate.predicting import Prediction, predict
     from striate.recipe import Recipe
     from striate.run import Run, list_runs, load
+    from striate.sharing import pull, push
 
 _HOME = {
     "Anatomy": "anatomy",
@@ -53,6 +54,8 @@ _HOME = {
     "load": "run",
     "load_data": "data",
     "predict": "predicting",
+    "pull": "sharing",
+    "push": "sharing",
     "resume": "experiment",
     "search_rate": "experiment",
     "train": "experiment",
@@ -85,6 +88,8 @@ __all__ = [
     "load",
     "load_data",
     "predict",
+    "pull",
+    "push",
     "resume",
     "search_rate",
     "train",

@@ -10,7 +10,7 @@ from typing import NoReturn
 import typer
 
 from striate import __version__
-from striate.cli import cache, data, evaluating, explaining, exporting, predicting, reading, runs, training
+from striate.cli import cache, data, evaluating, explaining, exporting, predicting, reading, runs, sharing, training
 from striate.errors import StriateError
 from striate.machine import leave, speaks
 
@@ -28,6 +28,8 @@ app.command("evaluate")(evaluating.evaluate)
 app.command("predict")(predicting.predict)
 app.command("export")(exporting.export)
 app.command("explain")(explaining.explain)
+app.command("push")(sharing.push)
+app.command("pull")(sharing.pull)
 app.command("runs")(runs.runs)
 app.command("nets")(reading.nets)
 app.command("inspect")(reading.inspect)

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
-from torch.utils._python_dispatch import TorchDispatchMode
+from torch.autograd.graph import Node
 
 from striate.errors import UsageError, unknown_name
 from striate.explaining.layers import Layer, evaluating, find_layer
@@ -63,15 +62,16 @@ def attribution(
     chosen = find_method(method)
     if layer is not None and not chosen.layered:
         raise UsageError(f"--layer is for grad-cam; {method} looks at the pixels themselves")
-    targets = torch.as_tensor(target, device=inputs.device).expand(len(inputs))
-    if len(targets) and not 0 <= int(targets.min()) <= int(targets.max()) < net.classes:
-        raise UsageError(f"{net.spec.name} has classes 0 to {net.classes - 1}, got {targets.tolist()}")
-    found = find_layer(net, inputs, layer) if chosen.layered and len(inputs) else None
-    parts = [inputs.new_zeros(0, *inputs.shape[2:])]
-    with evaluating(net), torch.enable_grad():
+    with torch.inference_mode(False), torch.enable_grad(), evaluating(net):
+        inputs = inputs.detach().clone()
+        targets = torch.as_tensor(target, device=inputs.device).clone().expand(len(inputs))
+        if len(targets) and not 0 <= int(targets.min()) <= int(targets.max()) < net.classes:
+            raise UsageError(f"{net.spec.name} has classes 0 to {net.classes - 1}, got {targets.tolist()}")
+        found = find_layer(net, inputs, layer) if chosen.layered and len(inputs) else None
+        parts = [inputs.new_zeros(0, *inputs.shape[2:])]
         for start in range(0, len(inputs), PORTION):
             part = slice(start, start + PORTION)
-            parts.append(chosen.compute(net, inputs[part].detach().clone(), targets[part], found).detach())
+            parts.append(chosen.compute(net, inputs[part].detach(), targets[part], found).detach())
     return torch.cat(parts).float().cpu().numpy()
 
 
@@ -159,36 +159,33 @@ def _guided_backprop(net: Net, inputs: Tensor, targets: Tensor, layer: Layer | N
     """
     inputs = inputs.requires_grad_()
     score = _score(net, inputs, targets)
-    relus = _GuidedReLUs()
-    with relus:
-        (gradient,) = torch.autograd.grad(score, inputs)
-    if not relus.seen:
+    # At the nodes of the graph, not on modules as captum's hooks are: those miss `F.relu`, and fail where a ReLU works in
+    # place or is used twice.
+    relus = [node for node in _nodes(score) if node.name() in _RELUS]
+    for node in relus:
+        node.register_prehook(lambda gradients: (gradients[0].clamp(min=0),))
+    if not relus:
         raise UsageError(
             f"guided-backprop changes how gradients pass a ReLU, and {net.spec.name} has none: use saliency or "
             "integrated-gradients"
         )
+    (gradient,) = torch.autograd.grad(score, inputs)
     return gradient.abs().amax(1)
 
 
-class _GuidedReLUs(TorchDispatchMode):  # type: ignore[no-untyped-call]
-    """Within it the backward pass of every ReLU, module or function, in place or not, drops negative gradients.
+_RELUS = ("ReluBackward0", "HardtanhBackward0")
+"""ReLU and ReLU6."""
 
-    captum's hooks sit on modules: they miss `F.relu`, and fail where a ReLU works in place or is used twice.
-    """
 
-    _BACKWARD = (torch.ops.aten.threshold_backward.default, torch.ops.aten.hardtanh_backward.default)
-
-    def __init__(self) -> None:
-        super().__init__()  # type: ignore[no-untyped-call]
-        self.seen = 0
-
-    def __torch_dispatch__(
-        self, func: Any, types: Sequence[type], args: Sequence[Any] = (), kwargs: Mapping[str, Any] | None = None
-    ) -> Any:
-        if func in self._BACKWARD:
-            self.seen += 1
-            args = (args[0].clamp(min=0), *args[1:])
-        return func(*args, **(kwargs or {}))
+def _nodes(output: Tensor) -> set[Node]:
+    """Every node of the graph that a tensor was computed by."""
+    waiting, seen = [output.grad_fn], set[Node]()
+    while waiting:
+        node = waiting.pop()
+        if node is not None and node not in seen:
+            seen.add(node)
+            waiting += [before for before, _ in node.next_functions]
+    return seen
 
 
 METHODS: dict[str, Method] = {
