@@ -8,7 +8,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 from captum.attr import GuidedBackprop, LayerAttribution, LayerGradCam
-from made import Linear, small_net
+from patch_pictures import Linear, small_net
 from torch import nn
 
 from striate.errors import UsageError

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 import torch
-from made import small_net
+from patch_pictures import small_net
 from scipy.stats import spearmanr
 from torch import nn
 

@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from made import patches, trained_on_patches
+from patch_pictures import patches, trained_on_patches
 
 from striate.explaining import attribution
 from striate.explaining.faithfulness import randomised, weight_dependence
