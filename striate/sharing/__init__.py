@@ -1,0 +1,213 @@
+"""Sharing a run through the Hugging Face Hub, by the library of that name, an extra.
+
+What is sent is built first, in a folder of its own, from what may be public (see `public`); what comes is brought into the same
+form before it is kept.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import tempfile
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from importlib import import_module
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from striate import __version__
+from striate.errors import DataError, StriateError, UsageError
+from striate.inference import load_net
+from striate.nets.elsewhere import is_elsewhere
+from striate.report import write_all
+from striate.run import Run, write_atomic, write_json
+from striate.sharing.public import MOST_BYTES, write_public
+
+__all__ = ["File", "Pushed", "pull", "push"]
+
+MOST_FILES = 500
+MOST_SMALL = 64 * 2**20
+"""Bytes of a file that is no weights."""
+
+_HUB_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,95}/[A-Za-z0-9][A-Za-z0-9._-]{0,95}")
+_PULLED = re.compile(
+    r"(config\.yaml|(data|environment|summary|split|calibration)\.json|calibration\.safetensors|metrics\.csv|samples\.png"
+    r"|weights/(last|best)\.safetensors|evaluations/[A-Za-z0-9._-]{1,120}-views\.json"
+    r"|evaluations/[A-Za-z0-9][A-Za-z0-9._-]{0,120}/"
+    r"(evaluation\.json|robustness\.json|per_class\.csv|predictions\.csv|mistakes\.png|attention\.png))"
+)
+"""What is taken of a run. Its report and card are made here: a page from a stranger could run in the browser."""
+_OURS = ["*.yaml", "*.json", "*.csv", "*.png", "README.md", "report.html", "weights/*", "evaluations/*"]
+"""What a run that is pushed again replaces."""
+
+
+@dataclass(frozen=True, slots=True)
+class File:
+    """A file that is to be sent."""
+
+    name: str
+    bytes: int
+
+
+@dataclass(frozen=True, slots=True)
+class Pushed:
+    """What became of a push: the address there, what was to be sent, and whether it was."""
+
+    url: str
+    files: tuple[File, ...]
+    sent: bool
+
+
+def push(
+    run: Run,
+    to: str,
+    *,
+    private: bool = False,
+    with_pictures: bool = False,
+    agreed: Callable[[Sequence[File]], bool] = lambda files: True,
+) -> Pushed:
+    """Sends a finished run to the Hugging Face Hub as the model `to`; one that is there already gets a new version.
+
+    Pictures, names of files, and paths stay here: what is sent are numbers, class names, weights, charts, report and card.
+
+    Args:
+        to: `USER/NAME`.
+        private: only for those who may see it there.
+        with_pictures: the sheets of pictures (samples, mistakes), names of files and features of validation pictures too.
+        agreed: is told what is to be sent, before anything is; nothing is unless it says yes.
+
+    Raises:
+        UsageError: no such name, huggingface_hub is not installed, or it is to be private and is public there.
+        DataError: the run is not finished.
+        StriateError: the Hub did not take it.
+    """
+    _check_name(to)
+    hub = _hub()
+    with tempfile.TemporaryDirectory() as place:
+        # As who pulls it has it: the report and the card name the folder and the one above.
+        folder = Path(place) / "runs" / to.partition("/")[2]
+        folder.mkdir(parents=True)
+        write_public(run, folder, with_pictures)
+        write_all(Run(folder))
+        _say_where(folder / "README.md", to)
+        sent = sorted(path for path in folder.rglob("*") if path.is_file())
+        files = tuple(File(path.relative_to(folder).as_posix(), path.stat().st_size) for path in sent)
+        if not agreed(files):
+            return Pushed(_url(hub, to), files, sent=False)
+        with _speaking(hub, to):
+            api = hub.HfApi(library_name="striate", library_version=__version__)
+            api.create_repo(to, private=private, exist_ok=True)
+            _check_there(to, api.model_info(to), private)
+            api.upload_folder(
+                repo_id=to, folder_path=folder, commit_message=f"Striate {__version__}", delete_patterns=_OURS
+            )
+    return Pushed(_url(hub, to), files, sent=True)
+
+
+def pull(source: str, *, out: str | Path = "runs", name: str | None = None, revision: str | None = None) -> Run:
+    """Brings a run from the Hugging Face Hub, as a new run that can predict at once.
+
+    Nothing of it is run: of a net that is somebody's code only the weights come, and `Run.open(..., module=...)` needs that net.
+
+    Args:
+        source: `USER/NAME`.
+        out, name: where to; the folder's name is NAME if None, with a number where there is such a run.
+        revision: a branch, a tag or a commit; the newest if None.
+
+    Raises:
+        UsageError: no such name, huggingface_hub is not installed, or the run exists here.
+        DataError: it is no run, too large, or its weights are refused.
+        StriateError: the Hub did not give it.
+    """
+    _check_name(source)
+    hub = _hub()
+    with tempfile.TemporaryDirectory() as place:
+        folder = Path(place) / "pulled"
+        with _speaking(hub, source):
+            api = hub.HfApi(library_name="striate", library_version=__version__)
+            found = api.model_info(source, revision=revision, files_metadata=True)
+            wanted = _chosen(source, [(one.rfilename, one.size) for one in found.siblings or []])
+            hub.snapshot_download(source, revision=found.sha, allow_patterns=wanted, local_dir=folder)
+        odd = [path for path in folder.rglob("*") if path.is_symlink()]
+        if odd or sum(path.stat().st_size for path in folder.rglob("*") if path.is_file()) > MOST_BYTES:
+            raise DataError(f"{source} has links in it, or more than it said: it is not kept")
+        run = Run.create(Path(out), name, source.partition("/")[2])
+        try:
+            write_public(Run.open(folder), run.path, with_pictures=True)
+            if not is_elsewhere(run.config["net"]["name"]) or "target" in run.config["net"]["origin"]:
+                load_net(run, torch.device("cpu"))
+            write_json(run.path / "summary.json", {**run.summary, "pulled": {"from": source, "revision": found.sha}})
+            write_all(run)
+        except BaseException as error:
+            shutil.rmtree(run.path, ignore_errors=True)
+            if isinstance(error, DataError):  # of files that are gone by now
+                raise DataError(str(error).replace(str(folder), source).replace(str(run.path), source)) from error
+            raise
+    return run
+
+
+def _chosen(source: str, there: Sequence[tuple[str, int | None]]) -> list[str]:
+    """The files of a model that are taken. Raises DataError if they are not a run's, or too large, before any is."""
+    wanted = {name: size or 0 for name, size in there if _PULLED.fullmatch(name)}
+    if "config.yaml" not in wanted or not any(name.startswith("weights/") for name in wanted):
+        raise DataError(f"{source} is no run of Striate: it has no config.yaml, or no weights")
+    if len(wanted) > MOST_FILES or sum(wanted.values()) > MOST_BYTES:
+        raise DataError(
+            f"{source} has {len(wanted):,} files of {sum(wanted.values()):,} bytes; at most {MOST_FILES:,} of {MOST_BYTES:,} are "
+            "taken"
+        )
+    for name, size in wanted.items():
+        if size > MOST_SMALL and not name.startswith("weights/"):
+            raise DataError(f"{name} of {source} has {size:,} bytes, at most {MOST_SMALL:,} are taken")
+    return list(wanted)
+
+
+def _check_there(to: str, there: Any, private: bool) -> None:
+    """Raises UsageError if what is there on the Hub is public and should not be, or is no run, whose files would be replaced."""
+    if private and not there.private:
+        raise UsageError(f"{to} is there already, and public: make it private there first, or choose another name")
+    names = {one.rfilename for one in there.siblings or []} - {".gitattributes", "README.md"}
+    if names and "config.yaml" not in names:
+        raise UsageError(f"{to} is there already, and no run of Striate: choose another name")
+
+
+def _check_name(name: str) -> None:
+    if not _HUB_NAME.fullmatch(name) or ".." in name:
+        raise UsageError(f"a name on the Hub is USER/NAME, as in ada/lenet5; got {name!r}")
+
+
+def _say_where(card: Path, to: str) -> None:
+    """Puts the command that brings the run before the first one that uses it."""
+    text = card.read_text(encoding="utf-8")
+    write_atomic(card, text.replace("striate predict ", f"striate pull {to}\nstriate predict ", 1))
+
+
+def _hub() -> Any:
+    """huggingface_hub, its telemetry off. Raises UsageError if it is not installed."""
+    os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
+    try:
+        return import_module("huggingface_hub")
+    except ImportError as error:
+        raise UsageError("huggingface_hub is not installed: pip install 'striate[hub]'") from error
+
+
+def _url(hub: Any, name: str) -> str:
+    return f"{hub.constants.ENDPOINT}/{name}"
+
+
+@contextmanager
+def _speaking(hub: Any, name: str) -> Iterator[None]:
+    """Makes a StriateError of whatever the library and what it is built on raise: they have no type in common."""
+    try:
+        yield
+    except StriateError:
+        raise
+    except Exception as error:
+        said = " ".join(str(error).split())[:300]
+        raise StriateError(
+            f"{_url(hub, name)}: {type(error).__name__}: {said}. What is private, or is to be written, needs: hf auth login"
+        ) from error
