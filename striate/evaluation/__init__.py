@@ -71,7 +71,7 @@ class ViewsTable:
 
 
 @dataclass(frozen=True, eq=False, slots=True)
-class _Subject:
+class Subject:
     """A net, and the pictures that it is tested on.
 
     Attributes:
@@ -134,7 +134,7 @@ def evaluate(
     wanted = protocol(views, run.config["preprocessing"]["size"], scales)
     if robust and wanted.key != "centre":
         raise UsageError(f"robustness is measured with the view centre, got {wanted.key}: leave --views out")
-    subject = _subject(run, data, split, device, data_dir)
+    subject = subject_of(run, data, split, device, data_dir)
     evaluation = _evaluated(subject, wanted, told)
     if robust:
         worse = accuracy_of_worse(subject.net, subject.preprocessing, subject.sized, subject.device, told=told)
@@ -166,7 +166,7 @@ def compare_views(
     """
     names = list(VIEWS) if views is None else list(dict.fromkeys(views))
     wanted = [protocol(name, run.config["preprocessing"]["size"]) for name in names]
-    subject = _subject(run, data, split, device, data_dir)
+    subject = subject_of(run, data, split, device, data_dir)
     table = ViewsTable(name=f"{subject.stem}-views.json", rows=[], impossible={}, evaluations=[])
     for one in wanted:
         began = time.perf_counter()
@@ -200,7 +200,7 @@ def score(
         temperature: that of the net's calibration, if it has one.
     """
     sized = preprocessing.resized(data)
-    subject = _Subject(net, preprocessing, data, sized, device, name, split, temperature=temperature)
+    subject = Subject(net, preprocessing, data, sized, device, name, split, temperature=temperature)
     return _evaluated(subject, protocol("centre", preprocessing.size))
 
 
@@ -214,7 +214,7 @@ def write_evaluation(run: Run, evaluation: Evaluation) -> None:
     write_json(folder / "evaluation.json", evaluation.summary)
 
 
-def _evaluated(subject: _Subject, wanted: Protocol, told: Told | None = None) -> Evaluation:
+def _evaluated(subject: Subject, wanted: Protocol, told: Told | None = None) -> Evaluation:
     usual = wanted.key == "centre"
     if wanted.name == "flip" and not subject.mirrored:
         raise UsageError(f"the view flip is not for {subject.name}: mirrored, its pictures mean something else")
@@ -261,7 +261,7 @@ def _row(evaluations: Sequence[Evaluation], seconds: float) -> dict[str, Any]:
     }
 
 
-def _subject(run: Run, data: str | Path | None, split: str, device: str, data_dir: str | Path | None) -> _Subject:
+def subject_of(run: Run, data: str | Path | None, split: str, device: str, data_dir: str | Path | None) -> Subject:
     """The run's net, and the pictures of a split, which have the run's classes."""
     chosen = pick_device(device)
     use_cores()
@@ -284,9 +284,9 @@ def _subject(run: Run, data: str | Path | None, split: str, device: str, data_di
             f"{dataset.name} has other classes than {run.name} was trained on: "
             f"{', '.join(pictures.classes[:12])} against {', '.join(run.data['classes'][:12])}"
         )
-    return _Subject(
+    return Subject(
         load_net(run, chosen), preprocessing, pictures, preprocessing.resized(pictures), chosen, dataset.name, split,
-        mirrored=dataset.flippable, temperature=run.calibration.get("temperature"),
+        mirrored=dataset.flippable, temperature=run.calibration.get("temperature"), own=of_run,
     )  # fmt: skip
 
 
