@@ -26,8 +26,9 @@ def macro_f1_interval(confusion: npt.NDArray[np.int64], z: float = Z95) -> tuple
 
     Its variance is the delta method's for multinomial counts (Takahashi et al. 2022, doi:10.1007/s10489-021-02635-5). The
     interval has Wilson's form, with as many pictures as give a proportion that variance, because the normal form fails near 1,
-    and a middle corrected for F1's bias. It covers the truth oftener than the bootstrap's forms do (percentile, basic, BCa),
-    and draws nothing. Classes that have no pictures and were never predicted do not count, as in `macro_f1`.
+    and a middle corrected for F1's bias. It covers the truth oftener than the bootstrap's forms do, most where classes are
+    small or nearly all is right (bench/results/intervals.csv), and draws nothing. Classes that have no pictures and were never
+    predicted do not count, as in `macro_f1`.
     """
     hits, both = confusion.diagonal(), confusion.sum(axis=0) + confusion.sum(axis=1)
     present = both > 0
