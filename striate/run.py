@@ -26,6 +26,11 @@ if TYPE_CHECKING:
 
     from striate.predicting import Picture, Prediction, Predictions
 
+LARGEST_CONFIG, LARGEST_TEXT = 2**18, 2**26
+"""Bytes of config.yaml, and of another file, at most: a run can come from anybody."""
+MOST_SETTINGS = 100_000
+"""Values in config.yaml, with those counted again that it refers to again."""
+
 FORMAT = 1
 """Of the run directory. Older ones stay readable; newer ones are refused."""
 
@@ -109,11 +114,13 @@ class Run:
         """Net, data, preprocessing, recipe and plan, resolved: enough to repeat the run."""
         path = self.path / "config.yaml"
         try:
-            config = yaml.safe_load(path.read_text(encoding="utf-8"))
-        except (yaml.YAMLError, UnicodeDecodeError) as error:
+            config = yaml.safe_load(_text(path, LARGEST_CONFIG))
+        except (yaml.YAMLError, ValueError, RecursionError) as error:
             raise DataError(f"{path} is damaged: {error}") from error
-        if not isinstance(config, dict):
+        if not isinstance(config, dict) or not isinstance(config.get("format", FORMAT), int):
             raise DataError(f"{path} is damaged: it holds no settings")
+        if _values(config, MOST_SETTINGS) > MOST_SETTINGS:
+            raise DataError(f"{path} is damaged: it holds more than {MOST_SETTINGS:,} settings")
         return config
 
     @cached_property
@@ -152,8 +159,11 @@ class Run:
         path = self.path / "metrics.csv"
         if not path.is_file():
             return []
-        with path.open(encoding="utf-8", newline="") as file:
-            return [{key: _number(value) for key, value in row.items()} for row in csv.DictReader(file)]
+        try:
+            rows = csv.DictReader(io.StringIO(_text(path, LARGEST_TEXT), newline=""))
+            return [{key: _number(value) for key, value in row.items()} for row in rows]
+        except (ValueError, TypeError, csv.Error) as error:
+            raise DataError(f"{path} is damaged: {error}") from error
 
     @property
     def evaluations(self) -> dict[str, dict[str, Any]]:
@@ -161,7 +171,7 @@ class Run:
         files = sorted(
             (self.path / "evaluations").glob("*/evaluation.json"), key=lambda file: (file.stat().st_mtime_ns, file)
         )
-        return {file.parent.name: json.loads(file.read_text(encoding="utf-8")) for file in files}
+        return {file.parent.name: _mapping(file) for file in files}
 
     def predict(self, *pictures: Picture, top: int = 3, abstain: bool = False) -> Predictions:
         """What the net sees in pictures: see `striate.predicting.predict`."""
@@ -196,11 +206,7 @@ class Run:
         path = self.path / name
         if not path.is_file():
             return {}
-        try:
-            content: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-        except ValueError as error:
-            raise DataError(f"{path} is damaged: {error}") from error
-        return content
+        return _mapping(path)
 
     def __repr__(self) -> str:
         net, data = self.config["net"]["name"], self.config["data"]["name"]
@@ -294,6 +300,35 @@ def write_csv(path: Path, rows: Iterable[Mapping[str, Any]], columns: Sequence[s
     writer.writeheader()
     writer.writerows(rows)
     write_atomic(path, text.getvalue())
+
+
+def _text(path: Path, most: int) -> str:
+    """A file's text. Raises DataError if it is larger than `most` bytes, before it is read."""
+    if (size := path.stat().st_size) > most:
+        raise DataError(f"{path} has {size:,} bytes, and at most {most:,} are read: it was not written by striate")
+    return path.read_text(encoding="utf-8")
+
+
+def _mapping(path: Path) -> dict[str, Any]:
+    """What a JSON file holds."""
+    try:
+        content = json.loads(_text(path, LARGEST_TEXT))
+    except (ValueError, RecursionError) as error:
+        raise DataError(f"{path} is damaged: {error}") from error
+    if not isinstance(content, dict):
+        raise DataError(f"{path} is damaged: it holds no names and values")
+    return content
+
+
+def _values(value: object, most: int) -> int:
+    """How many values there are in dicts and lists, `most` or a few more if there are more: YAML can refer to one many times."""
+    found, left = 1, [value]
+    while left and found <= most:
+        one = left.pop()
+        inside = list(one.values()) if isinstance(one, dict) else one if isinstance(one, list) else []
+        found += len(inside)
+        left += inside
+    return found
 
 
 def _number(value: str) -> int | float | None:

@@ -6,7 +6,6 @@ import os
 import pickle
 import shutil
 import socket
-import subprocess
 import sys
 from pathlib import Path
 
@@ -18,7 +17,7 @@ from PIL.PngImagePlugin import PngInfo
 from safetensors.torch import load_file, save_file
 
 import striate
-from striate.errors import DataError, StriateError, UsageError
+from striate.errors import DataError, UsageError
 from striate.report import write_all
 from striate.report.card import write_card
 from striate.run import Run, write_atomic, write_json, write_yaml
@@ -352,10 +351,3 @@ def test_an_unfinished_run_is_not_sent(hub, private, tmp_path):
         push(Run.open(tmp_path / "run"), "ada/x")
     write_atomic(tmp_path / "run" / "data.json", "{}")
     assert hub.received == []
-
-
-def test_nothing_of_it_is_loaded_before_it_is_used():
-    program = "import sys, striate.sharing; print('huggingface_hub' in sys.modules)"
-    output = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True).stdout
-    assert output.strip() == "False"
-    assert issubclass(DataError, StriateError)
