@@ -14,7 +14,7 @@ from striate import evaluation, predicting
 from striate.data import Preprocessing, load_data
 from striate.errors import DataError, UsageError
 from striate.inference import load_net, logits
-from striate.predicting import predict, predictor
+from striate.predicting import predict, predict_many, predictor
 
 CPU = torch.device("cpu")
 
@@ -119,6 +119,90 @@ def test_what_cannot_be_read_is_named_and_the_rest_predicted(trained, png_files,
 def test_odd_arrays_are_refused_with_what_is_taken(trained):
     with pytest.raises(DataError, match=r"uint8 \(H, W\)"):
         predicting.read(Preprocessing.from_dict(trained.config["preprocessing"]), np.zeros((4, 4)))
+
+
+def test_tensors_are_pictures_too(trained, test_set):
+    bytes_ = torch.from_numpy(test_set.pixels[:3]).permute(0, 3, 1, 2)
+    as_arrays = trained.predict(test_set.pixels[:3])
+    assert len(as_arrays) == 3
+    for form in ((bytes_,), (bytes_ / 255,), (bytes_.double() / 255,), tuple(bytes_), (bytes_.expand(3, 3, 28, 28),)):
+        found = trained.predict(*form)
+        assert [p.label for p in found] == [p.label for p in as_arrays]
+        assert [p.confidence for p in found] == pytest.approx([p.confidence for p in as_arrays], abs=1e-5)
+        assert [p.picture for p in found] == ["picture 1", "picture 2", "picture 3"]
+
+
+@pytest.mark.parametrize(
+    ("tensor", "said"),
+    [
+        (torch.zeros(3, 4, 4) - 0.5, "from 0 to 1, got -0.5 to -0.5: give it before it is normalised"),
+        (torch.full((1, 4, 4), torch.nan), "from 0 to 1, got nan"),
+        (torch.zeros(1, 4, 4, dtype=torch.int64), "must be uint8, or floating from 0 to 1, got torch.int64"),
+        (torch.zeros(28, 28), r"must be (C, H, W) or (N, C, H, W) with 1 or 3 channels, got (28, 28)"),
+        (torch.zeros(28, 28, 3), "got (28, 28, 3)"),
+        (torch.zeros(3, 0, 4, dtype=torch.uint8), "pixels must be uint8"),
+    ],
+)
+def test_odd_tensors_are_refused_with_what_is_taken(trained, tensor, said):
+    (found,) = trained.predict(tensor)
+    assert said in found.error
+
+
+def test_one_pil_picture_may_be_given_many_times(trained, png_files):
+    with Image.open(png_files[0]) as image:
+        found = trained.predict(*[image] * 40)
+    assert {prediction.label for prediction in found} == {trained.predict(png_files[0])[0].label}
+
+
+def test_a_folder_is_its_pictures_as_people_count_and_never_in_circles(trained, test_set, tmp_path):
+    root = tmp_path / "folder"
+    names = ("2.png", "10.png", "1.PNG", "sub/b2.png", "sub/b10.png", "Sub3/a.jpeg")
+    for name in (*names, ".hidden/x.png", ".x.png", "notes.txt", "__MACOSX/x.png"):
+        (root / name).parent.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(test_set.pixels[0][..., 0]).save(root / name, format="PNG")
+    (root / "sub" / "loop").symlink_to(root)
+    (root / "again").symlink_to(root / "Sub3")
+    (root / "gone.png").symlink_to(root / "nowhere")
+    found = trained.predict(root)
+    assert [prediction.picture.removeprefix(f"{root}/") for prediction in found] == [
+        "1.PNG", "2.png", "10.png", "gone.png", "sub/b2.png", "sub/b10.png", "Sub3/a.jpeg",
+    ]  # fmt: skip
+    assert [prediction.error for prediction in found if prediction.error] == ["no such file"]
+    (tmp_path / "empty").mkdir()
+    assert "no pictures in this folder" in trained.predict(tmp_path / "empty")[0].error
+
+
+def test_a_stream_reads_no_further_than_a_batch_and_holds_nothing(trained, test_set):
+    taken = []
+
+    def endless():
+        while True:
+            taken.append(1)
+            yield test_set.pixels[0]
+
+    stream = predict_many(trained, endless())
+    assert not taken
+    assert next(stream).label is not None
+    assert len(taken) == 500
+    stream.close()
+    assert list(predict_many(trained, iter([]))) == []
+    with pytest.raises(UsageError, match="no calibration"):
+        predict_many(trained, [], abstain=True)
+
+
+def test_the_net_stays_loaded_until_the_runs_files_change(trained, png_files, fed, tmp_path, monkeypatch):
+    run = striate.load(shutil.copytree(trained.path, tmp_path / "copy"))
+    loaded = []
+    real = predictor.load_net
+    monkeypatch.setattr(predictor, "load_net", lambda *given: loaded.append(1) or real(*given))
+    before = [run.predict(png_files[0])[0].confidence for _ in range(3)]
+    assert len(loaded) == 1
+    (run.path / "calibration.json").write_text('{"temperature": 3.0}')
+    after = run.predict(png_files[0])[0]
+    assert len(loaded) == 2
+    net_says = fed[-1][1].double()[0]
+    assert before[0] == pytest.approx(net_says.softmax(0).max().item(), abs=1e-6)
+    assert after.confidence == pytest.approx((net_says / 3).softmax(0).max().item(), abs=1e-6)
 
 
 def test_evaluating_other_data_adds_to_the_run_and_wrong_data_is_refused(trained, tmp_path, pictures):

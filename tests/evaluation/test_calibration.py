@@ -1,0 +1,155 @@
+"""calibration.json: against the formulas, and on strangers that a net must refuse."""
+
+import json
+import math
+import shutil
+
+import numpy as np
+import pytest
+import torch
+from safetensors.numpy import load_file, save_file
+from scipy.special import log_softmax
+from torch import nn
+
+import striate
+from striate.data import Preprocessing, load_data
+from striate.data.images import ImageData
+from striate.errors import DataError, UsageError
+from striate.evaluation.calibration import FILE, LONGEST, Strangers, calibrate, observe, scores
+from striate.inference import load_net, logits
+from striate.metrics.calibration import fit_temperature
+from striate.metrics.strangers import OF_LOGITS
+from striate.nets import Net
+
+CPU = torch.device("cpu")
+
+
+@pytest.fixture(scope="module")
+def validation(trained):
+    return load_data("fashion-mnist-sample").train.select(trained.validation_indices())
+
+
+@pytest.fixture
+def run(trained, tmp_path):
+    return striate.load(shutil.copytree(trained.path, tmp_path / "copy"))
+
+
+def parts(run):
+    return load_net(run, CPU), Preprocessing.from_dict(run.config["preprocessing"])
+
+
+def test_the_file_holds_what_the_formulas_give(run, validation):
+    net, preprocessing = parts(run)
+    written = calibrate(run, net, preprocessing, validation, CPU)
+    assert run.calibration == written == json.loads((run.path / "calibration.json").read_text())
+    outputs = logits(net, preprocessing, validation.pixels, CPU).numpy().astype(np.float64)
+    labels = np.arange(len(validation)), validation.labels
+
+    def loss(temperature):
+        return -log_softmax(outputs / temperature, axis=1)[labels].mean()
+
+    best = written["temperature"]
+    assert written["n"] == 1000
+    assert written["loss"] == pytest.approx(loss(best), rel=1e-9)
+    assert written["loss_before"] == pytest.approx(loss(1), rel=1e-9)
+    assert written["temperature"] == pytest.approx(fit_temperature(outputs, validation.labels), rel=1e-6)
+    assert loss(best) < min(loss(1), loss(best * 1.1), loss(best / 1.1))
+    assert written["abstain"]["keep"] == 0.95
+
+
+def test_features_are_what_enters_the_head_at_length_one(run, validation):
+    net, preprocessing = parts(run)
+    outputs, features = observe(net, preprocessing, validation.pixels[:7], CPU, batch_size=3)
+    with torch.inference_mode():
+        maps = preprocessing.tensor(validation.pixels[:7])
+        for stage in net.stages.values():
+            maps = stage(maps)
+        plain = net.head(maps).numpy()
+    vectors = maps.flatten(1).numpy()
+    np.testing.assert_allclose(features, vectors / np.linalg.norm(vectors, axis=1, keepdims=True), atol=1e-6)
+    np.testing.assert_allclose(outputs, plain, rtol=1e-4, atol=1e-4)
+    assert not net.head._forward_pre_hooks
+
+
+def test_large_maps_are_averaged_over_a_grid_and_a_net_of_one_stage_gives_its_logits():
+    channels = LONGEST // 9  # a grid of 3x3 fits
+    preprocessing = Preprocessing(size=(6, 6), channels=1, mean=(0.0,), std=(1.0,))
+    pixels = np.random.default_rng(0).integers(0, 256, (2, 6, 6, 1), dtype=np.uint8)
+    head = nn.Sequential(nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(channels, 2))
+    _, features = observe(Net({"wide": nn.Conv2d(1, channels, 1)}, head), preprocessing, pixels, CPU)
+    assert features.shape == (2, channels * 9)
+    assert features.shape[1] <= LONGEST
+    whole = Net({"net": nn.Sequential(nn.Flatten(), nn.Linear(36, 5))}, nn.Identity())
+    outputs, features = observe(whole, preprocessing, pixels, CPU)
+    np.testing.assert_allclose(features, outputs / np.linalg.norm(outputs, axis=1, keepdims=True), rtol=1e-5)
+
+
+@pytest.mark.parametrize("score", ["nearest", "energy", "max_logit", "max_softmax"])
+def test_the_share_is_kept_and_noise_is_refused(run, validation, score):
+    net, preprocessing = parts(run)
+    calibrate(run, net, preprocessing, validation, CPU, score)
+    strangers = Strangers(run)
+    test = load_data("fashion-mnist-sample").splits["test"].pixels
+    assert 0.93 <= strangers.known(*observe(net, preprocessing, test, CPU)).mean() <= 0.97
+    noise = np.random.default_rng(0).integers(0, 256, (300, 28, 28, 1), dtype=np.uint8)
+    refused = 1 - strangers.known(*observe(net, preprocessing, noise, CPU)).mean()
+    if score == "nearest":
+        assert refused > 0.95
+
+
+def test_no_picture_is_its_own_reference(run, validation):
+    """Each of 40 pictures is a reference, and yet about 5 % are refused, as of others."""
+    few = validation.select(np.arange(40))
+    net, preprocessing = parts(run)
+    threshold = calibrate(run, net, preprocessing, few, CPU)["abstain"]["threshold"]
+    features = observe(net, preprocessing, few.pixels, CPU)[1]
+    cosines = features @ features.T
+    np.fill_diagonal(cosines, -1)
+    assert threshold == pytest.approx(np.sort(cosines.max(1))[2], abs=1e-3)  # 38 of 40 are kept
+
+
+def test_one_picture_calibrates(run, validation):
+    net, preprocessing = parts(run)
+    assert math.isfinite(calibrate(run, net, preprocessing, validation.select(np.arange(1)), CPU)["loss"])
+
+
+def test_pictures_of_another_size_are_brought_to_the_nets(run, validation):
+    net, preprocessing = parts(run)
+    larger = ImageData(
+        np.kron(validation.pixels[:9], np.ones((1, 2, 2, 1), np.uint8)), validation.labels[:9], validation.classes
+    )
+    assert calibrate(run, net, preprocessing, larger, CPU)["n"] == 9
+
+
+def test_a_run_without_calibration_says_how_to_get_one(run):
+    with pytest.raises(UsageError, match=r"striate evaluate .*copy --split validation"):
+        Strangers(run)
+
+
+def test_what_is_damaged_is_named(run, validation):
+    net, preprocessing = parts(run)
+    calibrate(run, net, preprocessing, validation, CPU)
+    seen = observe(net, preprocessing, validation.pixels[:2], CPU)
+    references = load_file(run.path / FILE)["references"]
+    save_file({"references": references[:, :99].copy()}, run.path / FILE)
+    with pytest.raises(DataError, match="is of another net"):
+        Strangers(run).known(*seen)
+    save_file({"references": references[0]}, run.path / FILE)
+    with pytest.raises(DataError, match=r"safetensors is damaged"):
+        Strangers(run)
+    (run.path / FILE).write_bytes(b"x")
+    with pytest.raises(DataError, match=r"safetensors cannot be read"):
+        Strangers(run)
+    (run.path / FILE).unlink()
+    with pytest.raises(DataError, match=r"safetensors cannot be read"):
+        Strangers(run)
+    for abstain in ({"score": "taste", "threshold": 1}, {"score": "energy"}, {"score": "energy", "threshold": None}):
+        (run.path / "calibration.json").write_text(json.dumps({"abstain": abstain}))
+        with pytest.raises(DataError, match=r"calibration\.json is damaged"):
+            Strangers(run)
+
+
+def test_the_scores_of_logits_need_no_features(validation):
+    outputs = np.random.default_rng(0).normal(size=(5, 3)).astype(np.float32)
+    for name, score in OF_LOGITS.items():
+        assert np.array_equal(scores(name, outputs, np.empty((5, 0), np.float32), None), score(outputs))
