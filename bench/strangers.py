@@ -102,12 +102,13 @@ def main() -> None:
             unpacked(name, folder)
         for net, (data, seeds, _) in RUNS.items():
             found = [measure(net, seed, folder) for seed in seeds]
+            facts = conditions()
             for rows in zip(*found, strict=True):
                 shares = [row["refused"] for row in rows]
                 append(
                     "strangers",
                     {
-                        **conditions(),
+                        **facts,
                         "net": net,
                         "data": data,
                         "seeds": len(seeds),
