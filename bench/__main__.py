@@ -12,6 +12,8 @@ BENCHMARKS = {
     "cache": "folders of photos against ImageFolder and DataLoader; CIFAR-10 as files (about 5 minutes)",
     "checkup": "planted copies, other pairs and time of the check-up on CIFAR-10; the odd ant (about 3 minutes)",
     "lenet": "LeNet-5 on Fashion-MNIST against the plain tutorial loop (about 6 minutes)",
+    "strangers": "scores to abstain by: LeNet-5 on Fashion-MNIST against digits and photos, three seeds (about 5 minutes)",
+    "predict": "striate predict on 10,000 JPEG files: memory, and the rate against decoding and net alone (about 2 minutes)",
     "mnist": "MNIST to 99.0 % against the tutorial loop with its residual net (about 8 minutes)",
     "loop": "our loop against a plain one with the same settings, seconds of a step (about 1 minute)",
     "torture": "50 killed runs and a chain of 10 kills, resumed and compared with unbroken ones (about 10 minutes)",
