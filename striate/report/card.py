@@ -186,13 +186,13 @@ def _results(run: Run, evaluations: dict[str, dict[str, Any]], lead: str | None)
         [
             escaped(f"{found['data']}, {found['split']}, {facts.views(found, run.config)}"),
             thousands(found["n"]),
-            percent(found["accuracy"], 2),
-            f"{percent(found['low'], 2)} to {percent(found['high'], 2)}",
-            *([percent(found["top5"], 2) if found["top5"] is not None else ""] if top5 else []),
-            percent(found["macro_f1"], 2),
+            percent(found["accuracy"], digits),
+            f"{percent(found['low'], digits)} to {percent(found['high'], digits)}",
+            *([percent(found["top5"], digits) if found["top5"] is not None else ""] if top5 else []),
+            percent(found["macro_f1"], digits),
             percent(found["ece"], 2),
         ]
-        for found in evaluations.values()
+        for found, digits in ((found, digits_for(found["n"])) for found in evaluations.values())
     ]
     interval = f"95{SPACE}% interval"
     head = ["pictures", "number", "accuracy", interval, *(["top-5"] if top5 else []), "macro F1", "calibration error"]

@@ -75,8 +75,8 @@ def test_says_what_the_files_say(make_run):
         f"{percent(e['accuracy'])} of {e['n']:,} test pictures named right",
         f"{e['correct']:,} right, {e['n'] - e['correct']:,} wrong",
         f"{percent(e['low'])} to {percent(e['high'])}",
-        f"{percent(e['accuracy'], 2)} {percent(e['low'], 2)} to {percent(e['high'], 2)}",
-        f"{percent(e['macro_f1'], 2)} {e['loss']:.4f} {percent(e['ece'], 2)}",
+        f"{percent(e['accuracy'])} {percent(e['low'])} to {percent(e['high'])}",
+        f"{percent(e['macro_f1'])} {e['loss']:.4f} {percent(e['ece'], 2)}",
         "61,706 parameters, 0.417 million multiply-adds a picture",
         "9,000 to learn from 1,000 to watch the learning (validation) 2,000 for the test, seen only at the end",
         f"After epoch 12 it named {percent(last['val_accuracy'])} of them right",
@@ -165,7 +165,7 @@ def test_says_how_certain_it_is_and_whether_to_trust_its_confidence(make_run):
         f"On average it was {percent(mean)} sure of its answers, and {percent(e['accuracy'])} of them were right",
         f"right more often than it says, by {100 * (e['accuracy'] - mean):.1f} points. On the half of the pictures",
         f"of which it was surest, {percent(half)} were right",
-        f"{percent(e['macro_f1'], 2)} {percent(e['macro_f1_low'])} to {percent(e['macro_f1_high'])}",
+        f"{percent(e['macro_f1'])} {percent(e['macro_f1_low'])} to {percent(e['macro_f1_high'])}",
         f"{percent(e['ece'], 2)} as the net says, 0.99 % with the temperature",
         "divided by 1.318 before it is made probabilities, since the net was too sure",
         "fitted on 1,000 validation pictures, where it changed the calibration error from 4.12 % to 1.31 %",
@@ -218,8 +218,8 @@ def test_views_of_the_same_pictures_are_a_table_and_one_is_shown_in_full(make_ru
     table = {"rows": lines, "impossible": {"dense": "its head cannot slide"}}
     write_json(run.path / "evaluations" / "fashion-mnist-sample-test-views.json", table)
     page = page_of(run)
-    low, high = f"{100 * base['low']:.2f} %", f"{100 * base['high']:.2f} %"
-    assert f"ten-crop at 32 10 93.12 % {low} to {high} 31 7" in page.text
+    low, high = f"{100 * base['low']:.1f} %", f"{100 * base['high']:.1f} %"
+    assert f"ten-crop at 32 10 93.1 % {low} to {high} 31 7" in page.text
     assert "Not dense: its head cannot slide." in page.text
     assert page.text.count("ten-crop at 32") == 1
 
