@@ -97,15 +97,15 @@ def push(
         sent = sorted(path for path in folder.rglob("*") if path.is_file())
         files = tuple(File(path.relative_to(folder).as_posix(), path.stat().st_size) for path in sent)
         if not agreed(files):
-            return Pushed(_url(hub, to), files, sent=False)
-        with _speaking(hub, to):
+            return Pushed(_url(to), files, sent=False)
+        with _speaking(to):
             api = hub.HfApi(library_name="striate", library_version=__version__)
             api.create_repo(to, private=private, exist_ok=True)
             _check_there(to, api.model_info(to), private)
             api.upload_folder(
                 repo_id=to, folder_path=folder, commit_message=f"Striate {__version__}", delete_patterns=_OURS
             )
-    return Pushed(_url(hub, to), files, sent=True)
+    return Pushed(_url(to), files, sent=True)
 
 
 def pull(source: str, *, out: str | Path = "runs", name: str | None = None, revision: str | None = None) -> Run:
@@ -127,7 +127,7 @@ def pull(source: str, *, out: str | Path = "runs", name: str | None = None, revi
     hub = _hub()
     with tempfile.TemporaryDirectory() as place:
         folder = Path(place) / "pulled"
-        with _speaking(hub, source):
+        with _speaking(source):
             api = hub.HfApi(library_name="striate", library_version=__version__)
             found = api.model_info(source, revision=revision, files_metadata=True)
             wanted = _chosen(source, [(one.rfilename, one.size) for one in found.siblings or []])
@@ -195,12 +195,12 @@ def _hub() -> Any:
         raise UsageError("huggingface_hub is not installed: pip install 'striate[hub]'") from error
 
 
-def _url(hub: Any, name: str) -> str:
-    return f"{hub.constants.ENDPOINT}/{name}"
+def _url(name: str) -> str:
+    return f"{import_module('huggingface_hub.constants').ENDPOINT}/{name}"
 
 
 @contextmanager
-def _speaking(hub: Any, name: str) -> Iterator[None]:
+def _speaking(name: str) -> Iterator[None]:
     """Makes a StriateError of whatever the library and what it is built on raise: they have no type in common."""
     try:
         yield
@@ -209,5 +209,5 @@ def _speaking(hub: Any, name: str) -> Iterator[None]:
     except Exception as error:
         said = " ".join(str(error).split())[:300]
         raise StriateError(
-            f"{_url(hub, name)}: {type(error).__name__}: {said}. What is private, or is to be written, needs: hf auth login"
+            f"{_url(name)}: {type(error).__name__}: {said}. What is private, or is to be written, needs: hf auth login"
         ) from error
