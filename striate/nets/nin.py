@@ -69,7 +69,7 @@ def nin(channels: int, classes: int, init: str, form: NiNForm) -> Net:
     if init == "paper":
         paper_init(net)
     else:
-        he_init(net)
+        he_init(net, last=f"mlpconv{len(form.convs)}.mlp2")
     return net
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import replace
 from functools import partial
 from typing import get_args
@@ -283,3 +284,15 @@ def test_forms_without_a_row_have_the_counts_of_their_sources(form: str) -> None
 def test_forms_that_cannot_be(make: object, message: str) -> None:
     with pytest.raises(UsageError, match=message):
         make()  # type: ignore[operator]
+
+
+@pytest.mark.parametrize(
+    "name", ["lenet5", "alexnet-native", "vgg11-quarter-native", "nin-native", "googlenet-d2l", "resnet20"]
+)
+def test_a_net_begins_undecided(name: str) -> None:
+    torch.manual_seed(0)
+    net = build(name).train()  # with dropout, which doubles the variance twice in AlexNet and VGG
+    channels, height, width = CATALOGUE[name].input
+    logits = net(torch.randn(8, channels, height, width))
+    loss = F.cross_entropy(logits, torch.arange(8))
+    assert loss.item() == pytest.approx(math.log(10), rel=0.15)

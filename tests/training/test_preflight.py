@@ -68,7 +68,7 @@ def test_a_softmax_in_the_net_is_found():
 def test_first_weights_that_are_too_large_are_found():
     net = lenet()
     with torch.no_grad():
-        net.head[-1].weight.mul_(50)
+        net.head[-1].weight.mul_(500)
     found = checks_of(job_of(net))["loss at the start"]
     assert found.verdict == "warning"
     assert "too large" in found.said
