@@ -190,6 +190,32 @@ def test_a_stream_reads_no_further_than_a_batch_and_holds_nothing(trained, test_
         predict_many(trained, [], abstain=True)
 
 
+@pytest.mark.parametrize("ahead", [0, 1, 3])
+def test_batches_that_are_decoded_ahead_come_in_order(ahead):
+    asked = []
+
+    def read(picture):
+        if picture == "bad":
+            raise DataError("bad: no")
+        return np.full((1, 1, 1), int(picture), np.uint8)
+
+    def pictures():
+        for number in range(11):
+            asked.append(number)
+            yield "bad" if number == 4 else str(number)
+
+    batches = predictor.decoded(pictures(), read, 3, ahead)
+    first = next(batches)
+    assert len(asked) == min(3 * (ahead + 1), 11)
+    found = [*first, *(one for batch in batches for one in batch)]
+    assert [name for name, _ in found] == ["bad" if number == 4 else str(number) for number in range(11)]
+    assert [pixels if isinstance(pixels, str) else int(pixels[0, 0, 0]) for _, pixels in found] == [
+        *range(4),
+        "no",
+        *range(5, 11),
+    ]
+
+
 def test_the_net_stays_loaded_until_the_runs_files_change(trained, png_files, fed, tmp_path, monkeypatch):
     run = striate.load(shutil.copytree(trained.path, tmp_path / "copy"))
     loaded = []

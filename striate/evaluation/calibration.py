@@ -83,6 +83,17 @@ def calibrate(
     return calibration
 
 
+def temperature_of(run: Run) -> float:
+    """What a run's logits are divided by before the softmax: as its calibration says, 1 where it has none.
+
+    Raises DataError if calibration.json holds no number above 0.
+    """
+    temperature = run.calibration.get("temperature", 1.0)
+    if not isinstance(temperature, int | float) or not 0 < temperature < math.inf:
+        raise DataError(f"{run.path / 'calibration.json'} is damaged: its temperature is {temperature!r}")
+    return float(temperature)
+
+
 class Strangers:
     """Tells a run's own kind of pictures from strangers, as its calibration says.
 

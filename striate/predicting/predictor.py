@@ -17,7 +17,7 @@ from striate.data import Preprocessing
 from striate.data.decode import quiet_pillow
 from striate.data.images import Pixels
 from striate.errors import DataError
-from striate.evaluation.calibration import Strangers, observe
+from striate.evaluation.calibration import Strangers, observe, temperature_of
 from striate.inference import BATCH, load_net, logits
 from striate.machine import pick_device, usable_cores, use_cores
 from striate.predicting.pictures import Picture, Unreadable, expanded, read
@@ -49,7 +49,7 @@ class Predictor:
         self.net = load_net(run, self.device)
         self.preprocessing = Preprocessing.from_dict(run.config["preprocessing"])
         self.classes: tuple[str, ...] = tuple(run.data["classes"])
-        self.temperature: float = run.calibration.get("temperature", 1.0)
+        self.temperature = temperature_of(run)
         height, width = self.preprocessing.size
         # On the CPU decoding and net would take each other's cores, and the net's threads wait for each other at every step.
         self.ahead = 0 if self.device.type == "cpu" else 1

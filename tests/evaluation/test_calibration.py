@@ -149,6 +149,13 @@ def test_what_is_damaged_is_named(run, validation):
             Strangers(run)
 
 
+@pytest.mark.parametrize("temperature", [0, -1, "2", None, math.inf])
+def test_a_temperature_is_a_number_above_zero(run, temperature):
+    (run.path / "calibration.json").write_text(json.dumps({"temperature": temperature}))
+    with pytest.raises(DataError, match=r"calibration\.json is damaged: its temperature"):
+        run.predict(np.zeros((28, 28), np.uint8))
+
+
 def test_the_scores_of_logits_need_no_features(validation):
     outputs = np.random.default_rng(0).normal(size=(5, 3)).astype(np.float32)
     for name, score in OF_LOGITS.items():
