@@ -7,6 +7,8 @@ whatever map it gets, as those of NiN, GoogLeNet, ResNet and DenseNet do, needs 
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -94,22 +96,36 @@ def as_convolutions(net: Net, window: tuple[int, int]) -> nn.Sequential:
     Raises:
         UsageError: another layer is in it.
     """
-    _, flatten, *rest = [layer for layer in net.head.modules() if not isinstance(layer, nn.Sequential)]
-    first = next((layer for layer in rest if isinstance(layer, nn.Linear)), None)
-    if not isinstance(flatten, nn.Flatten) or first is None:
+    side = _pool_side(net)
+    _, flatten, *rest = _in_order(net.head)
+    linear = [isinstance(layer, nn.Linear) for layer in rest]
+    if side is None or not isinstance(flatten, nn.Flatten) or not any(linear):
         raise _refused(net, flatten)
+    first = linear.index(True)
     layers: list[nn.Module] = []
-    for layer in rest:
+    for place, layer in enumerate(rest):
+        if isinstance(layer, nn.Dropout):  # does nothing in a test
+            continue
         if isinstance(layer, nn.Linear):
-            side = _pool_side(net) if layer is first else None
-            layers.append(_convolution(layer, *((side, window) if side else (1, (1, 1)))))
+            layers.append(_convolution(layer, *((side, window) if place == first else (1, (1, 1)))))
+        elif place < first:
+            raise _refused(net, layer)
         elif isinstance(layer, nn.BatchNorm1d):
             layers.append(_over_maps(layer))
         elif isinstance(layer, _ELEMENTWISE):
             layers.append(layer)
-        elif not isinstance(layer, nn.Dropout):  # which does nothing in a test
+        else:
             raise _refused(net, layer)
     return nn.Sequential(*layers).eval()
+
+
+def _in_order(module: nn.Module) -> Iterator[nn.Module]:
+    """The layers of a sequence of sequences; one that is in it twice comes twice."""
+    if isinstance(module, nn.Sequential):
+        for layer in module:
+            yield from _in_order(layer)
+    else:
+        yield module
 
 
 def _convolution(linear: nn.Linear, side: int, window: tuple[int, int]) -> nn.Conv2d:
@@ -176,5 +192,5 @@ def _check_elsewhere(net: Net, size: tuple[int, int]) -> None:
 def _refused(net: Net, layer: nn.Module) -> UsageError:
     return UsageError(
         f"dense evaluation turns a head's linear layers into convolutions, and that of {net.spec.name} holds a "
-        f"{type(layer).__name__}, which is none: use --views ten-crop"
+        f"{type(layer).__name__} where that cannot be: use --views ten-crop"
     )

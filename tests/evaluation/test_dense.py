@@ -136,7 +136,17 @@ def net_with_head(*layers):
     return adapt(net, facts, channels=1, classes=3)
 
 
+def test_a_layer_that_is_in_the_head_twice_counts_twice():
+    act = nn.Sigmoid()
+    hidden = (nn.Linear(16, 5), act, nn.Sequential(nn.Linear(5, 4), act), nn.Linear(4, 3))
+    net = net_with_head(nn.AdaptiveAvgPool2d(2), nn.Flatten(), *hidden).double().eval()
+    x = torch.randn(2, 1, 8, 8, dtype=torch.float64)
+    torch.testing.assert_close(dense(net, (8, 8))(x), net(x), rtol=0, atol=1e-12)
+
+
 def test_heads_that_cannot_slide_are_named():
+    with pytest.raises(UsageError, match="holds a Sigmoid where that cannot be"):
+        dense(net_with_head(nn.AdaptiveAvgPool2d(2), nn.Flatten(), nn.Sigmoid(), nn.Linear(16, 3)), (8, 8))
     with pytest.raises(UsageError, match="holds a Softmax"):
         dense(net_with_head(nn.AdaptiveAvgPool2d(2), nn.Flatten(), nn.Linear(16, 3), nn.Softmax(1)), (8, 8))
     with pytest.raises(UsageError, match=r"begins with nn\.AdaptiveAvgPool2d, and that of mine does not"):
