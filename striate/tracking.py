@@ -50,11 +50,15 @@ class Log:
     Args:
         run: its config's `log` says which tracker.
         say: is told, once, that the log cannot be kept.
+
+    Attributes:
+        seconds: that were spent on it.
     """
 
     def __init__(self, run: Run, say: Callable[[str], None]) -> None:
         self.run, self.say = run, say
         self.step = 0
+        self.seconds = 0.0
         self.tracker: Tracker | None = None
         kind = run.config.get("log")
         if kind is not None:
@@ -89,6 +93,7 @@ class Log:
     @contextmanager
     def _guarded(self) -> Any:
         """Whatever a tracker raises ends the log, with a word, and not the training. Warnings in it are not the user's."""
+        began = time.perf_counter()
         try:
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore")
@@ -100,6 +105,7 @@ class Log:
                 f"warning: the log in {self.run.config['log']} ends here ({type(error).__name__}: {said}). Training goes on, and "
                 "the run's folder has everything; a resumed run tries again"
             )
+        self.seconds += time.perf_counter() - began
 
 
 def require(kind: str | None) -> None:

@@ -195,6 +195,7 @@ def test_no_log_unless_asked_for(trained):
     assert trained.config["log"] is None
     assert not (trained.path / "tensorboard").exists()
     assert "--log" not in trained.summary["command"]
+    assert "log" not in trained.summary["seconds"]
 
 
 @pytest.fixture

@@ -379,10 +379,8 @@ def _finish(run: Run, job: Job, dataset: DataSet, state: State, clock: Clock, pr
         fit(job, run, Length.of(run.config["plan"]), state, clock, progress)
         return
     try:
-        with clock.charge("log"):
-            log = Log(run, progress.say)
+        with naming_disk(run), Log(run, progress.say) as log:
             log.rows(state.rows)
-        with naming_disk(run), log:
             fit(job, run, Length.of(run.config["plan"]), state, clock, progress, log)
             save_weights(state.meant(job), run.path / "weights" / "last.safetensors", run.config)
             _note_events(run, job, state)
@@ -393,6 +391,8 @@ def _finish(run: Run, job: Job, dataset: DataSet, state: State, clock: Clock, pr
                 )
                 write_evaluation(run, evaluation)
             log.evaluation(evaluation.summary)
+            if log.seconds:
+                clock.add("log", log.seconds)
             _write_summary(run, "finished", clock)
             with clock.charge("report"):
                 _report(run, job, evaluation)

@@ -279,8 +279,7 @@ class Journal:
                 f"warning: metrics.csv could not be written ({error.strerror}): it is written anew after the next epoch"
             )
         if self.log is not None:
-            with self.clock.charge("log"):
-                self.log.rows(state.rows)
+            self.log.rows(state.rows)
         self.progress.epoch(row, self.epochs, self._left())
         guessing = math.log(self.job.batches.classes)
         if len(state.rows) == 1 and state.step >= ENOUGH_STEPS and row["train_loss"] > 0.99 * guessing:
