@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from striate.nets import CATALOGUE, Net, NetSpec, build
     from striate.predicting import Prediction, predict
     from striate.recipe import Recipe
+    from striate.report.looking import look
     from striate.run import Run, list_runs, load
     from striate.sharing import pull, push
 
@@ -53,6 +54,7 @@ _HOME = {
     "list_runs": "run",
     "load": "run",
     "load_data": "data",
+    "look": "report.looking",
     "predict": "predicting",
     "pull": "sharing",
     "push": "sharing",
@@ -87,6 +89,7 @@ __all__ = [
     "list_runs",
     "load",
     "load_data",
+    "look",
     "predict",
     "pull",
     "push",

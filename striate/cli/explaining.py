@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from striate.cli.options import AsJson, Device, RunPath, TrustCode
+from striate.cli.options import AsJson, DataDir, Device, RunPath, TrustCode
 from striate.cli.output import percent, show_json, show_table
 
 
@@ -67,3 +68,44 @@ def explain(
     for one in explanations:
         for warning in one.warnings:
             typer.echo(f"{one.picture}: {warning}", err=True)
+
+
+def look(
+    subject: Annotated[
+        str, typer.Argument(metavar="NET|RUN", help="A run's folder, or a net with weights drawn anew.")
+    ],
+    picture: Annotated[str | None, typer.Argument(help="A picture file, for maps.")] = None,
+    what: Annotated[
+        str | None,
+        typer.Option(help="filters, maps, unit or embedding; maps with a PICTURE, filters without, if left out."),
+    ] = None,
+    layer: Annotated[
+        str | None, typer.Option(metavar="STAGE", help="Whose maps, or whose units; all stages, or the classes.")
+    ] = None,
+    unit: Annotated[int | None, typer.Option(min=0, help="Number of the unit; the first twelve if left out.")] = None,
+    split: Annotated[str, typer.Option(help="Whose pictures unit and embedding show.")] = "validation",
+    output: Annotated[Path, typer.Option(metavar="DIR", help="Where the pictures are written.")] = Path(),
+    seed: Annotated[int, typer.Option(help="Of drawn weights and of gradient ascent.")] = 0,
+    device: Device = "auto",
+    data_dir: DataDir = None,
+    trust_code: TrustCode = False,
+    as_json: AsJson = False,
+) -> None:
+    """Look inside of a net: its filters, its maps of a picture, what units respond to, its pictures in two dimensions."""
+    from striate.report.looking import look as look_inside
+    from striate.report.looking import write_look
+    from striate.run import Run
+
+    is_run = Path(subject).is_dir()
+    opened = Run.open(subject, trust_code=trust_code) if is_run else subject
+    found = look_inside(
+        opened, picture, what=what, layer=layer, unit=unit, split=split, device=device, data_dir=data_dir, seed=seed
+    )
+    stem = Path(subject).resolve().name if is_run else re.sub(r"[^A-Za-z0-9._-]+", "-", Path(subject).name)
+    paths = write_look(found, stem, output)
+    if as_json:
+        show_json({"title": found.title, "files": [str(path) for path in paths]})
+        return
+    typer.echo(found.title)
+    for path in paths:
+        typer.echo(str(path))

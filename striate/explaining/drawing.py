@@ -2,24 +2,19 @@
 
 from __future__ import annotations
 
-import base64
-import io
 import textwrap
 
 import numpy as np
-from PIL import Image
 
 from striate.anatomy.svg import FAINT, INK, document, text
-from striate.data.images import Pixels
 from striate.explaining.explanation import DEPENDENT, Explanation
 from striate.explaining.faithfulness import STEPS
 from striate.explaining.palette import colours, palette
+from striate.explaining.png import embedded
 
 SIDE = 232
 """Longer side of a picture in the drawing, in pixels."""
 MARGIN, GAP, TOP = 28.0, 22.0, 124.0
-FINE = 2
-"""The PNG has so many pixels for one of the drawing: pictures are put in at that size."""
 
 DELETION, INSERTION, ALARM = "#d55e00", "#0072b2", "#a63c00"
 """Vermilion and blue of Okabe and Ito (2008), told apart without colour vision; a darker vermilion for words."""
@@ -54,22 +49,6 @@ def draw(explanation: Explanation) -> str:
         )
     name = f"{explanation.picture}: what speaks for {explanation.target}"
     return document(total, bottom + 20 * len(lines) + 18, name, elements)
-
-
-def embedded(pixels: Pixels, left: float, top: float, wide: float, tall: float) -> str:
-    """A picture (H, W, C) as an element of that size. A small one is enlarged without smoothing: one sees what the net sees."""
-    image = Image.fromarray(pixels[..., 0] if pixels.shape[2] == 1 else pixels)
-    size = round(FINE * wide), round(FINE * tall)
-    smooth = min(size) < min(image.size)
-    image = image.resize(size, Image.Resampling.LANCZOS if smooth else Image.Resampling.NEAREST)
-    file = io.BytesIO()
-    image.save(file, "PNG")
-    data = base64.b64encode(file.getvalue()).decode()
-    return (
-        f'<image x="{left:.1f}" y="{top:.1f}" width="{wide:.1f}" height="{tall:.1f}" href="data:image/png;base64,{data}"/>'
-        f'<rect x="{left - 0.5:.1f}" y="{top - 0.5:.1f}" width="{wide + 1:.1f}" height="{tall + 1:.1f}" fill="none" '
-        'stroke="#c9d0d8"/>'
-    )
 
 
 def _heading(explanation: Explanation) -> list[str]:

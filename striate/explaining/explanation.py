@@ -21,6 +21,7 @@ from striate.explaining.attributing import METHODS, attribution, find_method
 from striate.explaining.faithfulness import Faithfulness, area, faithfulness, weight_dependence
 from striate.explaining.layers import find_layer
 from striate.explaining.palette import Heat, overlay
+from striate.explaining.png import to_png
 from striate.inference import load_net
 from striate.machine import pick_device, use_cores
 from striate.nets.net import Net
@@ -112,9 +113,7 @@ class Explanation:
 
     def png(self) -> bytes:
         """`svg` as a PNG, at twice its size."""
-        import vl_convert
-
-        return bytes(vl_convert.svg_to_png(self.svg(), scale=2))
+        return to_png(self.svg())
 
     def image(self) -> Image.Image:
         """`png` as a PIL picture."""

@@ -1,0 +1,115 @@
+"""A run's pictures as points in two dimensions: near each other where the net takes them for alike."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor, nn
+
+from striate.data.images import Labels, Pictures, Pixels
+from striate.errors import UsageError
+from striate.evaluation import subject_of
+from striate.explaining.layers import evaluating
+from striate.inference import BATCH
+from striate.nets.net import Net
+from striate.run import Run
+
+MOST = 2000
+"""Pictures that are drawn: the first ones, which a split holds in no order of classes."""
+
+Points = npt.NDArray[np.float64]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True, eq=False)
+class Embedding:
+    """Principal components of what enters the last linear layer.
+
+    Attributes:
+        title: the run, and whose pictures.
+        points: float64 (N, 2).
+        explained: the share of the variance of the features that lies along each axis.
+        pixels: uint8 (N, H, W, C); `labels`, `predicted`: (N,), positions in `classes`; `names`: of the pictures.
+    """
+
+    title: str
+    points: Points
+    explained: tuple[float, float]
+    pixels: Pixels
+    labels: Labels
+    predicted: Labels
+    classes: tuple[str, ...]
+    names: tuple[str, ...]
+
+
+def embed(
+    run: Run, *, split: str = "validation", device: str = "auto", data_dir: str | Path | None = None
+) -> Embedding:
+    """The first 2,000 pictures of a split by the first two principal components of the net's last features.
+
+    Raises:
+        DataError: the data or the run's weights are not there.
+        UsageError: there is no such split, or the run kept no pictures for validation.
+    """
+    subject = subject_of(run, None, split, device, data_dir)
+    data = subject.sized
+    count = min(MOST, len(data))
+    if count < 3:
+        raise UsageError(f"{subject.name} has {len(data)} {split} pictures: an embedding needs three or more")
+    pixels: Pictures = data.pixels[:count]
+    features, logits = last_features(
+        subject.net, lambda start: subject.preprocessing.tensor(pixels[start : start + BATCH]).to(subject.device), count
+    )
+    points, explained = principal_components(features)
+    return Embedding(
+        title=f"{run.name}: {count:,} {split} pictures",
+        points=points,
+        explained=explained,
+        pixels=np.asarray(pixels),
+        labels=data.labels[:count],
+        predicted=logits.argmax(1),
+        classes=data.classes,
+        names=tuple(Path(path).name for path in data.paths[:count]) if data.paths else tuple(map(str, range(count))),
+    )
+
+
+def last_features(net: Net, batch: Any, count: int) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.float32]]:
+    """((N, D) what enters the last linear layer, (N, classes) logits).
+
+    `batch(start)` gives inputs from that picture on. A net without a linear layer gives what enters its head, averaged over
+    the map.
+    """
+    linear = [part for part in net.modules() if isinstance(part, nn.Linear)]
+    kept: list[Tensor] = []
+    last = linear[-1] if linear else net.head
+    handle = last.register_forward_pre_hook(lambda module, given: kept.append(given[0].clone()))
+    features, outputs = [], []
+    try:
+        with evaluating(net), torch.no_grad():
+            for start in range(0, count, BATCH):
+                outputs.append(net(batch(start)).float().cpu())
+                entered = kept.pop().float()
+                features.append((entered.mean((2, 3)) if entered.ndim == 4 else entered.flatten(1)).cpu())
+    finally:
+        handle.remove()
+    return torch.cat(features).numpy(), torch.cat(outputs).numpy()
+
+
+def principal_components(features: npt.NDArray[np.floating[Any]]) -> tuple[Points, tuple[float, float]]:
+    """((N, 2), the share of variance along each), by a singular value decomposition in double precision.
+
+    A component's sign is such that its largest weight is positive, so that the same features give the same picture.
+    """
+    centred = features.astype(np.float64) - features.mean(0, dtype=np.float64)
+    left, values, right = np.linalg.svd(centred, full_matrices=False)
+    points = np.zeros((len(features), 2))
+    kept = min(2, len(values))
+    signs = np.sign(right[np.arange(kept), np.abs(right[:kept]).argmax(1)])
+    points[:, :kept] = left[:, :kept] * values[:kept] * signs
+    total = float((values**2).sum()) or 1.0
+    shares = [float(value**2) / total for value in values[:2]] + [0.0]
+    return points, (shares[0], shares[1])

@@ -1,0 +1,213 @@
+"""What is inside of a net: its first filters, its feature maps of a picture, and what a unit responds to most."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from striate.data import ImageData, Preprocessing
+from striate.data.images import Indices, Pixels
+from striate.errors import UsageError
+from striate.explaining.layers import Layer, evaluating, find_layer, layers
+from striate.explaining.sheet import Sheet, Tile, shaded
+from striate.inference import BATCH
+from striate.nets.net import Net
+
+MOST_FILTERS, MOST_MAPS, A_STAGE = 100, 60, 10
+"""Filters and maps that a sheet shows, and maps of each stage where all stages are shown."""
+UNITS, PICTURES = 12, 8
+"""Units that are shown where none is named, and pictures that each responds to most."""
+STEPS, RATE, SMOOTHNESS = 200, 0.05, 0.5
+"""Of gradient ascent: Adam's steps and rate, and the weight of the mean difference between neighbours."""
+
+
+def filters(net: Net) -> Sheet:
+    """The weights of the first convolution: in colour where it takes three channels, else a picture for each channel.
+
+    Raises:
+        UsageError: the net has no convolution.
+    """
+    found = next(((name, part) for name, part in net.named_modules() if isinstance(part, nn.Conv2d)), None)
+    if found is None:
+        raise UsageError(f"{net.spec.name} has no convolution, so no filters to look at")
+    name, conv = found
+    weights = conv.weight.detach().cpu().permute(0, 2, 3, 1).numpy()  # (K, h, w, C)
+    tiles = []
+    for number, weight in enumerate(weights):
+        grey = np.round(127.5 + 127.5 * weight / max(float(np.abs(weight).max()), 1e-12)).astype(np.uint8)
+        if grey.shape[2] == 3:
+            tiles.append(Tile(grey, str(number)))
+        else:
+            tiles += [
+                Tile(grey[..., [c]], f"{number}.{c}" if grey.shape[2] > 1 else str(number))
+                for c in range(grey.shape[2])
+            ]
+    return Sheet(
+        "filters",
+        f"{net.spec.name}: the filters of {name.removeprefix('stages.').removeprefix('net.')}",
+        f"{_first(tiles, MOST_FILTERS)}{conv.kernel_size[0]}x{conv.kernel_size[1]} pixels each, on a scale of its own: "
+        "mid-grey is 0, lighter speaks for the filter, darker against it",
+        (("", tuple(tiles[:MOST_FILTERS])),),
+    )
+
+
+def feature_maps(net: Net, inputs: Tensor, pixels: Pixels, layer: str | None = None) -> Sheet:
+    """What the layers make of one picture.
+
+    Args:
+        inputs: float32 (1, C, H, W), as the net takes it; `pixels`: the same, uint8 (H, W, C).
+        layer: its first 60 maps; without, of every stage the ten maps whose mean is largest.
+
+    Raises:
+        UsageError: there is no such layer.
+    """
+    known = layers(net, inputs)
+    if layer is None:
+        stages = [name for name in known if name in net.stages]
+        wanted = [known[name] for name in stages] or [find_layer(net, inputs)]
+    else:
+        wanted = [find_layer(net, inputs, layer)]
+    rows: list[tuple[str, tuple[Tile, ...]]] = [("the picture as the net saw it", (Tile(pixels, ""),))]
+    for one in wanted:
+        maps = activations(net, inputs, one)[0].numpy()
+        most = A_STAGE if layer is None else MOST_MAPS
+        chosen: Indices = np.arange(len(maps))
+        if layer is None and len(maps) > most:
+            chosen = np.sort(np.argsort(-np.abs(maps).mean((1, 2)), kind="stable")[:most])
+        chosen = chosen[:most]
+        low, high = min(0.0, float(maps.min())), float(maps.max())
+        shown = (
+            "" if len(chosen) == len(maps) else ", those of largest mean" if layer is None else f", the first {most}"
+        )
+        rows.append(
+            (
+                f"{one}{shown}; from {low:.3g} (dark) to {high:.3g} (light)",
+                tuple(Tile(shaded(maps[k], low, high), str(k)) for k in chosen),
+            )
+        )
+    note = "each row on a scale of its own; the numbers are those of the maps"
+    return Sheet("maps", f"{net.spec.name}: what {_these(wanted)} makes of the picture", note, tuple(rows))
+
+
+def activations(net: Net, inputs: Tensor, layer: Layer) -> Tensor:
+    """float32 (N, K, h, w) on the CPU: a layer's maps of pictures (N, C, H, W)."""
+    kept: list[Tensor] = []
+    handle = layer.module.register_forward_hook(lambda module, given, output: kept.append(output.clone()))
+    try:
+        with evaluating(net), torch.no_grad():
+            net(inputs)
+    finally:
+        handle.remove()
+    return kept[-1].float().cpu()
+
+
+def units(
+    net: Net, preprocessing: Preprocessing, *, layer: str | None = None, unit: int | None = None,
+    names: Sequence[str] = (), pictures: ImageData | None = None, device: torch.device, seed: int = 0,
+) -> Sheet:  # fmt: skip
+    """What units respond to: a picture made for each, and those of a set that it responds to most.
+
+    A unit is a class's logit or, with `layer`, the mean of one of its maps. The picture is made by gradient ascent on the
+    pixels (Erhan et al. 2009; Simonyan et al. 2014, section 2) from grey noise, moved a little at each step and held smooth.
+
+    Args:
+        layer: whose maps are the units; the classes if None.
+        unit: its number; the first twelve if None.
+        names: of the classes.
+        pictures: of the size of `preprocessing`, with `names` as classes; None shows the made pictures only.
+        seed: of the noise and the moves.
+
+    Raises:
+        UsageError: there is no such layer or unit.
+    """
+    blank = torch.zeros(1, preprocessing.channels, *preprocessing.size, device=device)
+    found = None if layer is None else find_layer(net, blank, layer)
+    count = net.classes if found is None else found.maps[0]
+    if unit is not None and not 0 <= unit < count:
+        raise UsageError(f"{layer or 'the output'} has units 0 to {count - 1}, got {unit}")
+    chosen = list(range(min(count, UNITS))) if unit is None else [unit]
+    made = _ascended(net, preprocessing, found, chosen, device, seed)
+    best: list[list[Tile]] = [[] for _ in chosen]
+    if pictures is not None:
+        responses = torch.cat(
+            [
+                _responses(net, preprocessing.tensor(pictures.pixels[start : start + BATCH]).to(device), found).cpu()
+                for start in range(0, len(pictures), BATCH)
+            ]
+        )
+        for row, number in zip(best, chosen, strict=True):
+            values, places = responses[:, number].topk(min(PICTURES, len(pictures)))
+            for value, place in zip(values.tolist(), places.tolist(), strict=True):
+                row.append(Tile(pictures.pixels[place], f"{pictures.classes[pictures.labels[place]]} {value:.3g}"))
+
+    def label(number: int) -> str:
+        return names[number] if found is None and names else f"unit {number}"
+
+    where = "the classes' logits" if found is None else str(found)
+    note = "made by gradient ascent" if pictures is None else (
+        "left: made by gradient ascent; right: the pictures that it responds to most, with their classes and its value"
+    )  # fmt: skip
+    if pictures is None:
+        rows = [("", tuple(Tile(one, label(n)) for one, n in zip(made, chosen, strict=True)))]
+    else:
+        rows = [("", (Tile(one, label(n)), *row)) for one, n, row in zip(made, chosen, best, strict=True)]
+    title = f"{net.spec.name}: what {where} respond{'' if found is None else 's'} to most"
+    return Sheet("unit", title, note, tuple(rows))
+
+
+def _responses(net: Net, inputs: Tensor, layer: Layer | None) -> Tensor:
+    """(N, units): the logits, or the mean of each map of a layer."""
+    if layer is None:
+        with evaluating(net), torch.no_grad():
+            logits: Tensor = net(inputs)
+        return logits
+    return activations(net, inputs, layer).mean((2, 3))
+
+
+def _ascended(
+    net: Net, preprocessing: Preprocessing, layer: Layer | None, chosen: Sequence[int], device: torch.device, seed: int
+) -> Pixels:
+    """uint8 (units, H, W, C)."""
+    height, width = preprocessing.size
+    generator = torch.Generator().manual_seed(seed)
+    start = 0.1 * torch.randn(len(chosen), preprocessing.channels, height, width, generator=generator)
+    hidden = start.to(device).requires_grad_()
+    mean = torch.tensor(preprocessing.mean, device=device).view(-1, 1, 1)
+    deviation = torch.tensor(preprocessing.std, device=device).view(-1, 1, 1)
+    optimizer = torch.optim.Adam([hidden], lr=RATE)
+    rows = torch.arange(len(chosen), device=device)
+    numbers = torch.tensor(chosen, device=device)
+    reach = max(1, min(height, width) // 16)
+    kept: list[Tensor] = []
+    handle = None if layer is None else layer.module.register_forward_hook(
+        lambda module, given, output: kept.append(output.clone())
+    )  # fmt: skip
+    try:
+        with evaluating(net):
+            for _ in range(STEPS):
+                moves = torch.randint(-reach, reach + 1, (2,), generator=generator).tolist()
+                values = torch.sigmoid(hidden)  # 0 to 1: always a picture
+                output = net((values.roll(moves, (2, 3)) - mean) / deviation)
+                responses = output if layer is None else kept.pop().mean((2, 3))
+                rough = values.diff(dim=2).abs().mean((1, 2, 3)) + values.diff(dim=3).abs().mean((1, 2, 3))
+                own = responses[rows, numbers]
+                # Each picture climbs by itself: logits of different units differ in scale.
+                loss = (SMOOTHNESS * rough - own / own.detach().abs().clamp(min=1.0)).sum()
+                (hidden.grad,) = torch.autograd.grad(loss, hidden)
+                optimizer.step()
+    finally:
+        if handle is not None:
+            handle.remove()
+    made: Pixels = (255 * torch.sigmoid(hidden.detach())).round().byte().permute(0, 2, 3, 1).cpu().numpy()
+    return made
+
+
+def _first(tiles: Sequence[Tile], most: int) -> str:
+    return f"the first {most} of {len(tiles)}, " if len(tiles) > most else ""
+
+
+def _these(wanted: Sequence[Layer]) -> str:
+    return wanted[0].name if len(wanted) == 1 else "each stage"

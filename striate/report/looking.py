@@ -1,0 +1,195 @@
+"""`striate look`: what is inside of a net, as pictures in files."""
+
+from __future__ import annotations
+
+import base64
+import io
+import json
+from html import escape
+from pathlib import Path
+from typing import Any
+
+import altair as alt
+import numpy as np
+import torch
+from PIL import Image
+
+from striate.anatomy.targets import facts
+from striate.data import Preprocessing
+from striate.errors import UsageError, unknown_name
+from striate.evaluation import subject_of
+from striate.explaining.embedding import Embedding, embed
+from striate.explaining.looking import feature_maps, filters, units
+from striate.explaining.sheet import Sheet
+from striate.inference import load_net
+from striate.machine import pick_device, use_cores
+from striate.nets import Net, build
+from striate.nets.elsewhere import adapt, is_elsewhere, make
+from striate.report import charts
+from striate.report.charts.drawing import themed
+from striate.report.page import vega_bundle
+from striate.report.theme import FONT, PAPER
+from striate.run import Run, write_beside
+
+WHAT = ("filters", "maps", "unit", "embedding")
+HUES = (
+    "#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#8c6d31", "#5f6b7a", "#882255", "#b5b800",
+)  # fmt: skip
+"""Okabe and Ito's and four more; with more classes they come again, and the tooltip has the name."""
+THUMBNAIL = 96
+
+
+def look(
+    subject: Run | str,
+    picture: str | Path | None = None,
+    *,
+    what: str | None = None,
+    layer: str | None = None,
+    unit: int | None = None,
+    split: str = "validation",
+    device: str = "auto",
+    data_dir: str | Path | None = None,
+    seed: int = 0,
+) -> Sheet | Embedding:
+    """What is inside of a net.
+
+    Args:
+        subject: a run, or a net by name, whose weights are drawn anew then.
+        picture: a file, for maps.
+        what: `filters` of the first convolution, feature `maps` of a picture, what a `unit` responds to most, or the
+            `embedding` of a split in two dimensions. If None, maps where there is a picture, and else filters.
+        layer: for maps and units; every stage, or the classes, if None.
+        unit: its number; the first twelve if None.
+        split: whose pictures units and the embedding are shown with.
+        device: see `striate.machine.pick_device`.
+        data_dir: where to look for named sets first.
+        seed: of the weights of a net without a run, and of gradient ascent.
+
+    Raises:
+        DataError: the run, its data or the picture cannot be read.
+        UsageError: what was asked for is not there, or needs a picture or a run.
+    """
+    what = what or ("filters" if picture is None else "maps")
+    if what not in WHAT:
+        raise unknown_name("view", what, WHAT, ", ".join(WHAT))
+    if what == "maps" and picture is None:
+        raise UsageError("--what maps needs a picture: striate look RUN PICTURE")
+    if what == "embedding":
+        if not isinstance(subject, Run):
+            raise UsageError(
+                f"an embedding is of the pictures of a run, and {subject} is a net that has learnt nothing yet"
+            )
+        return embed(subject, split=split, device=device, data_dir=data_dir)
+    chosen = pick_device(device)
+    use_cores()
+    net, preprocessing, names = _net(subject, chosen, seed)
+    if what == "filters":
+        return filters(net)
+    if what == "maps":
+        assert picture is not None
+        pixels = preprocessing.read(picture)
+        return feature_maps(net, preprocessing.tensor(pixels[None]).to(chosen), pixels, layer)
+    pictures = subject_of(subject, None, split, device, data_dir).sized if isinstance(subject, Run) else None
+    return units(net, preprocessing, layer=layer, unit=unit, names=names, pictures=pictures, device=chosen, seed=seed)
+
+
+def write_look(found: Sheet | Embedding, stem: str, folder: Path) -> list[Path]:
+    """Writes a PNG, and of an embedding a page with the picture of each point under the pointer; gives the paths.
+
+    A number is added rather than overwriting a file that holds something else.
+    """
+    if isinstance(found, Sheet):
+        return [write_beside(folder, f"{stem}-{found.what}", "png", found.png())]
+    chart = embedding_chart(found, pictures=False)
+    page = _page(found.title, charts.definition(embedding_chart(found, pictures=True)))
+    return [
+        write_beside(folder, f"{stem}-embedding", "png", charts.png(chart)),
+        write_beside(folder, f"{stem}-embedding", "html", page.encode()),
+    ]
+
+
+def embedding_chart(found: Embedding, *, pictures: bool) -> alt.Chart:
+    """The points, coloured by true class; a cross where the net is wrong. With `pictures` each point holds its own."""
+    rows = []
+    for place, (point, label, guess) in enumerate(zip(found.points, found.labels, found.predicted, strict=True)):
+        row: dict[str, Any] = {
+            "x": round(float(point[0]), 4),
+            "y": round(float(point[1]), 4),
+            "class": found.classes[label],
+            "predicted": found.classes[guess],
+            "answer": "right" if label == guess else "wrong",
+            "picture": found.names[place],
+        }
+        if pictures:
+            row["image"] = _thumbnail(found.pixels[place])
+        rows.append(row)
+    shown = [name for name in found.classes if name in {row["class"] for row in rows}]
+    tooltip = [alt.Tooltip(f"{key}:N") for key in ("class", "predicted", "picture", *(["image"] if pictures else []))]
+    shares = [
+        f"{number} component, {share:.0%} of the variance"
+        for number, share in zip(("first", "second"), found.explained, strict=True)
+    ]
+    chart = (
+        alt.Chart(alt.Data(values=rows))  # type: ignore[no-untyped-call]
+        .mark_point(filled=True, size=34, opacity=0.75)
+        .encode(
+            x=alt.X("x:Q", title=shares[0], axis=alt.Axis(labels=False, ticks=False)),
+            y=alt.Y("y:Q", title=shares[1], axis=alt.Axis(labels=False, ticks=False, grid=False)),
+            color=alt.Color(
+                "class:N", scale=alt.Scale(domain=shown, range=[HUES[i % len(HUES)] for i in range(len(shown))]),
+                legend=alt.Legend(orient="right", symbolLimit=40),
+            ),
+            shape=alt.Shape(
+                "answer:N", scale=alt.Scale(domain=["right", "wrong"], range=["circle", "cross"]),
+                legend=alt.Legend(orient="right"),
+            ),
+            tooltip=tooltip,
+        )
+        .properties(
+            width=620, height=520,
+            title=alt.TitleParams(found.title, subtitle="what enters the last layer, by its two principal components"),
+        )
+    )  # fmt: skip
+    movable: alt.Chart = chart.interactive() if pictures else chart
+    return themed(movable, PAPER)
+
+
+def _thumbnail(pixels: np.ndarray[Any, np.dtype[np.uint8]]) -> str:
+    image = Image.fromarray(pixels[..., 0] if pixels.shape[2] == 1 else pixels)
+    if max(image.size) > THUMBNAIL:
+        image.thumbnail((THUMBNAIL, THUMBNAIL))
+    file = io.BytesIO()
+    image.save(file, *(("PNG",) if max(image.size) <= 32 else ("JPEG",)))
+    kind = "png" if max(image.size) <= 32 else "jpeg"
+    return f"data:image/{kind};base64,{base64.b64encode(file.getvalue()).decode()}"
+
+
+def _page(title: str, definition: dict[str, Any]) -> str:
+    content = json.dumps(definition).replace("<", "\\u003c")
+    return (
+        f"<!doctype html><html lang=en><meta charset=utf-8><title>{escape(title)}</title>"
+        f"<style>body{{font-family:{FONT};margin:24px}} #vg-tooltip-element img{{width:{THUMBNAIL}px;image-rendering:pixelated}}"
+        f"</style><div id=chart></div><script>{vega_bundle()}</script>"
+        f'<script>vegaEmbed("#chart", {content}, {{actions: false, renderer: "svg"}})</script></html>'
+    )
+
+
+def _net(subject: Run | str, device: torch.device, seed: int) -> tuple[Net, Preprocessing, tuple[str, ...]]:
+    """(net, preprocessing, names of the classes); for a net by name its own input, grey of 0.5 in the middle."""
+    if isinstance(subject, Run):
+        preprocessing = Preprocessing.from_dict(subject.config["preprocessing"])
+        return load_net(subject, device), preprocessing, tuple(subject.data["classes"])
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        if is_elsewhere(subject):
+            known = facts(subject)
+            net = adapt(make(subject).module, known, known.input[0], 0).eval()
+            with torch.no_grad():
+                net.classes = net(torch.zeros(1, *known.input)).shape[1]
+        else:
+            net = build(subject)
+    channels, height, width = net.spec.input
+    preprocessing = Preprocessing(
+        size=(height, width), channels=net.channels, mean=(0.5,) * channels, std=(0.25,) * channels
+    )
+    return net.to(device).eval(), preprocessing, ()
