@@ -251,6 +251,7 @@ def test_no_folder_of_the_machine_is_named(make_run):
     assert "mine.py:Net on" in page.text
 
 
+@pytest.mark.slow
 def test_a_thousand_classes_are_a_page_that_opens(make_run):
     run = add_certainty(make_run([f"class {i}" for i in range(1000)], each=3))
     text = html.render(run)
