@@ -107,6 +107,7 @@ def write_mistakes(folder: Path, pixels: Pictures, predictions: Sequence[dict[st
 
     mistakes = worst_mistakes(predictions)
     if not mistakes:
+        (folder / "mistakes.png").unlink(missing_ok=True)  # of an earlier evaluation
         return None
     captions = [f"{row['truth']}\nread as {row['predicted']}, {percent(row['confidence'], 0)}" for row in mistakes]
     shown = reduced(pixels[np.array([row["index"] for row in mistakes])], LARGE_MISTAKE)

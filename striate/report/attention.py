@@ -55,7 +55,9 @@ def write_attention(
     inputs = preprocessing.tensor(shown).to(next(net.parameters()).device)
     try:
         heat = attribution(net, inputs, [names[row["predicted"]] for row in chosen])
-    except UsageError:  # no maps of 4x4 or more
+    except (UsageError, RuntimeError):
+        # No maps of 4x4 or more, or, in a net from elsewhere, maps that no gradient reaches; no memory for gradients.
+        (folder / "attention.png").unlink(missing_ok=True)
         return None
     tiles = iter([_tile(picture, warmth) for picture, warmth in zip(shown, heat, strict=True)])
     sheets = [

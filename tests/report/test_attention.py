@@ -63,5 +63,19 @@ def test_a_net_without_maps_has_no_picture(make_run):
     for stage in list(net.stages):
         net.stages[stage] = torch.nn.AdaptiveAvgPool2d(1)
     net.head = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(1, 10))
+    (run.path / "attention.png").touch()  # of earlier weights
     assert attention.write_attention(run, net, small, run.path, pixels, predictions(2, 1)) is None
     assert not (run.path / "attention.png").exists()
+
+
+def test_maps_that_no_gradient_reaches_cost_no_report(make_run):
+    """A net from elsewhere may detach what it computes."""
+
+    class Detached(torch.nn.Module):
+        def forward(self, x):
+            return x.detach()
+
+    run, net = make_run(), build("lenet5", channels=1, classes=10)
+    net.head = torch.nn.Sequential(Detached(), net.head)
+    pixels = np.zeros((3, 28, 28, 1), np.uint8)
+    assert attention.write_attention(run, net, PREPROCESSING, run.path, pixels, predictions(2, 1)) is None
