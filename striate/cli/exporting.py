@@ -39,5 +39,6 @@ def export(
             "beside": form.beside,
             "checked": f"on {found.pictures} {exported.checked_on}: largest difference {found.difference:.1e} of the largest "
             f"logit, same class in {found.same} of {found.pictures}",
+            "next": form.use.format(name=exported.path.name),
         }
     )

@@ -30,11 +30,13 @@ class Form:
         endings: of its files' names, the first where none was asked for; with an empty one also a folder.
         inside: what of the way from a picture to its class is in the file.
         beside: what is not, and whoever uses it has to do.
+        use: how one begins, with `{name}` for the file's name.
     """
 
     endings: tuple[str, ...]
     inside: str
     beside: str
+    use: str
 
 
 FORMS: dict[str, Form] = {
@@ -42,26 +44,31 @@ FORMS: dict[str, Form] = {
         endings=(".onnx",),
         inside="normalisation, net, softmax; class names and preprocessing as metadata",
         beside="decoding and scaling of files, as --to zip has it in pictures.py",
+        use='onnxruntime.InferenceSession("{name}").run(None, {{"pixels": pixels}})',
     ),
     "pt2": Form(
         endings=(".pt2",),
         inside="normalisation, net, softmax; class names and preprocessing in about.json",
         beside="decoding and scaling of files, as --to zip has it in pictures.py",
+        use='torch.export.load("{name}").module()(pixels)',
     ),
     "safetensors": Form(
         endings=(".safetensors",),
         inside="the weights; net, class names and preprocessing as metadata",
         beside="the net's code, normalisation, decoding and scaling: Striate has them",
+        use='net.load_state_dict(safetensors.torch.load_file("{name}"))',
     ),
     "torchvision": Form(
         endings=(".safetensors", ".pth"),
         inside="the weights under torchvision's names; in .safetensors class names and preprocessing as metadata",
         beside="torchvision's net, normalisation, decoding and scaling",
+        use="torchvision.models.get_model(..., weights=None, num_classes=...).load_state_dict(...) with the weights in {name}",
     ),
     "zip": Form(
         endings=(".zip", ""),
         inside="all: model.onnx, predict.py with decoding and scaling, class names, card, licence note",
         beside="Python with onnxruntime, numpy and Pillow",
+        use="there: pip install -r requirements.txt, then python predict.py PICTURE",
     ),
 }
 
