@@ -88,7 +88,10 @@ def load_weights(net: nn.Module, path: str | Path, *, new_classifier: bool = Fal
         name: _fitting(own[name], given[theirs], theirs, path) for name, theirs in names.items() if name not in replaced
     }
     module.load_state_dict(own | fitting)
-    return Loaded((f"it begins with the weights in {path.name}", *notes), *_channel_figures(metadata))
+    return Loaded(
+        (f"it begins with the weights in {path.name}", *notes),
+        *_channel_figures(metadata, getattr(net, "channels", None)),
+    )
 
 
 def read_weights(path: Path, *, most: int) -> tuple[dict[str, Tensor], dict[str, str]]:
@@ -267,12 +270,16 @@ def _fitting(own: Tensor, given: Tensor, name: str, path: Path) -> Tensor:
     return tensor
 
 
-def _channel_figures(metadata: Mapping[str, str]) -> tuple[tuple[float, ...] | None, tuple[float, ...] | None]:
-    """(mean, deviation) of the channels, as the weights of a run say them."""
+def _channel_figures(
+    metadata: Mapping[str, str], channels: int | None
+) -> tuple[tuple[float, ...] | None, tuple[float, ...] | None]:
+    """(mean, deviation) of the net's channels, as the weights of a run say them."""
     try:
         preprocessing = json.loads(metadata["striate"])["preprocessing"]
         mean, std = (tuple(float(value) for value in preprocessing[key]) for key in ("mean", "std"))
-    except (KeyError, TypeError, ValueError, RecursionError):
+    except (KeyError, TypeError, ValueError, OverflowError, RecursionError):
         return None, None
-    sound = len(mean) == len(std) and all(map(math.isfinite, mean + std)) and all(value > 0 for value in std)
+    sound = (
+        len(mean) == len(std) == channels and all(map(math.isfinite, mean + std)) and all(value > 0 for value in std)
+    )
     return (mean, std) if sound else (None, None)

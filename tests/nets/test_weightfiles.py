@@ -5,6 +5,7 @@ import re
 import time
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 import torchvision
@@ -16,7 +17,7 @@ from striate.inference import save_weights
 from striate.nets.savedfiles import read_saved
 from striate.nets.torchvision import save as under_their_names
 from striate.nets.weightfiles import load_weights
-from tests.nets.hostile_weights import CANARY, hostile, lenet, saved
+from tests.nets.hostile_weights import CANARY, hostile, lenet, members, saved, with_pickle
 
 SECONDS = 1.0
 MOST_MEMORY = 200 * 2**20
@@ -84,6 +85,23 @@ def test_what_is_no_file_is_not_opened(tmp_path, make):
     make(path)
     with pytest.raises(DataError, match=r"is no file|does not exist"):
         load_weights(striate.build("lenet5"), path)
+
+
+def test_whatever_happens_to_a_byte_it_is_refused_or_read(tmp_path):
+    """The pickle's bytes are changed and the checksums made right again: no other error, and nothing runs."""
+    net, path = striate.build("lenet5"), tmp_path / "w.pth"
+    pickled = members(saved(lenet()))[0][1]
+    generator = np.random.default_rng(0)
+    refused = 0
+    for _ in range(300):
+        changed = np.frombuffer(pickled, np.uint8).copy()
+        changed[generator.integers(len(pickled), size=generator.integers(1, 4))] = generator.integers(256)
+        path.write_bytes(with_pickle(changed.tobytes()))
+        try:
+            load_weights(net, path)
+        except DataError:
+            refused += 1
+    assert 200 < refused < 300
 
 
 def test_a_checkpoint_of_a_stranger_is_judged_too(files, tmp_path):
@@ -206,7 +224,7 @@ def test_a_runs_weights_say_what_pictures_they_know(tmp_path):
     assert load_weights(net, tmp_path / "plain.safetensors").mean is None
 
 
-@pytest.mark.parametrize("std", [[0.0], [float("nan")], "x", [[1]], None, [0.5, 0.5]])
+@pytest.mark.parametrize("std", [[0.0], [float("nan")], "x", [[1]], None, [0.5, 0.5], [10**400]])
 def test_figures_of_channels_that_make_no_sense_are_left_aside(tmp_path, std):
     net = striate.build("lenet5")
     config = {"net": {"name": "lenet5"}, "preprocessing": {"mean": [0.25], "std": std}}
