@@ -61,8 +61,8 @@ def render(run: Run) -> str:
 
 
 def front_matter(run: Run) -> dict[str, Any]:
-    """The card's metadata (https://huggingface.co/docs/hub/model-cards): every evaluation becomes a result of the
-    model index."""
+    """The card's metadata (https://huggingface.co/docs/hub/model-cards): every set of pictures becomes a result of
+    the model index, with metrics for each way to look at them."""
     config, data = run.config, run.data
     front: dict[str, Any] = {
         "library_name": "striate",
@@ -72,25 +72,23 @@ def front_matter(run: Run) -> dict[str, Any]:
     if config["data"]["name"] in HUB_NAMES:
         front["datasets"] = [HUB_NAMES[config["data"]["name"]]]
     front["metrics"] = ["accuracy", "f1"]
-    results = []
+    results: dict[tuple[str, str], dict[str, Any]] = {}
     for found in run.evaluations.values():
         own = found["data"] == config["data"]["name"]
-        results.append(
-            {
-                "task": {"type": "image-classification", "name": "Image Classification"},
-                "dataset": {
-                    "name": (data.get("title") or data["name"]) if own else found["data"],
-                    "type": HUB_NAMES.get(found["data"], found["data"]),
-                    "split": found["split"],
-                },
-                "metrics": [
-                    {"type": "accuracy", "value": found["accuracy"], "name": f"accuracy ({found['views']})"},
-                    {"type": "f1", "value": found["macro_f1"], "name": f"macro F1 ({found['views']})"},
-                ],
-            }
-        )
+        dataset = {
+            "name": (data.get("title") or data["name"]) if own else found["data"],
+            "type": HUB_NAMES.get(found["data"], found["data"]),
+            "split": found["split"],
+        }
+        task = {"type": "image-classification", "name": "Image Classification"}
+        result = results.setdefault((found["data"], found["split"]), {"task": task, "dataset": dataset, "metrics": []})
+        views = facts.views(found, config)
+        result["metrics"] += [
+            {"type": "accuracy", "value": found["accuracy"], "name": f"accuracy ({views})"},
+            {"type": "f1", "value": found["macro_f1"], "name": f"macro F1 ({views})"},
+        ]
     if results:
-        front["model-index"] = [{"name": run.name, "results": results}]
+        front["model-index"] = [{"name": run.name, "results": list(results.values())}]
     return front
 
 

@@ -122,3 +122,20 @@ def test_says_how_to_use_it_without_striate_and_how_far_to_trust_it(make_run):
     for row in e["per_class"]:
         interval = f"{100 * row['low']:.1f} % to {100 * row['high']:.1f} %"
         assert f"{100 * row['recall']:.1f} % | {interval} | {100 * row['f1']:.1f} % |" in body
+
+
+def test_views_of_the_same_pictures_are_one_result(make_run):
+    run = make_run()
+    evaluation, rows = evaluation_of(FASHION, 20)
+    views = {"views": "ten-crop", "scales": [32], "accuracy": 0.9}
+    write_evaluation(run.path, "fashion-mnist-sample-test-ten-crop", evaluation | views, rows)
+    text = card.render(run)
+    front, _ = split(text)
+    (result,) = front["model-index"][0]["results"]
+    assert [metric["name"] for metric in result["metrics"]] == [
+        "accuracy (centre)",
+        "macro F1 (centre)",
+        "accuracy (ten-crop at 32)",
+        "macro F1 (ten-crop at 32)",
+    ]
+    assert [found.metric_value for found in ModelCard(text).data.eval_results][2] == 0.9
