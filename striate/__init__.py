@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from striate.anatomy import Anatomy, inspect
     from striate.data import DataSet, ImageData, Preprocessing, load_data
     from striate.errors import DataError, StriateError, UsageError
-    from striate.experiment import Settings, evaluate, resume, search_rate, train, try_out
+    from striate.experiment import Settings, compare_views, evaluate, resume, search_rate, train, try_out
     from striate.explaining import Explanation, explain
     from striate.exporting import Exported, export
     from striate.nets import CATALOGUE, Net, NetSpec, build
@@ -47,6 +47,7 @@ _HOME = {
     "StriateError": "errors",
     "UsageError": "errors",
     "build": "nets",
+    "compare_views": "experiment",
     "evaluate": "experiment",
     "export": "exporting",
     "explain": "explaining",
@@ -82,6 +83,7 @@ __all__ = [
     "StriateError",
     "UsageError",
     "build",
+    "compare_views",
     "evaluate",
     "explain",
     "export",

@@ -163,8 +163,8 @@ def _show_views(run: Run, table: ViewsTable, as_json: bool) -> None:
     show_table(rows, right=("passes", "accuracy", "gained", "lost", "macro F1", "loss", "seconds"))
     first = table.evaluations[0].summary
     print(
-        f"\nOf {first['n']:,} {first['split']} pictures. Passes: how often the net sees a picture. Gained, lost: pictures "
-        f"right and not so with\n{first['views']}, and the other way round."
+        f"\nOf {first['n']:,} {first['split']} pictures. Passes: pictures that the net sees for one. Gained: right, and "
+        f"wrong with {rows[0]['views']}; lost: the other way round."
     )
     for name, reason in table.impossible.items():
         print(f"not {name}: {reason}")
