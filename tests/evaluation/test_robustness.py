@@ -206,3 +206,29 @@ def test_pictures_come_at_any_size_and_are_drawn_from_all_of_them():
     dark = robustness(Light(), one, data, CPU, 40)["corruptions"]
     share = next(row["accuracy"] for row in dark if (row["name"], row["level"]) == ("brightness", 5))
     assert 0.2 < share < 0.8
+
+
+def test_the_net_sees_whole_levels_from_0_to_255_which_never_wrap():
+    seen = []
+
+    class Recorder(torch.nn.Module):
+        def forward(self, x):
+            seen.append(x)
+            return x[:, 0, 0, :2]
+
+    pixels = np.repeat(np.array([0, 255], dtype=np.uint8), 8)[:, None, None, None] * np.ones(
+        (1, 32, 32, 3), dtype=np.uint8
+    )
+    data = ImageData(pixels, np.zeros(16, dtype=np.int64), ("a", "b"))
+    preprocessing = Preprocessing(size=(32, 32), channels=3, mean=(0.0,) * 3, std=(1 / 255,) * 3)
+    robustness(Recorder(), preprocessing, data, CPU)
+    assert len(seen) == 31
+    for row, x in enumerate(seen):
+        assert float((x - x.round()).abs().max()) < 1e-3
+        assert 0 <= float(x.min()) <= float(x.max()) <= 255.001
+        if row in range(1, 6):  # noise
+            black, white = x[:8], x[8:]
+            assert float(black.max()) < 0.6 * 255
+            assert float(white.min()) > 0.4 * 255
+            assert 0 < float(black.mean()) < 12
+            assert float(black[black > 0].numel() / black.numel()) == pytest.approx(0.48, abs=0.02)
