@@ -20,7 +20,7 @@ MOST_FILTERS, MOST_MAPS, A_STAGE = 100, 60, 10
 """Filters and maps that a sheet shows, and maps of each stage where all stages are shown."""
 UNITS, PICTURES = 12, 8
 """Units that are shown where none is named, and pictures that each responds to most."""
-STEPS, RATE, SMOOTHNESS = 200, 0.05, 0.5
+STEPS, RATE, SMOOTHNESS = 64, 0.1, 0.5
 """Of gradient ascent: Adam's steps and rate, and the weight of the mean difference between neighbours."""
 
 
