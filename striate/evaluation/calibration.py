@@ -52,33 +52,39 @@ def calibrate(
 
     calibration.json has n, temperature, loss and ece of the validation pictures with it and before it, and abstain: the score,
     the share to keep and the threshold; a picture with a lower score is a stranger. The references of the score `nearest` go
-    into calibration.safetensors.
+    into calibration.safetensors; without that file `without_references` counts, a score of logits.
 
     Args:
         net: as the run keeps it: with its last weights, or its best ones.
         data: the validation pictures, at least one, none of which it was trained on.
     """
     data = preprocessing.resized(data)
-    references = chosen = None
+    references: Features | None = None
+    chosen: Indices | None = None
     if score == "nearest":
         chosen = np.linspace(0, len(data) - 1, min(REFERENCES, len(data))).round().astype(np.int64)
         # As the file will have them, so that what is fitted is what will be compared.
-        references = observe(net, preprocessing, data.pixels[chosen], device)[1].astype(np.float16)
-    outputs, scores = _scored(net, preprocessing, data.pixels, device, score, references, chosen)
+        features = observe(net, preprocessing, data.pixels[chosen], device)[1]
+        references = features.astype(np.float16).astype(np.float32)
+    outputs, of_pictures = _scored(net, preprocessing, data.pixels, device, score, references, chosen)
     temperature = fit_temperature(outputs, data.labels)
     before, after = tempered(outputs, 1.0), tempered(outputs, temperature)
+    abstain: dict[str, Any] = _threshold(score, of_pictures)
+    if references is not None:
+        # The references are made of pictures, so a run may be handed on without them.
+        abstain["without_references"] = _threshold("energy", OF_LOGITS["energy"](outputs))
     calibration = {
         "split": "validation",
         "n": len(data),
         "temperature": temperature,
         **_fit(before, data.labels, "_before"),
         **_fit(after, data.labels, ""),
-        "abstain": {"score": score, "keep": KEEP, "threshold": threshold_keeping(scores, KEEP)},
+        "abstain": abstain,
     }
     if references is not None:
         from safetensors.numpy import save
 
-        write_atomic(run.path / FILE, save({"references": references}))
+        write_atomic(run.path / FILE, save({"references": references.astype(np.float16)}))
     write_json(run.path / "calibration.json", calibration)
     return calibration
 
@@ -97,6 +103,8 @@ def temperature_of(run: Run) -> float:
 class Strangers:
     """Tells a run's own kind of pictures from strangers, as its calibration says.
 
+    A run that was handed on without calibration.safetensors does it by energy.
+
     Raises:
         UsageError: the run has no calibration.
         DataError: its files are damaged.
@@ -109,12 +117,15 @@ class Strangers:
                 f"striate evaluate {run.path} --split validation"
             )
         try:
-            self.score: Score = run.calibration["abstain"]["score"]
-            self.threshold = float(run.calibration["abstain"]["threshold"])
+            abstain = run.calibration["abstain"]
+            if not (run.path / FILE).exists():
+                abstain = abstain.get("without_references", abstain)
+            self.score: Score = abstain["score"]
+            self.threshold = float(abstain["threshold"])
             self.references = _read_references(run.path / FILE) if self.score == "nearest" else None
             if self.references is None and self.score not in OF_LOGITS:
                 raise ValueError(f"no score is called {self.score!r}")
-        except (KeyError, TypeError, ValueError) as error:
+        except (AttributeError, KeyError, TypeError, ValueError) as error:
             raise DataError(f"{run.path / 'calibration.json'} is damaged: {error!r}") from error
 
     def known(self, outputs: npt.NDArray[np.float32], features: Features) -> npt.NDArray[np.bool_]:
@@ -138,9 +149,7 @@ def observe(
     return outputs.numpy(), torch.cat(features).numpy()
 
 
-def scores(
-    score: Score, outputs: npt.NDArray[np.float32], features: Features, references: npt.NDArray[np.floating[Any]] | None
-) -> Scores:
+def scores(score: Score, outputs: npt.NDArray[np.float32], features: Features, references: Features | None) -> Scores:
     """(N,): higher for pictures more like those that the net knows. `references`: for `nearest` only, (R, D)."""
     if references is None:
         return OF_LOGITS[score](outputs)
@@ -149,7 +158,7 @@ def scores(
             f"{FILE} is of another net: it has references of {references.shape[1:]} values, and this net's features have "
             f"{features.shape[1]}"
         )
-    return nearest_cosine(features, references.astype(np.float32))
+    return nearest_cosine(features, references)
 
 
 def _scored(
@@ -158,7 +167,7 @@ def _scored(
     pixels: Pictures,
     device: torch.device,
     score: Score,
-    references: npt.NDArray[np.float16] | None,
+    references: Features | None,
     chosen: Indices | None,
 ) -> tuple[npt.NDArray[np.float32], Scores]:
     """(logits, scores) of validation pictures; none is its own reference. Some at a time: features can be large."""
@@ -169,8 +178,12 @@ def _scored(
         found.append(scores(score, part, features, references))
         if references is not None and chosen is not None and len(chosen) > 1:
             rows = chosen[(chosen >= start) & (chosen < start + len(part))] - start
-            found[-1][rows] = nearest_cosine(features[rows], references.astype(np.float32), skip=1)
+            found[-1][rows] = nearest_cosine(features[rows], references, skip=1)
     return np.concatenate(outputs), np.concatenate(found)
+
+
+def _threshold(score: Score, of_pictures: Scores) -> dict[str, Any]:
+    return {"score": score, "keep": KEEP, "threshold": threshold_keeping(of_pictures, KEEP)}
 
 
 def _fit(outputs: npt.NDArray[np.float64], labels: npt.NDArray[np.int64], suffix: str) -> dict[str, float]:
@@ -201,16 +214,16 @@ def _entering(net: Net) -> Iterator[list[Tensor]]:
         handle.remove()
 
 
-def _read_references(path: Path) -> npt.NDArray[np.float16]:
+def _read_references(path: Path) -> Features:
     from safetensors import SafetensorError
     from safetensors.numpy import load_file
 
     try:
-        references: npt.NDArray[np.float16] = load_file(path)["references"]
+        references = load_file(path)["references"]
     except (OSError, KeyError, SafetensorError) as error:
         raise DataError(
             f"{path} cannot be read ({error}): it comes with calibration.json, from striate evaluate RUN --split validation"
         ) from error
     if references.ndim != 2 or references.dtype != np.float16 or not len(references):
         raise DataError(f"{path} is damaged: it holds {references.dtype} {references.shape}")
-    return references
+    return references.astype(np.float32)

@@ -126,6 +126,19 @@ def test_a_run_without_calibration_says_how_to_get_one(run):
         Strangers(run)
 
 
+def test_a_run_handed_on_without_references_goes_by_energy(run, validation):
+    net, preprocessing = parts(run)
+    calibrate(run, net, preprocessing, validation, CPU, "energy")
+    by_energy = Strangers(run)
+    seen = observe(net, preprocessing, validation.pixels, CPU)
+    calibrate(run, net, preprocessing, validation, CPU)
+    assert Strangers(run).score == "nearest"
+    (run.path / FILE).unlink()
+    assert Strangers(run).threshold == by_energy.threshold
+    assert np.array_equal(Strangers(run).known(*seen), by_energy.known(*seen))
+    assert by_energy.known(*seen).mean() == 0.95
+
+
 def test_what_is_damaged_is_named(run, validation):
     net, preprocessing = parts(run)
     calibrate(run, net, preprocessing, validation, CPU)
@@ -140,10 +153,7 @@ def test_what_is_damaged_is_named(run, validation):
     (run.path / FILE).write_bytes(b"x")
     with pytest.raises(DataError, match=r"safetensors cannot be read"):
         Strangers(run)
-    (run.path / FILE).unlink()
-    with pytest.raises(DataError, match=r"safetensors cannot be read"):
-        Strangers(run)
-    for abstain in ({"score": "taste", "threshold": 1}, {"score": "energy"}, {"score": "energy", "threshold": None}):
+    for abstain in ({"score": "taste", "threshold": 1}, {"score": "energy"}, {"score": "energy", "threshold": None}, 3):
         (run.path / "calibration.json").write_text(json.dumps({"abstain": abstain}))
         with pytest.raises(DataError, match=r"calibration\.json is damaged"):
             Strangers(run)
