@@ -31,8 +31,11 @@ def picture(net, height, width, count=2, seed=1):
 
 
 @pytest.mark.parametrize(
-    ("name", "size"), [(VGG, 224), ("vgg11-bn-native", 32), ("alexnet-halfwidth-tutorial", 224), ("lenet5-bn", 28)]
-)
+    ("name", "size"), [
+        (VGG, 224), ("vgg11-bn-native", 32), ("alexnet-halfwidth-tutorial", 224), ("lenet5-bn", 28),
+        pytest.param("vgg16", 224, marks=pytest.mark.slow),
+    ],
+)  # fmt: skip
 def test_at_the_training_size_dense_evaluation_gives_the_nets_own_logits(name, size):
     net = lively(build(name))
     x = picture(net, size, size)
