@@ -90,7 +90,7 @@ def _chart(explanation: Explanation, left: float, top: float, wide: float, tall:
     )
     found = explanation.faithfulness
     if found is None:
-        return [*elements, text(left + wide / 2, top + tall / 2, "the map is empty", 13, fill=ALARM, bold=True)]
+        return [*elements, text(left + wide / 2, top + tall * 0.3, "the map is empty", 13, fill=ALARM, bold=True)]
     for curve, colour, dashed in (
         (found.random_deletion, DELETION, True),
         (found.random_insertion, INSERTION, True),
