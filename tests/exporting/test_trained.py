@@ -42,7 +42,7 @@ def test_the_zip_runs_with_three_packages_only(tmp_path, call):
             exif = Image.Exif()
             exif[0x0112] = 1 + number % 8
             image.save(folder / label / f"{number}.{('jpg', 'png')[number // 8]}", exif=exif)
-    run = quick(tmp_path, "resnet20", 5, data=folder, size=(32, 32))
+    run = quick(tmp_path, "resnet20", 5, data=folder, size=32)
     found = export(run, to="zip", path=tmp_path / "birds.zip")
     fresh = tmp_path / "fresh"
     with zipfile.ZipFile(found.path) as archive:
