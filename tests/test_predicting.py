@@ -186,8 +186,6 @@ def test_a_stream_reads_no_further_than_a_batch_and_holds_nothing(trained, test_
     assert len(taken) == 500
     stream.close()
     assert list(predict_many(trained, iter([]))) == []
-    with pytest.raises(UsageError, match="no calibration"):
-        predict_many(trained, [], abstain=True)
 
 
 @pytest.mark.parametrize("ahead", [0, 1, 3])

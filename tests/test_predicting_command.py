@@ -17,6 +17,7 @@ from PIL import Image
 import striate
 from striate.cli import predicting as command
 from striate.data import Preprocessing, load_data
+from striate.errors import UsageError
 from striate.evaluation.calibration import calibrate
 from striate.inference import load_net
 from striate.predicting import Prediction, Predictions, from_stream, writing
@@ -61,10 +62,14 @@ def test_strangers_are_unknown_and_keep_their_classes(call, run, folder):
     assert code == 3
 
 
-def test_without_calibration_abstaining_is_refused(call, trained, folder):
-    code, _, err = call("predict", trained.path, folder, "--abstain")
+def test_without_calibration_abstaining_is_refused(call, trained, folder, tmp_path):
+    copy = striate.load(shutil.copytree(trained.path, tmp_path / "copy"))
+    (copy.path / "calibration.json").unlink(missing_ok=True)
+    code, _, err = call("predict", copy.path, folder, "--abstain")
     assert code == 2
-    assert f"striate evaluate {trained.path} --split validation" in err
+    assert f"striate evaluate {copy.path} --split validation" in err
+    with pytest.raises(UsageError, match="no calibration"):  # at once, not with the first prediction
+        copy.predict_many([], abstain=True)
 
 
 def test_csv_json_and_parquet_say_the_same(call, run, folder):

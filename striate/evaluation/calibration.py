@@ -33,6 +33,8 @@ KEEP = 0.95
 """Share of the validation pictures that are to be kept."""
 REFERENCES = 1000
 """Validation pictures that others are compared with, at most."""
+NEIGHBOUR = 5
+"""Which of the nearest counts: with the first one, a single odd reference made strangers known (bench/LOG.md)."""
 LONGEST = 2**14
 """Values of a feature vector, at most: larger maps are averaged over a coarser grid."""
 FILE = "calibration.safetensors"
@@ -158,7 +160,7 @@ def scores(score: Score, outputs: npt.NDArray[np.float32], features: Features, r
             f"{FILE} is of another net: it has references of {references.shape[1:]} values, and this net's features have "
             f"{features.shape[1]}"
         )
-    return nearest_cosine(features, references)
+    return nearest_cosine(features, references, NEIGHBOUR)
 
 
 def _scored(
@@ -176,9 +178,9 @@ def _scored(
         part, features = observe(net, preprocessing, pixels[start : start + BATCH], device)
         outputs.append(part)
         found.append(scores(score, part, features, references))
-        if references is not None and chosen is not None and len(chosen) > 1:
+        if references is not None and chosen is not None:
             rows = chosen[(chosen >= start) & (chosen < start + len(part))] - start
-            found[-1][rows] = nearest_cosine(features[rows], references, skip=1)
+            found[-1][rows] = nearest_cosine(features[rows], references, NEIGHBOUR + 1)
     return np.concatenate(outputs), np.concatenate(found)
 
 

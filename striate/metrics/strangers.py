@@ -39,16 +39,15 @@ OF_LOGITS: Mapping[str, Callable[[Floats], Scores]] = {
 """The scores that need nothing but logits, (N, classes), as the net gives them, before any temperature."""
 
 
-def nearest_cosine(features: Floats, references: Floats, skip: int = 0) -> Scores:
-    """(N,): cosine of each of the features, (N, D), with the nearest reference (R, D), both of length 1.
+def nearest_cosine(features: Floats, references: Floats, k: int = 1) -> Scores:
+    """(N,): cosine of each of the features, (N, D), with its k-th nearest reference (R, D), both of length 1.
 
-    The nearest neighbour of Sun et al. 2022 (arXiv:2204.06507) with k = 1: for vectors of length 1 the order of cosines is
-    the order of distances. `skip`: how many of the nearest, at most R - 1, to pass over; 1 for pictures that are references
-    themselves.
+    The k-th nearest neighbour of Sun et al. 2022 (arXiv:2204.06507): for vectors of length 1 the order of cosines is the order
+    of distances. Where there are fewer than k references it is the farthest.
     """
     cosines = features @ references.T
-    place = len(references) - 1 - skip
-    return np.asarray(np.partition(cosines, place, axis=1)[:, place] if skip else cosines.max(axis=1), dtype=np.float64)
+    place = max(0, len(references) - k)
+    return np.asarray(np.partition(cosines, place, axis=1)[:, place], dtype=np.float64)
 
 
 def area_under_roc(own: Floats, strangers: Floats) -> float:

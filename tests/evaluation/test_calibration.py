@@ -105,7 +105,7 @@ def test_no_picture_is_its_own_reference(run, validation):
     features = observe(net, preprocessing, few.pixels, CPU)[1]
     cosines = features @ features.T
     np.fill_diagonal(cosines, -1)
-    assert threshold == pytest.approx(np.sort(cosines.max(1))[2], abs=1e-3)  # 38 of 40 are kept
+    assert threshold == pytest.approx(np.sort(np.sort(cosines, axis=1)[:, -5])[2], abs=1e-3)  # 38 of 40 are kept
 
 
 def test_one_picture_calibrates(run, validation):
@@ -122,6 +122,7 @@ def test_pictures_of_another_size_are_brought_to_the_nets(run, validation):
 
 
 def test_a_run_without_calibration_says_how_to_get_one(run):
+    (run.path / "calibration.json").unlink(missing_ok=True)
     with pytest.raises(UsageError, match=r"striate evaluate .*copy --split validation"):
         Strangers(run)
 

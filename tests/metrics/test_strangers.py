@@ -62,7 +62,8 @@ def test_the_nearest_reference_counts():
     references = np.eye(3, dtype=np.float32)
     features = np.array([[1, 0, 0], [0.6, 0.8, 0], [-1, 0, 0], [0, 0, 0]], dtype=np.float32)
     np.testing.assert_allclose(nearest_cosine(features, references), [1, 0.8, 0, 0], rtol=1e-6)
-    np.testing.assert_allclose(nearest_cosine(features, references, skip=1), [0, 0.6, 0, 0], atol=1e-6)
+    np.testing.assert_allclose(nearest_cosine(features, references, k=2), [0, 0.6, 0, 0], atol=1e-6)
+    np.testing.assert_allclose(nearest_cosine(features, references, k=9), [0, 0, -1, 0], atol=1e-6)
 
 
 @pytest.mark.parametrize("scores", [np.array([]), np.array([np.nan]), np.zeros((2, 2))])
