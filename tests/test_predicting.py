@@ -216,6 +216,7 @@ def test_batches_that_are_decoded_ahead_come_in_order(ahead):
 
 def test_the_net_stays_loaded_until_the_runs_files_change(trained, png_files, fed, tmp_path, monkeypatch):
     run = striate.load(shutil.copytree(trained.path, tmp_path / "copy"))
+    (run.path / "calibration.json").unlink(missing_ok=True)
     loaded = []
     real = predictor.load_net
     monkeypatch.setattr(predictor, "load_net", lambda *given: loaded.append(1) or real(*given))
