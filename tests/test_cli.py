@@ -255,6 +255,25 @@ def test_pretrained_weights_are_begun_with_and_what_was_changed_is_said(call, pi
     assert "torchvision" in err
 
 
+def test_the_weights_of_a_file_are_begun_with(call):
+    torch.manual_seed(4)
+    begun = striate.build("lenet5").state_dict()
+    torch.save(begun, "theirs.pth")
+    options = ["--weights", "theirs.pth", "--epochs", "1", "--lr", "1e-9", "--threads", "1", "--name", "from-theirs"]
+    code, _, err = call("train", "lenet5", *options)
+    assert code == 0, err
+    assert "theirs.pth" in err
+    run = striate.load("runs/from-theirs")
+    assert "--weights theirs.pth" in run.summary["command"]
+    trained = load_file(run.path / "weights" / "last.safetensors")
+    for name, tensor in begun.items():
+        torch.testing.assert_close(trained[name], tensor, atol=1e-5, rtol=0)
+    code, _, err = call("train", "resnet20", "--weights", "theirs.pth")
+    assert code == 3
+    assert "theirs.pth" in err
+    assert call("train", "resnet18", "--weights", "theirs.pth", "--pretrained")[0] == 2
+
+
 def test_debug_shows_the_traceback(call):
     with pytest.raises(UsageError):
         main(["train", "lenet", "--debug"])

@@ -96,6 +96,9 @@ def train(
     pretrained: Annotated[
         bool, typer.Option("--pretrained", help="Begin with the ImageNet weights that torchvision, or timm, publishes.")
     ] = False,
+    weights: Annotated[
+        Path | None, typer.Option(help="Begin with the weights in this file, .pth or .safetensors; docs/sharing.md.")
+    ] = None,
     device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1 or mps.")] = "auto",
     threads: Annotated[int | None, typer.Option(help="Threads on the CPU; measured if left out.")] = None,
     layout: Annotated[str | None, typer.Option(help="nchw or nhwc; measured if left out.")] = None,
@@ -171,6 +174,7 @@ def train(
             sizes=sizes,
             init="paper" if init == "paper" else "default",
             pretrained=pretrained,
+            weights=weights,
             device=device,
             threads=threads,
             layout=layout,

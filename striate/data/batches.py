@@ -77,7 +77,8 @@ class Batches:
     def inputs(self, epoch: int, samples: Tensor, side: int | None = None) -> tuple[Tensor, Tensor]:
         """Inputs float32 (n, C, H, W) and targets of `samples`, as `samples()` gives them, in `epoch`.
 
-        With `side` the pictures are scaled (antialiased bilinear) until their shorter side has so many pixels. Targets are labels, int64 (n,); with MixUp or CutMix the share of each class, float32 (n, classes).
+        With `side` the pictures are scaled (antialiased bilinear) until their shorter side has so many pixels. Targets are
+        labels, int64 (n,); with MixUp or CutMix the share of each class, float32 (n, classes).
         """
         pixels, targets = self.augmented(epoch, samples)
         inputs = self.preprocessing.normalise(pixels)

@@ -126,6 +126,7 @@ def repeat_command(config: dict[str, Any]) -> str:
         "keep": recipe.get("keep", "last"),
         "patience": recipe.get("patience"),
         "init": net["init"],
+        "weights": net.get("weights"),
         "group_by": data.get("group_by"),
         "exclude": data.get("exclude", []),
         "log": config.get("log"),
@@ -136,7 +137,12 @@ def repeat_command(config: dict[str, Any]) -> str:
     if given:
         call = f"striate.train(module, {', '.join(f'{key}={value!r}' for key, value in choices.items())})"
     else:
-        words = ["striate", "train", net["name"], *(["--pretrained"] if net["pretrained"] else [])]
+        words = [
+            "striate",
+            "train",
+            net["name"],
+            *(["--pretrained"] if net["pretrained"] and not net.get("weights") else []),
+        ]
         for key, value in choices.items():
             for one in value if isinstance(value, list) else [value]:
                 words += [f"--{key.replace('_', '-')}", f"{one:.12g}" if isinstance(one, float) else str(one)]

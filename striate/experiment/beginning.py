@@ -90,7 +90,7 @@ def begin(settings: Settings, progress: Progress, ranks: Ranks = ALONE) -> Begun
     if recipe.freeze and not any(True for _ in net.head.parameters()):
         raise UsageError(f"--freeze is for nets whose head learns by itself, and {row.name} is all body")
     preprocessing = preprocessing_for(training, picture, net.channels, settings.fit)
-    if published is not None:
+    if published is not None and published.mean is not None and published.std is not None:
         preprocessing = replace(preprocessing, mean=published.mean, std=published.std)
     config = make_config(net, dataset, preprocessing, recipe, settings)
     config["net"]["pretrained"] = list(published.notes) if published is not None else []

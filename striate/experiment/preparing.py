@@ -24,6 +24,7 @@ from striate.nets import CATALOGUE, Net, build
 from striate.nets.elsewhere import ElsewhereFacts, adapt, input_channels
 from striate.nets.netspec import NetFacts
 from striate.nets.torchvision import Pretrained, pretrained
+from striate.nets.weightfiles import load_weights
 from striate.recipe import Recipe, named_recipe, parse_sizes, progressive
 from striate.run import FORMAT
 from striate.training import Job, Manner, Speed, duration, epoch_seconds, plan_steps
@@ -55,12 +56,22 @@ def begin_net(
     """
     channels, classes = dataset.train.shape[2], len(dataset.classes)
     torch.manual_seed(settings.first_seed)
+    if settings.pretrained and settings.weights is not None:
+        raise UsageError("--pretrained and --weights cannot both be given: a net begins with the one or the other")
     if isinstance(row, ElsewhereFacts):
-        return _begin_elsewhere(row, dataset, size, settings)
+        return _with_file(*_begin_elsewhere(row, dataset, size, settings), settings)
     if settings.pretrained:
         published = pretrained(row.name, channels=channels, classes=classes)
         return published.net, published
-    return build(row.name, channels=channels, classes=classes, init=settings.init), None
+    return _with_file(build(row.name, channels=channels, classes=classes, init=settings.init), None, settings)
+
+
+def _with_file(net: Net, published: Pretrained | None, settings: Settings) -> tuple[Net, Pretrained | None]:
+    """The net with the weights of the file that was named, if one was."""
+    if settings.weights is None:
+        return net, published
+    loaded = load_weights(net, settings.weights, new_classifier=True)
+    return net, Pretrained(net=net, mean=loaded.mean, std=loaded.std, notes=loaded.notes)
 
 
 def _begin_elsewhere(
@@ -157,6 +168,7 @@ def make_config(
             "channels": net.channels,
             "classes": net.classes,
             "init": settings.init,
+            "weights": None if settings.weights is None else str(settings.weights),
             "origin": dict(net.spec.origin),
             "notes": list(net.notes),
         },

@@ -60,6 +60,9 @@ class Settings:
     """How the weights are drawn."""
     pretrained: bool = False
     """Begin with published ImageNet weights, downloaded once; their mean and deviation too."""
+    weights: str | Path | None = None
+    """Begin with the weights in this file instead, of anybody's training of the same net; a classifier of other classes begins
+    anew, and pictures get the mean and deviation that the file names, where it does. See docs/sharing.md."""
     device: str = "auto"
     """`auto`, `cpu`, `cuda`, `cuda:1` or `mps`."""
     threads: int | None = None

@@ -16,8 +16,8 @@ def named(layers: Mapping[str, nn.Module | None]) -> nn.Sequential:
 def he_init(net: nn.Module, last: str = "classifier") -> None:
     """He et al. 2015 (arXiv:1502.01852, eq. 10): weights N(0, 2 / fan_in), biases 0; batch norm starts as the identity.
 
-    The `last` layer, by the end of its name, has a standard deviation of 0.001, so that the net begins undecided between its classes: max
-    pooling and dropout make the activations larger than He's rule foresees, sevenfold in AlexNet for small pictures.
+    The `last` layer, by the end of its name, has a standard deviation of 0.001, so that the net begins undecided between
+    its classes: max pooling and dropout make activations larger than He's rule foresees, sevenfold in alexnet-native.
     """
     for name, module in net.named_modules():
         if isinstance(module, nn.Conv2d | nn.Linear):

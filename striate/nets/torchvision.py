@@ -166,9 +166,9 @@ class Pretrained:
     """A net with published weights, and how its pictures have to be."""
 
     net: Net
-    mean: tuple[float, ...]
-    """Of each channel, to be subtracted from pixels of 0 to 1."""
-    std: tuple[float, ...]
+    mean: tuple[float, ...] | None
+    """Of each channel, to be subtracted from pixels of 0 to 1; None where nothing says so."""
+    std: tuple[float, ...] | None
     """Of each channel, to divide by then."""
     notes: tuple[str, ...]
     """What was done, in words: which weights, a stem that was folded, a head that begins anew."""

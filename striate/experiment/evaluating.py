@@ -1,0 +1,68 @@
+"""A run's net on labelled pictures, and the run's report made again with the result."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from striate.data import Preprocessing
+from striate.evaluation import Evaluation, ViewsTable
+from striate.evaluation import compare_views as compare_run_views
+from striate.evaluation import evaluate as evaluate_run
+from striate.evaluation.views import Told
+from striate.inference import load_net
+from striate.machine import pick_device
+from striate.nets import Net
+from striate.report import write_all, write_mistakes
+from striate.report.attention import write_attention
+from striate.run import Run
+
+
+def evaluate(
+    run: Run,
+    data: str | Path | None = None,
+    *,
+    split: str = "test",
+    views: str = "centre",
+    scales: Sequence[int] | None = None,
+    robust: bool = False,
+    device: str = "auto",
+    data_dir: str | Path | None = None,
+    told: Told | None = None,
+) -> Evaluation:
+    """`striate.evaluation.evaluate`, then the pictures of the worst mistakes and the report made again with the result."""
+    evaluation = evaluate_run(
+        run, data, split=split, views=views, scales=scales, robust=robust, device=device, data_dir=data_dir, told=told
+    )
+    _show_all(run, [evaluation], device)
+    return evaluation
+
+
+def compare_views(
+    run: Run,
+    data: str | Path | None = None,
+    *,
+    split: str = "test",
+    views: Sequence[str] | None = None,
+    device: str = "auto",
+    data_dir: str | Path | None = None,
+    told: Told | None = None,
+) -> ViewsTable:
+    """`striate.evaluation.compare_views`, then pictures and report as of `evaluate`."""
+    table = compare_run_views(run, data, split=split, views=views, device=device, data_dir=data_dir, told=told)
+    _show_all(run, table.evaluations, device)
+    return table
+
+
+def show(run: Run, net: Net, preprocessing: Preprocessing, evaluation: Evaluation) -> None:
+    """The pictures of an evaluation: the worst mistakes, and what the net looked at."""
+    folder, pixels = run.path / "evaluations" / evaluation.key, evaluation.data.pixels
+    write_mistakes(folder, pixels, evaluation.predictions)
+    write_attention(run, net, preprocessing, folder, pixels, evaluation.predictions)
+
+
+def _show_all(run: Run, evaluations: Sequence[Evaluation], device: str) -> None:
+    net, preprocessing = load_net(run, pick_device(device)), Preprocessing.from_dict(run.config["preprocessing"])
+    for evaluation in evaluations:
+        show(run, net, preprocessing, evaluation)
+    write_all(run)
