@@ -361,7 +361,7 @@ def test_a_net_of_ones_own(tmp_path):
     "target",
     [
         "torchvision:resnet18", "torchvision:googlenet", "torchvision:mobilenet_v3_small", "torchvision:squeezenet1_1",
-        "torchvision:shufflenet_v2_x0_5", "torchvision:swin_t", "timm:resnet10t", "timm:test_efficientnet", "timm:test_vit",
+        "torchvision:shufflenet_v2_x0_5", "timm:resnet10t", "timm:test_efficientnet", "timm:test_vit",
     ],
 )  # fmt: skip
 def test_nets_from_elsewhere(target, tmp_path):

@@ -14,7 +14,7 @@ from tests.exporting.runs import quick
 
 FAMILIES = {
     "lenet5": 3.0, "alexnet-native": 0.4, "vgg11-bn-native": 0.2, "nin-native": 0.2, "inception-mnist": 2.0,
-    "resnet-mnist": 2.0, "preresnet20": 1.0, "densenet-tutorial": 0.3,
+    "resnet-mnist": 2.0, "preresnet20": 1.0, "densenet-native": 0.3,
 }  # fmt: skip
 """A row of each family, and how many epochs it learns for: enough to tell clothes apart."""
 
