@@ -29,6 +29,22 @@ PICTURES = 8
 """Of a check: a batch of seven and one of one."""
 
 
+CHAOTIC = ("plain110", "plain1202")
+"""With He's weights rounding grows from layer to layer: plain110's float32 logits are 25 % off those of float64, and another
+batch size alone changes them by 0.6 %. No other program can be compared with that.
+"""
+
+
+def pass_on(net: Net) -> None:
+    """Has each convolution pass its input on, plus a tenth of He's weights, as a residual net begins."""
+    for module in net.modules():
+        if isinstance(module, nn.Conv2d):
+            drawn = module.weight.detach().clone()
+            nn.init.dirac_(module.weight)
+            with torch.no_grad():
+                module.weight.add_(drawn, alpha=0.1)
+
+
 def pixels_for(row: NetSpec, seed: int, count: int) -> np.ndarray:
     """uint8 (N, H, W, C): smooth patches of random colours with noise, no two alike, of which a few are nearly dark."""
     channels, height, width = row.input
@@ -49,6 +65,8 @@ def meaningful(name: str, seed: int = 0) -> Model:
     assert isinstance(row, NetSpec)
     if name != "lenet5-1998":
         he_init(net)
+    if name in CHAOTIC:
+        pass_on(net)
     preprocessing = Preprocessing(
         size=row.input[1:], channels=row.input[0], mean=(0.45, 0.5, 0.4)[: row.input[0]], std=(0.25,) * row.input[0]
     )
