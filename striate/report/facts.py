@@ -26,7 +26,8 @@ PHASES = {
     "optimizer": "updating the weights",
     "validate": "validation after each epoch",
     "checkpoint": "saving checkpoints",
-    "evaluate": "the final test",
+    "log": "the log in TensorBoard or MLflow",
+    "evaluate": "calibration and the final test",
     "report": "report and charts",
     "other": "everything else",
 }
