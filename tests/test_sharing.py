@@ -38,10 +38,15 @@ def _hub():
             "HF_HUB_DISABLE_PROGRESS_BARS": "1",
         }.items():  # fmt: skip
             patch.setenv(name, value)
-        assert "huggingface_hub" not in sys.modules
+        others = _taken_out()
         yield hub
-    for name in [name for name in sys.modules if name.split(".")[0] == "huggingface_hub"]:
-        del sys.modules[name]
+        _taken_out()
+        sys.modules.update(others)
+
+
+def _taken_out():
+    """The modules of huggingface_hub that are imported; the next import makes new ones."""
+    return {name: sys.modules.pop(name) for name in list(sys.modules) if name.split(".")[0] == "huggingface_hub"}
 
 
 @pytest.fixture
