@@ -2,7 +2,8 @@
 
 The tutorial trains the residual net of 41,514 parameters with SGD at 0.01, momentum 0.5, batches of 64; its clock stands still
 while it is tested. It has arrived after the first epoch at which the mean accuracy of its seeds is 99.0 %. Ours is the same net,
-with recipe `fast` as it is; its one epoch was fixed before on a validation split (LOG.md). Both train on all 60,000 pictures.
+with recipe `fast`; its one epoch, whose first half is of 20 pixels, was fixed before on a validation split (LOG.md). Both train
+on all 60,000 pictures.
 """
 
 from __future__ import annotations
@@ -26,7 +27,7 @@ from striate.nets import build
 from striate.run import Run
 
 NET, TARGET = "resnet-mnist", 0.990
-EPOCHS, SEEDS = 1, 10
+EPOCHS, SIZES, SEEDS = 1, "20,28@0.5", 10
 PLAIN_SEEDS, MOST_PLAIN_EPOCHS = 3, 14
 
 
@@ -64,7 +65,20 @@ class TutorialLoop:
 
 def ours(out: Path, seed: int) -> Run:
     """A run on all training pictures, in a process of its own."""
-    options = ["--epochs", EPOCHS, "--validation", 0, "--seed", seed, "--out", out, "--name", f"seed-{seed}"]
+    options = [
+        "--epochs",
+        EPOCHS,
+        "--sizes",
+        SIZES,
+        "--validation",
+        0,
+        "--seed",
+        seed,
+        "--out",
+        out,
+        "--name",
+        f"seed-{seed}",
+    ]
     subprocess.run([STRIATE, "train", NET, "--data", "mnist", *map(str, options)], check=True, capture_output=True)
     return striate.load(out / f"seed-{seed}")
 
@@ -98,6 +112,7 @@ def main() -> None:
                 "plain_seconds": round(plain, 1),
                 "plain_seeds": PLAIN_SEEDS,
                 "our_epochs": EPOCHS,
+                "our_sizes": SIZES,
                 "our_accuracy": round(statistics.mean(accuracies), 4),
                 "our_accuracy_range": f"{min(accuracies):.4f} to {max(accuracies):.4f}",
                 "our_seconds": round(statistics.mean(ours_seconds), 2),
