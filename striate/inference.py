@@ -22,15 +22,33 @@ from striate.recipe import Keep
 from striate.run import Run, write_atomic
 
 BATCH = 500
-"""Pictures at a time where no gradient is needed."""
+"""Pictures at a time where no gradient is needed, at most."""
+VALUES, VALUES_ON_DEVICE = 2**22, 2**26
+"""Of their pixels, at most: 27 pictures of 224x224 in colour on the CPU, whose caches are small, and 445 on an accelerator."""
+
+
+def pictures_a_time(size: tuple[int, int], channels: int, device: torch.device) -> int:
+    """How many pictures of `size` (H, W) go through a net at a time where no gradient is needed."""
+    values = VALUES if device.type == "cpu" else VALUES_ON_DEVICE
+    return min(BATCH, max(1, values // (size[0] * size[1] * channels)))
+
+
 MOST_CHANNELS, MOST_CLASSES = 64, 100_000
 """Of a net that a run names: a config that came from somebody cannot ask for more memory than that takes."""
 
 
 def logits(
-    net: torch.nn.Module, preprocessing: Preprocessing, pixels: Pictures, device: torch.device, batch_size: int = BATCH
+    net: torch.nn.Module,
+    preprocessing: Preprocessing,
+    pixels: Pictures,
+    device: torch.device,
+    batch_size: int | None = None,
 ) -> Tensor:
-    """float32 (N, classes) on the CPU, of uint8 (N, H, W, C) at the size of `preprocessing`; the net is left in its mode."""
+    """float32 (N, classes) on the CPU, of uint8 (N, H, W, C) at the size of `preprocessing`; the net is left in its mode.
+
+    `batch_size`: pictures at a time; what memory holds easily if None.
+    """
+    batch_size = batch_size or pictures_a_time(preprocessing.size, preprocessing.channels, device)
     training = net.training
     net.eval()
     try:

@@ -187,8 +187,8 @@ class Run:
 
     def overview(self) -> dict[str, Any]:
         """The run in one row, for lists: run, status, net, data, epochs, accuracy with its interval, seconds, started."""
-        evaluation = next(iter(self.evaluations.values()), None) or {}
-        summary = self.summary
+        evaluations, summary = self.evaluations, self.summary
+        evaluation = evaluations.get(leading(self.config, evaluations) or "", {})
         return {
             "run": str(self.path),
             "status": summary.get("status", "unknown"),
@@ -228,6 +228,16 @@ class Run:
 def load(path: str | Path, *, module: nn.Module | None = None, trust_code: bool = False) -> Run:
     """The run in that directory: `striate.load("runs/lenet5").predict("boot.png")`. See `Run.open`."""
     return Run.open(path, module=module, trust_code=trust_code)
+
+
+def leading(config: dict[str, Any], evaluations: dict[str, dict[str, Any]]) -> str | None:
+    """The key of the evaluation that the headline quotes: of the set that the run was trained on, its test
+    pictures, each seen once (`centre`), as far as there are such. None without an evaluation on that set: a run is
+    not known for its accuracy on others."""
+    own = [key for key, found in evaluations.items() if found["data"] == config["data"]["name"]]
+    tests = [key for key in own if evaluations[key]["split"] == "test"]
+    centre = [key for key in tests if evaluations[key]["views"] == "centre"]
+    return next(iter(centre + tests + own), None)
 
 
 def list_runs(out: Path) -> list[Run]:

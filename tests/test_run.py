@@ -8,7 +8,7 @@ import yaml
 
 from striate.errors import DataError
 from striate.inference import build_net, load_net
-from striate.run import Run, write_yaml
+from striate.run import Run, leading, write_yaml
 
 CONFIG = {
     "format": 1,
@@ -94,3 +94,19 @@ def test_a_net_is_of_sane_size(run, size):
     with pytest.raises(DataError, match=r"a net of .* channels"):
         build_net(run)
     assert yaml.safe_load((run.path / "config.yaml").read_text())["net"]["name"] == "lenet5"
+
+
+def test_a_run_is_known_by_its_own_test_pictures_seen_once():
+    def made(data, split, views):
+        return {"data": data, "split": split, "views": views, "accuracy": 0.5}
+
+    config = {"data": {"name": "shoes"}}
+    found = {
+        "others": made("hats", "test", "centre"),
+        "validation": made("shoes", "validation", "centre"),
+        "dense": made("shoes", "test", "dense"),
+        "centre": made("shoes", "test", "centre"),
+    }
+    assert leading(config, found) == "centre"  # whichever was made first
+    assert leading(config, {key: found[key] for key in ("others", "validation", "dense")}) == "dense"
+    assert leading(config, {"others": found["others"]}) is None

@@ -139,7 +139,7 @@ class Strangers:
 
 
 def observe(
-    net: Net, preprocessing: Preprocessing, pixels: Pictures, device: torch.device, batch_size: int = BATCH
+    net: Net, preprocessing: Preprocessing, pixels: Pictures, device: torch.device, batch_size: int | None = None
 ) -> tuple[npt.NDArray[np.float32], Features]:
     """(logits (N, classes), features (N, D)) of uint8 (N, H, W, C).
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,7 +16,7 @@ from striate.data.images import Labels, Pictures, Pixels
 from striate.errors import UsageError
 from striate.evaluation import subject_of
 from striate.explaining.layers import evaluating
-from striate.inference import BATCH
+from striate.inference import pictures_a_time
 from striate.nets.net import Net
 from striate.run import Run
 
@@ -61,9 +62,9 @@ def embed(
     if count < 3:
         raise UsageError(f"{subject.name} has {len(data)} {split} pictures: an embedding needs three or more")
     pixels: Pictures = data.pixels[:count]
-    features, logits = last_features(
-        subject.net, lambda start: subject.preprocessing.tensor(pixels[start : start + BATCH]).to(subject.device), count
-    )
+    each = pictures_a_time(subject.preprocessing.size, subject.preprocessing.channels, subject.device)
+    batches = (subject.preprocessing.tensor(pixels[start : start + each]) for start in range(0, count, each))
+    features, logits = last_features(subject.net, (batch.to(subject.device) for batch in batches))
     points, explained = principal_components(features)
     return Embedding(
         title=f"{run.name}: {count:,} {split} pictures",
@@ -77,10 +78,10 @@ def embed(
     )
 
 
-def last_features(net: Net, batch: Any, count: int) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.float32]]:
+def last_features(net: Net, batches: Iterable[Tensor]) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.float32]]:
     """((N, D) what enters the last linear layer, (N, classes) logits).
 
-    `batch(start)` gives inputs from that picture on. A net without a linear layer gives what enters its head, averaged over
+    `batches`: inputs (n, C, H, W). A net without a linear layer gives what enters its head, averaged over
     the map.
     """
     linear = [part for part in net.modules() if isinstance(part, nn.Linear)]
@@ -90,8 +91,8 @@ def last_features(net: Net, batch: Any, count: int) -> tuple[npt.NDArray[np.floa
     features, outputs = [], []
     try:
         with evaluating(net), torch.no_grad():
-            for start in range(0, count, BATCH):
-                outputs.append(net(batch(start)).float().cpu())
+            for batch in batches:
+                outputs.append(net(batch).float().cpu())
                 entered = kept.pop().float()
                 features.append((entered.mean((2, 3)) if entered.ndim == 4 else entered.flatten(1)).cpu())
     finally:

@@ -14,8 +14,8 @@ from PIL import Image
 from torch import Tensor
 
 from striate.data import Preprocessing
-from striate.data.decode import upright
 from striate.data.images import Pixels
+from striate.data.pictures import Picture, expanded, name_of, read
 from striate.errors import DataError, UsageError, unknown_name
 from striate.explaining.attributing import METHODS, attribution, find_method
 from striate.explaining.faithfulness import Faithfulness, area, faithfulness, weight_dependence
@@ -26,9 +26,6 @@ from striate.inference import load_net
 from striate.machine import pick_device, use_cores
 from striate.nets.net import Net
 from striate.run import Run, write_beside
-
-Picture = str | Path | bytes | Image.Image | Pixels
-"""A file, a file's bytes, a PIL picture, or uint8 pixels (H, W) or (H, W, C)."""
 
 DEPENDENT = 0.5
 """A map that correlates by more with that of random weights hardly depends on what the net has learnt."""
@@ -239,10 +236,10 @@ def _explain(
 def _read_all(preprocessing: Preprocessing, pictures: Sequence[Picture]) -> tuple[list[str], list[Pixels]]:
     """Names and pixels. Raises DataError that names every picture which cannot be read: none is explained then."""
     names, pixels, unreadable = [], [], []
-    for number, picture in enumerate(pictures, start=1):
-        name = str(picture) if isinstance(picture, str | Path) else f"picture {number}"
+    for number, picture in enumerate(expanded(pictures), start=1):
+        name = name_of(number, picture)
         try:
-            pixels.append(_read(preprocessing, picture))
+            pixels.append(read(preprocessing, picture))
             names.append(name)
         except DataError as error:
             unreadable.append(f"{name}: {str(error).removeprefix(f'{name}: ')}")
@@ -251,13 +248,3 @@ def _read_all(preprocessing: Preprocessing, pictures: Sequence[Picture]) -> tupl
     if not names:
         raise UsageError("there is no picture to explain")
     return names, pixels
-
-
-def _read(preprocessing: Preprocessing, picture: Picture) -> Pixels:
-    if isinstance(picture, str | Path | bytes):
-        return preprocessing.read(picture)
-    if isinstance(picture, np.ndarray):
-        if picture.dtype != np.uint8 or picture.ndim not in (2, 3) or picture.shape[2:] not in ((), (1,), (3,)):
-            raise DataError(f"pixels must be uint8 (H, W), (H, W, 1) or (H, W, 3), got {picture.dtype} {picture.shape}")
-        picture = Image.fromarray(picture[..., 0] if picture.shape[2:] == (1,) else picture)
-    return preprocessing.pixels(upright(picture))

@@ -13,7 +13,7 @@ from striate.data.images import Indices, Pixels
 from striate.errors import UsageError
 from striate.explaining.layers import Layer, evaluating, find_layer, layers
 from striate.explaining.sheet import Sheet, Tile, shaded
-from striate.inference import BATCH
+from striate.inference import pictures_a_time
 from striate.nets.net import Net
 
 MOST_FILTERS, MOST_MAPS, A_STAGE = 100, 60, 10
@@ -132,10 +132,11 @@ def units(
     made = _ascended(net, preprocessing, found, chosen, device, seed)
     best: list[list[Tile]] = [[] for _ in chosen]
     if pictures is not None:
+        each = pictures_a_time(preprocessing.size, preprocessing.channels, device)
         responses = torch.cat(
             [
-                _responses(net, preprocessing.tensor(pictures.pixels[start : start + BATCH]).to(device), found).cpu()
-                for start in range(0, len(pictures), BATCH)
+                _responses(net, preprocessing.tensor(pictures.pixels[start : start + each]).to(device), found).cpu()
+                for start in range(0, len(pictures), each)
             ]
         )
         for row, number in zip(best, chosen, strict=True):

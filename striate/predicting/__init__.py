@@ -6,8 +6,8 @@ from collections.abc import Iterable, Iterator
 from weakref import WeakKeyDictionary
 
 from striate.data.images import Pixels
+from striate.data.pictures import Picture, Unreadable, expanded, from_stream, read
 from striate.evaluation.calibration import Strangers
-from striate.predicting.pictures import Picture, Unreadable, expanded, from_stream, read
 from striate.predicting.predictor import Predictor
 from striate.predicting.results import SHOWN, UNKNOWN, Prediction, Predictions
 from striate.run import Run

@@ -6,7 +6,6 @@ from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from itertools import islice
-from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
@@ -16,16 +15,13 @@ from PIL import Image
 from striate.data import Preprocessing
 from striate.data.decode import quiet_pillow
 from striate.data.images import Pixels
+from striate.data.pictures import Picture, expanded, name_of, read
 from striate.errors import DataError
 from striate.evaluation.calibration import Strangers, observe, temperature_of
-from striate.inference import BATCH, load_net, logits
+from striate.inference import load_net, logits, pictures_a_time
 from striate.machine import pick_device, usable_cores, use_cores
-from striate.predicting.pictures import Picture, Unreadable, expanded, read
 from striate.predicting.results import UNKNOWN, Prediction
 from striate.run import Run
-
-VALUES = 2**22
-"""Of a batch's pixels, about: 27 pictures of 224x224 in colour."""
 
 
 class Seen(NamedTuple):
@@ -50,10 +46,9 @@ class Predictor:
         self.preprocessing = Preprocessing.from_dict(run.config["preprocessing"])
         self.classes: tuple[str, ...] = tuple(run.data["classes"])
         self.temperature = temperature_of(run)
-        height, width = self.preprocessing.size
         # On the CPU decoding and net would take each other's cores, and the net's threads wait for each other at every step.
         self.ahead = 0 if self.device.type == "cpu" else 1
-        self.batch = min(BATCH, max(1, VALUES // (height * width * self.preprocessing.channels)))
+        self.batch = pictures_a_time(self.preprocessing.size, self.preprocessing.channels, self.device)
 
     def predict(self, pictures: Iterable[Picture], top: int, strangers: Strangers | None) -> Iterator[Seen]:
         """In the order of the pictures; no more than a batch or two of them are held at a time."""
@@ -111,7 +106,7 @@ def decoded(
             return name, str(error).removeprefix(f"{name}: ").removeprefix("the picture: ")
 
     def submit(number: int, picture: Picture) -> Future[tuple[str, Pixels | str]]:
-        name = _name(number, picture)
+        name = name_of(number, picture)
         if not isinstance(picture, Image.Image):
             return pool.submit(one, name, picture)
         # One PIL picture may be given twice, and it cannot be loaded by two threads at once.
@@ -128,9 +123,3 @@ def decoded(
                 yield [future.result() for future in begun.popleft()]
         for batch in begun:
             yield [future.result() for future in batch]
-
-
-def _name(number: int, picture: Picture) -> str:
-    if isinstance(picture, Unreadable):
-        return picture.name
-    return str(picture) if isinstance(picture, str | Path) else f"picture {number}"

@@ -16,7 +16,7 @@ from striate.report import facts
 from striate.report.limits import limits
 from striate.report.places import without_places
 from striate.report.wording import SPACE, digits_for, percent, thousands, value
-from striate.run import write_atomic
+from striate.run import leading, write_atomic
 
 if TYPE_CHECKING:
     from striate.run import Run
@@ -45,7 +45,7 @@ def write_card(run: Run) -> Path:
 def render(run: Run) -> str:
     """The card as text."""
     evaluations = run.evaluations
-    key = facts.leading(run.config, evaluations)
+    key = leading(run.config, evaluations)
     lead = evaluations[key] if key else None
     sections = [
         _summary(run, lead),

@@ -58,16 +58,6 @@ def address(run: Run) -> str:
     return shlex.quote(f"{path.parent.name}/{path.name}" if path.parent.name else path.name)
 
 
-def leading(config: dict[str, Any], evaluations: dict[str, dict[str, Any]]) -> str | None:
-    """The key of the evaluation that the headline quotes: of the set that the run was trained on, its test
-    pictures, each seen once (`centre`), as far as there are such. None without an evaluation on that set: a run is
-    not known for its accuracy on others."""
-    own = [key for key, found in evaluations.items() if found["data"] == config["data"]["name"]]
-    tests = [key for key in own if evaluations[key]["split"] == "test"]
-    centre = [key for key in tests if evaluations[key]["views"] == "centre"]
-    return next(iter(centre + tests + own), None)
-
-
 def views(evaluation: dict[str, Any], config: dict[str, Any]) -> str:
     """How its pictures were looked at: `centre`, `multi-crop at 256, 288, 320`; the scale is left out where it is the
     size of the net's pictures."""

@@ -18,7 +18,7 @@ from striate.report.limits import limits
 from striate.report.page import chart_for_page, picture_for_page
 from striate.report.places import without_places
 from striate.report.theme import FONT, NIGHT, PAGE, PAPER, css_variables
-from striate.run import write_atomic
+from striate.run import leading, write_atomic
 
 if TYPE_CHECKING:
     from striate.run import Run
@@ -49,7 +49,7 @@ def render(run: Run) -> str:
     public = without_places(run)
     environment.filters["public"] = public
     metrics, evaluations = run.metrics, run.evaluations
-    lead = facts.leading(run.config, evaluations)
+    lead = leading(run.config, evaluations)
     ordered = dict(sorted(evaluations.items(), key=lambda pair: pair[0] != lead))
     views = facts.read_views(run, evaluations)
     elsewhere = {row["key"] for table in views for row in table["rows"]} - {lead}

@@ -102,13 +102,13 @@ def test_components_are_scikit_learns():
 def test_last_features_enter_the_last_linear_layer():
     torch.manual_seed(0)
     net, inputs = build("lenet5").eval(), torch.randn(4, 1, 28, 28)
-    features, logits = last_features(net, lambda start: inputs[start:], 4)
+    features, logits = last_features(net, [inputs])
     assert features.shape == (4, 84)
     classifier = net.head.classifier
     expected = features @ classifier.weight.detach().numpy().T + classifier.bias.detach().numpy()
     np.testing.assert_allclose(logits, expected, atol=1e-5)
     nin = build("nin-cifar10").eval()
-    assert last_features(nin, lambda start: torch.randn(2, 3, 8, 8), 2)[0].shape == (2, 10)
+    assert last_features(nin, [torch.randn(2, 3, 8, 8)])[0].shape == (2, 10)
 
 
 def test_an_embedding_of_a_run(trained, tmp_path):

@@ -10,7 +10,7 @@ from run_files import CALIBRATION, FASHION, add_certainty, evaluation_of, robust
 from striate import report
 from striate.report import card, facts, html, wording
 from striate.report import page as pages
-from striate.run import Run, write_json
+from striate.run import Run, leading, write_json
 
 VOID = {"meta", "link", "br", "img", "hr", "input"}
 HOSTILE = [
@@ -306,8 +306,8 @@ def test_the_headline_is_the_test_of_the_runs_own_data(make_run):
     assert f"{100 * own['accuracy']:.1f} % of 2,000 test pictures" in page.text
     assert "fashion-mnist, test, centre" in page.text
     elsewhere = {"x": own | {"data": "mnist"}}
-    assert facts.leading(run.config, elsewhere) is None
-    assert facts.leading(run.config, {}) is None
+    assert leading(run.config, elsewhere) is None
+    assert leading(run.config, {}) is None
 
 
 def test_pictures_left_out_are_named(make_run):

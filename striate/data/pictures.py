@@ -12,10 +12,10 @@ import numpy as np
 import torch
 from PIL import Image
 
-from striate.data import Preprocessing
 from striate.data.decode import LARGEST_FILE, SUFFIXES, upright
 from striate.data.images import Pixels
 from striate.data.listing import picture_files
+from striate.data.preprocessing import Preprocessing
 from striate.errors import DataError
 
 
@@ -78,6 +78,13 @@ def read(preprocessing: Preprocessing, picture: Picture) -> Pixels:
             raise DataError(f"pixels must be uint8 (H, W), (H, W, 1) or (H, W, 3), got {picture.dtype} {picture.shape}")
         picture = Image.fromarray(picture[..., 0] if picture.ndim == 3 and picture.shape[2] == 1 else picture)
     return preprocessing.pixels(upright(picture))
+
+
+def name_of(number: int, picture: Picture) -> str:
+    """What a picture is called where it is spoken of: its path, or its place among those given."""
+    if isinstance(picture, Unreadable):
+        return picture.name
+    return str(picture) if isinstance(picture, str | Path) else f"picture {number}"
 
 
 def _of_folder(folder: Path) -> Iterator[Picture]:
