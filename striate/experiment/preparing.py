@@ -19,6 +19,7 @@ from striate.data import DataSet, ImageData, Preprocessing
 from striate.data.augmentation import Augmentation
 from striate.data.splits import hold_out, together
 from striate.errors import StriateError, UsageError
+from striate.evaluation.calibration import REFERENCES
 from striate.experiment.settings import Settings
 from striate.nets import CATALOGUE, Net, build
 from striate.nets.elsewhere import ElsewhereFacts, adapt, input_channels
@@ -235,7 +236,9 @@ def plan(job: Job, speed: Speed, tests: int, clock: Clock) -> int:
     """
     if job.recipe.budget is None:
         return plan_steps(job, speed, None)
-    after = REPORT_SECONDS + tests * speed.picture
+    held = len(job.validation or ())
+    calibrating = held + min(REFERENCES, held)  # it looks at its references twice
+    after = REPORT_SECONDS + (tests + calibrating) * speed.picture
     clock.until = clock.started + (1 - MARGIN) * job.recipe.budget - after
     seconds = clock.until - time.perf_counter()
     if seconds < speed.step:

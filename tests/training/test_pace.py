@@ -4,10 +4,11 @@ import time
 from dataclasses import replace
 
 import pytest
-from tiny import RECIPE, same_bits
+from tiny import HELD, RECIPE, same_bits
 
+from striate.experiment.preparing import REPORT_SECONDS, plan
 from striate.run import Run
-from striate.training import Length, Progress, fit
+from striate.training import Length, Manner, Progress, Speed, fit
 from striate.training.clock import Clock
 from striate.training.pace import LOOKS, Pace
 
@@ -60,6 +61,16 @@ def test_smaller_pictures_at_the_beginning_are_no_sign_of_speed(at):
     recipe = replace(RECIPE, sizes=((0.0, 50), (0.5, 100)))
     at(12.5)  # fifty steps at a quarter of a second; those to come take one
     assert Pace(until=62.5, plan=PLAN, began=0.0).steps(Length(((0, 100),)), 50, recipe, Clock(0.0)) is None
+
+
+def test_calibration_and_test_are_kept_free_of_a_budget(tiny, at):
+    run = tiny(budget=100.0)
+    clock = Clock(0.0)
+    at(10.0)
+    speed = Speed(manner=Manner(1, "nchw"), step=1.0, picture=0.5)
+    plan(run.job, speed, tests=20, clock=clock)
+    pictures = 20 + 2 * HELD  # all 16 of validation are references too
+    assert clock.until == pytest.approx(98 - REPORT_SECONDS - pictures * 0.5)
 
 
 def test_a_moved_end_is_kept_and_trains_as_one_that_was_moved_before(tiny, monkeypatch):
