@@ -50,7 +50,8 @@ def mlpconv(inputs: int, maps: tuple[int, int, int], conv: tuple[int, int, int])
 def nin(channels: int, classes: int, init: str, form: NiNForm) -> Net:
     """Blocks with 3x3 max pooling at stride 2 between them; the head only averages.
 
-    `init="paper"` is the author's: weights N(0, 0.05), biases 0. `default` is He's, which does not depend on the widths.
+    `init="paper"` is the author's: weights N(0, 0.05), biases 0. `default` is He's, which does not depend on the widths, and
+    starts all logits at 1, since a ReLU comes behind them.
     """
     stages: dict[str, nn.Module] = {}
     inputs = channels
@@ -69,7 +70,10 @@ def nin(channels: int, classes: int, init: str, form: NiNForm) -> Net:
     if init == "paper":
         paper_init(net)
     else:
-        he_init(net, last=f"mlpconv{len(form.convs)}.mlp2")
+        last = f"mlpconv{len(form.convs)}.mlp2"
+        he_init(net, last=last)
+        # Logits behind a ReLU: at 0 the first large step shuts off classes for good, for a ReLU at 0 passes no gradient.
+        nn.init.ones_(net.stages.get_parameter(f"{last}.bias"))
     return net
 
 

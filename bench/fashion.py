@@ -1,0 +1,189 @@
+"""Fashion-MNIST, native nets against the tutorials that blow its pictures up: seconds to the accuracy that the tutorial printed.
+
+The slow arm is Dive into Deep Learning's (the executed notebooks of 2.0.0, Chinese edition): pictures resized to 224 or 96, ten
+epochs of plain SGD at a constant rate. Its accuracy is the printed one; its seconds are those of steps timed here, in turn with
+our runs, times the steps of ten epochs. Ours are `striate train` with the options below, which were fixed before on a
+validation split (LOG.md), on all 60,000 pictures; its seconds are those of training as the run kept them.
+"""
+
+from __future__ import annotations
+
+import json
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.utils.data import DataLoader
+from torchvision import datasets, transforms
+
+from bench.plain import torchvision_root
+from bench.record import append, conditions
+from bench.startup import STRIATE
+from striate.nets import build
+
+SEEDS = 3
+SLOW_STEPS = 102
+EPOCHS, PICTURES = 10, 60_000
+
+
+@dataclass(frozen=True)
+class Goal:
+    """An accuracy, the command that is to reach it, and how many times sooner than the tutorial's ten epochs (0: as it is)."""
+
+    accuracy: float
+    command: str
+    factor: int = 0
+
+
+@dataclass(frozen=True)
+class Race:
+    """A tutorial's net and recipe, and our goals; the first accuracy is what it printed."""
+
+    slow: str
+    side: int
+    batch: int
+    lr: float
+    goals: tuple[Goal, ...]
+
+
+RACES = {
+    "alexnet": Race("alexnet-tutorial", 224, 128, 0.01, (Goal(0.883, "alexnet-native --epochs 1", 40),)),
+    "vgg11": Race("vgg11-quarter-d2l", 224, 128, 0.05, (Goal(0.920, "vgg11-quarter-native --epochs 4", 40),)),
+    "nin": Race(
+        "nin-tutorial",
+        224,
+        128,
+        0.1,
+        (Goal(0.790, "nin-native --epochs 1 --sizes 14", 100), Goal(0.880, "nin-native --epochs 3 --sizes 14")),
+    ),
+    "resnet18": Race(
+        "resnet18-d2l",
+        96,
+        256,
+        0.05,
+        (Goal(0.893, "resnet18-native-light --epochs 1", 15), Goal(0.920, "resnet18-native-light --epochs 3")),
+    ),
+    "googlenet": Race(
+        "googlenet-d2l",
+        96,
+        128,
+        0.1,
+        (Goal(0.886, "googlenet-native-light --epochs 1", 15), Goal(0.920, "googlenet-native-light --epochs 3")),
+    ),
+    "densenet": Race(
+        "densenet-tutorial",
+        96,
+        256,
+        0.1,
+        (Goal(0.885, "densenet-native --epochs 1", 15), Goal(0.920, "densenet-native --epochs 3")),
+    ),
+}
+
+
+class TutorialLoop:
+    """The loop as the tutorial writes it. Frozen: nothing here is ever made faster."""
+
+    def __init__(self, root: Path, race: Race) -> None:
+        torch.manual_seed(0)
+        transform = transforms.Compose([transforms.Resize(race.side), transforms.ToTensor()])
+        pictures = datasets.FashionMNIST(root, train=True, transform=transform)
+        self.loader = DataLoader(pictures, race.batch, shuffle=True, num_workers=4)
+        self.net = build(race.slow).train()
+        self.loss = nn.CrossEntropyLoss()
+        self.optimizer = torch.optim.SGD(self.net.parameters(), lr=race.lr)
+        self.batches: Iterator[tuple[Tensor, Tensor]] = iter(self.loader)
+
+    def seconds(self, steps: int) -> list[float]:
+        """Of so many steps; the workers run ahead, as they do in an epoch."""
+        taken = []
+        for _ in range(steps):
+            begin = time.perf_counter()
+            x, y = next(self.batches)
+            self.optimizer.zero_grad()
+            predicted = self.net(x)
+            loss = self.loss(predicted, y)
+            loss.backward()
+            self.optimizer.step()
+            (predicted.argmax(1) == y).sum().item()
+            taken.append(time.perf_counter() - begin)
+        return taken
+
+
+def ours(goal: Goal, seed: int, folder: str) -> dict[str, Any]:
+    """What `striate train` says of a run on all training pictures."""
+    command = [STRIATE, "train", *goal.command.split(), "--data", "fashion-mnist", "--validation", "0", "--json"]
+    done = subprocess.run([*command, "--seed", str(seed), "--out", folder], check=True, capture_output=True)
+    result: dict[str, Any] = json.loads(done.stdout)
+    return result
+
+
+def row(goal: Goal, runs: list[dict[str, Any]]) -> dict[str, Any]:
+    """Our half of a row of results."""
+    seconds = [sum(run["seconds"][part] for part in ("augment", "forward", "backward", "optimizer")) for run in runs]
+    accuracies = [run["accuracy"] for run in runs]
+    return {
+        "accuracy_wanted": goal.accuracy,
+        "our_command": goal.command,
+        "our_seconds": round(statistics.mean(seconds), 1),
+        "our_seconds_range": f"{min(seconds):.1f} to {max(seconds):.1f}",
+        "our_command_seconds": round(statistics.mean(run["seconds"]["total"] for run in runs), 1),
+        "our_accuracy": round(statistics.mean(accuracies), 4),
+        "our_accuracy_range": f"{min(accuracies):.4f} to {max(accuracies):.4f}",
+        "seeds": len(runs),
+    }
+
+
+def race(name: str) -> None:
+    """A third of the slow steps, then one of our runs for each goal, three times."""
+    this = RACES[name]
+    slow: list[float] = []
+    runs: dict[Goal, list[dict[str, Any]]] = {goal: [] for goal in this.goals}
+    with tempfile.TemporaryDirectory() as folder:
+        root = torchvision_root(Path(folder))
+        for seed in range(SEEDS):
+            loop = TutorialLoop(root, this)
+            loop.seconds(2)
+            slow += loop.seconds(SLOW_STEPS // SEEDS)
+            del loop  # and its workers, which would take our cores
+            for goal in this.goals:
+                runs[goal].append(ours(goal, seed, folder))
+    whole = statistics.mean(slow) * EPOCHS * -(-PICTURES // this.batch)
+    for goal in this.goals:
+        result = row(goal, runs[goal])
+        append(
+            "fashion",
+            {
+                **conditions(),
+                "race": name,
+                "slow_net": this.slow,
+                "slow_side": this.side,
+                "slow_step_seconds": round(statistics.mean(slow), 3),
+                "slow_step_range": f"{min(slow):.3f} to {max(slow):.3f}",
+                "slow_steps_timed": len(slow),
+                "slow_seconds": round(whole),
+                "slow_accuracy_printed": this.goals[0].accuracy,
+                **result,
+                "time_ratio": round(whole / result["our_seconds"], 1),
+                "wanted_ratio": goal.factor or "",
+            },
+        )
+
+
+def main(*names: str) -> None:
+    """All races, or those that are named."""
+    if unknown := [name for name in names if name not in RACES]:
+        sys.exit(f"there is no race {unknown[0]!r}; there are: {', '.join(RACES)}")
+    for name in names or RACES:
+        race(name)
+
+
+if __name__ == "__main__":
+    main()
