@@ -58,7 +58,7 @@ RACES = {
     "resnet18": Race(
         "resnet18-d2l", 96, 256, 0.05, 0.893, "resnet18-native-light --epochs 2 --sizes 20,28@0.4 --augment flip", 15
     ),
-    "googlenet": Race("googlenet-d2l", 96, 128, 0.1, 0.886, "googlenet-native-light --epochs 2", 15),
+    "googlenet": Race("googlenet-d2l", 96, 128, 0.1, 0.886, "googlenet-native-light --epochs 1.8", 15),
     "densenet": Race(
         "densenet-tutorial", 96, 256, 0.1, 0.885, "densenet-native --epochs 2 --sizes 14,20@0.4,28@0.8", 15
     ),
