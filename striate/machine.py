@@ -75,6 +75,17 @@ def use_cores(processes: int = 1) -> int:
     return cores
 
 
+def be_deterministic() -> None:
+    """Lets torch use only operations that give the same bits each time; one that has no such form is an error that names it."""
+    import torch
+
+    os.environ.setdefault(
+        "CUBLAS_WORKSPACE_CONFIG", ":4096:8"
+    )  # read when cuBLAS is first used; without it torch refuses
+    torch.use_deterministic_algorithms(True)
+    torch.backends.cudnn.benchmark = False
+
+
 def _keep_freed_memory() -> None:
     """Tells glibc's malloc to keep what is freed.
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, cast
+from typing import TYPE_CHECKING, Annotated, Literal, cast
 
 import typer
 
@@ -102,6 +102,14 @@ def train(
     device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1 or mps.")] = "auto",
     threads: Annotated[int | None, typer.Option(help="Threads on the CPU; measured if left out.")] = None,
     layout: Annotated[str | None, typer.Option(help="nchw or nhwc; measured if left out.")] = None,
+    precision: Annotated[
+        str | None,
+        typer.Option(help="fp32, or bf16 for bfloat16 where it is safe; the faster one on CUDA if left out."),
+    ] = None,
+    compiled: Annotated[bool, typer.Option("--compile", help="Train through torch.compile.")] = False,
+    deterministic: Annotated[
+        bool, typer.Option("--deterministic", help="The same bits each time on CUDA too, slower.")
+    ] = False,
     processes: Annotated[
         int | None,
         typer.Option(help="Train in so many processes, each on its share of every batch; docs/scale.md has more."),
@@ -178,6 +186,9 @@ def train(
             device=device,
             threads=threads,
             layout=layout,
+            precision=cast(Literal["fp32", "bf16"] | None, precision),
+            compile=compiled,
+            deterministic=deterministic,
             processes=processes,
             log=cast("Kind | None", log),
             data_dir=data_dir,

@@ -63,6 +63,9 @@ def train(
     device: str = "auto",
     threads: int | None = None,
     layout: str | None = None,
+    precision: Literal["fp32", "bf16"] | None = None,
+    compile: bool = False,
+    deterministic: bool = False,
     processes: int | None = None,
     log: Kind | None = None,
     name: str | None = None,
@@ -114,6 +117,9 @@ def train(
         device=device,
         threads=threads,
         layout=layout,
+        precision=precision,
+        compile=compile,
+        deterministic=deterministic,
         processes=processes,
         log=log,
         data_dir=data_dir,
@@ -148,7 +154,7 @@ def _train(ranks: Ranks, settings: Settings, name: str | None, out: Path, progre
     with clock.charge("load"):
         begun = ranks.together(lambda: begin(settings, progress, ranks))
     dataset, config, job = begun.dataset, begun.config, begun.job
-    tried = manners(job.device, begun.cores, settings.threads, settings.layout)
+    tried = manners(job.device, begun.cores, settings)
     ranks.decided(lambda: check_space(job, out))
     progress.table(announcement(job, begun.row, dataset, config))
     progress.table(worth_a_word(begun.findings, dataset))

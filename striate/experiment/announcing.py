@@ -81,12 +81,11 @@ def worth_a_word(findings: Sequence[Finding], dataset: DataSet) -> dict[str, str
 
 def prediction(plan: dict[str, Any]) -> str:
     """What was measured: how long an epoch and the whole training take on this machine."""
-    threads = (
-        f", {plan['threads']} thread{'s' * (plan['threads'] > 1)}, {plan['layout']}" if plan["device"] == "cpu" else ""
-    )
+    threads = f", {count(plan['threads'], 'thread')}" if plan["device"] == "cpu" else ""
+    manner = [plan["layout"], *(["bf16"] * (plan["precision"] == "bf16")), *(["compiled"] * plan["compiled"])]
     return (
         f"{count(plan['epochs'], 'epoch')} of {plan['steps_per_epoch']} steps, {duration(plan['seconds_per_epoch'])} each: "
-        f"{duration(plan['seconds'])} of training{threads}"
+        f"{duration(plan['seconds'])} of training{threads}, {', '.join(manner)}"
     )
 
 
@@ -116,6 +115,9 @@ def repeat_command(config: dict[str, Any]) -> str:
         "sizes": sizes_text(tuple((share, side) for share, side in recipe.get("sizes", ()))),
         "threads": config["plan"]["threads"],
         "layout": config["plan"]["layout"],
+        "precision": config["plan"].get("precision", "fp32"),
+        "compile": config["plan"].get("compiled", False),
+        "deterministic": config.get("deterministic", False),
         "processes": config["plan"].get("ranks", 1),
         "size": config["preprocessing"]["size"][0],
         "fit": config["preprocessing"].get("fit", "crop"),
@@ -132,7 +134,7 @@ def repeat_command(config: dict[str, Any]) -> str:
         "log": config.get("log"),
         "name": "again" if len(spans) > 1 else None,
     }
-    choices = {key: value for key, value in choices.items() if value not in (None, [])}
+    choices = {key: value for key, value in choices.items() if value is not False and value not in (None, [])}
     given = net["origin"].get("given")
     if given:
         call = f"striate.train(module, {', '.join(f'{key}={value!r}' for key, value in choices.items())})"
@@ -144,8 +146,12 @@ def repeat_command(config: dict[str, Any]) -> str:
             *(["--pretrained"] if net["pretrained"] and not net.get("weights") else []),
         ]
         for key, value in choices.items():
+            option = f"--{key.replace('_', '-')}"
+            if value is True:
+                words.append(option)
+                continue
             for one in value if isinstance(value, list) else [value]:
-                words += [f"--{key.replace('_', '-')}", f"{one:.12g}" if isinstance(one, float) else str(one)]
+                words += [option, f"{one:.12g}" if isinstance(one, float) else str(one)]
         call = shlex.join(words)
     for (_, before), (done, _), wanted in zip(spans, spans[1:], epochs[1:], strict=False):
         stopped = f"  # to be stopped after step {done}" if done < before else ""

@@ -19,7 +19,7 @@ from striate.data.splits import record, seen_in_training
 from striate.errors import UsageError
 from striate.experiment.preparing import begin_net, check_size, make_config, manners, resolve_recipe, split
 from striate.experiment.settings import Settings
-from striate.machine import environment, usable_cores, use_cores
+from striate.machine import be_deterministic, environment, usable_cores, use_cores
 from striate.nets.netspec import NetFacts
 from striate.run import Run, write_json, write_yaml
 from striate.tracking import require
@@ -60,9 +60,9 @@ def begin(settings: Settings, progress: Progress, ranks: Ranks = ALONE) -> Begun
     row = facts(settings.net)
     device = ranks.device(settings.device)
     cores = use_cores(ranks.local_count)
-    manners(
-        device, cores, settings.threads, settings.layout
-    )  # which names what there is not, before anything is loaded
+    manners(device, cores, settings)  # which names what there is not, before anything is loaded
+    if settings.deterministic:
+        be_deterministic()
     if settings.threads is not None:
         torch.set_num_threads(settings.threads)
     size = settings.size

@@ -182,6 +182,7 @@ def make_config(
         "preprocessing": preprocessing.as_dict(),
         "recipe": recipe.as_dict(),
         "log": settings.log,
+        "deterministic": settings.deterministic,
         "plan": {"params": totals.parameters, "macs": totals.macs},
     }
 
@@ -212,19 +213,24 @@ def check_space(job: Job, out: Path) -> None:
         )
 
 
-def manners(device: torch.device, cores: int, threads: int | None, layout: str | None) -> list[Manner]:
-    """The manners of computing to be tried, the likeliest first.
+def manners(device: torch.device, cores: int, settings: Settings) -> list[Manner]:
+    """The manners of computing to be tried, the likeliest first; bfloat16 by itself only on CUDA, where it can be faster.
 
     Raises:
-        UsageError: a number of threads or a layout that there is not.
+        UsageError: a number of threads, a layout or a precision that there is not.
     """
+    threads, layout, precision = settings.threads, settings.layout, settings.precision
     if threads is not None and threads < 1:
         raise UsageError(f"threads must be at least 1, got {threads}")
     if layout not in (None, "nchw", "nhwc"):
         raise UsageError(f"layout must be nchw or nhwc, got {layout!r}")
-    layouts = [layout] if layout else ["nchw", "nhwc"] if device.type == "cpu" else ["nchw"]
+    if precision not in (None, "fp32", "bf16"):
+        raise UsageError(f"precision must be fp32 or bf16, got {precision!r}")
+    halves = device.type == "cuda" and torch.cuda.is_bf16_supported(including_emulation=False)
+    layouts = [layout] if layout else ["nchw"] if device.type == "mps" else ["nchw", "nhwc"]
     numbers = [threads] if threads else [cores, 1] if cores > 1 and device.type == "cpu" else [cores]
-    return [Manner(number, one) for number in numbers for one in layouts]
+    precisions = [precision] if precision else ["fp32", "bf16"] if halves else ["fp32"]
+    return [Manner(number, one, kind, settings.compile) for number in numbers for one in layouts for kind in precisions]
 
 
 def plan(job: Job, speed: Speed, tests: int, clock: Clock) -> int:
@@ -263,4 +269,6 @@ def predictions(job: Job, speed: Speed, steps: int) -> dict[str, Any]:
         "ranks": job.ranks.count,
         "threads": speed.manner.threads,
         "layout": speed.manner.layout,
+        "precision": speed.manner.precision,
+        "compiled": speed.manner.compiled,
     }

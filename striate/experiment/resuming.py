@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import torch
@@ -13,11 +14,11 @@ from striate.experiment.extending import extended
 from striate.experiment.finishing import finish, naming_disk, write_summary
 from striate.experiment.preparing import split
 from striate.experiment.restarting import check_restarts
-from striate.inference import build_net, set_layout
-from striate.machine import usable_cores, use_cores
+from striate.inference import build_net
+from striate.machine import be_deterministic, usable_cores, use_cores
 from striate.recipe import Recipe
 from striate.run import Run, write_yaml
-from striate.training import Job, Progress, make_job, resumed_state
+from striate.training import Job, Manner, Progress, make_job, resumed_state
 from striate.training.clock import Clock
 from striate.training.ranks import Ranks, spread
 
@@ -111,8 +112,12 @@ def _made_again(ranks: Ranks, run: Run, data_dir: str | Path | None, progress: P
     config, plan = run.config, run.config["plan"]
     device = ranks.device(plan["device"] if ranks.count == 1 else plan["device"].split(":")[0])
     cores = use_cores(ranks.local_count)
-    # Sums of floats depend on the number of threads.
-    torch.set_num_threads(plan["threads"] if plan.get("ranks", 1) == ranks.count else min(plan["threads"], cores))
+    if config.get("deterministic"):
+        be_deterministic()
+    manner = Manner.of(plan)
+    if plan.get("ranks", 1) != ranks.count:
+        manner = replace(manner, threads=min(manner.threads, cores))
+    torch.set_num_threads(manner.threads)  # sums of floats depend on it
     preprocessing = Preprocessing.from_dict(config["preprocessing"])
     dataset = load_data(
         config["data"]["location"],
@@ -130,5 +135,5 @@ def _made_again(ranks: Ranks, run: Run, data_dir: str | Path | None, progress: P
     training, validation, _ = split(dataset, Recipe.from_dict(config["recipe"]))
     validation = validation and preprocessing.resized(validation)
     job = make_job(config, preprocessing.resized(training), validation, device, build_net(run), ranks)
-    set_layout(job.net, plan["layout"])
+    manner.adopt(job.step)
     return dataset, job

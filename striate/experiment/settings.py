@@ -69,6 +69,14 @@ class Settings:
     layout: str | None = None
     """Threads of torch on the CPU, and the layout of the weights, `nchw` or `nhwc`; the fastest, measured, if None. Sums of
     floats depend on them, so that two runs of one seed are the same to the bit only with the same ones."""
+    precision: Literal["fp32", "bf16"] | None = None
+    """`bf16`: convolutions and matrix products of training in bfloat16, weights, norms and loss in float32; evaluation is always
+    float32. The faster one if None, measured, on CUDA; float32 elsewhere."""
+    compile: bool = False
+    """Train through torch.compile: steps may be faster, beginning takes longer."""
+    deterministic: bool = False
+    """Use only operations that give the same bits each time, so that a resumed run is exact on CUDA too. Slower there; on the
+    CPU nothing is different."""
     processes: int | None = None
     """Ranks to train in on this machine, each on its share of every batch; one if None. Under torchrun, those that it started."""
     log: Kind | None = None

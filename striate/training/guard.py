@@ -85,13 +85,13 @@ def culprit(job: Job, step: int, parts: int, side: int | None = None) -> str:
     seed_step(job.recipe.seed, step, job.device)
     samples = job.batches.samples(epoch, batch)
     job.optimizer.zero_grad(set_to_none=True)
-    with _first_not_finite(job.net) as modules:
+    with _first_not_finite(job.net) as modules:  # hooks, which only the step as it was before any compiling calls
         for part in samples.tensor_split(parts):
-            loss, _ = job.step(*job.batches.inputs(epoch, part, side))
+            loss, _ = job.step.forward(*job.batches.inputs(epoch, part, side))
             if not loss.isfinite():
                 where = f", from the output of {modules[0]} on," if modules else ""
                 return f"the loss is {loss.item():g}{where}"
-            (loss * (len(part) / len(samples))).backward()
+            torch.autograd.backward(loss * (len(part) / len(samples)))
     for name, parameter in reversed(list(job.net.named_parameters())):
         if parameter.grad is not None and not parameter.grad.isfinite().all():
             return f"the gradient of {name} is not finite (the loss, {loss.item():.4g}, still is)"

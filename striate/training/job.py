@@ -6,7 +6,7 @@ import copy
 import math
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
@@ -129,10 +129,27 @@ class Manner:
     Attributes:
         threads: of torch on the CPU.
         layout: of the net's weights, from which convolutions take theirs: `nchw` or `nhwc` (torch's channels_last).
+        precision: `fp32`, or `bf16` for convolutions and matrix products in bfloat16; weights, norms and loss stay float32.
+        compiled: by torch.compile.
     """
 
     threads: int
     layout: str
+    precision: str = "fp32"
+    compiled: bool = False
+
+    @classmethod
+    def of(cls, plan: dict[str, Any]) -> Manner:
+        """The manner that the plan of a run's config has."""
+        return cls(plan["threads"], plan["layout"], plan.get("precision", "fp32"), plan.get("compiled", False))
+
+    def adopt(self, step: TrainingStep) -> None:
+        """Makes `step`, and torch in this process, compute so."""
+        torch.set_num_threads(self.threads)
+        set_layout(step.net, self.layout)
+        step.bf16 = self.precision == "bf16"
+        if self.compiled:
+            step.compile()
 
 
 @dataclass(frozen=True, slots=True)
@@ -155,7 +172,7 @@ class Speed:
 def measure(job: Job, manners: Sequence[Manner]) -> Speed:
     """Times training steps on copies of the job's net, and leaves job and torch in the fastest of the `manners`.
 
-    A later manner must be 5 % better to be taken. One thread is tried only where a step is short: such nets can be many
+    A later manner must be 5 % better to be taken; only the one that is taken is compiled. One thread is tried only where a step is short: such nets can be many
     times faster on it, where other programs compute too, than on threads that wait for each other at every operation. Where
     steps are long and few, only the first manner is tried: looking would cost more than the best one could win.
 
@@ -168,32 +185,30 @@ def measure(job: Job, manners: Sequence[Manner]) -> Speed:
     for manner in manners:
         if best is not None and best[0] > LONG_STEP and (few or manner.threads < best[1].threads):
             continue
-        torch.set_num_threads(manner.threads)
-        seconds, parts = _time_steps(job, manner.layout, limit, parts)
+        seconds, parts = _time_steps(job, replace(manner, compiled=False), limit, parts)
         if best is None or seconds < 0.95 * best[0]:
             best = seconds, manner
     assert best is not None, "measure() needs at least one manner"
     seconds, manner = best
     seconds, manner = job.ranks.decided(lambda: (seconds, manner))
-    torch.set_num_threads(manner.threads)
-    set_layout(job.net, manner.layout)
-    if job.recipe.budget is not None:
+    manner.adopt(job.step)
+    if job.recipe.budget is not None or manner.compiled:
         # The best of several short looks is too good to plan by: chance helped it.
-        seconds, parts = _time_steps(job, manner.layout, MEASURE_SHARE * job.recipe.budget, parts)
-    seconds *= _relative_length(job, manner.layout, limit, parts)
+        seconds, parts = _time_steps(job, manner, MEASURE_SHARE * (job.recipe.budget or 0.0), parts)
+    seconds *= _relative_length(job, manner, limit, parts)
     step, picture = seconds + _exchange_seconds(job), _time_inference(job)
     step, picture = job.ranks.decided(lambda: (step, picture))
     return Speed(manner=manner, step=step, picture=picture, parts=job.ranks.agree(parts)[0])
 
 
-def _relative_length(job: Job, layout: str, limit: float, parts: int) -> float:
+def _relative_length(job: Job, manner: Manner, limit: float, parts: int) -> float:
     """How long the mean step is, with the sizes that the recipe has on the way, relative to one of the full size."""
     shares = [*(share for share, _ in job.recipe.sizes), 1.0]
     full = min(job.preprocessing.size)
     smaller = {side for _, side in job.recipe.sizes} - {full}
     if not smaller:
         return 1.0
-    seconds = {side: _steps_in_parts(job, layout, limit, parts, side) for side in (*smaller, full)}
+    seconds = {side: _steps_in_parts(job, manner, limit, parts, side) for side in (*smaller, full)}
     spans = zip(job.recipe.sizes, shares[1:], strict=True)
     return sum((end - begin) * seconds[side] for (begin, side), end in spans) / seconds[full]
 
@@ -212,21 +227,28 @@ def _exchange_seconds(job: Job) -> float:
     return (time.perf_counter() - begin) / 3
 
 
-def _time_steps(job: Job, layout: str, limit: float, parts: int) -> tuple[float, int]:
+def _time_steps(job: Job, manner: Manner, limit: float, parts: int) -> tuple[float, int]:
     """(seconds of a training step, parts of a batch that memory holds): the mean of at least three steps (of one where it is
     long), and of what fits into `limit`.
     """
     while True:
         try:
-            return _steps_in_parts(job, layout, limit, parts), parts
+            return _steps_in_parts(job, manner, limit, parts), parts
         except RuntimeError as error:
+            if manner.compiled and isinstance(error, torch._dynamo.exc.TorchDynamoException):
+                reason = str(error).strip().splitlines()[0]
+                raise StriateError(
+                    f"torch.compile cannot compile {job.net.spec.name} here ({reason}): leave --compile out; on the CPU it "
+                    "needs a C++ compiler"
+                ) from error
             parts = more_parts(job, parts, error)
 
 
-def _steps_in_parts(job: Job, layout: str, limit: float, parts: int, side: int | None = None) -> float:
+def _steps_in_parts(job: Job, manner: Manner, limit: float, parts: int, side: int | None = None) -> float:
     net = copy.deepcopy(job.net)
-    set_layout(net, layout)
-    module, optimizer = TrainingStep(net, job.recipe.label_smoothing, job.step.weights), make_optimizer(net, job.recipe)
+    module = TrainingStep(net, job.recipe.label_smoothing, job.step.weights)
+    manner.adopt(module)
+    optimizer = make_optimizer(net, job.recipe)
 
     def step(number: int) -> None:
         optimizer.zero_grad(set_to_none=True)

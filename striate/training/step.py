@@ -17,6 +17,9 @@ class TrainingStep(nn.Module):
         net: any net of the catalogue's form.
         label_smoothing: share of the target spread evenly over all classes (Szegedy et al. 2015, section 7).
         weights: float32 (classes,), what the loss of each class counts; None for all alike.
+
+    Attributes:
+        bf16: whether the net computes in bfloat16 where torch's autocast does; weights and loss stay float32.
     """
 
     weights: Tensor | None
@@ -26,6 +29,7 @@ class TrainingStep(nn.Module):
         self.net = net
         self.register_buffer("weights", weights, persistent=False)
         self.label_smoothing = label_smoothing
+        self.bf16 = False
 
     def forward(self, x: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
         """x (N, C, H, W) -> scalar mean loss with its graph, and how many of the N were right (int64).
@@ -33,20 +37,23 @@ class TrainingStep(nn.Module):
         `labels`: int64 (N,), or the share of each class, float (N, classes); right is the class with the largest share then.
         """
         auxiliary = self.net.auxiliary
-        extra: list[Tensor] = []
-        for name, stage in self.net.stages.items():
-            x = stage(x)
-            if name in auxiliary:
-                weight, head = auxiliary[name]
-                extra.append(weight * self._loss(head(x), labels))
-        logits = self.net.head(x)
+        extra: list[tuple[float, Tensor]] = []
+        with torch.autocast(x.device.type, torch.bfloat16, enabled=self.bf16):
+            for name, stage in self.net.stages.items():
+                x = stage(x)
+                if name in auxiliary:
+                    weight, head = auxiliary[name]
+                    extra.append((weight, head(x)))
+            logits = self.net.head(x)
         loss = self._loss(logits, labels)
-        for term in extra:
-            loss = loss + term
+        for weight, other in extra:
+            loss = loss + weight * self._loss(other, labels)
         truth = labels if labels.ndim == 1 else labels.argmax(1)
         return loss, (logits.detach().argmax(1) == truth).sum()
 
     def _loss(self, logits: Tensor, labels: Tensor) -> Tensor:
+        if self.bf16:
+            logits = logits.float()
         if self.weights is None:
             return F.cross_entropy(logits, labels, label_smoothing=self.label_smoothing)
         # The mean over the pictures: torch's own mean of weighted losses divides by the weights that the batch happens to have.
