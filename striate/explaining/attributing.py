@@ -7,13 +7,13 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 from torch.autograd.graph import Node
 
 from striate.errors import UsageError, unknown_name
 from striate.explaining.layers import Layer, evaluating, find_layer
 from striate.explaining.palette import Heat
+from striate.explaining.placing import placed
 from striate.nets.net import Net
 
 PORTION = 32
@@ -90,7 +90,8 @@ def _score(net: Net, inputs: Tensor, targets: Tensor) -> Tensor:
 
 def _grad_cam(net: Net, inputs: Tensor, targets: Tensor, layer: Layer | None) -> Tensor:
     """Eq. 1 and 2: the layer's maps, each weighted by the mean of the logit's gradient over it, summed, what is negative cut
-    off; enlarged to the picture, bilinearly.
+    off. Enlarged to the picture bilinearly as the paper does, but with each position where the pixels are that it reads:
+    stretched over the picture, maps of strided or unpadded convolutions come to lie beside what they saw.
     """
     assert layer is not None
     kept: list[Tensor] = []
@@ -107,7 +108,7 @@ def _grad_cam(net: Net, inputs: Tensor, targets: Tensor, layer: Layer | None) ->
     (gradient,) = torch.autograd.grad(score, kept[-1])
     weights = gradient.mean((2, 3), keepdim=True)
     maps = (weights * kept[-1]).sum(1, keepdim=True).relu()
-    return F.interpolate(maps, size=inputs.shape[2:], mode="bilinear", align_corners=False).squeeze(1)
+    return placed(maps, layer.field, (inputs.shape[2], inputs.shape[3]))
 
 
 def _gradient(net: Net, inputs: Tensor, targets: Tensor) -> Tensor:

@@ -10,7 +10,9 @@ import torch
 from torch import Tensor, nn
 from torch.utils.hooks import RemovableHandle
 
+from striate.anatomy.receptive import ReceptiveField
 from striate.errors import UsageError, unknown_name
+from striate.explaining.placing import fields
 from striate.nets.elsewhere import Logits, inner
 from striate.nets.net import Net
 
@@ -31,11 +33,13 @@ class Layer:
             elsewhere its path there: `layer4.1.conv2`.
         module: the module itself.
         maps: how many it gives, and their height and width.
+        field: pixels that a position of them reads; None where that cannot be followed, or positions have no place.
     """
 
     name: str
     module: nn.Module
     maps: tuple[int, int, int]
+    field: ReceptiveField | None
 
     def __str__(self) -> str:
         count, height, width = self.maps
@@ -50,6 +54,7 @@ def layers(net: Net, inputs: Tensor) -> dict[str, Layer]:
         inputs: pictures as the net takes them, (N, C, H, W); the first one is used.
     """
     elsewhere = isinstance(net.head, Logits)
+    known = fields(net, tuple(inputs.shape))
     parts = (inner(net) if elsewhere else net.stages).named_modules()
     found: dict[str, Layer] = {}
     handles: list[RemovableHandle] = []
@@ -57,7 +62,8 @@ def layers(net: Net, inputs: Tensor) -> dict[str, Layer]:
     def keep(name: str, module: nn.Module, output: object) -> None:
         if isinstance(output, Tensor) and output.ndim == 4:
             found.pop(name, None)  # one that runs twice stands where it ran last
-            found[name] = Layer(name, module, (output.shape[1], output.shape[2], output.shape[3]))
+            maps = (output.shape[1], output.shape[2], output.shape[3])
+            found[name] = Layer(name, module, maps, known.get(module))
 
     for name, module in parts:
         if name:

@@ -172,9 +172,10 @@ class Speed:
 def measure(job: Job, manners: Sequence[Manner]) -> Speed:
     """Times training steps on copies of the job's net, and leaves job and torch in the fastest of the `manners`.
 
-    A later manner must be 5 % better to be taken; only the one that is taken is compiled. One thread is tried only where a step is short: such nets can be many
-    times faster on it, where other programs compute too, than on threads that wait for each other at every operation. Where
-    steps are long and few, only the first manner is tried: looking would cost more than the best one could win.
+    A later manner must be 5 % better to be taken; only the one that is taken is compiled. One thread is tried only where a step
+    is short: such nets can be many times faster on it, where other programs compute too, than on threads that wait for each
+    other at every operation. Where steps are long and few, only the first manner is tried: looking would cost more than the
+    best one could win.
 
     Ranks measure side by side, as they will train, and take what rank 0 found.
     """

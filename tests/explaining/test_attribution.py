@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
-from captum.attr import GuidedBackprop, LayerAttribution, LayerGradCam
+from captum.attr import GuidedBackprop, LayerGradCam
 from patch_pictures import Linear, small_net
 from torch import nn
 
@@ -27,14 +27,14 @@ def elsewhere(target, classes=5):
     return adapt(make(target, classes=classes).module, facts, 3, classes).eval()
 
 
-def enlarged(small, height, width):
-    """Bilinear, pixel centres at half integers, the border repeated: one value after the other."""
+def enlarged(small, height, width, middle, stride):
+    """Bilinear, position k where pixel middle + k * stride is, the border repeated: one value after the other."""
     h, w = small.shape
     large = np.zeros((height, width))
     for i in range(height):
         for j in range(width):
-            y = min(max((i + 0.5) * h / height - 0.5, 0), h - 1)
-            x = min(max((j + 0.5) * w / width - 0.5, 0), w - 1)
+            y = min(max((i - middle) / stride, 0), h - 1)
+            x = min(max((j - middle) / stride, 0), w - 1)
             top, left = int(y), int(x)
             below, right = min(top + 1, h - 1), min(left + 1, w - 1)
             upper = small[top, left] * (1 - (x - left)) + small[top, right] * (x - left)
@@ -65,7 +65,8 @@ def test_grad_cam_is_the_papers_formula_by_finite_differences():
     small = np.zeros((5, 5))
     for k in range(16):
         small += weights[k] * maps[0, k].numpy()
-    expected = enlarged(np.maximum(small, 0), 28, 28)
+    # Position 0 of S4 reads the pixels -2 to 13: C1 pads by two pixels, S2 reads two maps' pixels, C3 five of those, S4 two.
+    expected = enlarged(np.maximum(small, 0), 28, 28, middle=5.5, stride=4)
     assert expected.max() > 0
     np.testing.assert_allclose(attribution(net, picture, target)[0], expected, atol=1e-6 * expected.max())
 
@@ -83,21 +84,21 @@ def test_grad_cam_of_a_pooled_linear_head_is_the_class_activation_map():
 
 
 @pytest.mark.parametrize(
-    ("target", "layer"),
+    ("target", "layer", "middle", "stride"),
     [
-        ("torchvision:resnet18", "layer4"),
-        ("torchvision:resnet18", "layer3.0.conv1"),
-        ("torchvision:squeezenet1_1", "features.7"),
+        ("torchvision:resnet18", "layer4", 0, 32),
+        ("torchvision:resnet18", "layer3.0.conv1", 0, 16),
+        ("torchvision:squeezenet1_1", "features.7", 7, 8),  # three unpadded windows of 3x3 at stride 2: 1 + 2 + 4
     ],
 )
-def test_grad_cam_of_torchvisions_nets_is_captums(target, layer):
+def test_grad_cam_of_torchvisions_nets_is_captums(target, layer, middle, stride):
     """Their ReLUs work in place, which must not change the maps that were kept."""
     torch.manual_seed(0)
     net = elsewhere(target)
     pictures, targets = torch.randn(2, 3, 64, 64), torch.tensor([0, 3])
     module = net.get_submodule(f"stages.net.{layer}")
     maps = LayerGradCam(net, module).attribute(pictures, targets, relu_attributions=True)
-    expected = LayerAttribution.interpolate(maps, (64, 64), "bilinear").squeeze(1).detach().numpy()
+    expected = np.stack([enlarged(one, 64, 64, middle, stride) for one in maps.squeeze(1).detach().numpy()])
     found = attribution(net, pictures, targets, layer=layer)
     np.testing.assert_allclose(found, expected, atol=1e-5 * expected.max())
 

@@ -1,0 +1,47 @@
+"""Where in the picture the positions of a feature map lie: each in the middle of the pixels that it reads."""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from striate.anatomy.graph import TraceFailure, trace
+from striate.anatomy.receptive import ReceptiveField, receptive_fields
+
+
+def fields(net: nn.Module, input_shape: tuple[int, ...]) -> dict[nn.Module, ReceptiveField]:
+    """The receptive fields of what the modules of a net give for pictures (N, C, H, W). Those are missing that cannot be
+    followed, and those whose positions have no place: each reads the whole picture, or there is only one.
+    """
+    try:
+        graph = trace(net, (1, *input_shape[1:]))
+    except TraceFailure:
+        return {}
+    last: dict[str, int] = {}
+    for node in graph.nodes[1:]:
+        parts = node.module.split(".")
+        last |= {".".join(parts[:depth]): node.index for depth in range(1, len(parts) + 1)}
+    known = receptive_fields(graph)
+    return {
+        module: field
+        for name, module in net.named_modules()
+        if name in last and (field := known[last[name]]) is not None and not field.whole and 0 not in field.stride
+    }
+
+
+def placed(maps: Tensor, field: ReceptiveField | None, size: tuple[int, int]) -> Tensor:
+    """Maps (N, 1, h, w) enlarged to pictures of `size` (H, W), bilinearly between the middles of what the positions read; beyond
+    the outermost ones the border goes on. Without a field the maps are stretched over the picture.
+
+    Returns: (N, H, W).
+    """
+    if field is None:
+        return F.interpolate(maps, size=size, mode="bilinear", align_corners=False).squeeze(1)
+    axes = []
+    for pixels, positions, middle, stride in zip(size, maps.shape[2:], field.centre, field.stride, strict=True):
+        places = (torch.arange(pixels, dtype=maps.dtype, device=maps.device) - middle) / stride
+        axes.append(2 * places / max(positions - 1, 1) - 1)  # -1 and 1 are the outermost positions
+    rows, columns = torch.meshgrid(*axes, indexing="ij")
+    grid = torch.stack((columns, rows), -1).expand(len(maps), -1, -1, -1)
+    return F.grid_sample(maps, grid, mode="bilinear", padding_mode="border", align_corners=True).squeeze(1)
