@@ -3,7 +3,8 @@
 The slow arm is Dive into Deep Learning's (the executed notebooks of 2.0.0, Chinese edition): pictures resized to 224 or 96, ten
 epochs of plain SGD at a constant rate. Its accuracy is the printed one; its seconds are those of steps timed here, in turn with
 our runs, times the steps of ten epochs. Ours are `striate train` with the options below, which were fixed before on a
-validation split (LOG.md), on all 60,000 pictures; its seconds are those of training as the run kept them.
+validation split (LOG.md; not yet those of VGG and DenseNet, which were not raced either), on all 60,000 pictures; its seconds
+are those of training as the run kept them.
 """
 
 from __future__ import annotations
