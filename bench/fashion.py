@@ -103,22 +103,6 @@ def ours(command: str, seed: int, folder: str) -> dict[str, Any]:
     return result
 
 
-def half_row(wanted: float, command: str, runs: list[dict[str, Any]]) -> dict[str, Any]:
-    """Our half of a row of results."""
-    seconds = [sum(run["seconds"][part] for part in ("augment", "forward", "backward", "optimizer")) for run in runs]
-    accuracies = [run["accuracy"] for run in runs]
-    return {
-        "accuracy_wanted": wanted,
-        "our_command": command,
-        "our_seconds": round(statistics.mean(seconds), 1),
-        "our_seconds_range": f"{min(seconds):.1f} to {max(seconds):.1f}",
-        "our_command_seconds": round(statistics.mean(run["seconds"]["total"] for run in runs), 1),
-        "our_accuracy": round(statistics.mean(accuracies), 4),
-        "our_accuracy_range": f"{min(accuracies):.4f} to {max(accuracies):.4f}",
-        "seeds": len(runs),
-    }
-
-
 def race(name: str) -> None:
     """A third of the slow steps, then one of our runs, three times."""
     this = RACES[name]
@@ -133,7 +117,8 @@ def race(name: str) -> None:
             del loop  # and its workers, which would take our cores
             runs.append(ours(this.ours, seed, folder))
     whole = statistics.mean(slow) * EPOCHS * -(-PICTURES // this.batch)
-    result = half_row(this.accuracy, this.ours, runs)
+    seconds = [sum(run["seconds"][part] for part in ("augment", "forward", "backward", "optimizer")) for run in runs]
+    accuracies = [run["accuracy"] for run in runs]
     append(
         "fashion",
         {
@@ -145,8 +130,15 @@ def race(name: str) -> None:
             "slow_step_range": f"{min(slow):.3f} to {max(slow):.3f}",
             "slow_steps_timed": len(slow),
             "slow_seconds": round(whole),
-            **result,
-            "time_ratio": round(whole / result["our_seconds"], 1),
+            "accuracy_wanted": this.accuracy,
+            "our_command": this.ours,
+            "our_seconds": round(statistics.mean(seconds), 1),
+            "our_seconds_range": f"{min(seconds):.1f} to {max(seconds):.1f}",
+            "our_command_seconds": round(statistics.mean(run["seconds"]["total"] for run in runs), 1),
+            "our_accuracy": round(statistics.mean(accuracies), 4),
+            "our_accuracy_range": f"{min(accuracies):.4f} to {max(accuracies):.4f}",
+            "seeds": len(runs),
+            "time_ratio": round(whole / statistics.mean(seconds), 1),
             "wanted_ratio": this.factor,
         },
     )
