@@ -7,7 +7,6 @@ at once. `seconds` are of writing.
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Sequence
 from pathlib import Path
 
 from bench.record import append, conditions
@@ -24,13 +23,13 @@ def cost(name: str) -> int:
     return row.macs + 40 * row.params
 
 
-def main(names: Sequence[str] = ()) -> None:
+def main(*names: str) -> None:
     """All rows, or those named."""
     here = conditions()
-    names = names or sorted(CATALOGUE, key=cost)
-    for start in range(0, len(names), TOGETHER):
+    rows = names or sorted(CATALOGUE, key=cost)
+    for start in range(0, len(rows), TOGETHER):
         with tempfile.TemporaryDirectory() as folder:
-            found = check_rows(names[start : start + TOGETHER], Path(folder))
+            found = check_rows(rows[start : start + TOGETHER], Path(folder))
         for name, forms in found.items():
             for form, (comparison, size, seconds) in forms.items():
                 append(

@@ -297,6 +297,19 @@ NATIVES = (
         macs=990_983_168,
         builder=partial(resnet, form=replace(FORM_50, large_stem=False)),
     ),
+    replace(
+        NATIVE_18,
+        name="resnet12-native",
+        title="ResNet-12 for small pictures, thin",
+        source="After Table 1 and section 4.2; shortcut option B",
+        deviations=(
+            NATIVE_18.deviations[0],
+            "five groups of one unit, with 16, 32, 64, 128 and 256 maps, for four of two with 64 to 512",
+        ),
+        params=1_228_858,
+        macs=16_687_872,
+        builder=partial(resnet, form=ResNetForm(depths=(1, 1, 1, 1, 1), width=16, large_stem=False)),
+    ),
 )
 
 ROWS = (*IMAGENET, *V15, *OPTIONS, *CIFAR, *CIFAR_PLAIN, *TUTORIALS, *NATIVES)
