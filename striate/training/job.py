@@ -25,8 +25,8 @@ from striate.training.step import TrainingStep, class_weights
 
 MEASURE_SECONDS = 0.4
 """How long all manners of computing are tried before step 1, each for three steps at the least."""
-MEASURE_SHARE = 0.08
-"""Of a time budget, for another look at the chosen manner: the plan hangs on it."""
+MEASURE_SHARE, MEASURE_MOST = 0.08, 5.0
+"""Of a time budget, and in seconds, for another look at the chosen manner: the plan hangs on it. On the way it is mended."""
 FEW_STEPS = 40
 """Below which no other manner is tried where a step is long."""
 LONG_STEP = 0.3
@@ -195,7 +195,8 @@ def measure(job: Job, manners: Sequence[Manner]) -> Speed:
     manner.adopt(job.step)
     if job.recipe.budget is not None or manner.compiled:
         # The best of several short looks is too good to plan by: chance helped it.
-        seconds, parts = _time_steps(job, manner, MEASURE_SHARE * (job.recipe.budget or 0.0), parts)
+        again = min(MEASURE_SHARE * (job.recipe.budget or 0.0), MEASURE_MOST)
+        seconds, parts = _time_steps(job, manner, again, parts)
     seconds *= _relative_length(job, manner, limit, parts)
     step, picture = seconds + _exchange_seconds(job), _time_inference(job)
     step, picture = job.ranks.decided(lambda: (step, picture))
