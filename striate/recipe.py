@@ -163,6 +163,13 @@ def sizes_text(sizes: Sizes) -> str:
     return ",".join(f"{side}@{share:g}" if share else str(side) for share, side in sizes) or "full"
 
 
+def for_long_runs(size: Sequence[int], flippable: bool) -> Augmentation:
+    """What recipe `fast` does to the pictures of runs of LONG_RUN epochs and more: mirrors half of them, where a mirrored
+    picture keeps its class, and moves all by up to a fourteenth of their side: 2 pixels of 28.
+    """
+    return Augmentation(flip=flippable, shift=max(1, round(min(size) / 14)))
+
+
 def progressive(size: Sequence[int], least: int) -> Sizes:
     """The sizes of recipe `fast`: half the side for half of training, then three quarters of it, then the whole for the last
     quarter; none below `least`, in multiples of 8, which strides divide. Nothing for pictures below PROGRESSIVE pixels.
@@ -310,6 +317,8 @@ PAPER: dict[str, Recipe] = {
 }
 
 RECIPES = ("fast", "paper", "tutorial")
+LONG_RUN = 20
+"""Epochs from which `fast` alters its pictures: measured on LeNet-5 (bench/LOG.md)."""
 PROGRESSIVE = 96
 """Pixels of the shorter side from which `fast` begins with smaller pictures."""
 

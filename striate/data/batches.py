@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import math
 
 import torch
@@ -49,12 +50,22 @@ class Batches:
         self.labels = torch.from_numpy(data.labels).to(device)
         self.preprocessing, self.augmentation, self.seed = preprocessing, augmentation, seed
         self.classes = len(data.classes)
-        self._statistics = None
-        if augmentation.needs_statistics:
-            mean, steps = colour_statistics(data.pixels)
-            self._statistics = mean.to(device), steps.to(device)
+        self._measure_colours()
         self.steps_per_epoch = math.ceil(len(data) / batch_size)
         self._order: tuple[int, Tensor] = (-1, torch.empty(0, dtype=torch.int64))
+
+    def _measure_colours(self) -> None:
+        self._statistics: tuple[Tensor, Tensor] | None = None
+        if self.augmentation.needs_statistics:
+            mean, steps = colour_statistics(self.data.pixels)
+            self._statistics = mean.to(self.device), steps.to(self.device)
+
+    def altered_by(self, augmentation: Augmentation) -> Batches:
+        """The same batches with another augmentation; the pixels are shared."""
+        batches = copy.copy(self)
+        batches.augmentation = augmentation
+        batches._measure_colours()
+        return batches
 
     def samples(self, epoch: int, step: int) -> Tensor:
         """int64 (n,) on the device: the samples that make batch `step` (0 .. steps_per_epoch - 1) of `epoch`.

@@ -17,7 +17,7 @@ from striate.experiment.announcing import announcement, prediction, worth_a_word
 from striate.experiment.beginning import begin, write_start
 from striate.experiment.evaluating import compare_views, evaluate
 from striate.experiment.finishing import finish, write_summary
-from striate.experiment.preparing import check_space, manners, plan, predictions
+from striate.experiment.preparing import check_space, for_length, manners, plan, predictions
 from striate.experiment.restarting import begun_before, check_restarts, has_checkpoint
 from striate.experiment.resuming import finished, go_on, resume
 from striate.experiment.settings import Settings
@@ -170,6 +170,15 @@ def _train(ranks: Ranks, settings: Settings, name: str | None, out: Path, progre
         job = replace(job, recipe=replace(job.recipe, accumulate=speed.parts))
         config["recipe"]["accumulate"] = speed.parts
     steps, clock.until = ranks.decided(lambda: (plan(job, speed, len(dataset.splits["test"]), clock), clock.until))
+    short, job = job, for_length(job, settings, dataset.flippable, steps)
+    if job is not short:
+        progress.say(
+            f"a long run: pictures are altered by {job.recipe.augmentation}; --augment none leaves them as they are"
+        )
+        config["recipe"]["augmentation"] = str(job.recipe.augmentation)
+        with clock.charge("measure"):
+            speed = measure(job, [speed.manner])
+        steps, clock.until = ranks.decided(lambda: (plan(job, speed, len(dataset.splits["test"]), clock), clock.until))
     config["recipe"]["epochs"] = round(steps / job.batches.steps_per_epoch, 6)
     config["plan"] |= predictions(job, speed, steps)
     called = f"{Path(begun.row.name).name.replace('.py:', '-')}-{dataset.name}"

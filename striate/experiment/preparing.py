@@ -26,7 +26,7 @@ from striate.nets.elsewhere import ElsewhereFacts, adapt, input_channels
 from striate.nets.netspec import NetFacts
 from striate.nets.torchvision import Pretrained, pretrained
 from striate.nets.weightfiles import load_weights
-from striate.recipe import Recipe, named_recipe, parse_sizes, progressive
+from striate.recipe import LONG_RUN, Recipe, for_long_runs, named_recipe, parse_sizes, progressive
 from striate.run import FORMAT
 from striate.training import Job, Manner, Speed, duration, epoch_seconds, plan_steps
 from striate.training.clock import Clock
@@ -231,6 +231,23 @@ def manners(device: torch.device, cores: int, settings: Settings) -> list[Manner
     numbers = [threads] if threads else [cores, 1] if cores > 1 and device.type == "cpu" else [cores]
     precisions = [precision] if precision else ["fp32", "bf16"] if halves else ["fp32"]
     return [Manner(number, one, kind, settings.compile) for number in numbers for one in layouts for kind in precisions]
+
+
+def for_length(job: Job, settings: Settings, flippable: bool, steps: int) -> Job:
+    """The job for a run of so many steps: recipe `fast` alters the pictures of a long one, which would be learnt by heart.
+
+    Args:
+        flippable: whether a mirrored picture keeps its class.
+
+    Returns:
+        `job` itself where the run is short, or where pictures or recipe were asked for.
+    """
+    if settings.recipe != "fast" or settings.augment is not None or steps < LONG_RUN * job.batches.steps_per_epoch:
+        return job
+    augmentation = for_long_runs(job.preprocessing.size, flippable)
+    return replace(
+        job, recipe=replace(job.recipe, augmentation=augmentation), batches=job.batches.altered_by(augmentation)
+    )
 
 
 def plan(job: Job, speed: Speed, tests: int, clock: Clock) -> int:

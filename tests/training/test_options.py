@@ -15,8 +15,10 @@ from striate.data.augmentation import Augmentation
 from striate.data.images import ImageData
 from striate.data.preprocessing import Preprocessing
 from striate.errors import StriateError, UsageError
+from striate.experiment import Settings
+from striate.experiment.preparing import for_length
 from striate.nets import build
-from striate.recipe import named_recipe
+from striate.recipe import LONG_RUN, for_long_runs, named_recipe
 from striate.training import Progress, loop
 from striate.training.average import Average
 from striate.training.clock import Clock
@@ -276,3 +278,30 @@ def test_warnings_that_save_an_evening_come_before_and_after_the_first_epoch(tmp
     said = Said()
     train(tmp_path, epochs=1, progress=said)
     assert not any(line.startswith("warning") for line in said.lines)
+
+
+@pytest.mark.parametrize(
+    ("given", "epochs", "altered"),
+    [({}, LONG_RUN, True), ({}, LONG_RUN - 0.5, False), ({"augment": "none"}, LONG_RUN, False),
+     ({"recipe": "tutorial"}, LONG_RUN, False)],
+)  # fmt: skip
+def test_fast_alters_the_pictures_of_a_long_run_unless_told_otherwise(job, given, epochs, altered):
+    job = replace(job, batches=job.batches.altered_by(Augmentation()))
+    longer = for_length(job, Settings(**given), True, round(epochs * job.batches.steps_per_epoch))
+    assert (longer is not job) == altered
+    if altered:
+        assert longer.recipe.augmentation == longer.batches.augmentation == Augmentation(flip=True, shift=2)
+        assert job.batches.augmentation == Augmentation()
+
+
+def test_a_long_run_is_the_one_that_asked_for_what_it_got(tmp_path, monkeypatch):
+    monkeypatch.setattr("striate.experiment.preparing.LONG_RUN", 1)
+    long, asked = train(tmp_path, epochs=1), train(tmp_path, epochs=1, augment="flip,shift=2")
+    assert long.config["recipe"] == asked.config["recipe"]
+    long, asked = weights(long), weights(asked)
+    assert all(torch.equal(tensor, asked[name]) for name, tensor in long.items())
+
+
+def test_pictures_of_a_long_run_are_mirrored_only_where_they_keep_their_class():
+    assert str(for_long_runs((28, 28), flippable=False)) == "shift=2"
+    assert str(for_long_runs((224, 300), flippable=True)) == "flip,shift=16"
