@@ -52,7 +52,7 @@ class Race:
 RACES = {
     "alexnet": Race("alexnet-tutorial", 224, 128, 0.01, 0.883, "alexnet-native --epochs 1.7", 40),
     "vgg11": Race(
-        "vgg11-quarter-d2l", 224, 128, 0.05, 0.920, "vgg11-quarter-native --epochs 6 --lr 0.002 --augment flip", 40
+        "vgg11-quarter-d2l", 224, 128, 0.05, 0.920, "vgg11-quarter-native --epochs 5.2 --lr 0.002 --augment flip", 40
     ),
     "nin": Race(
         "nin-tutorial", 224, 128, 0.1, 0.790, "nin-native --epochs 0.9 --sizes 14,20@0.6,28@0.9 --batch-size 64", 100
