@@ -10,7 +10,7 @@ from importlib import import_module
 
 BENCHMARKS = {
     "startup": "striate --help, and from Enter to the first accuracy (about 1 minute)",
-    "fashion": "native nets against the tutorials at 224 and 96 pixels, six races; minutes to 93 % (about 2.5 hours)",
+    "fashion": "native nets against the tutorials at 224 and 96 pixels, seven races; time to 88, 92 and 93 % (about 6 hours)",
     "tricks": "recipe fast without one of its parts, LeNet-5 with batch norm, three seeds (about 15 minutes)",
     "inspect": "reading VGG, DenseNet-264 and ResNet-1202 without weights (about 20 seconds)",
     "budget": "LeNet-5 on Fashion-MNIST in 60 s, three seeds, in 3 and in 10 minutes (about 16 minutes)",

@@ -64,6 +64,7 @@ RACES = {
     "densenet": Race(
         "densenet-tutorial", 96, 256, 0.1, 0.885, "densenet-native --epochs 1.6 --sizes 20,28@0.7 --augment flip", 15
     ),
+    "alexnet224": Race("alexnet-tutorial", 224, 128, 0.01, 0.883, "alexnet-tutorial --epochs 2", 3),
 }
 
 
@@ -76,7 +77,13 @@ class Reach:
     minutes: float | None = None
 
 
-REACHES = {"93": Reach(0.930, "resnet12-native --epochs 10 --augment flip", 8)}
+REACHES = {
+    "93": Reach(0.930, "resnet12-native --epochs 10 --augment flip", 8),
+    "nin88": Reach(0.880, "nin-native --epochs 4 --sizes 14,20@0.6,28@0.9 --batch-size 64"),
+    "resnet92": Reach(0.920, "resnet18-native-light --epochs 3.5 --sizes 20,28@0.4 --augment flip"),
+    "googlenet92": Reach(0.920, "googlenet-native-light --epochs 2.5"),
+    "densenet92": Reach(0.920, "densenet-native --epochs 2.8 --sizes 20,28@0.7 --augment flip"),
+}
 
 
 class TutorialLoop:
