@@ -1,7 +1,7 @@
 """What each part of recipe `fast` gives: LeNet-5 with batch norm on Fashion-MNIST, three epochs, one part left out at a time.
 
-Accuracies are those of the validation split, means of three seeds; seconds are of training. Each run is a process of its own,
-and all arms take their turn before the next seed begins.
+Accuracies are those of the validation split, means of three seeds; seconds are of training, their medians. Each run
+is a process of its own, and all arms take their turn before the next seed begins.
 """
 
 from __future__ import annotations
@@ -94,11 +94,11 @@ def main() -> None:
             command = [sys.executable, "-m", "bench.tricks", name, str(seed)]
             done = subprocess.run(command, check=True, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)
             results[name].append(json.loads(done.stdout.splitlines()[-1]))
-    whole = statistics.mean(run["seconds"] for run in results["fast"])
+    whole = statistics.median(run["seconds"] for run in results["fast"])
     now = conditions()
     for name, runs in results.items():
         accuracies = [run["accuracy"] for run in runs]
-        seconds = statistics.mean(run["seconds"] for run in runs)
+        seconds = statistics.median(run["seconds"] for run in runs)
         append(
             "tricks",
             {
