@@ -209,7 +209,10 @@ FEWEST_STEPS, SMALLEST_BATCH = 12, 16
 """Steps of an epoch that `fast` wants at the least, by batches down to this size: measured on 208 photos (bench/LOG.md)."""
 
 FAST_PLAIN = replace(
-    FAST_SMALL, source="a safe rate for nets without batch norm, not tuned", lr=1e-3, weight_decay=0.01
+    FAST_SMALL,
+    source="a safe rate for nets without batch norm behind every layer, not tuned",
+    lr=1e-3,
+    weight_decay=0.01,
 )
 
 FAST_NORM = Recipe(
@@ -339,7 +342,7 @@ def named_recipe(name: str, *, family: str, batch_norm: bool, params: int, pictu
     Args:
         name: one of `RECIPES`.
         family: the net's file in the catalogue; `paper` has one recipe for each, and none for `elsewhere`.
-        batch_norm: whether the net has batch norm; `fast` differs by it.
+        batch_norm: whether the net has batch norm behind all its hidden layers; `fast` differs by it.
         params: the net's trainable parameters; `fast` differs by them where the catalogue's net has no batch norm.
         pictures: to train on; of few, `fast` makes smaller batches.
 

@@ -3,9 +3,11 @@
 from dataclasses import replace
 
 import pytest
+import torch
 
 from striate.errors import UsageError
-from striate.nets import CATALOGUE
+from striate.experiment.preparing import normed
+from striate.nets import CATALOGUE, build
 from striate.recipe import FAST_NORM, FAST_PLAIN, FAST_SMALL, PAPER, TUTORIAL, Recipe, named_recipe
 
 SHIPPED = {"small": FAST_SMALL, "plain": FAST_PLAIN, "norm": FAST_NORM, "tutorial": TUTORIAL, **PAPER}
@@ -89,3 +91,21 @@ def test_of_few_pictures_fast_makes_smaller_batches_with_a_rate_to_fit():
     adam = named_recipe("fast", family="lenet", batch_norm=False, params=60_000, pictures=400)
     assert (adam.batch_size, adam.lr) == (32, pytest.approx(8e-3 / 2))
     assert named_recipe("tutorial", family="lenet", batch_norm=False, params=60_000, pictures=24).batch_size == 64
+
+
+@pytest.mark.parametrize(
+    ("name", "expected"),
+    {
+        "resnet20": True,
+        "lenet5-bn": True,
+        "densenet-native": True,
+        "bn-inception": True,
+        "googlenet-torchvision": True,  # but for its auxiliary heads
+        "vgg11-bn": False,  # its hidden linear layers have none
+        "lenet5": False,
+        "nin-native": False,
+    }.items(),
+)
+def test_only_nets_with_batch_norm_behind_every_linear_layer_take_the_high_rate(name, expected):
+    with torch.device("meta"):
+        assert normed(build(name)) == expected

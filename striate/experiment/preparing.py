@@ -95,6 +95,17 @@ def _begin_elsewhere(
     return net, Pretrained(net=net, mean=made.mean, std=made.std, notes=notes)
 
 
+def normed(net: Net) -> bool:
+    """Whether the net has batch norm, behind its hidden linear layers too, so that it takes a high rate. VGG has none there: with
+    the rate of the others it learned little or nothing (bench/LOG.md). Auxiliary heads do not count.
+    """
+    aside = {id(part) for _, head in net.auxiliary.values() for part in head.modules()}
+    layers = [part for part in net.modules() if id(part) not in aside and not any(part.children())]
+    norms = [isinstance(part, torch.nn.modules.batchnorm._BatchNorm) for part in layers]
+    linear = [place for place, part in enumerate(layers) if isinstance(part, torch.nn.Linear)]
+    return any(norms) and all(norms[place + 1] for place in linear[:-1])
+
+
 def resolve_recipe(row: NetFacts, net: Net, dataset: DataSet, size: tuple[int, int], settings: Settings) -> Recipe:
     """The recipe with what was asked for laid over it; `size` (H, W) is that of the pictures.
 
@@ -105,7 +116,7 @@ def resolve_recipe(row: NetFacts, net: Net, dataset: DataSet, size: tuple[int, i
         raise UsageError("epochs and budget cannot both be given: the budget decides the epochs")
     recipe = settings.recipe
     if isinstance(recipe, str):
-        batch_norm = any(isinstance(module, torch.nn.modules.batchnorm._BatchNorm) for module in net.modules())
+        batch_norm = normed(net)
         params = sum(parameter.numel() for parameter in net.parameters())
         # A batch size that was asked for is taken with the rate that the recipe has for plenty of pictures.
         pictures = len(dataset.train) if settings.batch_size is None else 10**9
