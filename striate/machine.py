@@ -75,6 +75,17 @@ def use_cores(processes: int = 1) -> int:
     return cores
 
 
+def sleep_soon() -> None:
+    """Lets threads of GNU's OpenMP that wait for each other go to sleep after 10,000 turns in place, not 300,000.
+
+    What they wait for may be a thread that has no core because another program has it: two runs of LeNet-5 at once took 18
+    times as long as one, and now take 6 times; alone 3 % is lost (bench/LOG.md). Only before torch is imported; the user's own
+    GOMP_SPINCOUNT or OMP_WAIT_POLICY stays.
+    """
+    if "OMP_WAIT_POLICY" not in os.environ:
+        os.environ.setdefault("GOMP_SPINCOUNT", "10000")
+
+
 def be_deterministic() -> None:
     """Lets torch use only operations that give the same bits each time; one that has no such form is an error that names it."""
     import torch

@@ -377,3 +377,16 @@ def test_on_a_terminal_there_is_a_bar_and_still_a_line_an_epoch():
     assert "loss 0.500" in terminal.text
     assert "accuracy 75.0%" in terminal.text
     assert "epoch 1/2" in terminal.text
+
+
+@pytest.mark.parametrize(
+    ("own", "count"), [({}, "10000"), ({"GOMP_SPINCOUNT": "7"}, "7"), ({"OMP_WAIT_POLICY": "active"}, "None")]
+)
+def test_waiting_threads_sleep_soon_unless_the_user_says_otherwise_and_torch_is_not_there_before(own, count):
+    code = (
+        "import os, sys\nfrom striate.cli import main\ntry:\n    main(['--version'])\n"
+        "finally:\n    print(os.environ.get('GOMP_SPINCOUNT'), 'torch' in sys.modules)"
+    )
+    bare = {key: value for key, value in os.environ.items() if key not in ("GOMP_SPINCOUNT", "OMP_WAIT_POLICY")}
+    done = subprocess.run([sys.executable, "-c", code], env=bare | own, capture_output=True, text=True, check=True)
+    assert done.stdout.splitlines()[-1] == f"{count} False"

@@ -12,7 +12,7 @@ import typer
 from striate import __version__
 from striate.cli import cache, data, evaluating, explaining, exporting, predicting, reading, runs, sharing, training
 from striate.errors import StriateError
-from striate.machine import leave, speaks
+from striate.machine import leave, sleep_soon, speaks
 
 app = typer.Typer(
     name="striate",
@@ -60,6 +60,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     """Runs the command line and ends the process: 0 done, 1 failed, 2 usage, 3 the data needs mending, 4 a check failed,
     130 or 143 interrupted after saving.
     """
+    sleep_soon()
     try:
         _run(argv)
     except SystemExit as ended:
