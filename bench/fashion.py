@@ -64,7 +64,7 @@ RACES = {
     "densenet": Race(
         "densenet-tutorial", 96, 256, 0.1, 0.885, "densenet-native --epochs 1.6 --sizes 20,28@0.7 --augment flip", 15
     ),
-    "alexnet224": Race("alexnet-tutorial", 224, 128, 0.01, 0.883, "alexnet-tutorial --epochs 2", 3),
+    "alexnet224": Race("alexnet-tutorial", 224, 128, 0.01, 0.883, "alexnet-tutorial --size 224 --epochs 3", 3),
 }
 
 
@@ -118,7 +118,7 @@ class TutorialLoop:
 def ours(command: str, seed: int, folder: str) -> dict[str, Any]:
     """What `striate train` says of a run on all training pictures."""
     whole = [STRIATE, "train", *command.split(), "--data", "fashion-mnist", "--validation", "0", "--json"]
-    done = subprocess.run([*whole, "--seed", str(seed), "--out", folder], check=True, capture_output=True)
+    done = subprocess.run([*whole, "--seed", str(seed), "--out", folder], check=True, stdout=subprocess.PIPE)
     result: dict[str, Any] = json.loads(done.stdout)
     return result
 
