@@ -23,6 +23,7 @@ BENCHMARKS = {
     "predict": "striate predict on 10,000 JPEG files: memory, and the rate against decoding and net alone (about 2 minutes)",
     "mnist": "MNIST to 99.0 % against the tutorial loop with its residual net (about 8 minutes)",
     "loop": "our loop against a plain one with the same settings, seconds of a step (about 1 minute)",
+    "gpu": "one NVIDIA GPU: MNIST, CIFAR-10, steps of ResNet-50 against a plain loop; passed over without one (some minutes)",
     "torture": "50 killed runs and a chain of 10 kills, resumed and compared with unbroken ones (about 10 minutes)",
 }
 
