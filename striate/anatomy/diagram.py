@@ -26,7 +26,7 @@ def draw_graph(anatomy: Anatomy, folded: bool | None = None) -> str:
     units = stages if fold else layers
     totals = anatomy.totals
     numbers = (
-        f"{totals.parameters:,} parameters, {totals.macs:,} multiply-accumulates a picture. "
+        f"{totals.parameters:,} parameters, {totals.macs_in_words} (multiply-accumulates) a picture. "
         "Below each box: the size of its output, its parameters."
     )
     elements = [

@@ -12,12 +12,17 @@ from striate.anatomy.rows import Row, operation_name
 from striate.anatomy.sizes import convolution_sum, pool_sum, transposed_sum
 from striate.anatomy.table import dimensions
 
+_EACH = 8  # products of one row that are spelled out
 _ON_MAPS = "avg_pool2d", "max_pool2d_with_indices", "max_pool2d"
 
 
 def explain_row(graph: Graph, row: Row) -> list[str]:
     """The sums of one row: size, parameters, MACs; nothing for what changes no number."""
     lines: list[str] = []
+    products = sum(graph.nodes[index].macs != 0 for index in row.nodes)
+    if products > _EACH and row.macs is not None:  # a recurrent layer: the same sums at every step
+        known = f"parameters: {row.parameters:,}", f"MACs: {row.macs:,} in {products} products"
+        return [line for line, count in zip(known, (row.parameters, row.macs), strict=True) if count]
     for index in row.nodes:
         node = graph.nodes[index]
         before = graph.nodes[node.inputs[0]].shape if node.inputs else ()
@@ -100,6 +105,8 @@ def _parameters(graph: Graph, node: Node) -> list[str]:
 
 
 def _macs(node: Node, before: Shape) -> list[str]:
+    if node.macs is None:
+        return [f"MACs: not known of {node.operation}"]
     if not node.macs:
         return []
     if node.operation == "convolution":
@@ -175,7 +182,7 @@ def bottlenecks(graph: Graph) -> tuple[Bottleneck, ...]:
     for node in graph.nodes:
         if not _is_plain(node) or node.attributes["kernel"] == (1, 1):
             continue
-        source = graph.nodes[node.inputs[0]]
+        source = graph.nodes[node.operands[0] or 0]
         while source.operation in ("native_batch_norm", "relu", "relu_", "identity") and len(source.inputs) == 1:
             source = graph.nodes[source.inputs[0]]
         if not _is_plain(source) or source.attributes["kernel"] != (1, 1):

@@ -79,6 +79,7 @@ def _bias_before_batchnorm(graph: Graph, readers: list[list[int]]) -> Finding | 
         _place(node)
         for node in graph.nodes
         if node.operation in _LAYERS
+        and node.reads_picture
         and node.attributes.get("bias")
         and (after := [graph.nodes[index] for index in _past_views(graph, readers, node.index)])
         and all(reader.operation in _BATCH_NORMS for reader in after)
@@ -146,7 +147,7 @@ def _unused_parameters(module: nn.Module, graph: Graph) -> Finding | None:
 def _missing_activation(graph: Graph, readers: list[list[int]]) -> Finding | None:
     places = []
     for node in graph.nodes:
-        if node.operation in _LAYERS:
+        if node.operation in _LAYERS and node.reads_picture:  # not a weight that is a product of weights
             seconds = [graph.nodes[index] for index in _past_linear(graph, readers, node.index)]
             places += [f"{_place(node)} -> {_place(second)}" for second in seconds if _wasted(node, second)]
     return _finding(

@@ -1,8 +1,9 @@
 """The graph of operations of any net, recorded in one run on the meta device: shapes without numbers, so no memory and no data.
 
-Nodes are aten operations that depend on the picture, in the order in which they ran; edges go from the operation that made a
-tensor to the one that reads it. Functional calls, branches, skips, views and in-place writes are all seen, because the recording
-sits below them (`TorchDispatchMode`), not on the modules.
+Nodes are aten operations that depend on the picture, and products of parameters alone with what follows from them (learned
+queries, tables of positions), in the order in which they ran; edges go from the operation that made a tensor to the one that reads
+it. Functional calls, branches, skips, views and in-place writes are all seen, because the recording sits below them
+(`TorchDispatchMode`), not on the modules.
 """
 
 from __future__ import annotations
@@ -10,7 +11,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import torch
@@ -18,7 +19,7 @@ from torch import Tensor, nn
 from torch._ops import OpOverload
 from torch.utils._pytree import tree_leaves, tree_map_only
 
-from striate.anatomy.macs import count_macs
+from striate.anatomy.operations import count_macs, name_of
 from striate.anatomy.shapes import quick_result, tensors_in
 from striate.nets.weightless import LightMode
 
@@ -28,11 +29,12 @@ _SPLITS = {"split", "split_with_sizes", "unbind", "chunk"}
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Node:
-    """One operation that depends on the picture."""
+    """One operation that depends on the picture, or a product that does not."""
 
     index: int
     operation: str
-    """aten's name without overload: `convolution`, `add`, `cat`; `input` for the picture itself."""
+    """aten's name without overload: `convolution`, `add`, `cat`, with the namespace of others in front; `input` for the picture
+    itself."""
     module: str
     """Path of the innermost module that ran it, as in `named_modules()`; empty for the net itself."""
     call: int
@@ -45,10 +47,14 @@ class Node:
     """Arguments that are no tensors, by aten's names; `kernel` (kh, kw) of a convolution; `weight`, the shape of a weight."""
     parameters: tuple[str, ...]
     """Parameters that it reads."""
-    macs: int
-    """Multiply-accumulates for the batch that was traced."""
+    macs: int | None
+    """Multiply-accumulates for the batch that was traced; None if they are not known."""
     bytes: int
     """Of newly stored output; 0 for a view or an in-place write."""
+    operands: tuple[int | None, ...] = ()
+    """For each tensor among its arguments the node that made it; None if none did."""
+    operand_shapes: tuple[Shape, ...] = ()
+    reads_picture: bool = True
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -64,6 +70,10 @@ class Graph:
     """Path -> class name, of every module of the net, whether it ran or not."""
     leaves: frozenset[str]
     """Paths of the modules that have no children."""
+    placeholders: frozenset[str]
+    """Paths of torch's own Identity and Sequential, which compute nothing themselves."""
+    recurrent: frozenset[str]
+    """Paths of torch's own recurrent layers, each one layer of many products."""
     parameters: Mapping[str, int]
     """Name -> number of values, of every parameter, tied ones once."""
     buffers_bytes: int
@@ -139,6 +149,9 @@ class _Value:
 
     node: int | None
     parameters: tuple[str, ...] = ()
+    picture: bool = False
+    masked: bool = False
+    """Parameters that were multiplied or overwritten by something that is none: some may be zero for ever."""
 
 
 def _key(tensor: Tensor) -> tuple[Any, ...]:
@@ -161,13 +174,15 @@ class Recorder(LightMode):  # type: ignore[no-untyped-call]
         self.values: dict[tuple[Any, ...], _Value] = {}
         self.aliases: dict[int, list[tuple[Any, ...]]] = {}  # storage -> keys of the tensors on it
         self.metas: dict[tuple[Any, ...], Tensor] = {}
+        self.sizes: dict[str, int] = {}  # values of each parameter
         self.alive: list[Tensor] = []  # so that no storage's address is used again
         for name, parameter in self.module.named_parameters():
             self._remember(parameter, _Value(None, (name,)))
+            self.sizes[name] = parameter.numel()
         kinds = [parameter.dtype for parameter in self.module.parameters() if parameter.is_floating_point()]
         self.picture = torch.empty(self.input_shape, device="meta", dtype=kinds[0] if kinds else None)
-        self.nodes.append(self._node("input", (), self.input_shape, {}, (), 0, 0))
-        self._remember(self.picture, _Value(0))
+        self.nodes.append(self._joint("input", (), self.input_shape, {}, ()))
+        self._remember(self.picture, _Value(0, picture=True))
 
     @contextmanager
     def following_modules(self) -> Iterator[None]:
@@ -237,49 +252,66 @@ class Recorder(LightMode):  # type: ignore[no-untyped-call]
             return
         parameters = tuple(dict.fromkeys(name for _, value in operands for name in value.parameters))
         inputs = tuple(value.node for _, value in operands if value.node is not None)
-        if not inputs:  # a mask on a weight, a random draw: no part of the graph, but its parameters are carried along
-            for tensor in outputs:
-                self._remember(tensor, _Value(None, parameters))
-            return
-        name = func.overloadpacket.__name__
+        picture = any(value.picture for _, value in operands)
+        name = name_of(func.namespace, func.overloadpacket.__name__)
         arguments = _arguments(func, args, kwargs)
-        attributes: dict[str, Any] = {key: value for key, value in arguments.items() if not _holds_tensors(value)}
-        weight = arguments.get("weight")
-        attributes["bias"] = isinstance(arguments.get("bias"), Tensor) or name == "addmm"
-        if isinstance(weight, Tensor):
-            attributes["weight"] = tuple(weight.shape)
-            if name == "convolution":
-                attributes["kernel"] = tuple(weight.shape[2:])
-        macs = count_macs(name, [tuple(tensor.shape) for tensor, _ in operands], tuple(outputs[0].shape), attributes)
+        attributes = _attributes(name, arguments, operands)
+        shapes = tuple(tuple(tensor.shape) for tensor, _ in operands)
+        values = sum(self.sizes[parameter] for parameter in parameters)
+        macs = count_macs(name, shapes, tuple(outputs[0].shape), attributes, values)
+        if (
+            not inputs and macs == 0
+        ):  # a mask on a weight, a random draw: no part of the graph, but parameters are carried along
+            masked = any(value.masked for _, value in operands) or _hides(name, operands)
+            for tensor in outputs:
+                self._remember(tensor, _Value(None, parameters, masked=masked))
+            if func._schema.is_mutable and masked:
+                self._masked(outputs[0])
+            return
+        made_by = tuple(value.node for _, value in operands)
         parts = outputs if name in _SPLITS else outputs[:1]
         for part, tensor in enumerate(parts):
             if len(parts) > 1:
                 attributes = {**attributes, "part": part}
             fresh = 0 if tensor.untyped_storage()._cdata in self.aliases else tensor.numel() * tensor.element_size()
-            node = self._node(name, inputs, tuple(tensor.shape), attributes, parameters, macs, fresh)
+            node = Node(
+                index=len(self.nodes), operation=name, module=self.calls[-1].module, call=self.calls[-1].number,
+                inputs=inputs, shape=tuple(tensor.shape), attributes=attributes, parameters=parameters, macs=macs,
+                bytes=fresh, operands=made_by, operand_shapes=shapes, reads_picture=picture,
+            )  # fmt: skip
             self.nodes.append(node)
             if func._schema.is_mutable:
                 self._written(tensor, node)
-            self._remember(tensor, _Value(node.index))
+            self._remember(tensor, _Value(node.index, picture=picture))
         for tensor in outputs[len(parts) :]:
-            self._remember(tensor, _Value(self.nodes[-1].index))
+            self._remember(tensor, _Value(self.nodes[-1].index, picture=picture))
 
-    def _node(
-        self, name: str, inputs: tuple[int, ...], shape: Shape, attributes: Mapping[str, Any], parameters: tuple[str, ...],
-        macs: int, new_bytes: int,
+    def _masked(self, tensor: Tensor) -> None:
+        """An in-place write of a mask into a weight."""
+        for key in self.aliases.get(_key(tensor)[0], []):
+            self.values[key] = replace(self.values[key], masked=True)
+
+    def _joint(
+        self, name: str, operands: Sequence[tuple[Shape, _Value]], shape: Shape, attributes: Mapping[str, Any],
+        parameters: tuple[str, ...],
     ) -> Node:  # fmt: skip
+        """A node that is no operation of torch's: the picture, a module that does nothing, what an in-place write changes."""
         call = self.calls[-1]
         return Node(
-            index=len(self.nodes), operation=name, module=call.module, call=call.number, inputs=inputs, shape=shape,
-            attributes=attributes, parameters=parameters, macs=macs, bytes=new_bytes,
+            index=len(self.nodes), operation=name, module=call.module, call=call.number, shape=shape, macs=0, bytes=0,
+            inputs=tuple(value.node for _, value in operands if value.node is not None), attributes=attributes,
+            parameters=parameters, operands=tuple(value.node for _, value in operands),
+            operand_shapes=tuple(shape for shape, _ in operands),
+            reads_picture=not operands or any(value.picture for _, value in operands),
         )  # fmt: skip
 
     def _passed_through(self, tensor: Tensor) -> None:
         """A module that ran without an operation (dropout in eval mode) gets a node too: readers look for it."""
         value = self.values.get(_key(tensor))
         if value is not None and value.node is not None:
-            self.nodes.append(self._node("identity", (value.node,), tuple(tensor.shape), {}, (), 0, 0))
-            self.values[_key(tensor)] = _Value(len(self.nodes) - 1)
+            shape = tuple(tensor.shape)
+            self.nodes.append(self._joint("identity", [(shape, value)], shape, {}, ()))
+            self.values[_key(tensor)] = replace(value, node=len(self.nodes) - 1)
 
     def _written(self, tensor: Tensor, node: Node) -> None:
         """An in-place write changes every tensor that shares the storage: each now depends on what it held and on the write."""
@@ -289,10 +321,12 @@ class Recorder(LightMode):  # type: ignore[no-untyped-call]
             if key == own:
                 continue
             shape = tuple(key[2 : key.index(-1, 2)])
-            inputs = (node.index,) if value.node is None else (value.node, node.index)
-            joined = self._node("write", inputs, shape, {}, value.parameters, 0, 0)
+            write = (node.shape, _Value(node.index, picture=node.reads_picture))
+            operands = [write] if value.node is None else [(shape, value), write]
+            places = {"dims": _places(key, own)}
+            joined = self._joint("write", operands, shape, places, value.parameters)
             self.nodes.append(joined)
-            self.values[key] = _Value(joined.index)
+            self.values[key] = _Value(joined.index, picture=joined.reads_picture)
 
     def _remember(self, tensor: Tensor, value: _Value) -> None:
         key = _key(tensor)
@@ -311,6 +345,8 @@ class Recorder(LightMode):  # type: ignore[no-untyped-call]
             input_shape=self.input_shape,
             modules={name: type(part).__name__ for name, part in named},
             leaves=frozenset(name for name, part in named if next(part.children(), None) is None),
+            placeholders=frozenset(name for name, part in named if type(part) in (nn.Identity, nn.Sequential)),
+            recurrent=frozenset(name for name, part in named if isinstance(part, nn.RNNBase)),
             parameters={name: parameter.numel() for name, parameter in self.module.named_parameters()},
             parameter_bytes=sum(p.numel() * p.element_size() for p in self.module.parameters()),
             buffers_bytes=sum(b.numel() * b.element_size() for b in self.module.buffers()),
@@ -322,6 +358,87 @@ def _arguments(func: OpOverload, args: Sequence[Any], kwargs: Mapping[str, Any])
     schema = func._schema.arguments
     defaults = {item.name: item.default_value for item in schema[len(args) :] if item.has_default_value()}
     return {item.name: value for item, value in zip(schema, args, strict=False)} | defaults | dict(kwargs)
+
+
+_WEIGHTS_SECOND = {"convolution", "_convolution", "torchvision::deform_conv2d"}
+_MASKING = {
+    "mul",
+    "where",
+    "masked_fill",
+    "masked_scatter",
+    "tril",
+    "triu",
+    "index_put",
+    "copy",
+    "fill",
+    "zero",
+    "scatter",
+}
+
+
+def _attributes(name: str, arguments: Mapping[str, Any], operands: Sequence[tuple[Tensor, _Value]]) -> dict[str, Any]:
+    """The arguments that are no tensors, and what is to be known of those that are."""
+    attributes: dict[str, Any] = {key: value for key, value in arguments.items() if not _holds_tensors(value)}
+    weight = arguments.get("weight")
+    attributes["bias"] = isinstance(arguments.get("bias"), Tensor) or name == "addmm"
+    if isinstance(weight, Tensor):
+        attributes["weight"] = tuple(weight.shape)
+        if name in _WEIGHTS_SECOND:
+            attributes["kernel"] = tuple(weight.shape[2:])
+    if name == "index":
+        given = [(place, index.ndim) for place, index in enumerate(arguments["indices"]) if index is not None]
+        plain = all(index is None or index.dtype not in (torch.bool, torch.uint8) for index in arguments["indices"])
+        attributes["indexed"] = given if plain else None
+    fixed = tuple(
+        place
+        for place, (tensor, value) in enumerate(operands)
+        if value.node is None and not value.parameters and tensor.numel() > 1
+    )
+    if fixed:
+        attributes["fixed"] = fixed  # tensors that are neither parameters nor made of the picture
+    if any(value.masked and value.node is None for _, value in operands):
+        attributes["masked"] = True
+    return attributes
+
+
+def _hides(name: str, operands: Sequence[tuple[Tensor, _Value]]) -> bool:
+    """Whether an operation without the picture may make zeros of parameters."""
+    if name.rstrip("_") not in _MASKING or not any(value.parameters for _, value in operands):
+        return False
+    others = [tensor for tensor, value in operands if not value.parameters]
+    return name.rstrip("_") != "mul" or any(tensor.numel() > 1 for tensor in others)
+
+
+def _places(whole: tuple[Any, ...], part: tuple[Any, ...]) -> tuple[int, ...] | None:
+    """For each dimension of a tensor the dimension of a view of the same storage that runs along it, -1 where the view holds one
+    index or some of them; None if the view lies in the storage otherwise. Both by their keys."""
+    (length, stride), (part_length, part_stride) = ((_sizes(key)) for key in (whole, part))
+    offset = part[1] - whole[1]
+    found: list[int] = []
+    partial = []
+    free = [d for d, n in enumerate(part_length) if n > 1]
+    for n, s in zip(length, stride, strict=True):
+        match = next((d for d in free if part_stride[d] == s), None) if n > 1 else None
+        if match is not None:
+            free.remove(match)
+            if part_length[match] > n:
+                return None
+        if n > 1 and (match is None or part_length[match] < n):
+            partial.append((n, s, 1 if match is None else part_length[match]))
+        found.append(-1 if match is None else match)
+    if free or len(set(stride)) < len([n for n in length if n > 1]):
+        return None
+    for n, s, taken in sorted(partial, key=lambda entry: -entry[1]):
+        begin, offset = divmod(offset, s) if s else (0, offset)
+        if not 0 <= begin <= n - taken:
+            return None
+    return tuple(found) if offset == 0 else None
+
+
+def _sizes(key: tuple[Any, ...]) -> tuple[tuple[int, ...], tuple[int, ...]]:
+    """Shape and strides of a tensor by its key."""
+    end = key.index(-1, 2)
+    return key[2:end], key[end + 1 :]
 
 
 def _holds_tensors(value: Any) -> bool:

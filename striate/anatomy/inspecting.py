@@ -17,7 +17,8 @@ from striate.anatomy.graph import Graph
 from striate.anatomy.limits import smallest_input, trace_or_explain
 from striate.anatomy.maps import draw_maps
 from striate.anatomy.memory import Memory, estimate_memory
-from striate.anatomy.rows import Row, make_rows, unused_parameters
+from striate.anatomy.operations import in_words
+from striate.anatomy.rows import Row, make_rows, per_picture, uncounted, unused_parameters
 from striate.anatomy.table import render, summarise
 from striate.anatomy.targets import Target, resolve
 from striate.errors import UsageError
@@ -32,14 +33,23 @@ class Totals:
     """Read by the forward pass, tied ones once."""
     parameters_unused: int
     """Of the module, but not read by the forward pass in eval mode: auxiliary heads, forgotten layers."""
-    macs: int
-    """For one picture; FLOPs are 2 x MACs."""
+    macs: int | None
+    """For one picture; FLOPs are 2 x MACs. None if those of some operation are not known: see `not_counted`."""
     activation_bytes: int
     """Of all outputs for one picture."""
+    macs_counted: int
+    """Those that are known."""
+    not_counted: Mapping[str, int]
+    """Operations whose MACs are not known: name -> how many."""
 
     @property
-    def flops(self) -> int:
-        return 2 * self.macs
+    def flops(self) -> int | None:
+        return None if self.macs is None else 2 * self.macs
+
+    @property
+    def macs_in_words(self) -> str:
+        """`2,433,600 MACs`, and what they lack."""
+        return in_words(self.macs_counted, self.not_counted)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -164,8 +174,10 @@ def inspect(
     totals = Totals(
         parameters=sum(row.parameters for row in rows),
         parameters_unused=sum(unused.values()),
-        macs=sum(row.macs for row in rows),
+        macs=per_picture([row.macs for row in rows]),
         activation_bytes=sum(row.activation_bytes for row in rows),
+        macs_counted=sum(node.macs or 0 for node in graph.nodes),
+        not_counted=uncounted(graph),
     )
     return Anatomy(
         name=target.name, input=picture, batch=batch or 1, rows=rows, totals=totals, unused=unused, graph=graph,

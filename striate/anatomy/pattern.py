@@ -90,7 +90,7 @@ class Pattern:
         )
 
     def resized(self, length: int, output: int, mode: str, align_corners: bool) -> Pattern:
-        """Interpolation from `length` to `output` positions; `mode` is `nearest`, `linear` or `bicubic`."""
+        """Interpolation from `length` to `output` positions; `mode` is `nearest`, `exact`, `linear` or `bicubic`."""
         ratio = Fraction(length, output)
         if align_corners and output > 1:
             ratio = Fraction(length - 1, output - 1)
@@ -100,6 +100,9 @@ class Pattern:
         def reach(position: int) -> range:
             if mode == "nearest":
                 return range(floor(position * ratio), floor(position * ratio) + 1)
+            if mode == "exact":
+                middle = floor((position + Fraction(1, 2)) * ratio)
+                return range(middle, middle + 1)
             source = position * ratio if align_corners else (position + Fraction(1, 2)) * ratio - Fraction(1, 2)
             low = floor(source)
             if source == low:

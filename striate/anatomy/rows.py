@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import groupby
+from math import inf
 from typing import Any
 
 from striate.anatomy.graph import Graph, Node, Shape
@@ -17,7 +19,6 @@ _NAMES = {
     "native_batch_norm": "batch_norm", "_softmax": "softmax", "_log_softmax": "log_softmax", "native_group_norm": "group_norm",
     "native_layer_norm": "layer_norm", "_native_batch_norm_legit_no_training": "batch_norm",
 }  # fmt: skip
-_PLACEHOLDERS = frozenset({"Identity", "Sequential"})  # a Sequential that has operations of its own is an empty one
 INVISIBLE = frozenset({"alias", "detach", "lift_fresh", "_to_copy", "clone", "contiguous", "empty_like"})
 """Operations that change nothing that a reader cares for; they get no row of their own."""
 
@@ -41,12 +42,14 @@ class Row:
     """Of the output, batch dimension left out."""
     parameters: int
     """Counted where they are first used."""
-    macs: int
-    """For one picture."""
+    macs: int | None
+    """For one picture; None if some are not known."""
     activation_bytes: int
     """Stored for the output of one picture; 0 for views and in-place writes."""
     field: ReceptiveField | None
-    """Pixels that one position of the output reads; None where that cannot be followed."""
+    """Pixels that one position of the output reads; None where that is not known, and where it reads none."""
+    reads_picture: bool
+    """False for what is made of parameters alone: learned queries, tables of positions."""
     nodes: tuple[int, ...]
     """Of the graph; the last one makes the output."""
 
@@ -62,8 +65,10 @@ def make_rows(graph: Graph) -> tuple[Row, ...]:
         key=lambda node: (node.module, node.call, None if node.module in layers else node.index),
     ):
         nodes = tuple(members)
-        if all(node.operation in INVISIBLE for node in nodes) or graph.modules[nodes[0].module] in _PLACEHOLDERS:
+        if all(node.operation in INVISIBLE for node in nodes):
             continue
+        if nodes[0].module in graph.placeholders and all(node.operation == "identity" for node in nodes):
+            continue  # an empty Sequential; a hook on it may compute
         used = dict.fromkeys(name for node in nodes for name in node.parameters if name not in seen)
         seen.update(used)
         layer = nodes[0].module if nodes[0].module in layers else None
@@ -73,18 +78,19 @@ def make_rows(graph: Graph) -> tuple[Row, ...]:
 
 
 def single_layers(graph: Graph) -> frozenset[str]:
-    """Modules that make one row: those without children, but not the net itself and not one that computes several layers."""
+    """Modules that make one row: those without children, but not the net itself and not one that computes several layers, unless
+    it is a recurrent layer."""
     products: dict[str, int] = {}
     for node in graph.nodes:
-        if node.macs and node.call == 0:
+        if node.macs != 0 and node.call == 0:
             products[node.module] = products.get(node.module, 0) + 1
-    return frozenset(path for path in graph.leaves if path and products.get(path, 0) <= 1)
+    return frozenset(path for path in graph.leaves if path and (products.get(path, 0) <= 1 or path in graph.recurrent))
 
 
 def _row(
     graph: Graph, nodes: tuple[Node, ...], layer: str | None, parameters: int, field: ReceptiveField | None
 ) -> Row:
-    main = max(nodes, key=lambda node: (node.macs, bool(node.parameters)))
+    main = max(nodes, key=lambda node: (weight_of(node), bool(node.parameters)))
     name = operation_name(main)
     batch = graph.input_shape[0]
     return Row(
@@ -93,11 +99,28 @@ def _row(
         setting=setting(main),
         shape=nodes[-1].shape[1:],
         parameters=parameters,
-        macs=sum(node.macs for node in nodes) // batch,
+        macs=per_picture([node.macs for node in nodes], batch),
         activation_bytes=next((node.bytes for node in reversed(nodes) if node.bytes), 0) // batch,
         field=field,
+        reads_picture=nodes[-1].reads_picture,
         nodes=tuple(node.index for node in nodes),
     )
+
+
+def weight_of(node: Node) -> float:
+    """MACs by which the operations of a row are compared: those that are not known are the most."""
+    return inf if node.macs is None else node.macs
+
+
+def per_picture(macs: Sequence[int | None], batch: int = 1) -> int | None:
+    """The sum; None if one of them is not known."""
+    known = [count for count in macs if count is not None]
+    return sum(known) // batch if len(known) == len(macs) else None
+
+
+def uncounted(graph: Graph) -> Mapping[str, int]:
+    """Operations whose MACs are not known: name -> how many."""
+    return dict(Counter(operation_name(node) for node in graph.nodes if node.macs is None))
 
 
 def setting(node: Node) -> str:

@@ -9,7 +9,7 @@ from textwrap import wrap
 from typing import TYPE_CHECKING
 
 from striate.anatomy.receptive import ReceptiveField
-from striate.anatomy.rows import Row
+from striate.anatomy.rows import Row, per_picture
 
 if TYPE_CHECKING:
     from striate.anatomy.findings import Finding
@@ -19,8 +19,10 @@ if TYPE_CHECKING:
 _PAGE = 90  # lines of a table that one still reads; longer ones are folded unless a depth is asked for
 
 
-def quantity(count: int) -> str:
-    """1234567 -> `1,234,567`; nothing for 0."""
+def quantity(count: int | None) -> str:
+    """1234567 -> `1,234,567`; nothing for 0, `?` for what is not known."""
+    if count is None:
+        return "?"
     return f"{count:,}" if count else ""
 
 
@@ -66,7 +68,10 @@ def render(anatomy: Anatomy, depth: int | None, width: int) -> str:
     text += _align([head, *lines, last], width)
     text.insert(-1, "-" * max(len(line) for line in text))
     text.append("")
-    text.append(f"{totals.macs:,} MACs are {totals.flops:,} FLOPs (2 x MACs).")
+    if totals.flops is None:
+        text += wrap(f"{totals.macs_in_words}: those are not known. FLOPs are 2 x MACs.", width)
+    else:
+        text.append(f"{totals.macs_in_words} are {totals.flops:,} FLOPs (2 x MACs).")
     if totals.parameters_unused:
         text.append(f"{totals.parameters_unused:,} more are not read by the forward pass: {_owners(anatomy)}.")
     if depth is None and shown < deepest:
@@ -128,23 +133,31 @@ def _folded(group: list[Row]) -> Row:
     last = group[-1]
     return Row(
         path=last.path, operation="", setting="", shape=last.shape, nodes=last.nodes, field=last.field,
-        parameters=sum(row.parameters for row in group), macs=sum(row.macs for row in group),
+        reads_picture=last.reads_picture,
+        parameters=sum(row.parameters for row in group), macs=per_picture([row.macs for row in group]),
         activation_bytes=sum(row.activation_bytes for row in group),
     )  # fmt: skip
 
 
 def _cells(row: Row) -> tuple[str, ...]:
     stored = size(row.activation_bytes) if row.activation_bytes else ""
-    return (dimensions(row.shape), quantity(row.parameters), quantity(row.macs), stored, *_field_cells(row.field))
+    return (
+        dimensions(row.shape),
+        quantity(row.parameters),
+        quantity(row.macs),
+        stored,
+        *(_field_cells(row.field) if row.reads_picture else ("", "", "")),
+    )
 
 
 def _field_cells(field: ReceptiveField | None) -> tuple[str, str, str]:
-    """`27` or, over branches and skips, `11-27`; `all` for the whole picture, which has no stride and one centre."""
+    """`27` or, over branches and skips, `11-27`; `all` for the whole picture, which has no stride and one centre, `11-all` where
+    a path sees less of it; `?` where it is not known."""
     if field is None:
         return ("?", "", "")
-    if field.whole:
+    if field.whole and 0 in field.stride:
         return ("all", "", "")
-    largest, smallest = both(field.largest), both(field.smallest)
+    largest, smallest = "all" if field.whole else both(field.largest), both(field.smallest)
     return (largest if largest == smallest else f"{smallest}-{largest}", both(field.stride), both(field.centre))
 
 

@@ -9,7 +9,7 @@ from itertools import groupby
 from typing import Literal
 
 from striate.anatomy.graph import Graph, Node
-from striate.anatomy.rows import Row, operation_name, setting
+from striate.anatomy.rows import Row, operation_name, setting, weight_of
 from striate.anatomy.table import dimensions, quantity
 
 Kind = Literal["picture", "convolution", "pool", "linear", "join", "other"]
@@ -38,9 +38,9 @@ Edge = tuple[int, int]
 
 def kind_of(graph: Graph, nodes: Sequence[int]) -> Kind:
     """What a unit mostly is: the operation with the most MACs decides."""
-    main = max((graph.nodes[index] for index in nodes), key=lambda node: node.macs)
+    main = max((graph.nodes[index] for index in nodes), key=weight_of)
     names = {operation_name(graph.nodes[index]) for index in nodes}
-    if main.macs:
+    if main.macs != 0:
         return "convolution" if main.operation == "convolution" else "linear"
     if any("pool" in name for name in names) or names == {"mean"}:
         return "pool"
@@ -58,7 +58,7 @@ def layer_units(graph: Graph, rows: Sequence[Row], prefix: str = "") -> list[Uni
             before is not None
             and before.kind in ("convolution", "linear", "pool", "other", "join")
             and (_follower(row) or _changes_nothing(graph, row))
-            and first.inputs[0] == before.nodes[-1]
+            and first.inputs[:1] == (before.nodes[-1],)
             and set(readers[before.nodes[-1]]) <= set(row.nodes)
         )
         if follows and before is not None:
@@ -128,12 +128,14 @@ def edges_between(graph: Graph, units: Sequence[Unit]) -> list[Edge]:
 
 def _changes_nothing(graph: Graph, row: Row) -> bool:
     """An adaptive pool to the size that the maps have already."""
-    return "Adaptive" in row.operation and graph.nodes[graph.nodes[row.nodes[0]].inputs[0]].shape[1:] == row.shape
+    return "Adaptive" in row.operation and [graph.nodes[i].shape[1:] for i in graph.nodes[row.nodes[0]].inputs[:1]] == [
+        row.shape
+    ]
 
 
 def _follower(row: Row) -> bool:
     name = row.operation.lower()
-    return not row.macs and any(word in name for word in _FOLLOWERS)
+    return row.macs == 0 and any(word in name for word in _FOLLOWERS)
 
 
 _SPOKEN = {
@@ -153,11 +155,11 @@ def _contents(graph: Graph, rows: Sequence[Row]) -> list[str]:
     """What a folded stage holds: kinds of layers with their number, at most four lines."""
     names: list[str] = []
     for row in rows:
-        node = max((graph.nodes[index] for index in row.nodes), key=lambda node: node.macs)
+        node = max((graph.nodes[index] for index in row.nodes), key=weight_of)
         operation = row.operation.lower()
         if node.operation == "convolution":
             names.append(f"conv {_window(node)}")
-        elif node.macs:
+        elif node.macs != 0:
             names.append("linear")
         elif "pool" in operation or operation == "mean":
             names.append(f"max pool {_window(node)}".strip() if "max" in operation else "average pool")

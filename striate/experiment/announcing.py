@@ -6,6 +6,7 @@ import shlex
 from collections.abc import Sequence
 from typing import Any
 
+from striate.anatomy.operations import in_words
 from striate.checkup import Finding
 from striate.data import DataSet
 from striate.data.augmentation import Augmentation
@@ -37,8 +38,9 @@ def announcement(job: Job, row: NetFacts, dataset: DataSet, config: dict[str, An
         else {}
     )
     begun = "".join(f"; {note}" for note in (*config["net"]["notes"], *config["net"]["pretrained"]))
+    macs = in_words(plan["macs"] or plan.get("macs_counted", 0), plan.get("macs_not_counted", {}))
     return {
-        "net": f"{row.name} ({row.title}), {plan['params']:,} parameters, {plan['macs']:,} MACs a picture{begun}",
+        "net": f"{row.name} ({row.title}), {plan['params']:,} parameters, {macs} a picture{begun}",
         "data": f"{dataset.name}: {len(job.batches.labels):,} to train, {validating}{len(dataset.splits['test']):,} to test; "
         f"{height}x{width}x{job.preprocessing.channels}, {len(dataset.classes)} classes{left_out}",
         "recipe": ", ".join(

@@ -172,6 +172,9 @@ def make_config(
 ) -> dict[str, Any]:
     """Net, data, preprocessing and recipe of the run, resolved; the plan is added when the speed is known."""
     totals = inspect(net, (net.channels, *preprocessing.size)).totals
+    lacking: dict[str, Any] = {}
+    if totals.macs is None:
+        lacking = {"macs_counted": totals.macs_counted, "macs_not_counted": dict(totals.not_counted)}
     return {
         "format": FORMAT,
         "striate": __version__,
@@ -194,7 +197,7 @@ def make_config(
         "recipe": recipe.as_dict(),
         "log": settings.log,
         "deterministic": settings.deterministic,
-        "plan": {"params": totals.parameters, "macs": totals.macs},
+        "plan": {"params": totals.parameters, "macs": totals.macs, **lacking},
     }
 
 

@@ -1,0 +1,291 @@
+"""What the elements of a tensor read of the picture, along one of its axes, as a function of their place in the tensor.
+
+Each dimension of the tensor is split into factors, the slowest first: after a flatten the rows and the columns are two factors of
+one dimension, after a cut into patches the rows are two factors of two dimensions. The position along the picture's axis is the
+sum of step x index over the factors, and a Pattern says which pixels that position reads. So every reshape, permutation, slice
+and window is exact, or is refused.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from math import gcd, prod
+from typing import NamedTuple
+
+from striate.anatomy.pattern import Pattern
+
+Shape = tuple[int, ...]
+
+
+class Lost(Exception):
+    """Positions cannot be followed."""
+
+
+class Factor(NamedTuple):
+    """A part of a dimension's index."""
+
+    size: int
+    step: int | None
+    """Positions from one index to the next; 0: it reads the same everywhere. None: each index reads something of its own, all
+    of them together what the pattern says."""
+    low: int
+    high: int
+    """It reads at the indices from `low` to before `high` alone, as a concatenated part does; only where `step` is 0."""
+
+    @property
+    def full(self) -> bool:
+        return self.low == 0 and self.high == self.size
+
+
+Dims = tuple[tuple[Factor, ...], ...]
+
+
+def whole_factor(size: int, step: int | None = 0) -> Factor:
+    return Factor(size, step, 0, size)
+
+
+def plain(size: int) -> tuple[Factor, ...]:
+    """A dimension along which everything reads the same."""
+    return () if size == 1 else (whole_factor(size),)
+
+
+def uneven(size: int) -> tuple[Factor, ...]:
+    """A dimension whose indices read things of their own."""
+    return () if size == 1 else (whole_factor(size, None),)
+
+
+def joined(factors: Sequence[Factor]) -> tuple[Factor, ...]:
+    """The same index in as few factors as can be."""
+    merged: list[Factor] = []
+    for factor in factors:
+        if factor.size == 1 and not factor.step and factor.full:
+            continue
+        if merged and merged[-1].full and factor.full:
+            outer = merged[-1]
+            both_lost = outer.step is None and factor.step is None
+            if both_lost or (
+                outer.step is not None and factor.step is not None and outer.step == factor.step * factor.size
+            ):
+                merged[-1] = whole_factor(outer.size * factor.size, factor.step)
+                continue
+        merged.append(factor)
+    return tuple(merged)
+
+
+def cut(factor: Factor, inner: int) -> tuple[Factor, Factor]:
+    """A factor as two, the faster one of size `inner`."""
+    size, step, low, high = factor
+    outer = size // inner
+    if factor.full:
+        return whole_factor(outer, None if step is None else step * inner), whole_factor(inner, step)
+    if low % inner == 0 and high % inner == 0:
+        return Factor(outer, 0, low // inner, high // inner), whole_factor(inner)
+    if low // inner == (high - 1) // inner:
+        at = low // inner
+        return Factor(outer, 0, at, at + 1), Factor(inner, 0, low - at * inner, high - at * inner)
+    raise Lost
+
+
+@dataclass(frozen=True, slots=True)
+class Term:
+    """One way in which a tensor reads the picture, along one axis."""
+
+    axis: int
+    pixels: int
+    """Of the picture."""
+    largest: Pattern
+    smallest: Pattern
+    """Of the path that sees least; it moves as `largest` does."""
+    dims: Dims
+    hidden: int = 0
+    """1: something that is no parameter was added along its positions, which can shut some out of a softmax. 2: it was multiplied
+    or replaced so, which can shut them out of any sum."""
+
+    @property
+    def shape(self) -> Shape:
+        """Of the tensor."""
+        return tuple(prod(factor.size for factor in dim) for dim in self.dims)
+
+    @property
+    def moving(self) -> list[tuple[int, int]]:
+        """Factors that positions lie in: dimension and place."""
+        return [(d, i) for d, dim in enumerate(self.dims) for i, factor in enumerate(dim) if factor.step]
+
+    @property
+    def scattered_somewhere(self) -> bool:
+        """Some factor is one whose indices read things of their own."""
+        return any(factor.step is None for dim in self.dims for factor in dim)
+
+    @property
+    def covers(self) -> bool:
+        """The whole axis is read, from anywhere."""
+        return self.largest.advance == 0 and self.largest.first[0] <= 0 and self.largest.last[0] >= self.pixels - 1
+
+    def moves(self, dim: int) -> bool:
+        return any(factor.step or factor.step is None for factor in self.dims[dim])
+
+    def change(self, reach: Callable[[int], Sequence[int]], positions: int = 1, sources: int = 1) -> Term:
+        return replace(
+            self,
+            largest=self.largest.through(reach, positions, sources),
+            smallest=self.smallest.through(reach, positions, sources),
+        )
+
+    def spread(self, step: int, count: int) -> Term:
+        """Every position reads `count` positions from its own on, `step` apart."""
+        return self.change(lambda o: range(o, o + step * count, step))
+
+    def shifted(self, places: int) -> Term:
+        """Every position reads what was read so many positions further on."""
+        return self.change(lambda o: [o + places]) if places else self
+
+    def with_dim(self, dim: int, factors: Sequence[Factor]) -> Term:
+        return replace(self, dims=(*self.dims[:dim], tuple(factors), *self.dims[dim + 1 :]))
+
+    def settled(self) -> Term:
+        """In its simplest form: few factors, steps without a common divisor, no positions where none are left."""
+        term = replace(self, dims=tuple(joined(dim) for dim in self.dims))
+        steps = [factor.step for dim in term.dims for factor in dim if factor.step]
+        if not steps or term.largest.advance == 0:
+            return term._still()
+        divisor = gcd(*steps)
+        if len(steps) == 1 and steps[0] < 0:
+            divisor = -divisor
+        if divisor == 1:
+            return term
+        dims = tuple(
+            tuple(factor._replace(step=factor.step // divisor) if factor.step else factor for factor in dim)
+            for dim in term.dims
+        )
+        return replace(term.change(lambda o: [o * divisor], 1, divisor), dims=dims)
+
+    def _still(self) -> Term:
+        """Without positions: a pattern of one interval, inside the picture."""
+        dims = tuple(joined([f._replace(step=0) if f.step else f for f in dim]) for dim in self.dims)
+        return replace(
+            self,
+            dims=dims,
+            largest=self.largest.at(0).clipped(self.pixels),
+            smallest=self.smallest.at(0).clipped(self.pixels),
+        )
+
+    def summed(self, dims: Sequence[int], size: Callable[[int], int] | None = None) -> Term:
+        """Reads all indices of some dimensions. They stay, of length 1 or `size`; `without` takes them away."""
+        over = [(d, i) for d in dims for i in range(len(self.dims[d]))]
+        if self.hidden > 1 and any(self.moves(d) for d in dims):
+            raise Lost
+        term = self
+        for d, i in over:
+            factor = term.dims[d][i]
+            if factor.step:
+                term = term.spread(factor.step, factor.size)
+        for d in dims:
+            term = term.with_dim(d, plain(size(d) if size else 1))
+        if self.scattered_somewhere and not term.scattered_somewhere:
+            term = replace(term, smallest=term.largest)
+        return term
+
+    def without(self, dims: Sequence[int]) -> Term:
+        return replace(self, dims=tuple(dim for d, dim in enumerate(self.dims) if d not in dims))
+
+    def scattered(self, dims: Sequence[int], after: Shape | None = None) -> Term:
+        """Each index of these dimensions reads something of its own: only all of them together are known.
+
+        `after` gives the lengths of all dimensions, where they change.
+        """
+        term = self.summed(dims)
+        if after is not None:
+            term = replace(term, dims=tuple(uneven(length) for length in after))
+        else:
+            for d in dims:
+                term = term.with_dim(d, uneven(prod(factor.size for factor in self.dims[d])))
+        return replace(term, smallest=self.smallest if self.scattered_somewhere else self.smallest.at(0))
+
+    def at(self, places: dict[int, int]) -> Term:
+        """One index of some dimensions, which stay with length 1. Raises Lost if it is not known what that reads, Nothing if it
+        reads nothing."""
+        term = self
+        for d, index in places.items():
+            shift = 0
+            for factor in reversed(self.dims[d]):
+                index, digit = divmod(index, factor.size)
+                if factor.step is None:
+                    raise Lost
+                if not factor.low <= digit < factor.high:
+                    raise Nothing
+                shift += factor.step * digit
+            term = term.with_dim(d, ())
+            term = term.shifted(shift)
+        return term
+
+    def single(self, dim: int) -> Term:
+        """The same term with one factor, of step 1, as the only place where positions lie; Lost if it cannot be written so."""
+        term = self.settled()
+        moving = term.moving
+        if any(factor.step is None for factor in term.dims[dim]) or {d for d, _ in moving} != {dim}:
+            raise Lost
+        factors = term.dims[dim]
+        if len(factors) > 1:
+            if not _rising(factors):
+                raise Lost
+            inner = prod(factor.size for factor in factors[1:])
+            outer = factors[0].step or 0
+
+            def place(index: int) -> list[int]:
+                total = 0
+                turn, index = divmod(index, inner)
+                for factor in reversed(factors[1:]):
+                    index, digit = divmod(index, factor.size)
+                    total += (factor.step or 0) * digit
+                return [total + turn * outer]
+
+            length = factors[0].size * inner
+            term = term.change(place, inner, outer).with_dim(dim, (whole_factor(length, 1),))
+        return term
+
+
+class Nothing(Exception):
+    """What is left reads no pixel."""
+
+
+def _rising(factors: Sequence[Factor]) -> bool:
+    """Whether positions rise with the index: no step is smaller than all that is inside it."""
+    reached = 0
+    for factor in reversed(factors):
+        if factor.step is None or not factor.full or factor.step < 0 or (factor.step and factor.step <= reached):
+            return False
+        if not factor.step and reached:  # a repetition of positions
+            return False
+        reached += factor.step * (factor.size - 1)
+    return bool(factors[0].step)
+
+
+def regrouped(term: Term, after: Shape) -> Term:
+    """After a reshape: the same elements in the same order. What does not fit factor by factor is scattered."""
+    factors = joined([f for dim in term.dims for f in dim])
+    lone = any(factor.size == 1 for factor in factors)
+    if lone:  # of length 1: no position is left to tell apart
+        factors = joined([f for f in factors if f.size > 1])
+        if not any(f.step for f in factors):
+            term = replace(term, largest=term.largest.at(0), smallest=term.smallest.at(0))
+    queue, dims = list(factors), []
+    try:
+        for length in after:
+            taken = []
+            while length > 1:
+                factor = queue.pop(0)
+                if length % factor.size == 0:
+                    taken.append(factor)
+                    length //= factor.size
+                elif factor.size % length == 0:
+                    outer, inner = cut(factor, factor.size // length)
+                    taken.append(outer)
+                    queue.insert(0, inner)
+                    length = 1
+                else:
+                    raise Lost
+            dims.append(joined(taken))
+    except Lost:
+        return term.scattered(range(len(term.dims)), after)
+    return replace(term, dims=tuple(dims))
