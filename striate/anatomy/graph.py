@@ -1,8 +1,8 @@
 """The graph of operations of any net, recorded in one run on the meta device: shapes without numbers, so no memory and no data.
 
 Nodes are aten operations that depend on the picture, and products of parameters alone with what follows from them (learned
-queries, tables of positions), in the order in which they ran; edges go from the operation that made a tensor to the one that reads
-it. Functional calls, branches, skips, views and in-place writes are all seen, because the recording sits below them
+queries, tables of positions), in the order in which they ran; edges go from the operation that made a tensor to the one that
+reads it. Functional calls, branches, skips, views and in-place writes are all seen, because the recording sits below them
 (`TorchDispatchMode`), not on the modules.
 """
 

@@ -356,7 +356,13 @@ def _going_on(parts: Sequence[Sequence[Term]], dim: int, starts: Sequence[int], 
     return first if same else None
 
 
-def _padded(node: Node, term: Term) -> Term:
+def _bordered(node: Node, inputs: Sequence[Terms]) -> list[Term]:
+    """Padding. Where positions lie, what is read outside of them does not matter."""
+    held = [d for d in range(len(node.shape)) if _positional(inputs[0], d)]
+    return [_padded(node, term, held) for term in inputs[0]]
+
+
+def _padded(node: Node, term: Term, held: Sequence[int]) -> Term:
     pads = [int(p) for p in node.attributes.get("pad") or node.attributes.get("padding") or []]
     rank = _rank(term)
     for dim in range(rank):
@@ -365,7 +371,7 @@ def _padded(node: Node, term: Term) -> Term:
         if not before and not after:
             continue
         length = node.shape[dim]
-        if node.operation == "constant_pad_nd" or term.moves(dim):
+        if (node.operation == "constant_pad_nd" and dim not in held) or term.moves(dim):
             if not term.moves(dim) and before >= 0 and after >= 0 and term.dims[dim] and len(term.dims[dim]) == 1:
                 (factor,) = term.dims[dim]
                 term = term.with_dim(dim, (Factor(length, 0, factor.low + before, factor.high + before),))
@@ -805,7 +811,7 @@ RULES: Mapping[str, Rule] = {
     "rolled": _each(_rolled),
     "turned": _each(_turned),
     "joined": _joined,
-    "padded": _each(_padded),
+    "padded": _bordered,
     "complex_to_real": _each(_complex_to_real),
     "real_to_complex": _each(_real_to_complex),
     "part_of_complex": _each(_same),
