@@ -1,7 +1,7 @@
 """Writes docs/nets/*.md and their diagrams from the catalogue: a page a family, and the list of them. And catalogue.json, its
 facts for whoever only lists them.
 
-    python scripts/make_docs.py
+    make docs
 
 The pages are made, never edited: what they say is in striate/nets. A test compares them with what this script would write.
 """
