@@ -3,26 +3,32 @@ PYTHON ?= python3
 BIN := .venv/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check install --quiet --constraint constraints.txt
 
-.PHONY: demo test test-slow check fix bench torture clean
+PYTEST := $(BIN)/python -m pytest --numprocesses=auto --maxprocesses=4 --dist=worksteal
+
+.PHONY: demo test test-slow check fix docs bench torture clean
 
 demo: .venv/.installed  ## Train LeNet-5 on the sample that ships with the package, and say where the report is
 	$(BIN)/striate train
 
 test: .venv/.developing  ## The fast tests
-	$(BIN)/python -m pytest
+	$(PYTEST)
 
 test-slow: .venv/.developing  ## The tests that take long or need much disk
-	$(BIN)/python -m pytest -m slow
+	$(PYTEST) -m slow
 
 check: .venv/.developing  ## Format, lint, types, tests: what continuous integration runs
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
-	$(BIN)/python -m pytest
+	$(PYTEST)
 
 fix: .venv/.developing  ## Mend format and lint where a machine can
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
+
+docs: .venv/.developing  ## Write the pages that are made from the code: docs/nets, docs/commands.md
+	$(BIN)/python -m scripts.make_docs
+	$(BIN)/python -m scripts.make_commands
 
 bench: .venv/.developing  ## Measure every figure that the documentation quotes; rows go to bench/results
 	$(BIN)/python -m bench

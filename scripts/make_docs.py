@@ -1,55 +1,55 @@
-"""Writes docs/nets/*.md and their diagrams from the catalogue: a page a family, and the list of them.
+"""Writes docs/nets/*.md and their diagrams from the catalogue: a page a family, and the list of them. And catalogue.json, its
+facts for whoever only lists them.
 
-    python scripts/make_docs.py
+    make docs
 
 The pages are made, never edited: what they say is in striate/nets. A test compares them with what this script would write.
 """
 
+import json
 from pathlib import Path
 
 from striate.anatomy import inspect
-from striate.nets import CATALOGUE, NetSpec
-from striate.nets.history import FAMILIES, RESULTS
+from striate.catalogue import FILE
+from striate.nets import CATALOGUE, FAMILIES, Family, NetSpec
 
 DOCS = Path(__file__).parents[1] / "docs" / "nets"
 
-DRAWN = {
-    "lenet": "lenet5",
-    "alexnet": "alexnet",
-    "vgg": "vgg16",
-    "nin": "nin-cifar10",
-    "googlenet": "googlenet",
-    "resnet": "resnet50",
-    "preresnet": "preresnet164",
-    "densenet": "densenet121",
-}
-"""The form of each family that its page shows."""
+
+def facts() -> str:
+    """The content of catalogue.json: a line a family and a line a row."""
+    families = {family.name: {"new": family.new, "mattered": family.mattered} for family in FAMILIES.values()}
+    parts = {"families": families, "rows": {name: row.as_dict() for name, row in CATALOGUE.items()}}
+    lines = {
+        part: ",\n".join(
+            f"{json.dumps(key)}: {json.dumps(value, ensure_ascii=False)}" for key, value in content.items()
+        )
+        for part, content in parts.items()
+    }
+    return "{" + ",\n".join(f'"{part}": {{\n{text}\n}}' for part, text in lines.items()) + "}\n"
 
 
-def family_page(family: str) -> str:
+def family_page(family: Family) -> str:
     """The page of a family as Markdown."""
-    facts = FAMILIES[family]
-    rows = [row for row in CATALOGUE.values() if row.family == family]
-    drawn = CATALOGUE[DRAWN[family]]
+    drawn = CATALOGUE[family.drawn]
     parts = [
-        f"# {facts.title}",
-        f"**What was new.** {facts.new}",
-        f"**Why it mattered.** {facts.mattered}",
-        "\n".join(f"- {citation}" for citation in dict.fromkeys(row.citation for row in rows)),
+        f"# {family.title}",
+        f"**What was new.** {family.new}",
+        f"**Why it mattered.** {family.mattered}",
+        "\n".join(f"- {citation}" for citation in dict.fromkeys(row.citation for row in family.rows)),
         f"![{drawn.title}: its operations, as `striate inspect {drawn.name} --diagram` draws them]({drawn.name}.svg)",
         f"![{drawn.title}: the sizes of its feature maps]({drawn.name}-maps.svg)",
-        f"The code: [striate/nets/{family}.py](../../striate/nets/{family}.py), and its rows in "
-        f"[striate/nets/rows/{family}.py](../../striate/nets/rows/{family}.py).",
+        f"The code, and the table of its forms: [striate/nets/{family.name}.py](../../striate/nets/{family.name}.py).",
         "## Its forms",
-        table(rows),
+        table(family.rows),
     ]
-    notes = [note(row) for row in rows if row.deviations or row.known_findings or row.name in RESULTS]
+    notes = [note(row) for row in family.rows if row.deviations or row.known_findings or row.results]
     if notes:
         parts += ["## Where they depart from their sources, and what was published", *notes]
     return "\n\n".join(parts) + "\n"
 
 
-def table(rows: list[NetSpec]) -> str:
+def table(rows: tuple[NetSpec, ...]) -> str:
     """The rows of the catalogue as a Markdown table."""
     lines = ["| net | follows | geometry | input | parameters | MACs | smallest |", "|---|---|---|---|---:|---:|---:|"]
     for row in rows:
@@ -66,7 +66,7 @@ def note(row: NetSpec) -> str:
     lines = [f"**`{row.name}`**", ""]
     lines += [f"- {deviation}" for deviation in row.deviations]
     lines += [f"- known finding: {finding}" for finding in row.known_findings]
-    lines += [f"- published: {result}" for result in RESULTS.get(row.name, ())]
+    lines += [f"- published: {result}" for result in row.results]
     return "\n".join(lines)
 
 
@@ -79,22 +79,23 @@ def index_page() -> str:
         "",
     ]
     lines += ["| family | what was new | forms |", "|---|---|---:|"]
-    for family, facts in FAMILIES.items():
-        count = sum(row.family == family for row in CATALOGUE.values())
-        lines.append(f"| [{facts.title}]({family}.md) | {facts.new} | {count} |")
+    lines += [
+        f"| [{family.title}]({family.name}.md) | {family.new} | {len(family.rows)} |" for family in FAMILIES.values()
+    ]
     return "\n".join(lines) + "\n"
 
 
 def pages() -> dict[str, str]:
     """File name -> Markdown, for all pages."""
-    return {"README.md": index_page(), **{f"{family}.md": family_page(family) for family in FAMILIES}}
+    return {"README.md": index_page(), **{f"{family.name}.md": family_page(family) for family in FAMILIES.values()}}
 
 
 def main() -> None:
     DOCS.mkdir(parents=True, exist_ok=True)
     for name, text in pages().items():
         (DOCS / name).write_text(text, encoding="utf-8")
-    for name in DRAWN.values():
+    FILE.write_text(facts(), encoding="utf-8")
+    for name in (family.drawn for family in FAMILIES.values()):
         anatomy = inspect(name)
         (DOCS / f"{name}.svg").write_text(anatomy.diagram(), encoding="utf-8")
         (DOCS / f"{name}-maps.svg").write_text(anatomy.maps(), encoding="utf-8")

@@ -9,6 +9,7 @@ from typing import Any, Literal
 
 from striate.data.augmentation import Augmentation
 from striate.errors import UsageError, unknown_name
+from striate.nets import FAMILIES
 
 Optimizer = Literal["adamw", "adam", "sgd"]
 Schedule = Literal["one-cycle", "constant", "step"]
@@ -243,81 +244,9 @@ _SGD = Recipe(
 )
 
 PAPER: dict[str, Recipe] = {
-    "lenet": replace(
-        _SGD,
-        source="LeCun et al. 1998, section III.C: 20 passes, one picture a step, global rates 5e-4, 2e-4, 1e-4, 5e-5, 1e-5 over "
-        "mu = 0.02; plain gradient steps here for the paper's diagonal second-order ones",
-        epochs=20,
-        batch_size=1,
-        lr=0.025,
-        momentum=0.0,
-        steps=((0.1, 0.4), (0.25, 0.2), (0.4, 0.1), (0.6, 0.02)),
-    ),
-    "alexnet": replace(
-        _SGD,
-        source="Krizhevsky et al. 2012, section 5: rate divided by 10 three times; when is not given, equal quarters here",
-        weight_decay=5e-4,
-        steps=((0.25, 0.1), (0.5, 0.01), (0.75, 0.001)),
-        augmentation=Augmentation(flip=True),
-    ),
-    "vgg": replace(
-        _SGD,
-        source="Simonyan and Zisserman 2014, section 3.1: 74 epochs, rate divided by 10 three times; equal quarters here",
-        epochs=74,
-        batch_size=256,
-        weight_decay=5e-4,
-        steps=((0.25, 0.1), (0.5, 0.01), (0.75, 0.001)),
-        augmentation=Augmentation(flip=True),
-    ),
-    "nin": replace(
-        _SGD,
-        source="Lin et al. 2013, section 4.1: batch 128, rate divided by 10 twice; rate, epochs and times are not given, "
-        "0.1 and AlexNet's 90 here",
-        lr=0.1,
-        weight_decay=5e-4,
-        steps=((0.5, 0.1), (0.75, 0.01)),
-        augmentation=Augmentation(flip=True),
-    ),
-    "googlenet": replace(
-        _SGD,
-        source="Szegedy et al. 2014, section 6: momentum 0.9, rate less 4 % every 8 epochs; rate, batch and decay are not "
-        "given, those of Caffe's reference solver here",
-        epochs=250,
-        batch_size=32,
-        weight_decay=2e-4,
-        steps=tuple((8 * i / 250, 0.96**i) for i in range(1, 32)),
-        augmentation=Augmentation(flip=True),
-    ),
-    "resnet": replace(
-        _SGD,
-        source="He et al. 2015, section 4.2: 64,000 steps of 128, rate divided by 10 at a half and at three quarters",
-        epochs=182,
-        lr=0.1,
-        weight_decay=1e-4,
-        steps=((0.5, 0.1), (0.75, 0.01)),
-        augmentation=Augmentation(flip=True, shift=4),
-    ),
-    "preresnet": replace(
-        _SGD,
-        source="He et al. 2016, appendix: as He et al. 2015, section 4.2, at a tenth of the rate for the first 400 steps",
-        epochs=182,
-        lr=0.1,
-        weight_decay=1e-4,
-        steps=((0.0, 0.1), (400 / 64_000, 1.0), (0.5, 0.1), (0.75, 0.01)),
-        augmentation=Augmentation(flip=True, shift=4),
-    ),
-    "densenet": replace(
-        _SGD,
-        source="Huang et al. 2017, section 4.2 (CIFAR): batch 64, 300 epochs, rate divided by 10 at 50 % and 75 %",
-        epochs=300,
-        batch_size=64,
-        lr=0.1,
-        nesterov=True,
-        weight_decay=1e-4,
-        steps=((0.5, 0.1), (0.75, 0.01)),
-        augmentation=Augmentation(flip=True, shift=4),
-    ),
+    family.name: Recipe.from_dict({**_SGD.as_dict(), **family.recipe}) for family in FAMILIES.values()
 }
+"""Family of the catalogue -> how its paper trained it."""
 
 RECIPES = ("fast", "paper", "tutorial")
 LONG_RUN = 20

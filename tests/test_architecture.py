@@ -11,7 +11,7 @@ PACKAGE = Path(striate.__file__).parent
 
 LAYERS = (
     {"errors", "notebook"},
-    {"data", "nets"},
+    {"catalogue", "data", "nets"},
     {"anatomy", "checkup", "metrics", "machine"},
     {"recipe"},
     {"run"},

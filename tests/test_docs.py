@@ -9,6 +9,7 @@ import pytest
 
 import striate
 from striate.cli import app, main
+from striate.nets import FAMILIES
 
 ROOT = Path(__file__).parents[1]
 README = ROOT / "README.md"
@@ -98,12 +99,18 @@ def test_the_makefile_does_what_the_readme_says():
         assert re.search(rf"^{target}:", makefile, re.M), target
 
 
+def test_the_reference_of_commands_is_what_the_script_writes():
+    from scripts import make_commands
+
+    assert make_commands.PAGE.read_text(encoding="utf-8") == make_commands.page(), "run: make docs"
+
+
 def test_the_pages_of_the_catalogue_are_what_the_script_writes():
     from scripts import make_docs
 
     for name, text in make_docs.pages().items():
-        assert (make_docs.DOCS / name).read_text(encoding="utf-8") == text, "run: python scripts/make_docs.py"
-    for name in make_docs.DRAWN.values():
+        assert (make_docs.DOCS / name).read_text(encoding="utf-8") == text, "run: make docs"
+    for name in (family.drawn for family in FAMILIES.values()):
         anatomy = striate.inspect(name)
         assert (make_docs.DOCS / f"{name}.svg").read_text(encoding="utf-8") == anatomy.diagram()
         assert (make_docs.DOCS / f"{name}-maps.svg").read_text(encoding="utf-8") == anatomy.maps()

@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from striate import catalogue
 from striate.cli.options import AsJson, DataDir
 from striate.cli.output import show_fields, show_json, show_table, words
 from striate.errors import UsageError
@@ -20,11 +21,8 @@ def nets(
     as_json: AsJson = False,
 ) -> None:
     """List the catalogue, or show the facts of one net."""
-    from striate.nets import CATALOGUE, spec
-    from striate.nets.history import card
-
     if name is not None:
-        facts = card(spec(name))
+        facts = catalogue.card(name)
         if as_json:
             show_json(facts)
         else:
@@ -33,13 +31,10 @@ def nets(
                 {key.replace("_", " "): words(value) for key, value in shown.items() if value not in (None, [])}
             )
         return
-    rows = [
-        row.as_dict()
-        for row in CATALOGUE.values()
-        if (family is None or row.family == family) and (geometry is None or row.geometry == geometry)
-    ]
+    every = catalogue.rows().values()
+    rows = [row for row in every if family in (None, row["family"]) and geometry in (None, row["geometry"])]
     if not rows:
-        families, geometries = sorted({row.family for row in CATALOGUE.values()}), ("paper", "native", "tutorial")
+        families, geometries = sorted({row["family"] for row in every}), ("paper", "native", "tutorial")
         raise UsageError(f"no net is left; families: {', '.join(families)}; geometries: {', '.join(geometries)}")
     if sort not in ("name", "year", "params", "macs", "input"):
         raise UsageError(f"--sort must be name, year, params, macs or input, got {sort!r}")

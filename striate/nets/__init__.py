@@ -5,13 +5,16 @@ from __future__ import annotations
 from typing import Literal
 
 from striate.errors import UsageError, unknown_name
+from striate.nets import alexnet, densenet, googlenet, lenet, nin, preresnet, resnet, vgg
 from striate.nets.net import Net
-from striate.nets.netspec import NetSpec
-from striate.nets.rows import ROWS
+from striate.nets.netspec import Family, NetSpec
 
-__all__ = ["CATALOGUE", "Net", "NetSpec", "build", "spec"]
+__all__ = ["CATALOGUE", "FAMILIES", "Family", "Net", "NetSpec", "build", "spec"]
 
-CATALOGUE: dict[str, NetSpec] = {row.name: row for row in ROWS}
+FAMILIES: dict[str, Family] = {
+    module.FAMILY.name: module.FAMILY for module in (lenet, alexnet, vgg, nin, googlenet, resnet, preresnet, densenet)
+}
+CATALOGUE: dict[str, NetSpec] = {row.name: row for family in FAMILIES.values() for row in family.rows}
 
 
 def spec(name: str) -> NetSpec:

@@ -11,11 +11,13 @@ A ReLU follows every layer; normalisation, where there is any, comes after it, t
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import partial
 
 from torch import nn
 
 from striate.nets.blocks import he_init, named, response_norm
 from striate.nets.net import Net
+from striate.nets.netspec import Family, NetSpec, torchvision_accuracy, variant
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -99,3 +101,89 @@ def paper_init(net: nn.Module) -> None:
             if module.bias is not None:
                 ones = any(layer in name for layer in ("conv2", "conv4", "conv5", "fc6", "fc7"))
                 nn.init.constant_(module.bias, 1.0 if ones else 0.0)
+
+
+_ALEXNET = NetSpec(
+    name="alexnet",
+    title="AlexNet",
+    family="alexnet",
+    year=2012,
+    citation="A. Krizhevsky, I. Sutskever, G. E. Hinton: ImageNet classification with deep convolutional neural networks. "
+    "NIPS 2012",
+    source="Section 3.5 and Fig. 2",
+    deviations=(
+        "227x227 without padding where the text says 224x224; Fig. 2's sizes follow from 227",
+        "the paper's formula of response normalisation, alpha not divided by the neighbours",
+    ),
+    geometry="paper",
+    input=(3, 227, 227),
+    min_size=67,
+    classes=1000,
+    params=60_965_224,
+    macs=724_406_816,
+    results=(
+        "ILSVRC-2010 test, 10 crops: 37.5 % top-1, 17.0 % top-5 error (Krizhevsky et al. 2012, section 6)",
+        "ILSVRC-2012 validation, one net, 10 crops: 40.7 % top-1, 18.2 % top-5 error (Krizhevsky et al. 2012, Table 2)",
+        "ILSVRC-2012 test, seven nets, two of them pre-trained: 15.3 % top-5 error (Krizhevsky et al. 2012, Table 2)",
+    ),
+    builder=partial(alexnet, form=AlexNetForm()),
+)
+# fmt: off
+_ONE_TOWER = variant(
+    _ALEXNET, "alexnet-owt", "AlexNet, one tower",
+    "Body of the text (0.2 % more parameters than two towers); torchvision's alexnet", 61_100_840, 714_188_480,
+    year=2014, citation="A. Krizhevsky: One weird trick for parallelizing convolutional neural networks. arXiv:1404.5997, 2014",
+    deviations=(
+        "conv4 has 256 maps; footnote 1 says 384, which would be 1.4 % more parameters and not 0.2 %",
+        "softmax with cross-entropy for 1000 logistic outputs",
+    ),
+    input=(3, 224, 224), min_size=63, results=(torchvision_accuracy(56.522, 79.066),), torchvision="alexnet",
+    widths=(64, 192, 384, 256, 256), towers=1, response_norm=False, stem=(11, 4, 2), dropout_first=True,
+)
+
+FAMILY = Family(
+    name="alexnet",
+    title="AlexNet",
+    new="A net of 60 million parameters on 1.2 million photos: ReLU, dropout, heavy augmentation, two GPUs that each hold "
+    "half of the maps.",
+    mattered="It won ILSVRC-2012 with 15.3 % top-5 error against 26.2 % for the second, and turned computer vision to "
+    "deep learning.",
+    drawn="alexnet",
+    recipe={
+        "source": "Krizhevsky et al. 2012, section 5: rate divided by 10 three times; when is not given, equal quarters here",
+        "weight_decay": 5e-4, "steps": ((0.25, 0.1), (0.5, 0.01), (0.75, 0.001)), "augmentation": "flip",
+    },
+    rows=(
+        _ALEXNET,
+        _ONE_TOWER,
+        variant(
+            _ALEXNET, "alexnet-tutorial", "AlexNet, one channel", "Dive into Deep Learning 1.0.3, section 8.1",
+            46_764_746, 938_146_176, geometry="tutorial", input=(1, 224, 224), min_size=65, classes=10,
+            deviations=(
+                "one tower, no response normalisation",
+                "conv1 has padding 1 at 224x224: 54, 26, 12, 5 in place of 55, 27, 13, 6",
+            ),
+            towers=1, response_norm=False, stem=(11, 4, 1), side=5,
+        ),
+        variant(
+            _ONE_TOWER, "alexnet-halfwidth-tutorial", "AlexNet, one tower at half width",
+            "One of the two towers of Fig. 2, as a tutorial on AlexNet builds it", 16_630_440, 311_191_824,
+            year=_ALEXNET.year, citation=_ALEXNET.citation, geometry="tutorial",
+            deviations=(
+                "one tower alone: half of all widths",
+                "conv1 has padding 2 at 224x224; no response normalisation; dropout in front of the hidden layers",
+            ),
+            widths=(48, 128, 192, 192, 128), hidden=2048,
+        ),
+        variant(
+            _ONE_TOWER, "alexnet-native", "AlexNet for small pictures", "alexnet-owt", 23_468_746, 151_155_712,
+            citation=_ALEXNET.citation, geometry="native", input=(1, 28, 28), min_size=15, classes=10,
+            deviations=(
+                "stem: conv1 is 5x5 at stride 1, padding 2, where alexnet-owt has 11x11 at stride 4",
+                "fc6 sees the 2x2 map that is left, not 6x6",
+            ),
+            stem=(5, 1, 2), side=2,
+        ),
+    ),
+)
+# fmt: on

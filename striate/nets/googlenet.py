@@ -13,6 +13,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import partial
 from typing import Literal
 
 import torch
@@ -20,6 +21,7 @@ from torch import Tensor, nn
 
 from striate.nets.blocks import global_head, he_init, named, response_norm, xavier_init
 from striate.nets.net import Net
+from striate.nets.netspec import Family, NetSpec, torchvision_accuracy, variant
 
 # Table 1: maps of 1x1 | 1x1 ahead of 3x3, 3x3 | 1x1 ahead of 5x5, 5x5 | 1x1 behind the pooling.
 BLOCKS = {
@@ -263,3 +265,129 @@ def inception_mnist(channels: int, classes: int, init: str) -> Net:
     }
     head = {"pool": nn.AdaptiveAvgPool2d(4), "flatten": nn.Flatten(), "classifier": nn.Linear(88 * 4 * 4, classes)}
     return Net(stages, named(head))
+
+
+_PAPER = NetSpec(
+    name="googlenet",
+    title="GoogLeNet",
+    family="googlenet",
+    year=2014,
+    citation="C. Szegedy et al.: Going deeper with convolutions. CVPR 2015, arXiv:1409.4842",
+    source="Table 1, Fig. 3, section 5 (auxiliary heads)",
+    deviations=(
+        "response normalisation by AlexNet's formula; the paper gives no constants",
+        "conv1 is a plain 7x7; the parameters and operations that Table 1 gives for it fit a separable one",
+    ),
+    geometry="paper",
+    input=(3, 224, 224),
+    min_size=79,
+    classes=1000,
+    params=6_998_552,
+    params_training=13_378_280,
+    macs=1_582_671_872,
+    results=(
+        "ImageNet validation, one net, one crop: 10.07 % top-5 error (Szegedy et al. 2014, Table 3)",
+        "ILSVRC-2014 test, seven nets, 144 crops: 6.67 % top-5 error (Szegedy et al. 2014, Table 2)",
+    ),
+    builder=partial(googlenet, form=GoogLeNetForm()),
+)
+# fmt: off
+_NATIVE = variant(
+    _PAPER, "googlenet-native", "GoogLeNet with batch norm for small pictures", "Table 1", 5_982_250, 308_253_440,
+    year=2015, geometry="native", input=(1, 28, 28), min_size=1, classes=10, params_training=None,
+    deviations=(
+        "stem: conv1 is 3x3 at stride 1 for 7x7 at stride 2, and there is no pool2: stride 2 for 8",
+        "batch norm between convolution and ReLU, no biases there, no response normalisation, no auxiliary heads",
+    ),
+    batch_norm="all", conv_bias=False, response_norm=False, auxiliary=False, stem=(3, 1), pool2=False, ceil_pools=False,
+)
+
+FAMILY = Family(
+    name="googlenet",
+    title="GoogLeNet",
+    new="Branches of several filter sizes side by side, made affordable by 1x1 convolutions ahead of them, and auxiliary "
+    "classifiers on the way.",
+    mattered="It won ILSVRC-2014 with 7 million parameters where AlexNet had 61, and batch norm was first shown "
+    "on it, in BN-Inception.",
+    drawn="googlenet",
+    recipe={
+        "source": "Szegedy et al. 2014, section 6: momentum 0.9, rate less 4 % every 8 epochs; rate, batch and decay are not "
+        "given, those of Caffe's reference solver here",
+        "epochs": 250, "batch_size": 32, "weight_decay": 2e-4, "steps": tuple((8 * i / 250, 0.96**i) for i in range(1, 32)),
+        "augmentation": "flip",
+    },
+    torchvision=(
+        (r"\.norm\.", ".bn."),
+        (r"^stages\.conv2\.conv\.", "conv3."),
+        (r"^stages\.conv2\.reduce\.", "conv2."),
+        (r"\.branches\.conv1x1\.", ".branch1."),
+        (r"\.branches\.conv3x3\.reduce\.", ".branch2.0."),
+        (r"\.branches\.conv3x3\.conv\.", ".branch2.1."),
+        (r"\.branches\.conv5x5\.reduce\.", ".branch3.0."),
+        (r"\.branches\.conv5x5\.conv\.", ".branch3.1."),
+        (r"\.branches\.pool\.project\.", ".branch4.1."),
+        (r"^auxiliary_heads\.inception4a\.", "aux1."),
+        (r"^auxiliary_heads\.inception4d\.", "aux2."),
+        (r"^(aux\d)\.fc\.", r"\1.fc1."),
+        (r"^(aux\d)\.classifier\.", r"\1.fc2."),
+        (r"^head\.classifier\.", "fc."),
+        (r"^stages\.", ""),
+    ),
+    rows=(
+        _PAPER,
+        variant(_PAPER, "googlenet-torchvision", "GoogLeNet, torchvision's", "torchvision's googlenet", 6_624_904, 1_498_376_192,
+                year=2015, min_size=15, params_training=13_004_888,
+                deviations=(
+                    "batch norm (epsilon 0.001) between convolution and ReLU, no biases there, no response normalisation",
+                    "the 5x5 branch is 3x3: a known mistake, kept because the published weights were trained with it",
+                    "pool4 is 2x2; dropout 0.2 in the head; the auxiliary heads average to 4x4",
+                ),
+                results=(torchvision_accuracy(69.778, 89.53),), torchvision="googlenet",
+                batch_norm="all", conv_bias=False, norm_epsilon=1e-3, response_norm=False, average_first=False, large_kernel=3,
+                pool4=2, dropout=0.2),
+        variant(_PAPER, "googlenet-bn", "GoogLeNet with batch norm", "Table 1", 7_005_832, 1_582_671_872,
+                year=2015, params_training=13_385_816,
+                deviations=("batch norm between convolution and ReLU, no biases there, no response normalisation",),
+                batch_norm="all", conv_bias=False, response_norm=False),
+        variant(_PAPER, "googlenet-bn-tutorial", "GoogLeNet with batch norm, two linear layers in the head",
+                "A tutorial's Inception v1 for a folder of pictures", 7_041_172, 1_582_700_544,
+                year=2015, geometry="tutorial", min_size=1, classes=4, params_training=None,
+                deviations=(
+                    "batch norm in the blocks, whose convolutions keep their biases; none in the stem, no response normalisation",
+                    "no auxiliary heads; a hidden layer of 1024 units in the head; four outputs",
+                    "logits; the tutorial puts a softmax there, ahead of the cross-entropy, and its loss cannot fall below 0.744",
+                ),
+                known_findings=("bias-before-batchnorm",), biases_before_norm=("stages.inception*.conv.bias",),
+                results=("two classes of skin pictures: 87.6 % best, 85.5 % last test accuracy (its tutorial)",),
+                batch_norm="blocks", response_norm=False, auxiliary=False, ceil_pools=False, hidden=1024),
+        variant(_PAPER, "googlenet-d2l", "GoogLeNet, one channel", "Dive into Deep Learning 1.0.3, section 8.4",
+                5_977_530, 276_066_304, geometry="tutorial", input=(1, 96, 96), min_size=1, classes=10, params_training=None,
+                deviations=(
+                    "one channel, ten classes, 96x96",
+                    "no response normalisation, no auxiliary heads, no dropout; max pooling pads by 1",
+                ),
+                response_norm=False, auxiliary=False, ceil_pools=False, dropout=0),
+        variant(_PAPER, "inception-mnist", "Two Inception blocks for MNIST", "A tutorial's net after Fig. 2 of the paper",
+                97_298, 6_019_200, geometry="tutorial", input=(1, 28, 28), min_size=16, classes=10, params_training=None,
+                deviations=(
+                    "two blocks of 88 maps, each behind a 5x5 convolution and max pooling; flattens 88@4x4",
+                    "two 3x3 in a row for the larger kernel, average pooling in the block, no activation inside it",
+                ),
+                known_findings=("missing-activation",), builder=inception_mnist),
+        _NATIVE,
+        variant(_NATIVE, "googlenet-native-light", "GoogLeNet with batch norm for small pictures, a quarter of the work",
+                "Table 1", 5_982_250, 104_789_504, pool2=True,
+                deviations=("stem: conv1 is 3x3 at stride 1 for 7x7 at stride 2: stride 4 for 8", _NATIVE.deviations[1])),
+        variant(_PAPER, "bn-inception", "BN-Inception", "Fig. 5", 11_285_224, 2_032_600_064,
+                year=2015, min_size=7, params_training=None, builder=bn_inception,
+                citation="S. Ioffe, C. Szegedy: Batch normalization: accelerating deep network training by reducing internal "
+                "covariate shift. ICML 2015, arXiv:1502.03167",
+                deviations=(
+                    "4c, 4d and 4e have the maps of Fig. 5, which sum to 608, 608 and 1056; it prints 576, 576 and 1024 beside "
+                    "them",
+                    "conv1 is a plain 7x7, where the paper has a separable one of depth multiplier 8",
+                ),
+                results=("ImageNet validation, one crop: 74.8 % top-1 accuracy, BN-x30 (Ioffe and Szegedy 2015, Fig. 3)",)),
+    ),
+)
+# fmt: on

@@ -12,12 +12,15 @@ the distance to a drawing of each digit.
 
 from __future__ import annotations
 
+from functools import partial
+
 import torch
 from torch import Tensor, nn
 
 from striate.errors import UsageError
 from striate.nets.blocks import he_init, named, xavier_init
 from striate.nets.net import Net
+from striate.nets.netspec import Family, NetSpec, variant
 
 # Table I: the maps of S2 that each of the sixteen maps of C3 sees.
 C3_INPUTS = (
@@ -205,3 +208,76 @@ def lenet5_1998(channels: int, classes: int, init: str) -> Net:
     net = Net(stages, head)
     paper_init(net)
     return net
+
+
+_LENET5 = NetSpec(
+    name="lenet5",
+    title="LeNet-5",
+    family="lenet",
+    year=1998,
+    citation="Y. LeCun, L. Bottou, Y. Bengio, P. Haffner: Gradient-based learning applied to document recognition. "
+    "Proceedings of the IEEE 86(11), 1998",
+    source="Section II.B, Fig. 2, in the form that is drawn today",
+    deviations=(
+        "C3 sees all maps of S2 (the paper: a table of 60 links)",
+        "sub-sampling is average pooling, with nothing to learn and no squashing after it",
+        "ReLU for the scaled tanh",
+        "linear output with cross-entropy for the distances to fixed codes",
+        "padding 2 on C1 takes 28x28 pictures (the paper pads the pictures to 32x32)",
+    ),
+    geometry="paper",
+    input=(1, 28, 28),
+    min_size=12,
+    classes=10,
+    params=61_706,
+    macs=416_520,
+    builder=lenet5,
+)
+
+# fmt: off
+FAMILY = Family(
+    name="lenet",
+    title="LeNet-5",
+    new="Learned local filters, shared over the picture and alternating with sub-sampling, trained end to end by "
+    "gradients where others wrote feature extractors by hand.",
+    mattered="It read bank cheques, gave the field MNIST, and every later convolutional net keeps its plan: "
+    "maps that shrink and multiply, then fully connected layers.",
+    drawn="lenet5",
+    recipe={
+        "source": "LeCun et al. 1998, section III.C: 20 passes, one picture a step, global rates 5e-4, 2e-4, 1e-4, 5e-5, 1e-5 "
+        "over mu = 0.02; plain gradient steps here for the paper's diagonal second-order ones",
+        "epochs": 20, "batch_size": 1, "lr": 0.025, "momentum": 0.0, "steps": ((0.1, 0.4), (0.25, 0.2), (0.4, 0.1), (0.6, 0.02)),
+    },
+    rows=(
+        _LENET5,
+        variant(
+            _LENET5, "lenet5-1998", "LeNet-5 as published", "Section II.B, Fig. 2 and 3, Table I, appendix A", 60_000, 325_680,
+            deviations=(
+                "logits are -1/2 of the paper's outputs, so that the largest is the answer and cross-entropy applies "
+                "(the paper: eq. 9, with a rubbish class)",
+            ),
+            input=(1, 32, 32), min_size=32, builder=lenet5_1998,
+            results=("MNIST: 0.95 % error; 0.8 % with distorted training pictures (LeCun et al. 1998, section III)",),
+        ),
+        variant(
+            _LENET5, "lenet5-tutorial", "LeNet-5 with sigmoids", "Dive into Deep Learning 1.0.3, section 7.6", 61_706, 416_520,
+            deviations=(
+                "C3 sees all maps of S2, sub-sampling is average pooling, the output is linear",
+                "sigmoid for the scaled tanh; Glorot initialisation",
+                "padding 2 on C1 takes 28x28 pictures",
+            ),
+            geometry="tutorial", builder=partial(lenet5, activation=nn.Sigmoid),
+        ),
+        variant(
+            _LENET5, "lenet5-bn", "LeNet-5 with batch norm", "Dive into Deep Learning 1.0.3, section 8.5", 44_878, 281_640,
+            deviations=(
+                "as lenet5-tutorial, with batch norm after every layer but the last",
+                "no padding on C1: S4 is 16@4x4 at 28x28",
+            ),
+            year=2015, geometry="tutorial", min_size=16, known_findings=("bias-before-batchnorm",),
+            biases_before_norm=("stages.c1.conv.bias", "stages.c3.conv.bias", "head.c5.bias", "head.f6.bias"),
+            builder=partial(lenet5, activation=nn.Sigmoid, norm=True, padding=0),
+        ),
+    ),
+)
+# fmt: on

@@ -1,9 +1,10 @@
-"""NetFacts: what is known of any net. NetSpec: one row of the catalogue, a net's facts together with their proof."""
+"""NetFacts: what is known of any net. NetSpec: one row of the catalogue. Family: one paper's rows, and what it brought."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field, fields, replace
+from functools import partial
 from typing import TYPE_CHECKING, Any, Literal
 
 from striate import notebook
@@ -57,6 +58,10 @@ class NetSpec(NetFacts):
     """Mistakes that the source itself makes, by the names that `striate inspect` gives them."""
     biases_before_norm: tuple[str, ...] = ()
     """Biases that the batch norm after them cancels, so that their gradient is zero: names, as shell patterns."""
+    results: tuple[str, ...] = ()
+    """What was published for it: `set, protocol: figures (source)`."""
+    torchvision: str | None = None
+    """torchvision's name for the same net, where it has one."""
     builder: Callable[[int, int, str], Net]
     """(channels, classes, init) -> Net. `init` is `default` or `paper`."""
 
@@ -73,6 +78,45 @@ class NetSpec(NetFacts):
         names = [field.name for field in fields(self) if field.name not in ("builder", "origin")]
         facts = {name: getattr(self, name) for name in names}
         return {name: list(value) if isinstance(value, tuple) else value for name, value in facts.items()}
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Family:
+    """The nets of one paper. Its file in `striate/nets` holds the code, and this object at its end."""
+
+    name: str
+    """The file's name."""
+    title: str
+    """The net's name as the paper writes it."""
+    new: str
+    """What it did that had not been done, in a sentence."""
+    mattered: str
+    """What came of it."""
+    drawn: str
+    """The row that the family's page draws."""
+    recipe: Mapping[str, Any]
+    """How the paper trained its nets: fields of `striate.recipe.Recipe`, as a run's config has them."""
+    torchvision: tuple[tuple[str, str], ...] = ()
+    """What to replace in our name of a tensor, pattern after pattern, to get torchvision's; empty where those are numbered."""
+    rows: tuple[NetSpec, ...]
+
+
+def variant(base: NetSpec, name: str, title: str, source: str, params: int, macs: int, **changes: Any) -> NetSpec:
+    """A row that differs from `base` in `changes`: fields of NetSpec, or of the form that its builder takes.
+
+    Published results and a twin in torchvision belong to one row and are not inherited.
+    """
+    own = {field.name for field in fields(NetSpec)}
+    facts: dict[str, Any] = {"results": (), "torchvision": None, "builder": base.builder}
+    facts |= {key: value for key, value in changes.items() if key in own}
+    if form := {key: value for key, value in changes.items() if key not in own}:
+        facts["builder"] = partial(facts["builder"], form=replace(facts["builder"].keywords["form"], **form))
+    return replace(base, name=name, title=title, source=source, params=params, macs=macs, **facts)
+
+
+def torchvision_accuracy(top1: float, top5: float) -> str:
+    """The published result of torchvision's first weights."""
+    return f"ImageNet validation, centre crop: {top1} % top-1, {top5} % top-5 accuracy (torchvision's IMAGENET1K_V1 weights)"
 
 
 def _words(value: object) -> str:

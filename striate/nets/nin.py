@@ -10,11 +10,13 @@ its class's logit. A ReLU follows every convolution, the last one too.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import partial
 
 from torch import nn
 
 from striate.nets.blocks import he_init, named
 from striate.nets.net import Net
+from striate.nets.netspec import Family, NetSpec, variant
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -84,3 +86,65 @@ def paper_init(net: nn.Module) -> None:
             nn.init.normal_(module.weight, std=0.05)
             if module.bias is not None:
                 nn.init.zeros_(module.bias)
+
+
+_CIFAR_10 = NetSpec(
+    name="nin-cifar10",
+    title="Network in Network for CIFAR-10",
+    family="nin",
+    year=2013,
+    citation="M. Lin, Q. Chen, S. Yan: Network in network. ICLR 2014, arXiv:1312.4400",
+    source="Fig. 2 and section 4; the author's configuration for CIFAR-10",
+    geometry="paper",
+    input=(3, 32, 32),
+    min_size=4,
+    classes=10,
+    params=966_986,
+    macs=222_486_528,
+    results=(
+        "CIFAR-10: 10.41 % error (Lin et al. 2013, Table 1)",
+        "CIFAR-10, with shifts and flips: 8.81 % error (Lin et al. 2013, Table 1)",
+    ),
+    builder=partial(nin, form=NiNForm()),
+)
+# fmt: off
+_IMAGENET = variant(
+    _CIFAR_10, "nin-imagenet", "Network in Network for ImageNet", "The author's Caffe model; not in the paper",
+    7_595_176, 1_100_188_800, input=(3, 224, 224), min_size=39, classes=1000,
+    deviations=("where dropout stands is as ports of the model have it",),
+    results=("ImageNet validation, centre crop: 59.36 % top-1 accuracy (the author's Caffe model)",),
+    convs=((11, 4, 0), (5, 1, 2), (3, 1, 1), (3, 1, 1)), dropout_behind=(3,),
+    maps=((96, 96, 96), (256, 256, 256), (384, 384, 384), (1024, 1024, 0)),
+)
+
+FAMILY = Family(
+    name="nin",
+    title="Network in Network",
+    new="1x1 convolutions, a small fully connected net at each pixel, and global average pooling in place of fully "
+    "connected layers.",
+    mattered="Both ideas are in nearly every net that followed, from GoogLeNet and ResNet on.",
+    drawn="nin-cifar10",
+    recipe={
+        "source": "Lin et al. 2013, section 4.1: batch 128, rate divided by 10 twice; rate, epochs and times are not given, "
+        "0.1 and AlexNet's 90 here",
+        "lr": 0.1, "weight_decay": 5e-4, "steps": ((0.5, 0.1), (0.75, 0.01)), "augmentation": "flip",
+    },
+    rows=(
+        _CIFAR_10,
+        variant(_CIFAR_10, "nin-cifar100", "Network in Network for CIFAR-100", "Fig. 2 and section 4; Table 3",
+                984_356, 223_592_448, classes=100, results=("CIFAR-100: 35.68 % error (Lin et al. 2013, Table 3)",)),
+        _IMAGENET,
+        variant(_IMAGENET, "nin-tutorial", "Network in Network, one channel", "Dive into Deep Learning 1.0.3, section 8.3",
+                1_992_166, 762_297_352, geometry="tutorial", input=(1, 224, 224), min_size=67, classes=10,
+                deviations=(
+                    "the ImageNet net with one channel and a last block that has a map a class from its first convolution on",
+                    "pooling rounds its size down: 54, 26, 12, 5",
+                ),
+                maps=((96, 96, 96), (256, 256, 256), (384, 384, 384), (0, 0, 0)), ceil_pools=False),
+        variant(_IMAGENET, "nin-native", "Network in Network for small pictures", "nin-imagenet", 6_547_978, 261_627_392,
+                geometry="native", input=(1, 28, 28), min_size=8, classes=10,
+                deviations=("stem: the first convolution is 5x5 at stride 1 with padding 2, for 11x11 at stride 4",),
+                convs=((5, 1, 2), (5, 1, 2), (3, 1, 1), (3, 1, 1))),
+    ),
+)
+# fmt: on

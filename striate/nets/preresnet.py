@@ -13,6 +13,7 @@ both paths, and the last addition has an activation of its own behind it (append
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import partial
 from typing import Literal
 
 import torch
@@ -21,6 +22,7 @@ from torch import Tensor, nn
 from striate.errors import UsageError
 from striate.nets.blocks import global_head, he_init, named
 from striate.nets.net import Net
+from striate.nets.netspec import Family, NetSpec, variant
 from striate.nets.resnet import Scale, ZeroPadShortcut
 
 Order = Literal["original", "bn-after-addition", "relu-before-addition", "relu-preactivation", "full-preactivation"]
@@ -193,3 +195,112 @@ def identity_mappings(channels: int, classes: int, init: str, form: IdentityMapp
         if name.endswith("gate.bias"):
             nn.init.constant_(parameter, form.gate_bias)
     return net
+
+
+_164 = NetSpec(
+    name="resnet164",
+    title="ResNet-164 for CIFAR",
+    family="preresnet",
+    year=2016,
+    citation="K. He, X. Zhang, S. Ren, J. Sun: Identity mappings in deep residual networks. ECCV 2016, arXiv:1603.05027",
+    source="Table 2, original unit, bottlenecks",
+    geometry="paper",
+    input=(3, 32, 32),
+    min_size=1,
+    classes=10,
+    params=1_704_154,
+    macs=244_500_992,
+    results=("CIFAR-10: 5.93 % error (He et al. 2016, Table 2)",),
+    builder=partial(identity_mappings, form=IdentityMappingForm(depth=164, bottleneck=True)),
+)
+# Ends of names, words, and where in the paper it stands.
+_SHORTCUTS: dict[Shortcut, tuple[str, str, str]] = {
+    "constant-scaling": (
+        "constant-scaling",
+        "constant scaling",
+        "Fig. 2b, Table 1: shortcut and residual both times 0.5",
+    ),
+    "exclusive-gating": ("exclusive-gating", "exclusive gating", "Fig. 2c, Table 1: biases of the gates start at -6"),
+    "shortcut-gating": ("shortcut-gating", "shortcut-only gating", "Fig. 2d, Table 1: biases of the gates start at -6"),
+    "conv": ("conv-shortcut", "1x1 convolution shortcut", "Fig. 2e, Table 1"),
+    "dropout": ("dropout-shortcut", "dropout shortcut", "Fig. 2f, Table 1: rate 0.5"),
+}
+_GATES = ("where the size changes, the gate takes the unit's stride and maps; the paper does not say",)
+_ORDERS: dict[Order, tuple[str, str, str]] = {
+    "bn-after-addition": ("resnet{}-bn-after-addition", "batch norm after the addition", "Fig. 4b, Table 2"),
+    "relu-before-addition": ("resnet{}-relu-before-addition", "ReLU before the addition", "Fig. 4c, Table 2"),
+    "relu-preactivation": ("resnet{}-relu-preactivation", "ReLU-only pre-activation", "Fig. 4d, Table 2"),
+    "full-preactivation": ("preresnet{}", "full pre-activation", "Fig. 4e, Table 2"),
+}
+
+
+def _scaled_down(depth: int) -> tuple[str, ...]:
+    return () if depth >= 110 else (f"depth {depth}; the paper has 110 and more",)
+
+
+def _shortcut(depth: int, kind: Shortcut, params: int, macs: int, error: str | None = None) -> NetSpec:
+    end, words, source = _SHORTCUTS[kind]
+    return variant(
+        _164, f"resnet{depth}-{end}", f"ResNet-{depth} for CIFAR, {words}", source, params, macs,
+        deviations=(*_scaled_down(depth), *(_GATES if "gating" in kind else ())),
+        results=(f"CIFAR-10: {error} (He et al. 2016, Table 1)",) if error else (),
+        depth=depth, bottleneck=False, shortcut=kind,
+    )  # fmt: skip
+
+
+def _order(depth: int, kind: Order, params: int, macs: int, *results: str) -> NetSpec:
+    name, words, source = _ORDERS[kind]
+    return variant(
+        _164, name.format(depth), f"ResNet-{depth} for CIFAR, {words}", source, params, macs,
+        deviations=_scaled_down(depth), results=results, depth=depth, bottleneck=depth >= 164, order=kind,
+    )  # fmt: skip
+
+
+def _error(error: str, table: int = 2, of: int = 10) -> str:
+    return f"CIFAR-{of}: {error} (He et al. 2016, Table {table})"
+
+
+FAMILY = Family(
+    name="preresnet",
+    title="Identity mappings in ResNet",
+    new="Ablations of the shortcut and of the order of batch norm, ReLU and addition: a path that nothing touches, with "
+    "the activations ahead of the convolutions, trains best.",
+    mattered="Pre-activation trained 1001 layers on CIFAR-10; blocks with the normalisation ahead and a clean "
+    "path beside them are the rule in transformers too.",
+    drawn="preresnet164",
+    recipe={
+        "source": "He et al. 2016, appendix: as He et al. 2015, section 4.2, at a tenth of the rate for the first 400 steps",
+        "epochs": 182,
+        "lr": 0.1,
+        "weight_decay": 1e-4,
+        "steps": ((0.0, 0.1), (400 / 64_000, 1.0), (0.5, 0.1), (0.75, 0.01)),
+        "augmentation": "flip,shift=4",
+    },
+    rows=(
+        _164,
+        _shortcut(20, "constant-scaling", 269_722, 40_551_040),
+        _shortcut(20, "exclusive-gating", 283_626, 42_648_192),
+        _shortcut(20, "shortcut-gating", 283_626, 42_648_192),
+        _shortcut(20, "conv", 283_962, 42_648_192),
+        _shortcut(20, "dropout", 269_722, 40_551_040),
+        _shortcut(110, "constant-scaling", 1_727_962, 252_887_680, "12.35 % error"),
+        _shortcut(110, "exclusive-gating", 1_824_186, 266_781_312, "8.70 % error"),
+        _shortcut(110, "shortcut-gating", 1_824_186, 266_781_312, "6.91 % error"),
+        _shortcut(110, "conv", 1_826_202, 266_781_312, "12.22 % error"),
+        _shortcut(110, "dropout", 1_727_962, 252_887_680, "fails, with more than 20 % error"),
+        _order(20, "bn-after-addition", 269_722, 40_551_040),
+        _order(20, "relu-before-addition", 269_722, 40_551_040),
+        _order(20, "relu-preactivation", 269_722, 40_551_040),
+        _order(20, "full-preactivation", 269_722, 40_551_040),
+        _order(110, "bn-after-addition", 1_727_962, 252_887_680, _error("8.17 % error")),
+        _order(110, "relu-before-addition", 1_727_962, 252_887_680, _error("7.84 % error")),
+        _order(110, "relu-preactivation", 1_727_962, 252_887_680, _error("6.71 % error")),
+        _order(110, "full-preactivation", 1_727_962, 252_887_680, _error("6.37 % error")),
+        _order(164, "bn-after-addition", 1_703_258, 244_500_992, _error("6.50 % error")),
+        _order(164, "relu-before-addition", 1_704_154, 244_500_992, _error("6.14 % error")),
+        _order(164, "relu-preactivation", 1_704_154, 244_500_992, _error("5.91 % error")),
+        _order(164, "full-preactivation", 1_703_258, 244_500_992, _error("5.46 % error"), _error("24.33 % error", 3, 100)),
+        _order(1001, "full-preactivation", 10_327_706, 1_487_849_984, _error("4.92 % error, 4.62 % at batch 64", 4),
+               _error("22.71 % error", 3, 100)),
+    ),
+)  # fmt: skip

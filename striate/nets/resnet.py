@@ -12,6 +12,7 @@ option A (every second pixel, zeros for the new maps), B (a 1x1 projection) or C
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import partial
 from typing import Literal
 
 from torch import Tensor, nn
@@ -20,6 +21,7 @@ from torch.nn import functional as F
 from striate.errors import UsageError
 from striate.nets.blocks import global_head, he_init, named
 from striate.nets.net import Net
+from striate.nets.netspec import Family, NetSpec, torchvision_accuracy, variant
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -193,3 +195,180 @@ class Scale(nn.Module):
 
     def extra_repr(self) -> str:
         return f"{self.factor}"
+
+
+def _ten_crop(top1: float, top5: float) -> tuple[str, ...]:
+    return (f"ImageNet validation, 10 crops: {top1} % top-1, {top5} % top-5 error (He et al. 2015, Table 3)",)
+
+
+def _cifar_error(error: str, where: str = "Table 6") -> tuple[str, ...]:
+    return (f"CIFAR-10: {error} % error (He et al. 2015, {where})",)
+
+
+_18 = NetSpec(
+    name="resnet18",
+    title="ResNet-18",
+    family="resnet",
+    year=2015,
+    citation="K. He, X. Zhang, S. Ren, J. Sun: Deep residual learning for image recognition. CVPR 2016, arXiv:1512.03385",
+    source="Table 1, 18-layer; shortcut option B",
+    geometry="paper",
+    input=(3, 224, 224),
+    min_size=1,
+    classes=1000,
+    params=11_689_512,
+    macs=1_814_073_344,
+    results=(torchvision_accuracy(69.758, 89.078),),
+    torchvision="resnet18",
+    builder=partial(resnet, form=ResNetForm()),
+)
+# fmt: off
+_34 = variant(_18, "resnet34", "ResNet-34", "Table 1, 34-layer; shortcut option B", 21_797_672, 3_663_761_408,
+              results=(*_ten_crop(24.52, 7.46), torchvision_accuracy(73.314, 91.42)), torchvision="resnet34",
+              depths=(3, 4, 6, 3))
+_50 = variant(_18, "resnet50", "ResNet-50", "Table 1, 50-layer", 25_557_032, 3_857_973_248, results=_ten_crop(22.85, 6.71),
+              depths=(3, 4, 6, 3), bottleneck=True)
+_50_V15 = variant(_50, "resnet50-v1.5", "ResNet-50 v1.5", "Table 1, 50-layer; torchvision's resnet50", 25_557_032, 4_089_184_256,
+                  deviations=("a bottleneck that halves the size does it in its 3x3 convolution, not in its first 1x1",),
+                  results=(torchvision_accuracy(76.13, 92.862),), torchvision="resnet50", stride_on_3x3=True)
+_D2L_18 = variant(
+    _18, "resnet18-d2l", "ResNet-18, one channel", "Dive into Deep Learning 1.0.3, section 8.6", 11_178_378, 318_657_536,
+    geometry="tutorial", input=(1, 96, 96), classes=10,
+    deviations=(
+        "one channel, ten classes, 96x96",
+        "the convolutions keep their biases before batch norm",
+        "a projection has no batch norm",
+    ),
+    known_findings=("bias-before-batchnorm",), biases_before_norm=("stages.conv1.conv.bias", "stages.conv?.*.body.conv?.bias"),
+    conv_bias=True, shortcut_norm=False,
+)
+_MNIST = variant(
+    _18, "resnet-mnist", "A small residual net for MNIST", "A tutorial's net after section 3.3 of the paper", 41_514, 2_013_184,
+    geometry="tutorial", input=(1, 28, 28), min_size=16, classes=10,
+    deviations=("no batch norm; two units only, each behind a 5x5 convolution and max pooling; flattens 32@4x4",),
+    results=("MNIST: 98.7 to 99.0 % test accuracy, epochs 6 to 10 (its tutorial)",), builder=resnet_mnist,
+)
+_NATIVE_18 = variant(
+    _18, "resnet18-native", "ResNet-18 for small pictures", _18.source, 11_172_810, 455_800_832,
+    geometry="native", input=(1, 28, 28), classes=10,
+    deviations=("stem: conv1 is 3x3 at stride 1, without pooling, for 7x7 at stride 2 with pooling at stride 2",),
+    large_stem=False,
+)
+
+
+def _cifar(depth: int, params: int, macs: int, option: Literal["A", "B"] = "A", results: tuple[str, ...] = ()) -> NetSpec:
+    a_or_b = "" if option == "A" else "-b"
+    source = f"Section 4.2, n = {(depth - 2) // 6}, with Table 3's option B" if a_or_b else (
+        f"Section 4.2 and Table 6, n = {(depth - 2) // 6}; shortcut option A")
+    return variant(_18, f"resnet{depth}{a_or_b}", f"ResNet-{depth} for CIFAR{', shortcut option B' if a_or_b else ''}", source,
+                   params, macs, input=(3, 32, 32), classes=10, results=results,
+                   deviations=("the paper's nets for CIFAR have option A only",) if a_or_b else (),
+                   builder=partial(resnet, form=cifar_form(depth, option)))
+
+
+def _plain(depth: int, params: int, macs: int, results: tuple[str, ...] = (), deviations: tuple[str, ...] = ()) -> NetSpec:
+    return variant(_18, f"plain{depth}", f"Plain net of {depth} layers for CIFAR",
+                   f"Section 4.2 and Fig. 6, n = {(depth - 2) // 6}, without shortcuts", params, macs,
+                   input=(3, 32, 32), classes=10, results=results, deviations=deviations,
+                   builder=partial(resnet, form=cifar_form(depth, "none")))
+
+
+FAMILY = Family(
+    name="resnet",
+    title="ResNet",
+    new="Layers learn what to add to their input. Plain nets get worse with depth, in training error too; residual nets "
+    "get better.",
+    mattered="It won ILSVRC-2015 at 152 layers, made 1000 layers trainable, and the addition of a shortcut is in most "
+    "deep nets since, transformers among them.",
+    drawn="resnet50",
+    recipe={
+        "source": "He et al. 2015, section 4.2: 64,000 steps of 128, rate divided by 10 at a half and at three quarters",
+        "epochs": 182, "lr": 0.1, "weight_decay": 1e-4, "steps": ((0.5, 0.1), (0.75, 0.01)), "augmentation": "flip,shift=4",
+    },
+    torchvision=(
+        (r"^stages\.conv1\.conv\.", "conv1."),
+        (r"^stages\.conv1\.norm\.", "bn1."),
+        (r"^stages\.conv2\.", "layer1."),
+        (r"^stages\.conv3\.", "layer2."),
+        (r"^stages\.conv4\.", "layer3."),
+        (r"^stages\.conv5\.", "layer4."),
+        (r"\.body\.conv", ".conv"),
+        (r"\.body\.norm", ".bn"),
+        (r"\.shortcut\.conv\.", ".downsample.0."),
+        (r"\.shortcut\.norm\.", ".downsample.1."),
+        (r"^head\.classifier\.", "fc."),
+    ),
+    rows=(
+        _18,
+        _34,
+        _50,
+        variant(_50, "resnet101", "ResNet-101", "Table 1, 101-layer", 44_549_160, 7_570_194_432, depths=(3, 4, 23, 3),
+                results=_ten_crop(21.75, 6.05)),
+        variant(_50, "resnet152", "ResNet-152", "Table 1, 152-layer", 60_192_808, 11_282_415_616, depths=(3, 8, 36, 3),
+                results=_ten_crop(21.43, 5.71)),
+        _50_V15,
+        variant(_50_V15, "resnet101-v1.5", "ResNet-101 v1.5", "Table 1, 101-layer; torchvision's resnet101",
+                44_549_160, 7_801_405_440, depths=(3, 4, 23, 3), results=(torchvision_accuracy(77.374, 93.546),),
+                torchvision="resnet101"),
+        variant(_50_V15, "resnet152-v1.5", "ResNet-152 v1.5", "Table 1, 152-layer; torchvision's resnet152",
+                60_192_808, 11_513_626_624, depths=(3, 8, 36, 3), results=(torchvision_accuracy(78.312, 94.046),),
+                torchvision="resnet152"),
+        variant(_18, "plain18", "Plain net of 18 layers", "Table 1, 18-layer, without shortcuts; Table 2",
+                11_515_688, 1_794_805_760, shortcut="none",
+                results=("ImageNet validation, 10 crops: 27.94 % top-1 error (He et al. 2015, Table 2)",)),
+        variant(_34, "plain34", "Plain net of 34 layers", "Table 1, 34-layer, without shortcuts; Fig. 3 and Table 2",
+                21_623_848, 3_644_493_824, shortcut="none", results=_ten_crop(28.54, 10.02)),
+        variant(_18, "resnet18-a", "ResNet-18, shortcut option A", "Table 1, 18-layer; Table 2; shortcut option A",
+                11_515_688, 1_794_805_760, shortcut="A",
+                results=("ImageNet validation, 10 crops: 27.88 % top-1 error (He et al. 2015, Table 2)",)),
+        variant(_18, "resnet18-c", "ResNet-18, shortcut option C", "Table 1, 18-layer; shortcut option C",
+                12_043_816, 1_878_298_624, shortcut="C"),
+        variant(_34, "resnet34-a", "ResNet-34, shortcut option A", "Table 1, 34-layer; Table 3, ResNet-34 A",
+                21_623_848, 3_644_493_824, shortcut="A", results=_ten_crop(25.03, 7.76)),
+        variant(_34, "resnet34-c", "ResNet-34, shortcut option C", "Table 1, 34-layer; Table 3, ResNet-34 C",
+                22_716_840, 3_830_747_136, shortcut="C", results=_ten_crop(24.19, 7.4)),
+        _cifar(20, 269_722, 40_551_040, results=_cifar_error("8.75")),
+        _cifar(32, 464_154, 68_862_592, results=_cifar_error("7.51")),
+        _cifar(44, 658_586, 97_174_144, results=_cifar_error("7.17")),
+        _cifar(56, 853_018, 125_485_696, results=_cifar_error("6.97")),
+        _cifar(110, 1_727_962, 252_887_680, results=_cifar_error("6.43 (6.61 +- 0.16 over five runs)")),
+        _cifar(1202, 19_421_274, 2_829_238_912, results=_cifar_error("7.93")),
+        # Zeros for new maps cost nothing, so the plain net of a depth has the numbers of the residual one.
+        _plain(20, 269_722, 40_551_040),
+        _plain(32, 464_154, 68_862_592),
+        _plain(44, 658_586, 97_174_144),
+        _plain(56, 853_018, 125_485_696),
+        _plain(110, 1_727_962, 252_887_680, results=_cifar_error("more than 60", "Fig. 6")),
+        _plain(1202, 19_421_274, 2_829_238_912, deviations=(
+            "the paper has no plain net of this depth; its first gradients are near 1e88 and need float64, in float32 they "
+            "overflow: what shortcuts cure",)),
+        _cifar(20, 272_474, 40_813_184, "B"),
+        _cifar(32, 466_906, 69_124_736, "B"),
+        _cifar(44, 661_338, 97_436_288, "B"),
+        _cifar(56, 855_770, 125_747_840, "B"),
+        _cifar(110, 1_730_714, 253_149_824, "B"),
+        _D2L_18,
+        _MNIST,
+        variant(_MNIST, "resnet-mnist-constant-scaling", "A small residual net for MNIST, constant scaling",
+                "The tutorial's exercise, after He et al. 2016 (arXiv:1603.05027), Fig. 2b", 41_514, 2_013_184,
+                deviations=(*_MNIST.deviations, "the input and what is added to it are both halved"),
+                builder=partial(resnet_mnist, scale=0.5)),
+        variant(_MNIST, "resnet-mnist-conv-shortcut", "A small residual net for MNIST, 1x1 convolution on the shortcut",
+                "The tutorial's exercise, after He et al. 2016 (arXiv:1603.05027), Fig. 2e", 42_842, 2_066_432,
+                deviations=(*_MNIST.deviations, "a 1x1 convolution on both shortcuts"),
+                builder=partial(resnet_mnist, conv_shortcut=True)),
+        _NATIVE_18,
+        variant(_NATIVE_18, "resnet18-native-light", "ResNet-18 for small pictures, a quarter of the work", _18.source,
+                11_172_810, 121_818_368, stem_stride=2, deviations=(
+                    "stem: conv1 is 3x3 at stride 2, without pooling, for 7x7 at stride 2 with pooling at stride 2",)),
+        variant(_NATIVE_18, "resnet34-native", "ResNet-34 for small pictures", _34.source, 21_280_970, 935_917_568,
+                depths=(3, 4, 6, 3)),
+        variant(_NATIVE_18, "resnet50-native", "ResNet-50 for small pictures", _50.source, 23_519_690, 990_983_168,
+                depths=(3, 4, 6, 3), bottleneck=True),
+        variant(_NATIVE_18, "resnet12-native", "ResNet-12 for small pictures, thin",
+                "After Table 1 and section 4.2; shortcut option B", 1_228_858, 16_687_872, depths=(1, 1, 1, 1, 1), width=16,
+                deviations=(*_NATIVE_18.deviations,
+                            "five groups of one unit, with 16, 32, 64, 128 and 256 maps, for four of two with 64 to 512")),
+    ),
+)
+# fmt: on

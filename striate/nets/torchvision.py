@@ -12,73 +12,11 @@ import torch
 from torch import Tensor, nn
 
 from striate.errors import DataError, StriateError, UsageError
-from striate.nets import build, spec
+from striate.nets import CATALOGUE, FAMILIES, build, spec
 from striate.nets.net import Net
 
-# Row of the catalogue: torchvision's name of the same net.
-TWINS = {
-    "alexnet-owt": "alexnet",
-    "vgg11": "vgg11",
-    "vgg13": "vgg13",
-    "vgg16": "vgg16",
-    "vgg19": "vgg19",
-    "vgg11-bn": "vgg11_bn",
-    "vgg13-bn": "vgg13_bn",
-    "vgg16-bn": "vgg16_bn",
-    "vgg19-bn": "vgg19_bn",
-    "googlenet-torchvision": "googlenet",
-    "resnet18": "resnet18",
-    "resnet34": "resnet34",
-    "resnet50-v1.5": "resnet50",
-    "resnet101-v1.5": "resnet101",
-    "resnet152-v1.5": "resnet152",
-    "densenet121": "densenet121",
-    "densenet161": "densenet161",
-    "densenet169": "densenet169",
-    "densenet201": "densenet201",
-}
-
-# Family: what to replace in our name of a tensor, rule after rule, to have torchvision's.
-RULES = {
-    "resnet": (
-        (r"^stages\.conv1\.conv\.", "conv1."),
-        (r"^stages\.conv1\.norm\.", "bn1."),
-        (r"^stages\.conv2\.", "layer1."),
-        (r"^stages\.conv3\.", "layer2."),
-        (r"^stages\.conv4\.", "layer3."),
-        (r"^stages\.conv5\.", "layer4."),
-        (r"\.body\.conv", ".conv"),
-        (r"\.body\.norm", ".bn"),
-        (r"\.shortcut\.conv\.", ".downsample.0."),
-        (r"\.shortcut\.norm\.", ".downsample.1."),
-        (r"^head\.classifier\.", "fc."),
-    ),
-    "densenet": (
-        (r"^stages\.conv0\.conv\.", "features.conv0."),
-        (r"^stages\.conv0\.norm\.", "features.norm0."),
-        (r"^stages\.dense4\.norm\.", "features.norm5."),
-        (r"^stages\.dense(\d)\.layer(\d+)\.layers\.", r"features.denseblock\1.denselayer\2."),
-        (r"^stages\.transition", "features.transition"),
-        (r"^head\.classifier\.", "classifier."),
-    ),
-    "googlenet": (
-        (r"\.norm\.", ".bn."),
-        (r"^stages\.conv2\.conv\.", "conv3."),
-        (r"^stages\.conv2\.reduce\.", "conv2."),
-        (r"\.branches\.conv1x1\.", ".branch1."),
-        (r"\.branches\.conv3x3\.reduce\.", ".branch2.0."),
-        (r"\.branches\.conv3x3\.conv\.", ".branch2.1."),
-        (r"\.branches\.conv5x5\.reduce\.", ".branch3.0."),
-        (r"\.branches\.conv5x5\.conv\.", ".branch3.1."),
-        (r"\.branches\.pool\.project\.", ".branch4.1."),
-        (r"^auxiliary_heads\.inception4a\.", "aux1."),
-        (r"^auxiliary_heads\.inception4d\.", "aux2."),
-        (r"^(aux\d)\.fc\.", r"\1.fc1."),
-        (r"^(aux\d)\.classifier\.", r"\1.fc2."),
-        (r"^head\.classifier\.", "fc."),
-        (r"^stages\.", ""),
-    ),
-}
+TWINS = {row.name: row.torchvision for row in CATALOGUE.values() if row.torchvision}
+"""Row of the catalogue -> torchvision's name of the same net."""
 
 
 def twin(name: str) -> str:
@@ -90,11 +28,11 @@ def twin(name: str) -> str:
 
 def their_names(net: Net) -> dict[str, str]:
     """Our name of each tensor of the net: torchvision's."""
-    if net.spec.family in RULES:
+    if rules := FAMILIES[net.spec.family].torchvision:
         names = {}
         for ours in net.state_dict():
             theirs = ours
-            for pattern, replacement in RULES[net.spec.family]:
+            for pattern, replacement in rules:
                 theirs = re.sub(pattern, replacement, theirs)
             names[ours] = theirs
         return names

@@ -21,7 +21,6 @@ from striate.nets.googlenet import BLOCKS, GoogLeNetForm, googlenet
 from striate.nets.nin import NiNForm, nin
 from striate.nets.preresnet import IdentityMappingForm, identity_mappings
 from striate.nets.resnet import ResNetForm, ZeroPadShortcut
-from striate.nets.rows.alexnet import ONE_WEIRD_TRICK
 from striate.nets.vgg import VGGForm, vgg
 
 
@@ -222,7 +221,13 @@ COUNTED = {
     "AlexNet with all maps seen by all": (partial(alexnet, 3, 1000, "default", AlexNetForm(towers=1)), 62_378_344),
     "AlexNet at 224 with padding 2": (partial(alexnet, 3, 1000, "default", AlexNetForm(stem=(11, 4, 2))), 60_965_224),
     "one weird trick, 384 maps in conv4 as its footnote says": (
-        partial(alexnet, 3, 1000, "default", replace(ONE_WEIRD_TRICK, widths=(64, 192, 384, 384, 256))),
+        partial(
+            alexnet,
+            3,
+            1000,
+            "default",
+            replace(CATALOGUE["alexnet-owt"].builder.keywords["form"], widths=(64, 192, 384, 384, 256)),
+        ),
         61_838_248,
     ),
     "NiN for CIFAR-100": (partial(nin, 3, 100, "default", NiNForm()), 984_356),

@@ -5,6 +5,7 @@ Run: pytest tests/nets/test_catalogue.py; with the large nets: pytest -m "slow o
 
 from __future__ import annotations
 
+import json
 import re
 from fnmatch import fnmatchcase
 
@@ -14,9 +15,9 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.utils.flop_counter import FlopCounterMode
 
+from striate import catalogue
 from striate.errors import UsageError
-from striate.nets import CATALOGUE, Net, build
-from striate.nets.history import FAMILIES, RESULTS
+from striate.nets import CATALOGUE, FAMILIES, Net, build
 
 NAMES = list(CATALOGUE)
 
@@ -51,11 +52,14 @@ PUBLISHED: dict[str, tuple[int, int | None]] = {
     "vgg11-quarter-d2l": (43_093_322, 512_155_648),
     # The author's configurations, counted; an independent port counts the first one alike
     "nin-cifar10": (966_986, 222_486_528),
+    "nin-cifar100": (966_986 + 90 * 193, 222_486_528 + 90 * 192 * 64),  # the last 1x1 convolution has 100 maps for 10
     "nin-imagenet": (7_595_176, 1_100_188_800),
     "nin-tutorial": (1_992_166, 762_297_352),
     # Counted from Table 1; the tutorial's own table; torchvision 0.29.1
     "googlenet": (6_998_552, 1_582_671_872),
     "googlenet-torchvision": (6_624_904, 1_498_376_192),
+    # 7,280 channels of convolutions, each with a scale and a shift for a bias
+    "googlenet-bn": (6_998_552 + 7_280, 1_582_671_872),
     "googlenet-bn-tutorial": (7_041_172, 1_582_700_544),
     "googlenet-d2l": (5_977_530, 276_066_304),
     "inception-mnist": (97_298, 6_019_200),
@@ -83,6 +87,12 @@ PUBLISHED: dict[str, tuple[int, int | None]] = {
     "resnet56": (853_018, 125_485_696),
     "resnet110": (1_727_962, 252_887_680),
     "resnet1202": (19_421_274, None),
+    # Option B adds two 1x1 projections with batch norm: 16 * 32 + 64 + 32 * 64 + 128 = 2,752, and 2 * 131,072 MACs
+    "resnet20-b": (272_474, 40_551_040 + 262_144),
+    "resnet32-b": (466_906, 68_862_592 + 262_144),
+    "resnet44-b": (661_338, 97_174_144 + 262_144),
+    "resnet56-b": (855_770, 125_485_696 + 262_144),
+    "resnet110-b": (1_730_714, 252_887_680 + 262_144),
     "plain20": (269_722, 40_551_040),
     "plain32": (464_154, 68_862_592),
     "plain44": (658_586, 97_174_144),
@@ -102,6 +112,7 @@ PUBLISHED: dict[str, tuple[int, int | None]] = {
     "densenet169": (14_149_480, 3_359_843_328),
     "densenet201": (20_013_928, 4_291_365_888),
     "densenet264": (33_337_704, 5_751_653_376),
+    "densenet264-k48": (72_686_632, None),
     "densenet40-k12": (1_019_722, 264_812_928),
     "densenet100-k12": (6_979_642, 1_769_516_448),
     "densenet100-k24": (27_249_082, None),
@@ -111,7 +122,11 @@ PUBLISHED: dict[str, tuple[int, int | None]] = {
     "densenet-tutorial": (758_226, 129_077_168),
 }
 # With the auxiliary heads: counted from section 5 (3,188,840 and 3,190,888 more); torchvision 0.29.1
-PUBLISHED_TRAINING = {"googlenet": 6_998_552 + 3_188_840 + 3_190_888, "googlenet-torchvision": 13_004_888}
+PUBLISHED_TRAINING = {
+    "googlenet": 6_998_552 + 3_188_840 + 3_190_888,
+    "googlenet-torchvision": 13_004_888,
+    "googlenet-bn": 7_005_832 + (13_004_888 - 6_624_904),  # its heads are torchvision's but for the first pooling
+}
 
 # Gradients and steps need real weights: these rows have each kind of layer and unit once, the others are among the slow tests.
 QUICK = {
@@ -225,11 +240,20 @@ def test_a_row_says_what_it_is() -> None:
     assert len(titles) == len(set(titles))
 
 
-def test_history_speaks_of_rows_and_of_every_family() -> None:
-    assert RESULTS.keys() <= CATALOGUE.keys()
-    assert FAMILIES.keys() == {row.family for row in CATALOGUE.values()}
-    for lines in RESULTS.values():
-        assert all(re.search(r": .*\d.*\(.*\)$", line) for line in lines)  # where: what (source)
+def test_a_family_is_its_file_its_rows_and_what_was_published() -> None:
+    for name, family in FAMILIES.items():
+        assert {row.family for row in family.rows} == {name}
+        assert family.drawn in {row.name for row in family.rows}
+        for row in family.rows:
+            assert all(re.search(r": .*\d.*\(.*\)$", line) for line in row.results)  # where: what (source)
+    assert sum(len(family.rows) for family in FAMILIES.values()) == len(CATALOGUE)  # no name twice
+
+
+def test_the_facts_without_torch_are_the_catalogue() -> None:
+    assert catalogue.rows() == json.loads(json.dumps({name: row.as_dict() for name, row in CATALOGUE.items()}))
+    assert catalogue.card("resnet50")["new"] == FAMILIES["resnet"].new
+    with pytest.raises(UsageError, match="resnet50"):
+        catalogue.card("resnet5O")
 
 
 @pytest.mark.parametrize("name", WITH_HUGE)
