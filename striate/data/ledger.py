@@ -133,24 +133,22 @@ def settle(
         root: names are given as they are below it; it is no entry itself.
         folders: all below the root that were looked into.
         files: (path, fate, reason) of each.
-        empty: what a folder is called in which no picture has a fate.
+        empty: what a folder is called in which no picture is used or excluded.
     """
-    order: list[Fate] = ["used", "excluded", "unreadable", "other"]
+    order: list[Fate] = ["used", "excluded"]  # a folder of other files is of another kind itself
     best: dict[Path, int] = {}
     for path, fate, reason in files:
         name = below(root, path)
         ledger.enter(
             fate, f"{name}: {reason}" if fate == "unreadable" else name, "" if fate == "unreadable" else reason
         )
-        rank, parent = order.index(fate), path.parent
-        while parent != root and best.get(parent, len(order)) > rank and parent != parent.parent:
-            best[parent] = rank
+        parent = path.parent
+        while fate in order and parent != root and best.get(parent, 2) > order.index(fate) and parent != parent.parent:
+            best[parent] = order.index(fate)
             parent = parent.parent
     for folder in folders:
         place = best.get(folder)
-        ledger.enter(
-            "other" if place is None else order[place], below(root, folder), empty if place in (None, 3) else ""
-        )
+        ledger.enter("other" if place is None else order[place], below(root, folder), empty if place is None else "")
 
 
 def below(root: Path, path: Path) -> str:

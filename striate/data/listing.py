@@ -22,7 +22,7 @@ METADATA = "metadata.csv"
 """The table of Hugging Face's ImageFolder."""
 _MASK = re.compile(r"(.+?)[ _.-]*(?:mask|masks|seg|segmentation|gt|groundtruth)(?:[ _-]?\d+)?", re.IGNORECASE)
 _A_MASK = "a mask beside its picture"
-_NO_PICTURE = "a folder without pictures"
+_NO_PICTURE = "a folder without a picture that is used"
 __all__ = ["METADATA", "SPLIT_NAMES", "Listed", "Listing", "list_files", "picture_files"]
 
 

@@ -216,7 +216,7 @@ def _label_of(table: Path, number: int, row: Sequence[str], columns: _Columns) -
         return next(name for place, name in columns.hot.items() if row[place].strip().lower() in ("1", "1.0", "true"))
     label = unicodedata.normalize("NFC", row[columns.label].strip())
     if not label or label.lower() in _MISSING:
-        raise DataError(f"{table}, row {number}: no class{f' but {label}' if label else ''}")
+        raise DataError(f"{table}, row {number}: no class{f', only {label}' if label else ''}")
     return label
 
 
