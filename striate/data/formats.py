@@ -202,14 +202,15 @@ def open_picture(content: bytes) -> Image.Image:
     """
     kind = kind_of(content)
     if kind is HEIC and has_heif():
-        return _checked(Image.open(io.BytesIO(content), formats=("HEIF",)))
+        return Image.open(io.BytesIO(content), formats=("HEIF",))
     if kind is ICO and not _small_icon(content):
         raise ValueError(f"an icon with a side of over {_ICON} pixels")
     if kind is not None and kind.reader in FORMATS:
         try:
-            return _checked(Image.open(io.BytesIO(content), formats=(kind.reader,)))
+            image = Image.open(io.BytesIO(content), formats=(kind.reader,))
         except UnidentifiedImageError:
             raise UnidentifiedImageError(f"not a picture, though it begins like {kind.title}: damaged") from None
+        return _checked(image)
     if kind is not None and kind.advice:
         raise UnidentifiedImageError(f"{kind.title} is not read: {kind.advice}")
     if kind is not None:

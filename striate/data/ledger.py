@@ -81,6 +81,7 @@ class Ledger:
 
     def as_dict(self) -> dict[str, Any]:
         """In plain types: `what`, `entries`, a count for each fate, `named` (kinds with examples) and `notes`."""
+        order = list(FATES)
         return {
             "what": self.what,
             "entries": self.found,

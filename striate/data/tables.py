@@ -11,6 +11,7 @@ from pathlib import Path
 from striate.data.formats import SUFFIXES
 from striate.data.layout import SPLIT_NAMES, SPLIT_OF, require_distinct
 from striate.data.tabletext import read_text
+from striate.data.tree import entries_below
 from striate.errors import DataError, UsageError
 
 PATH_COLUMNS = ("path", "file_name", "filename", "file", "filepath", "image", "image_path", "img_path", "img", "image_name",
@@ -319,11 +320,10 @@ class _Paths:
         if not wanted:
             return
         stems: dict[str, list[Path]] = {}
-        for folder, _, files in os.walk(self.folder):
-            for name in files:
-                stem, ending = os.path.splitext(name)  # noqa: PTH122
-                if ending.lower() in SUFFIXES and not name.startswith("."):
-                    stems.setdefault(stem, []).append(Path(folder) / name)
+        for entry in entries_below(self.folder):
+            stem, ending = os.path.splitext(entry.name)  # noqa: PTH122
+            if ending.lower() in SUFFIXES and not stem.startswith("."):
+                stems.setdefault(stem, []).append(Path(entry.path))
         hits = 0
         for number, cell in wanted:
             name = Path(cell).name

@@ -117,11 +117,22 @@ def _enter_junk(path: Path, source: Path, ledger: Ledger) -> None:
     ledger.enter("junk", below(source, path))
     if path.is_symlink():
         return
-    for _, folders, files in os.walk(path):
-        count = len(folders) + len(files)
+    if count := sum(1 for _ in entries_below(path)):
         ledger.find(count)
-        if count:
-            ledger.enter("junk", f"{below(source, path)}/...", "", count)
+        ledger.enter("junk", f"{below(source, path)}/...", count=count)
+
+
+def entries_below(folder: Path) -> Iterator[os.DirEntry[str]]:
+    """All that is in a folder and below it, links not followed; what cannot be entered counts as empty. As deep as it may be."""
+    left: list[str | Path] = [folder]
+    while left:
+        try:
+            with os.scandir(left.pop()) as entries:
+                found = sorted(entries, key=lambda entry: entry.name)
+        except OSError:
+            continue
+        yield from found
+        left += [entry.path for entry in found if entry.is_dir(follow_symlinks=False)]
 
 
 def _insert(parent: Folder, folder: Folder) -> None:
