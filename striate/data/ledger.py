@@ -88,9 +88,7 @@ class Ledger:
             **{fate: self.count(fate) for fate in FATES},
             "named": [
                 {"fate": fate, "kind": kind, "count": self._counts[fate, kind], "examples": list(names)}
-                for (fate, kind), names in sorted(
-                    self._examples.items(), key=lambda item: list(FATES).index(item[0][0])
-                )
+                for (fate, kind), names in sorted(self._examples.items(), key=lambda item: order.index(item[0][0]))
             ],
             "notes": list(self.notes),
         }

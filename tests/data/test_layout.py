@@ -152,22 +152,27 @@ def test_one_accent_in_two_spellings_is_one_class_across_splits(tmp_path):
     assert data.splits["test"].class_counts() == [3, 3]
 
 
-def test_a_real_folder_comes_before_a_link_to_it_and_depth_has_no_limit(tmp_path):
+def test_a_real_folder_comes_before_a_link_to_it(tmp_path):
     root = tree(tmp_path / "set", *TWO)
     (root / "a-link").symlink_to(root / "dogs")
-    chain = [root / "cats" / "/".join("d" * depth) for depth in range(1, 1200)]
-    hidden = [root / ".git" / "/".join("d" * depth) for depth in range(1200)]
+    data = load(root)
+    assert data.classes == TWO
+    assert data.ledger.as_dict()["named"] == [
+        {"fate": "junk", "kind": "a link to a folder that is read already", "count": 1, "examples": ["a-link"]},
+    ]
+
+
+@pytest.mark.slow
+def test_folders_may_be_deeper_than_python_can_call(tmp_path):
+    root = tree(tmp_path / "set", *TWO)
+    chain = [root / "cats" / "/".join("d" * depth) for depth in range(1, 1100)]
+    hidden = [root / ".git" / "/".join("d" * depth) for depth in range(1100)]
     for folder in [*chain, *hidden]:
         folder.mkdir()
     Image.new("RGB", (8, 8)).save(chain[-1] / "deep.png")
     data = load_data(root, size=(8, 8))
     (chain[-1] / "deep.png").unlink()
-    for folder in reversed([*chain, *hidden]):
+    for folder in reversed([*chain, *hidden]):  # which pytest cannot clear away
         folder.rmdir()
-    assert data.classes == TWO
-    assert sum(map(len, data.splits.values())) == 7
-    assert data.ledger.count("used") == 7 + 2 + 1199
-    assert data.ledger.as_dict()["named"] == [
-        {"fate": "junk", "kind": "", "count": 1200, "examples": [".git", ".git/..."]},
-        {"fate": "junk", "kind": "a link to a folder that is read already", "count": 1, "examples": ["a-link"]},
-    ]
+    assert data.ledger.count("used") == 7 + 2 + 1099
+    assert data.ledger.count("junk") == 1100
