@@ -332,7 +332,7 @@ class _Paths:
                 path for path in stems.get(name, ()) if path.parent.parts[len(path.parent.parts) - len(tail) :] == tail
             ]
             if len(found) > 1:
-                shown = " and ".join(path.relative_to(self.folder).as_posix() for path in found[:3])
+                shown = " and ".join(path.relative_to(self.folder).as_posix() for path in sorted(found)[:3])
                 raise DataError(f"{self.table}, row {number}: {cell} could be {shown}: write the path with its ending")
             if found:
                 self._found[number] = found[0]
