@@ -61,7 +61,7 @@ def peak(run: Run, folder: Path, output: Path) -> tuple[float, float]:
 def rates(run: Run, folder: Path, output: Path) -> list[dict[str, float]]:
     """Pictures a second of decoding, net, and prediction, for each repeat."""
     predictor = Predictor(run)
-    paths = picture_files(folder)[0]
+    paths = picture_files(folder).files
 
     def decode() -> list[list[object]]:
         return [[pixels for _, pixels in part] for part in predictor.decoded(paths)]

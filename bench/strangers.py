@@ -51,7 +51,7 @@ def strangers(folder: Path, preprocessing: Preprocessing, own: Pixels) -> Mappin
 def _read(folder: Path, preprocessing: Preprocessing, step: int) -> Pixels:
     """Every `step`th picture below a folder that can be read."""
     found = []
-    for path in picture_files(folder)[0][::step]:
+    for path in picture_files(folder).files[::step]:
         try:
             found.append(preprocessing.read(path))
         except DataError:

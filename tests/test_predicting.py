@@ -2,6 +2,7 @@
 
 import csv
 import json
+import os
 import shutil
 
 import numpy as np
@@ -157,17 +158,21 @@ def test_one_pil_picture_may_be_given_many_times(trained, png_files):
 def test_a_folder_is_its_pictures_as_people_count_and_never_in_circles(trained, test_set, tmp_path):
     root = tmp_path / "folder"
     names = ("2.png", "10.png", "1.PNG", "sub/b2.png", "sub/b10.png", "Sub3/a.jpeg")
-    for name in (*names, ".hidden/x.png", ".x.png", "notes.txt", "__MACOSX/x.png"):
+    for name in (*names, ".hidden/x.png", ".x.png", "a picture.txt", "__MACOSX/x.png"):
         (root / name).parent.mkdir(parents=True, exist_ok=True)
         Image.fromarray(test_set.pixels[0][..., 0]).save(root / name, format="PNG")
+    (root / "notes.txt").write_text("words")
     (root / "sub" / "loop").symlink_to(root)
     (root / "again").symlink_to(root / "Sub3")
     (root / "gone.png").symlink_to(root / "nowhere")
     found = trained.predict(root)
     assert [prediction.picture.removeprefix(f"{root}/") for prediction in found] == [
-        "1.PNG", "2.png", "10.png", "gone.png", "sub/b2.png", "sub/b10.png", "Sub3/a.jpeg",
+        "1.PNG", "2.png", "10.png", "a picture.txt", "gone.png", "sub/b2.png", "sub/b10.png", "Sub3/a.jpeg",
     ]  # fmt: skip
     assert [prediction.error for prediction in found if prediction.error] == ["no such file"]
+    ledger = found.ledger.as_dict()
+    assert ledger["entries"] == sum(len(folders) + len(files) for _, folders, files in os.walk(root))
+    assert [ledger[fate] for fate in ("used", "junk", "unreadable", "other")] == [9, 7, 1, 1]
     (tmp_path / "empty").mkdir()
     assert "no pictures in this folder" in trained.predict(tmp_path / "empty")[0].error
 

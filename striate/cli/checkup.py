@@ -8,8 +8,8 @@ from typing import Annotated
 
 import typer
 
-from striate.cli.options import AsJson, DataDir
-from striate.cli.output import WIDTH, show_fields, show_json, show_table
+from striate.cli.options import AsJson, DataDir, Splits
+from striate.cli.output import WIDTH, show_fields, show_json, show_ledger, show_table
 from striate.errors import CheckError
 
 SHOWN = 3
@@ -30,6 +30,7 @@ def check(
     exclude: Annotated[
         list[str] | None, typer.Option(help="Leave out files whose path or name fits, as in 'ants/*.gif'.")
     ] = None,
+    splits: Annotated[str | None, Splits] = None,
     data_dir: DataDir = None,
     as_json: AsJson = False,
 ) -> None:
@@ -46,7 +47,13 @@ def check(
     opened = None if run is None else Run.open(run)
     progress = Progress(quiet=as_json)
     dataset = load_data(
-        name, data_dir=data_dir, size=SIZE, workers=usable_cores(), exclude=exclude or (), told=progress.reading
+        name,
+        data_dir=data_dir,
+        size=SIZE,
+        workers=usable_cores(),
+        exclude=exclude or (),
+        splits=splits,
+        told=progress.reading,
     )
     dataset.require_excluded()
     progress.say(f"look    for copies among {sum(map(len, dataset.splits.values())):,} pictures")
@@ -54,11 +61,14 @@ def check(
     effects = [] if opened is None else effects_of_copies(found, opened)
     page = write_checkup(found, dataset, effects, html)
     if as_json:
+        ledger = None if dataset.ledger is None else dataset.ledger.as_dict()
         effect_rows = [effect.as_dict() for effect in effects]
-        show_json({**found.as_dict(), "effects": effect_rows, "page": str(page)})
+        show_json({**found.as_dict(), "effects": effect_rows, "ledger": ledger, "page": str(page)})
     else:
         looked = ", ".join(f"{count:,} {split}" for split, count in found.pictures.items())
         show_fields({"checked": f"{looked} pictures of {len(found.classes)} classes", "page": page})
+        if dataset.ledger is not None:
+            show_ledger(dataset.ledger)
         print()
         rows = [{"weight": f.severity, "how many": f.count or "", "finding": f.title} for f in found.findings]
         show_table(rows, right=("how many",))

@@ -9,8 +9,8 @@ import typer
 from typer.core import TyperGroup
 
 from striate.cli.checkup import check
-from striate.cli.options import AsJson, DataDir
-from striate.cli.output import show_fields, show_json, show_table, words
+from striate.cli.options import AsJson, DataDir, Splits
+from striate.cli.output import show_fields, show_json, show_ledger, show_table, words
 from striate.errors import UsageError
 
 
@@ -47,6 +47,7 @@ def show(
     exclude: Annotated[
         list[str] | None, typer.Option(help="Leave out files whose path or name fits, as in 'ants/*.gif'.")
     ] = None,
+    splits: Annotated[str | None, Splits] = None,
     data_dir: DataDir = None,
     as_json: AsJson = False,
 ) -> None:
@@ -59,7 +60,9 @@ def show(
     if augmented and augment is not None:
         raise UsageError("--augmented shows every kind, and --augment those that it names: give one of them")
     chosen = None if augment is None else Augmentation.parse(augment)
-    dataset = load_data(name, data_dir=data_dir, size=(96, 96), workers=usable_cores(), exclude=exclude or ())
+    dataset = load_data(
+        name, data_dir=data_dir, size=(96, 96), workers=usable_cores(), exclude=exclude or (), splits=splits
+    )
     dataset.require_excluded()
     if augmented or chosen is not None:
         picture = write_augmented_grid(dataset, chosen, grid)
@@ -70,13 +73,12 @@ def show(
         show_json(card)
         return
     shown = ("title", "source", "licence", "location", "shape", "pictures", "grid")
-    fields = {key: words(card[key]) for key in shown} | {
-        "left out": f"{len(dataset.unreadable)} unreadable files, {len(card['excluded'])} excluded, "
-        f"{dataset.junk} hidden or left behind by systems"
-    }
+    fields = {key: words(card[key]) for key in shown}
     if not dataset.flippable:
         fields["no flip"] = "a mirrored picture of this set can mean another class: recipes do not mirror it"
     show_fields(fields)
+    if dataset.ledger is not None:
+        show_ledger(dataset.ledger)
     print()
     show_table(
         [

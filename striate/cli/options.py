@@ -14,4 +14,8 @@ TrustCode = Annotated[
     bool,
     typer.Option("--trust-code", help="Run the file that holds the net, though it has changed or came with the run."),
 ]
+Splits = typer.Option(
+    help="Which folders are splits, as in train=training_set,test=test_set; none if every folder is a class. By their names if "
+    "left out."
+)
 DataDir = Annotated[Path | None, typer.Option(help="Where to look for named sets first.", envvar="STRIATE_DATA")]

@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import json
+import sys
 import textwrap
 import unicodedata
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from striate.data.ledger import Ledger
 
 WIDTH = 100
 
@@ -43,6 +47,17 @@ def show_fields(fields: Mapping[str, Any]) -> None:
             break_long_words=False, break_on_hyphens=False,
         )  # fmt: skip
         print(name + text[len(name) :])
+
+
+def show_ledger(ledger: Ledger, beside: bool = False, as_json: bool = False) -> None:
+    """Says what became of every entry of a data set or folder.
+
+    Args:
+        beside: on stderr, beside a result that has no place for it.
+        as_json: as a line of JSON instead of words.
+    """
+    text = json.dumps({"ledger": ledger.as_dict()}) if as_json else "ledger  " + "\n        ".join(ledger.lines())
+    print(text, file=sys.stderr if beside else sys.stdout)
 
 
 def words(value: object) -> str:

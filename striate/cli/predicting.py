@@ -6,13 +6,14 @@ import sys
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from striate.cli.options import AsJson, Device, RunPath, TrustCode
+from striate.cli.output import show_ledger
 from striate.errors import UsageError
 
 if TYPE_CHECKING:
@@ -47,14 +48,15 @@ def predict(
     trust_code: TrustCode = False,
 ) -> None:
     """Say what is in pictures. One that cannot be read is named, the rest are still predicted, and the exit code is 3."""
-    from striate.predicting import expanded, from_stream, predict_many
+    from striate.predicting import PictureFiles, expanded, from_stream, ledger_of, predict_many
     from striate.predicting.writing import legible, write_predictions
     from striate.run import Run, writing
 
     form = _format({"csv": as_csv, "json": as_json, "parquet": as_parquet}, output)
     if "-" in pictures and pictures != ["-"]:
         raise UsageError("- stands for standard input, which names all pictures: give it alone")
-    given = from_stream(sys.stdin.buffer) if pictures == ["-"] else list(expanded(pictures))
+    folders: list[PictureFiles] = []
+    given = from_stream(sys.stdin.buffer) if pictures == ["-"] else list(expanded(pictures, folders))
     opened = Run.open(run, trust_code=trust_code)
     predictions = predict_many(opened, given, top=top, abstain=abstain, device=device)
     count = _Count(len(given) if isinstance(given, list) else None)
@@ -70,6 +72,8 @@ def predict(
         with writing(output) as file:
             write_predictions(watched, file, form, top)
         typer.echo(f"{count.done:,} predictions: {output}")
+    if (ledger := ledger_of(folders, count.errors)) is not None:
+        show_ledger(ledger, beside=True, as_json=form == "json")
     if count.unreadable:
         if count.done > 1:
             typer.echo(f"{count.unreadable:,} of {count.done:,} could not be read", err=True)
@@ -98,10 +102,11 @@ def _format(flags: Mapping[str, bool], output: Path | None) -> str | None:
 
 @dataclass
 class _Count:
-    """How far it is. `total`: how many pictures there are; None where nobody knows."""
+    """How far it is. `total`: how many pictures there are; None where nobody knows. `errors`: picture -> why it was not read."""
 
     total: int | None
     done: int = 0
+    errors: dict[str, str] = field(default_factory=dict)
     unreadable: int = 0
 
     def __str__(self) -> str:
@@ -117,6 +122,7 @@ def _watched(predictions: Iterable[Prediction], count: _Count, quiet: bool) -> I
             count.done += 1
             if prediction.error is not None:
                 count.unreadable += 1
+                count.errors[prediction.picture] = prediction.error
                 typer.echo(legible(str(prediction)), err=True)
             yield prediction
             show()

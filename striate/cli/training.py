@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Literal, cast
 
 import typer
 
-from striate.cli.options import TrustCode
+from striate.cli.options import Splits, TrustCode
 from striate.cli.output import percent, show_fields, show_json
 from striate.errors import CheckError, UsageError
 
@@ -63,6 +63,7 @@ def train(
         list[str] | None,
         typer.Option(help="Leave out files whose path or name fits, as in 'ants/*.gif'; any number of times."),
     ] = None,
+    splits: Annotated[str | None, Splits] = None,
     on_bad: Annotated[
         str, typer.Option(help="Files that cannot be read: skip leaves them out and names them, stop is an error.")
     ] = "skip",
@@ -176,6 +177,7 @@ def train(
             augment=augment,
             group_by=group_by,
             exclude=exclude or (),
+            splits=splits,
             on_bad="stop" if on_bad == "stop" else "skip",
             size=size,
             fit=cast("Fit", fit),
@@ -257,6 +259,7 @@ def result(run: Run) -> dict[str, object]:
         "run": str(run.path),
         "net": run.config["net"]["name"],
         "data": run.config["data"]["name"],
+        "ledger": run.data.get("ledger"),
         "evaluation": key,
         "accuracy": evaluation["accuracy"],
         "low": evaluation["low"],

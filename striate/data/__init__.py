@@ -32,6 +32,7 @@ def load_data(
     workers: int = 1,
     group_by: str | None = None,
     exclude: Sequence[str] = (),
+    splits: str | None = None,
     on_bad: Literal["skip", "stop"] = "skip",
     fit: Fit = "crop",
     told: Told | None = None,
@@ -45,6 +46,8 @@ def load_data(
         workers: threads that decode.
         group_by: for files, a pattern in their names; those in which it finds the same are never on two sides of a split.
         exclude: for files, patterns such as `ants/*.gif` of those to leave out, of the path below the folder or of the name.
+        splits: for folders, which of them are splits, where their names do not say it: `train=training_set,test=test_set`, or
+            `none` if each is a class.
         on_bad: what files that cannot be read do: they are left out and named, or they are an error.
         told: is told, while files are decoded, how many are done, of how many.
 
@@ -58,15 +61,18 @@ def load_data(
         raise UsageError(f"--on-bad must be skip or stop, got {on_bad!r}")
     path = Path(data)
     named = isinstance(data, str) and data in NAMED
-    if (named or path.suffix.lower() == ".npz") and (group_by is not None or exclude):
-        raise UsageError(f"--{'exclude' if exclude else 'group-by'} is for file names, and {data} has none")
+    if named or path.suffix.lower() == ".npz":
+        if group_by is not None or exclude:
+            raise UsageError(f"--{'exclude' if exclude else 'group-by'} is for file names, and {data} has none")
+        if splits is not None:
+            raise UsageError(f"--splits is for folders, and {data} is none")
     if isinstance(data, str) and data in NAMED:
         return load_named(NAMED[data], data_dir)
     if path.suffix.lower() == ".npz":
         return load_npz(path)
     if path.is_dir() or len(path.parts) > 1 or path.suffix.lower() in (".csv", ".tsv", ".parquet"):
         preprocessing = Preprocessing(size=size, channels=channels, mean=(), std=(), fit=fit)
-        dataset = load_folder(path, preprocessing, workers, group_by, exclude, told)
+        dataset = load_folder(path, preprocessing, workers, group_by, exclude, splits, told)
         if on_bad == "stop" and dataset.unreadable:
             raise DataError(_bad_files(dataset.unreadable))
         return dataset

@@ -10,11 +10,12 @@ from typing import Any
 import numpy as np
 
 from striate.data.images import DataSet, ImageData, Labels, Pixels
+from striate.data.layout import SPLIT_NAMES
+from striate.data.ledger import ARRAYS, Ledger
 from striate.data.splits import with_test_split
 from striate.errors import DataError
 
 _IMAGES, _LABELS = ("images", "x", "data"), ("labels", "y", "targets")
-_SPLITS = {"train": ("train",), "validation": ("val", "valid", "validation"), "test": ("test",)}
 
 
 def load_npz(path: Path) -> DataSet:
@@ -32,17 +33,21 @@ def load_npz(path: Path) -> DataSet:
             archive = np.load(file, allow_pickle=False)
             if not isinstance(archive, np.lib.npyio.NpzFile):
                 raise DataError(f"{path} is one array: an archive (.npz) of pictures and labels is needed")
+            names = [name.lower() for name in archive.files]
+            if twice := [name for name in archive.files if names.count(name.lower()) > 1]:
+                raise DataError(f"{path} has arrays that differ only in capitals: {', '.join(twice)}. Rename one")
             arrays = {name.lower(): archive[name] for name in archive.files}
     except FileNotFoundError:
         raise DataError(f"{path}: no such file") from None
     except (ValueError, OSError, EOFError, zipfile.BadZipFile) as error:
         raise DataError(f"{path} cannot be read as a NumPy archive: {error}") from error
-    pairs = {split: pair for split in _SPLITS if (pair := _pair(path, arrays, split)) is not None}
+    pairs = {split: pair for split in SPLIT_NAMES if (pair := _pair(path, arrays, split)) is not None}
     if "train" not in pairs and (bare := _pair(path, arrays, "")) is not None:
         pairs = {"train": bare, **pairs}
     if not pairs:
         raise DataError(f"{path} holds no images and labels: name its arrays so; it has {', '.join(arrays) or 'none'}")
     classes = _classes(path, arrays, pairs)
+    ledger = _ledger(arrays, pairs)
     splits = {split: ImageData(*pair, classes) for split, pair in pairs.items()}
     return DataSet(
         name=path.stem,
@@ -54,7 +59,24 @@ def load_npz(path: Path) -> DataSet:
         flippable=True,
         made=() if "test" in splits or "train" not in splits else ("test",),
         unreadable={},
+        ledger=ledger,
     )
+
+
+def _ledger(arrays: Mapping[str, np.ndarray[Any, Any]], pairs: Mapping[str, Any]) -> Ledger:
+    """Which arrays are used."""
+    parts = ["", *pairs] if any(_named(arrays, _IMAGES, split) is None for split in pairs) else list(pairs)
+    used = {_named(arrays, kinds, split) for kinds in (_IMAGES, _LABELS) for split in parts} | {"classes"}
+    ledger = Ledger(ARRAYS)
+    ledger.find(len(arrays))
+    for name, array in arrays.items():
+        ledger.enter(
+            "used" if name in used else "other",
+            f"{name} {array.dtype} {array.shape}",
+            "" if name in used else "a name that is not known",
+        )
+    ledger.check()
+    return ledger
 
 
 def _pair(path: Path, arrays: Mapping[str, np.ndarray[Any, Any]], split: str) -> tuple[Pixels, Labels] | None:
@@ -74,6 +96,8 @@ def _pair(path: Path, arrays: Mapping[str, np.ndarray[Any, Any]], split: str) ->
         )
     if given.ndim == 2 and given.shape[1] == 1:
         given = given[:, 0]
+    elif given.ndim == 2 and given.dtype.kind in "iufb" and np.isin(given, (0, 1)).all() and (given.sum(1) == 1).all():
+        given = given.argmax(1)  # a column for each class
     if given.dtype.kind not in "iu" or given.shape != (len(pixels),):
         raise DataError(
             f"{labels} in {path} must be {len(pixels)} whole numbers, one a picture, got {given.dtype} {given.shape}"
@@ -82,8 +106,13 @@ def _pair(path: Path, arrays: Mapping[str, np.ndarray[Any, Any]], split: str) ->
 
 
 def _named(arrays: Mapping[str, Any], kinds: tuple[str, ...], split: str) -> str | None:
-    forms = [form for name in _SPLITS[split] for form in (f"{name}_{{}}", f"{{}}_{name}")] if split else ["{}"]
-    return next((form.format(kind) for kind in kinds for form in forms if form.format(kind) in arrays), None)
+    forms = [form for name in SPLIT_NAMES[split] for form in (f"{name}_{{}}", f"{{}}_{name}")] if split else ["{}"]
+    found = [form.format(kind) for kind in kinds for form in forms if form.format(kind) in arrays]
+    if len(found) > 1:
+        raise DataError(
+            f"{' and '.join(found)} could both be the {kinds[0]}{f' of the {split} split' if split else ''}: keep one"
+        )
+    return found[0] if found else None
 
 
 def _classes(

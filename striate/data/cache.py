@@ -26,6 +26,7 @@ import numpy as np
 import PIL
 
 from striate.data.decode import DECODER
+from striate.data.formats import FORMATS, has_heif
 from striate.data.images import Pixels, Store, content_hash
 from striate.data.preprocessing import Preprocessing
 from striate.data.reading import Entry, Files, Status, decoded
@@ -249,7 +250,9 @@ def _mapped(path: Path, shape: tuple[int, ...]) -> Pixels:
 
 def _folder_of(source: Path, preprocessing: Preprocessing) -> Path:
     absolute = source.resolve()
-    settings = (str(absolute), preprocessing.size, preprocessing.channels, preprocessing.fit, DECODER, PIL.__version__)
+    # What reads the files is among the settings: a file that could not be read before may be read by what was installed since.
+    readers = (DECODER, PIL.__version__, FORMATS, has_heif())
+    settings = (str(absolute), preprocessing.size, preprocessing.channels, preprocessing.fit, *readers)
     digest = hashlib.blake2b(repr(settings).encode(), digest_size=8).hexdigest()
     return cache_root() / f"{re.sub(r'[^A-Za-z0-9._-]+', '-', absolute.name)[:40].strip('-.') or 'pictures'}-{digest}"
 

@@ -7,7 +7,6 @@ transparency is laid over white; palettes, CMYK, YCbCr, Lab and HSV become RGB; 
 
 from __future__ import annotations
 
-import io
 import stat
 import warnings
 from collections.abc import Iterator
@@ -18,11 +17,9 @@ from pathlib import Path
 import numpy as np
 from PIL import Image, ImageOps, UnidentifiedImageError
 
+from striate.data.formats import open_picture, weight_of
 from striate.errors import DataError
 
-FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF")
-SUFFIXES = (".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".webp", ".gif", ".bmp", ".dib", ".tif", ".tiff")
-"""By which a file in a folder is taken for a picture where nothing else says so."""
 LARGEST = 120_000_000
 """Bytes of a picture once decoded (40 megapixels in colour): what comes after makes at most three copies."""
 DECODER = 3
@@ -38,7 +35,7 @@ class FileFacts:
     """What a picture's file is, as it was stored: before it was turned upright, converted or scaled.
 
     Attributes:
-        format: one of `FORMATS`.
+        format: Pillow's name of it, such as `JPEG`.
         mode: Pillow's name of its kind of pixels, such as `RGB`, `L`, `P`, `CMYK`.
         width, height: in pixels.
     """
@@ -70,14 +67,14 @@ def decode_with_facts(source: str | Path | bytes, at_least: int | None = None) -
     if not content:
         raise DataError(f"{name}: empty file")
     try:
-        image = Image.open(io.BytesIO(content), formats=FORMATS)
+        image = open_picture(content)
         facts = FileFacts(image.format or "", image.mode, *image.size)
         if at_least is not None:
             image.draft(None, (at_least, at_least))
         # A progressive JPEG is kept whole in coefficients while it is decoded, however small it comes out.
         width, height = (facts.width, facts.height) if image.info.get("progressive") else image.size
         bytes_each = 4 if "transparency" in image.info else _BYTES.get(image.mode, 4)
-        if (needed := width * height * bytes_each) > LARGEST:
+        if (needed := width * height * bytes_each * weight_of(image)) > LARGEST:
             raise DataError(
                 f"{name}: {facts.width}x{facts.height} pixels are {needed / 1e6:,.0f} MB once decoded, and at most "
                 f"{LARGEST / 1e6:,.0f} MB are read: store it smaller"
@@ -87,8 +84,8 @@ def decode_with_facts(source: str | Path | bytes, at_least: int | None = None) -
         return _grey_or_rgb(image), facts
     except DataError:
         raise
-    except UnidentifiedImageError:
-        raise DataError(f"{name}: not a picture ({', '.join(FORMATS)} are read)") from None
+    except UnidentifiedImageError as error:
+        raise DataError(f"{name}: {error}") from None
     except Image.DecompressionBombError:
         raise DataError(f"{name}: more pixels than any camera makes, refused as a possible bomb") from None
     except Exception as error:  # damaged files make Pillow raise many types: OSError, SyntaxError, struct.error, ...

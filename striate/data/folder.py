@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import fnmatch
 import re
 from collections.abc import Sequence
 from pathlib import Path
@@ -11,9 +10,10 @@ import numpy as np
 
 from striate.data.cache import Prepared, Told, fits_memory, prepare
 from striate.data.images import DataSet, ImageData, Rows
-from striate.data.listing import Listed, Listing, list_files
+from striate.data.listing import Listing, list_files
 from striate.data.preprocessing import Preprocessing
 from striate.data.splits import with_test_split
+from striate.data.tables import Listed
 from striate.errors import DataError, UsageError
 
 
@@ -23,6 +23,7 @@ def load_folder(
     workers: int,
     group_by: str | None = None,
     exclude: Sequence[str] = (),
+    splits: str | None = None,
     told: Told | None = None,
 ) -> DataSet:
     """Reads a folder or table of pictures, decoded as `preprocessing` does, with `workers` threads, from its cache if it has one.
@@ -33,20 +34,21 @@ def load_folder(
         group_by: a pattern that is searched in each file's name; files in which its first group (or the whole pattern) finds
             the same belong together. A table's column `group` counts before it.
         told: is told how many files are decoded, of how many.
-        exclude: patterns of the shell (`*`, `?`, `[]`) for a file's path below the folder, or its name alone.
+        exclude, splits: see `list_files`.
 
     Raises:
-        UsageError: a pattern that is none, or that is in no file's name.
+        UsageError: a pattern that is none, or that is in no file's name; `splits` that are not there.
         DataError: as `list_files` raises; or a class without a readable picture.
     """
-    listing = list_files(source)
+    listing = list_files(source, exclude, splits)
     files = listing.files
     # All files, also those to leave out: the cache is the same whatever is excluded.
     prepared = prepare(source, [file.path for file in files], preprocessing, workers, told)
     unreadable = dict(listing.closed)
-    rows, excluded = _exclude(files, source if source.is_dir() else source.parent, exclude)
+    excluded = {path for paths in listing.excluded.values() for path in paths}
+    rows = [row for row, file in enumerate(files) if str(file.path) not in excluded]
     groups = _groups(files, rows, group_by)
-    splits = {
+    parts = {
         split: _taken(listing, prepared, [row for row in rows if files[row].split == split], groups, unreadable)
         for split in dict.fromkeys(file.split for file in files)
     }
@@ -57,32 +59,15 @@ def load_folder(
         title=name,
         source="a table of pictures" if source.is_file() else "a folder of pictures",
         licence="not stated",
-        splits=with_test_split(splits),
+        splits=with_test_split(parts),
         flippable=True,
-        made=() if "test" in splits or "train" not in splits else ("test",),
+        made=() if "test" in parts or "train" not in parts else ("test",),
         unreadable=unreadable,
-        junk=listing.junk,
-        excluded=excluded,
+        ledger=listing.ledger(unreadable),
+        excluded=listing.excluded,
         facts={str(files[row].path): facts for row in rows if (facts := prepared.entries[row].facts) is not None},
         place=prepared.place,
     )
-
-
-def _exclude(files: Sequence[Listed], folder: Path, patterns: Sequence[str]) -> tuple[list[int], dict[str, list[str]]]:
-    """(positions of the files that stay, pattern -> paths of those that it names)."""
-    excluded: dict[str, list[str]] = {pattern: [] for pattern in patterns}
-    if not patterns:
-        return list(range(len(files))), excluded
-    left: list[int] = []
-    for position, file in enumerate(files):
-        below = file.path.relative_to(folder).as_posix() if file.path.is_relative_to(folder) else str(file.path)
-        names = (below, file.path.name, str(file.path))
-        hits = [pattern for pattern in excluded if any(fnmatch.fnmatchcase(name, pattern) for name in names)]
-        for pattern in hits:
-            excluded[pattern].append(str(file.path))
-        if not hits:
-            left.append(position)
-    return left, excluded
 
 
 def _groups(files: Sequence[Listed], rows: Sequence[int], group_by: str | None) -> list[str | None]:

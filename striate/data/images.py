@@ -11,6 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from striate.data.decode import FileFacts
+from striate.data.ledger import Ledger
 from striate.errors import DataError, UsageError
 
 Pixels = npt.NDArray[np.uint8]
@@ -181,7 +182,7 @@ class DataSet:
         unreadable: file -> reason, for those that were left out.
         excluded: pattern -> the files that were left out because it names them.
         made: the splits that were made of the training pictures, for want of given ones.
-        junk: how many hidden files, leftovers of systems, and links that lead back were left out unseen.
+        ledger: what became of every file and folder, row, or array; None for a set by name.
         facts: path -> what its file is, for those that could be read; empty where pictures are no files.
         place: of files, the folder of their pixel cache, or why there is none.
     """
@@ -196,7 +197,7 @@ class DataSet:
     unreadable: Mapping[str, str]
     excluded: Mapping[str, Sequence[str]] = field(default_factory=dict)
     made: tuple[str, ...] = ()
-    junk: int = 0
+    ledger: Ledger | None = None
     facts: Mapping[str, FileFacts] = field(default_factory=dict)
     place: str = ""
 
@@ -215,6 +216,11 @@ class DataSet:
     @property
     def classes(self) -> tuple[str, ...]:
         return self.first.classes
+
+    @property
+    def junk(self) -> int:
+        """How many hidden files, leftovers of systems, and links that lead back were left out unseen."""
+        return 0 if self.ledger is None else self.ledger.count("junk")
 
     def excluded_files(self) -> list[str]:
         """The files that some pattern names, each once."""
@@ -240,4 +246,5 @@ class DataSet:
             "unreadable": dict(self.unreadable),
             "excluded": self.excluded_files(),
             "junk": self.junk,
+            "ledger": None if self.ledger is None else self.ledger.as_dict(),
         }

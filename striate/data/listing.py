@@ -5,37 +5,25 @@ Nothing is decoded here.
 
 from __future__ import annotations
 
-import csv
-import os
 import re
-from collections.abc import Iterable, Mapping, Sequence
+import unicodedata
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from striate.data.decode import SUFFIXES
+from striate.data.excluding import Excluding
+from striate.data.layout import OUTSIDE, SPLIT_NAMES, UNNAMED, Layout, class_folders, lay_out
+from striate.data.ledger import ROWS, Fate, Ledger, below, settle
+from striate.data.tables import Listed, read_table
+from striate.data.tree import Folder, as_counted, enter_others, look_through
 from striate.errors import DataError, UsageError
 
-SPLIT_NAMES: Mapping[str, tuple[str, ...]] = {
-    "train": ("train", "training"),
-    "validation": ("val", "valid", "validation", "dev"),
-    "test": ("test", "testing"),
-}
-PATH_COLUMNS = ("path", "file_name", "filename", "file", "filepath", "image")
-LABEL_COLUMNS = ("label", "class", "category", "target")
 METADATA = "metadata.csv"
 """The table of Hugging Face's ImageFolder."""
-_JUNK = frozenset({"__MACOSX", "Thumbs.db", "desktop.ini"})
-_SPLIT_OF = {name: split for split, names in SPLIT_NAMES.items() for name in names}
-
-
-@dataclass(frozen=True, slots=True)
-class Listed:
-    """One file. `group` names what it belongs together with; pictures of a group are never on two sides of a split."""
-
-    path: Path
-    label: str
-    split: str
-    group: str | None = None
+_MASK = re.compile(r"(.+?)[ _.-]*(?:mask|masks|seg|segmentation|gt|groundtruth)(?:[ _-]?\d+)?", re.IGNORECASE)
+_A_MASK = "a mask beside its picture"
+_NO_PICTURE = "a folder without a picture that is used"
+__all__ = ["METADATA", "SPLIT_NAMES", "Listed", "Listing", "list_files", "picture_files"]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -45,230 +33,275 @@ class Listing:
     Attributes:
         files: in the order of the set: by split, class and name, or as the table has them.
         classes: of every split, in the order of the labels.
-        junk: how many files and folders were left out unseen: hidden ones, those that systems leave behind, and links that
-            lead to a folder that was entered already.
         closed: folder -> reason, for those that could not be entered.
+        excluded: pattern -> the files that it names; those in `files` among them.
     """
 
     files: tuple[Listed, ...]
     classes: tuple[str, ...]
-    junk: int
     closed: Mapping[str, str]
+    excluded: Mapping[str, Sequence[str]]
+    _source: Path
+    _ledger: Ledger
+    _folders: tuple[Path, ...] = ()
+    _left: tuple[tuple[Path, Fate, str], ...] = ()
+
+    def ledger(self, unreadable: Mapping[str, str]) -> Ledger:
+        """What became of every entry, once it is known which files cannot be read (path -> reason). To be asked for once.
+
+        Raises:
+            StriateError: an entry is accounted for twice, or not at all.
+        """
+        named = {path for paths in self.excluded.values() for path in paths}
+
+        def fate(path: str) -> tuple[Fate, str]:
+            if path in named:
+                return "excluded", ""
+            return ("unreadable", unreadable[path]) if path in unreadable else ("used", "")
+
+        listed = [(file.path, *fate(str(file.path))) for file in self.files]
+        settle(self._ledger, self._source, self._folders, [*listed, *self._left], _NO_PICTURE)
+        self._ledger.check()
+        return self._ledger
 
 
-def list_files(source: Path) -> Listing:
-    """The files of a folder or of a table of pictures (`.csv`, `.tsv` with tabs, or `.parquet`).
+def list_files(source: Path, exclude: Sequence[str] = (), splits: str | None = None) -> Listing:
+    """The files of a folder or of a table of pictures (`.csv`, `.tsv`, or `.parquet`).
 
-    A folder has one subfolder a class; or `train`, `val` and `test` (or one of their other `SPLIT_NAMES`), as many of them
-    as there are, with the classes below; or a `metadata.csv` beside the pictures, in it or in each of its splits.
+    A folder has one subfolder a class; or a folder for each of `train`, `validation` and `test` (or one of their other
+    `SPLIT_NAMES`), as many of them as there are, with the classes below; or a `metadata.csv` beside the pictures, in it or in
+    each of its splits.
+
+    Args:
+        exclude: patterns of the shell (`*`, `?`, `[]`) for a file's path below the folder, or its name alone; or the path of a
+            folder, which is left out with all that is in it.
+        splits: which folders are splits, as `striate.data.layout.parse_splits` reads it; None to go by their names.
 
     Raises:
-        UsageError: a Parquet file without pyarrow.
-        DataError: no such place, no classes, a class that one split lacks or has alone, or a table without the columns.
+        UsageError: a Parquet file without pyarrow; a folder named in `splits` that is not there.
+        DataError: no such place, no classes, a class that one split lacks or has alone, a table that cannot be understood, or
+            folders that could be splits or classes.
     """
     if source.is_file():
-        return _checked(_read_table(source), source)
+        if splits is not None:
+            raise UsageError(f"--splits is for folders, and {source} is a file: a table has a column split")
+        return _of_table(source, exclude)
     if not source.is_dir():
         raise DataError(f"{source}: no such folder")
-    walk = _Walk(source)
-    roots = _split_folders(walk, source)
-    tables = {split: root / METADATA for split, root in roots.items() if (root / METADATA).is_file()}
+    ledger = Ledger()
+    tree = look_through(source, ledger)
+    excluding = Excluding(source, exclude)
+    excluding.folders(tree, ledger)
+    layout = lay_out(tree, splits)
+    tables = {split: table for split, root in layout.roots.items() if (table := _metadata(root)) is not None}
     if tables:
-        if missing := [str(roots[split]) for split in roots if split not in tables]:
-            raise DataError(f"{METADATA} is in {next(iter(tables.values())).parent} but not in {', '.join(missing)}")
-        alone = len(tables) == 1
-        files = [file for split, table in tables.items() for file in _read_table(table, split, splits=alone)]
-        return _checked(files, source, walk)
-    labels = {split: [path for path in walk.look(root)[1] if walk.enters(path)] for split, root in roots.items()}
-    if not any(labels.values()):
-        raise DataError(f"{source} has no class folders: put the pictures of each class into a folder named after it")
-    names = {split: [path.name for path in folders] for split, folders in labels.items()}
-    files = [
-        Listed(path, folder.name, split)
-        for split, folders in labels.items()
-        for folder in folders
-        for path in walk.files(folder)
-    ]
-    return _checked(files, source, walk, names)
-
-
-def picture_files(folder: Path) -> tuple[list[Path], Mapping[str, str]]:
-    """(files, folder -> reason for those that could not be entered): the pictures in a folder and below it, by `SUFFIXES`.
-
-    A folder's own files come before those of its folders, both as people count: 2 before 10. Junk is left out, and links to a
-    folder that was entered already are not followed.
-    """
-    walk = _Walk(folder)
-    found: list[Path] = []
-    left = [folder]
-    while left:
-        files, folders = walk.look(left.pop())
-        found += sorted((path for path in files if path.suffix.lower() in SUFFIXES), key=_counted)
-        left += sorted((path for path in folders if walk.enters(path)), key=_counted, reverse=True)
-    return found, walk.closed
-
-
-def _counted(path: Path) -> tuple[list[str | int], str]:
-    """A name as people order it: text without regard to case, and whole numbers in it as numbers."""
-    parts = re.split("([0-9]+)", path.name)
-    return [int(part) if place % 2 else part.casefold() for place, part in enumerate(parts)], path.name
-
-
-class _Walk:
-    """Looks through folders, links included, without entering any twice or a second time from below itself."""
-
-    def __init__(self, source: Path) -> None:
-        self.junk = 0
-        self.closed: dict[str, str] = {}
-        self._seen = {_identity(folder) for folder in (source.resolve(), *source.resolve().parents)}
-
-    def look(self, folder: Path) -> tuple[list[Path], list[Path]]:
-        """(files, folders) in a folder, by name, without junk."""
-        try:
-            with os.scandir(folder) as entries:
-                found = sorted(entries, key=lambda entry: entry.name)
-        except OSError as error:
-            self.closed[str(folder)] = f"cannot be entered ({error.strerror})"
-            return [], []
-        shown = [entry for entry in found if not entry.name.startswith(".") and entry.name not in _JUNK]
-        self.junk += len(found) - len(shown)
-        parts: tuple[list[Path], list[Path]] = ([], [])
-        for entry in shown:  # which knows what it is without another question to the disk
-            parts[_is_folder(entry)].append(folder / entry.name)
-        return parts
-
-    def enters(self, folder: Path) -> bool:
-        """Whether a folder was not entered before; from now on it was."""
-        identity = _identity(folder)
-        if identity in self._seen:
-            self.junk += 1
-            return False
-        self._seen.add(identity)
-        return True
-
-    def files(self, folder: Path) -> list[Path]:
-        """The files in a folder and below it; first its own, then those of its folders."""
-        found, folders = self.look(folder)
-        return found + [file for path in folders if self.enters(path) for file in self.files(path)]
-
-
-def _is_folder(entry: os.DirEntry[str]) -> bool:
-    try:
-        return entry.is_dir()
-    except OSError:  # a link to itself: reading it as a file will say so
-        return False
-
-
-def _identity(folder: Path) -> tuple[int, int]:
-    status = os.stat(folder)  # noqa: PTH116 - follows links, as it should
-    return status.st_dev, status.st_ino
-
-
-def _split_folders(walk: _Walk, folder: Path) -> dict[str, Path]:
-    """split -> the folder of its classes; {train: folder} for a folder that holds the classes or the table itself."""
-    subfolders = {path.name.lower(): path for path in walk.look(folder)[1]}
-    found = {split: subfolders[name] for split, names in SPLIT_NAMES.items() for name in names if name in subfolders}
-    if "train" in found or (subfolders and not subfolders.keys() - _SPLIT_OF.keys()):
-        return found
-    walk.junk = 0  # the same folder is looked through again, for its classes
-    return {"train": folder}
-
-
-def _read_table(table: Path, split: str = "train", splits: bool = True) -> list[Listed]:
-    """The rows of a table; `splits`: whether its own column `split` counts."""
-    names, rows = _parquet_rows(table) if table.suffix.lower() == ".parquet" else _text_rows(table)
-    columns = {name.strip().lower(): name for name in names}
-    path_column = _column(table, columns, PATH_COLUMNS, "the picture's path")
-    label_column = _column(table, columns, LABEL_COLUMNS, "its class")
-    found = []
-    for number, row in enumerate(rows, start=2):
-        path, label = ((row[column] or "").strip() for column in (path_column, label_column))
-        named = (row[columns["split"]] or "").strip().lower() if splits and "split" in columns else ""
-        if not path or not label:
-            raise DataError(f"{table}, row {number}: no {'class' if path else 'path'}")
-        if named and named not in _SPLIT_OF:
-            raise DataError(f"{table}, row {number}: the split {named!r} is none of {', '.join(_SPLIT_OF)}")
-        group = (row[columns["group"]] or "").strip() if "group" in columns else ""
-        found.append(Listed(table.parent / path, label, _SPLIT_OF.get(named, split), group or None))
-    if not found:
-        raise DataError(f"{table} has no rows")
-    return found
-
-
-def _text_rows(table: Path) -> tuple[list[str], list[dict[str, str | None]]]:
-    """(columns, rows) of a table with commas or tabs."""
-    try:
-        with table.open(newline="", encoding="utf-8-sig") as file:
-            reader = csv.DictReader(file, delimiter="\t" if table.suffix == ".tsv" else ",", strict=True)
-            return list(reader.fieldnames or ()), list(reader)
-    except (csv.Error, UnicodeDecodeError, OSError) as error:
-        raise DataError(f"{table} cannot be read as a table: {error}") from error
-
-
-def _parquet_rows(table: Path) -> tuple[list[str], list[dict[str, str | None]]]:
-    """(columns, rows) of a Parquet file, values as texts.
-
-    Raises:
-        UsageError: pyarrow is not installed.
-        DataError: it is no Parquet file, or keeps the pictures themselves.
-    """
-    try:
-        import pyarrow
-        import pyarrow.parquet
-    except ImportError:
-        raise UsageError(f"{table}: Parquet is read with pyarrow: pip install 'striate[parquet]'") from None
-    try:
-        content = pyarrow.parquet.read_table(table)
-    except (pyarrow.ArrowException, OSError) as error:
-        raise DataError(f"{table} cannot be read as a table: {error}") from error
-    for field in content.schema:
-        if field.name.lower() in PATH_COLUMNS and not pyarrow.types.is_string(field.type):
-            raise DataError(
-                f"{table}: the column {field.name} holds {field.type}, not paths: write the pictures into files, named here"
-            )
-    rows = content.to_pylist()
-    return content.column_names, [{key: None if v is None else str(v) for key, v in row.items()} for row in rows]
-
-
-def _column(table: Path, columns: Mapping[str, str], names: Sequence[str], meaning: str) -> str:
-    for name in names:
-        if name in columns:
-            return columns[name]
-    raise DataError(
-        f"{table} has no column for {meaning}: name one of its columns {' or '.join(names)}; "
-        f"it has {', '.join(columns.values()) or 'none'}"
+        files, names = _of_metadata(source, layout, tables, ledger), None
+        for root in layout.roots.values():
+            root.others = [path for path in root.others if path not in tables.values()]
+        for table in tables.values():
+            ledger.enter("used", below(source, table))
+    else:
+        files, names = _of_classes(source, layout, told=splits is not None)
+    excluding.files(file.path for file in files)
+    left = _left_over(tree, layout, files, bool(tables))
+    excluding.files(path for path, _, _ in left)
+    excluding.others(tree, ledger)
+    enter_others(tree, source, ledger)
+    known = set(tree.all_pictures())
+    ledger.find(sum(file.path not in known for file in files))  # rows of a table without a file in the folder
+    closed = _closed(tree, source, ledger)
+    return Listing(
+        files=tuple(files),
+        classes=_classes(files, source, names),
+        closed=closed,
+        excluded=excluding.found,
+        _source=source,
+        _ledger=ledger,
+        _folders=tuple(folder.path for folder in tree.walk() if folder is not tree and not folder.closed),
+        _left=tuple(excluding.marked(left)),
     )
 
 
-def _checked(
-    files: Sequence[Listed], source: Path, walk: _Walk | None = None, names: Mapping[str, Sequence[str]] | None = None
-) -> Listing:
-    """The listing, if every split has the same classes: labels would shift silently otherwise.
+@dataclass(frozen=True, slots=True)
+class PictureFiles:
+    """The pictures in a folder and below it.
 
-    `names`: the classes of each split where they are known without a picture; a class folder may be empty.
+    Attributes:
+        source: the folder.
+        files: a folder's own before those of its folders, both as people count: 2 before 10.
+        closed: folder -> reason, for those that could not be entered.
+    """
+
+    source: Path
+    files: tuple[Path, ...]
+    closed: Mapping[str, str]
+    _folders: tuple[Path, ...]
+    _ledger: Ledger
+
+    def ledger_with(self, unreadable: Mapping[str, str]) -> Ledger:
+        """What became of every entry; `unreadable`: path -> reason. To be asked for once."""
+        fates: list[tuple[Path, Fate, str]] = [
+            (path, "unreadable", unreadable[str(path)]) if str(path) in unreadable else (path, "used", "")
+            for path in self.files
+        ]
+        settle(self._ledger, self.source, self._folders, fates, _NO_PICTURE)
+        return self._ledger
+
+
+def picture_files(folder: Path) -> PictureFiles:
+    """The pictures in a folder and below it, by ending or content."""
+    ledger = Ledger()
+    tree = look_through(folder, ledger)
+    enter_others(tree, folder, ledger)
+    found: list[Path] = []
+    left = [tree]
+    while left:
+        one = left.pop()
+        found += sorted(one.pictures, key=as_counted)
+        left += sorted(one.folders, key=lambda inner: as_counted(inner.path), reverse=True)
+    folders = tuple(one.path for one in tree.walk() if one is not tree and not one.closed)
+    return PictureFiles(folder, tuple(found), _closed(tree, folder, ledger), folders, ledger)
+
+
+def _closed(tree: Folder, source: Path, ledger: Ledger) -> dict[str, str]:
+    """folder -> why it could not be entered; which the ledger is told of those below the source."""
+    closed = {str(folder.path): folder.closed for folder in tree.walk() if folder.closed}
+    for name, reason in closed.items():
+        if name != str(source):
+            ledger.enter("unreadable", f"{below(source, Path(name))}: {reason}")
+    return closed
+
+
+def _of_table(source: Path, exclude: Sequence[str]) -> Listing:
+    table = read_table(source)
+    ledger = Ledger(ROWS)
+    ledger.notes += table.notes
+    ledger.find(len(table.files) + len(table.repeated) + table.empty)
+    for name in table.repeated:
+        ledger.enter("other", name, "a row that repeats another")
+    if table.empty:
+        ledger.enter("junk", "rows in which nothing stands", count=table.empty)
+    excluding = Excluding(source.parent, exclude)
+    excluding.files(file.path for file in table.files)
+    classes = _classes(table.files, source, None)
+    return Listing(
+        files=tuple(table.files),
+        classes=classes,
+        closed={},
+        excluded=excluding.found,
+        _source=source.parent,
+        _ledger=ledger,
+    )
+
+
+def _metadata(root: Folder) -> Path | None:
+    return next((path for path in root.others if path.name == METADATA), None)
+
+
+def _of_metadata(source: Path, layout: Layout, tables: Mapping[str, Path], ledger: Ledger) -> list[Listed]:
+    if missing := [str(root.path) for split, root in layout.roots.items() if split not in tables]:
+        raise DataError(f"{METADATA} is in {next(iter(tables.values())).parent} but not in {', '.join(missing)}")
+    files = []
+    for split, path in tables.items():
+        table = read_table(path, split, splits=len(tables) == 1)
+        files += table.files
+        ledger.notes += [f"{below(source, path)}: {note}" for note in table.notes]
+        if table.repeated:
+            ledger.notes.append(f"{below(source, path)}: {len(table.repeated):,} rows repeat another")
+    return files
+
+
+def _of_classes(source: Path, layout: Layout, told: bool) -> tuple[list[Listed], dict[str, list[str]]]:
+    """(files, the classes of each split) of class folders."""
+    found = {split: class_folders(root, split, told) for split, root in layout.roots.items()}
+    for split, root in layout.roots.items():
+        if not found[split] and (len(found) > 1 or not root.closed):
+            raise DataError(_without_classes(source, root))
+    files = []
+    for folders in found.values():
+        for folder in folders:
+            if not folder.any_picture() and not folder.closed and not any(one.closed for one in folder.walk()):
+                raise DataError(_without_pictures(source, folder))
+    for split, folders in found.items():
+        for folder in folders:
+            label = unicodedata.normalize("NFC", folder.name)
+            files += [Listed(path, label, split) for path in folder.all_pictures()]
+    masks = _masks([file.path for file in files])
+    names = {split: [unicodedata.normalize("NFC", one.name) for one in folders] for split, folders in found.items()}
+    return [file for file in files if file.path not in masks], names
+
+
+def _without_pictures(source: Path, folder: Folder) -> str:
+    held = [path.name for one in folder.walk() for path in one.others]
+    there = f"holds {', '.join(held[:3])}: unpack it" if held else "is empty: put pictures into it"
+    return (
+        f"no readable picture of class {folder.name}: {folder.path} {there}, or leave it out with "
+        f"--exclude {below(source, folder.path)}"
+    )
+
+
+def _without_classes(source: Path, root: Folder) -> str:
+    while not root.pictures and len(root.folders) == 1:
+        root = root.folders[0]
+    count = sum(1 for _ in root.all_pictures())
+    held = f", and {count:,} pictures" if count else ""
+    return (
+        f"{root.path} has no class folders{held}. Put the pictures of each class into a folder named after it, or name them in "
+        "a table"
+    )
+
+
+def _masks(paths: Sequence[Path]) -> set[Path]:
+    """Those that are named as the mask of another picture in the same folder."""
+    stems = {(path.parent, path.stem.lower()) for path in paths}
+    found = set()
+    for path in paths:
+        match = _MASK.fullmatch(path.stem)
+        if match and (path.parent, match.group(1).lower()) in stems:
+            found.add(path)
+    return found
+
+
+def _left_over(tree: Folder, layout: Layout, files: Sequence[Listed], table: bool) -> list[tuple[Path, Fate, str]]:
+    """(path, fate, why) of the pictures that are not in the set."""
+    listed = {file.path for file in files}
+    why = {path: reason for folder, reason in layout.left for path in folder.all_pictures()}
+    spare = [path for path in tree.all_pictures() if path not in listed]
+    masks = set() if table else _masks(list(tree.all_pictures()))
+    found: list[tuple[Path, Fate, str]] = []
+    for path in spare:
+        reason = why.get(path) or (
+            f"a picture that {METADATA} does not name" if table else _A_MASK if path in masks else OUTSIDE
+        )
+        found.append((path, "excluded" if reason == UNNAMED else "other", reason))
+    return found
+
+
+def _classes(files: Sequence[Listed], source: Path, names: Mapping[str, Sequence[str]] | None) -> tuple[str, ...]:
+    """The classes, if every split has the same: labels would shift silently otherwise.
+
+    `names`: the classes of each split where they are known without a picture.
     """
     if names is None:
-        names = {split: _labels(files, split) for split in SPLIT_NAMES if _labels(files, split)}
-    first, *others = names
-    classes = tuple(names[first])
+        names = {
+            split: sorted(found)
+            for split in SPLIT_NAMES
+            if (found := {one.label for one in files if one.split == split})
+        }
+    ordered = {split: sorted(found) for split, found in names.items()}
+    first, *others = ordered
+    classes = tuple(ordered[first])
     for split in others:
-        if tuple(names[split]) != classes:
-            missing = sorted(set(classes) - set(names[split]))
-            extra = sorted(set(names[split]) - set(classes))
+        if tuple(ordered[split]) != classes:
+            missing = sorted(set(classes) - set(ordered[split]))
+            extra = sorted(set(ordered[split]) - set(classes))
             raise DataError(
                 f"the splits of {source} have different classes.\n"
                 f"{split} lacks: {', '.join(missing) or 'none'}; has besides: {', '.join(extra) or 'none'}.\n"
                 f"Give each split pictures of every class, with the same names as in {first}."
             )
     if len(classes) < 2:
-        raise DataError(f"{source} has {len(classes)} class(es): a classifier needs at least two")
-    return Listing(
-        files=tuple(files),
-        classes=classes,
-        junk=walk.junk if walk else 0,
-        closed=walk.closed if walk else {},
-    )
-
-
-def _labels(files: Iterable[Listed], split: str) -> list[str]:
-    return sorted({file.label for file in files if file.split == split})
+        raise DataError(
+            f"{source} has {len(classes)} class(es){f': {classes[0]}' if classes else ''}; a classifier needs at least two"
+        )
+    return classes

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import chain
 from pathlib import Path
 from typing import BinaryIO, NamedTuple
@@ -12,9 +12,11 @@ import numpy as np
 import torch
 from PIL import Image
 
-from striate.data.decode import LARGEST_FILE, SUFFIXES, upright
+from striate.data.decode import LARGEST_FILE, upright
+from striate.data.formats import kind_of
 from striate.data.images import Pixels
-from striate.data.listing import picture_files
+from striate.data.ledger import Ledger
+from striate.data.listing import PictureFiles, picture_files
 from striate.data.preprocessing import Preprocessing
 from striate.errors import DataError
 
@@ -31,24 +33,47 @@ Picture = str | Path | bytes | Image.Image | Pixels | torch.Tensor | Unreadable
 (N, H, W, C); a tensor (C, H, W) or (N, C, H, W), uint8 or, as torchvision's ToTensor makes it, floating from 0 to 1."""
 
 
-def expanded(pictures: Iterable[Picture]) -> Iterator[Picture]:
-    """The pictures one by one: folders as the files in them (`striate.data.listing.picture_files`), batches as pictures."""
+def expanded(pictures: Iterable[Picture], folders: list[PictureFiles] | None = None) -> Iterator[Picture]:
+    """The pictures one by one: folders as the files in them (`striate.data.listing.picture_files`), batches as pictures.
+
+    Args:
+        folders: to it is added what each folder holds, for `ledger_of`.
+    """
     for picture in pictures:
         if isinstance(picture, str | Path) and os.path.isdir(picture):  # noqa: PTH112 - of many thousands
-            yield from _of_folder(Path(picture))
+            held = picture_files(Path(picture))
+            if folders is not None:
+                folders.append(held)
+            yield from _of_folder(held)
         elif isinstance(picture, np.ndarray | torch.Tensor) and picture.ndim == 4:
             yield from picture
         else:
             yield picture
 
 
+def ledger_of(folders: Sequence[PictureFiles], unreadable: Mapping[str, str]) -> Ledger | None:
+    """What became of every entry of the folders that were given; None where none was.
+
+    Args:
+        unreadable: path -> reason, of the pictures that could not be read.
+    """
+    if not folders:
+        return None
+    whole = Ledger()
+    for held in folders:
+        whole.add(held.ledger_with(unreadable))
+    whole.check()
+    return whole
+
+
 def from_stream(stream: BinaryIO) -> Iterator[Picture]:
     """What standard input holds: the bytes of one picture, or paths, one a line.
 
-    Told apart by a zero byte among the first 64, which every picture's file has and no path.
+    Told apart by the first 64 bytes: a picture's begin as its format does, or have a zero among them, and paths do not.
     """
     first = stream.read(64)
-    if b"\0" in first:
+    kind = kind_of(first)
+    if b"\0" in first or (kind is not None and kind.picture):
         content = first + stream.read(LARGEST_FILE)
         if len(content) > LARGEST_FILE:
             yield Unreadable("standard input", f"more than {LARGEST_FILE / 1e6:,.0f} MB: store the picture smaller")
@@ -87,12 +112,11 @@ def name_of(number: int, picture: Picture) -> str:
     return str(picture) if isinstance(picture, str | Path) else f"picture {number}"
 
 
-def _of_folder(folder: Path) -> Iterator[Picture]:
-    files, closed = picture_files(folder)
-    yield from files
-    yield from (Unreadable(name, reason) for name, reason in closed.items())
-    if not files and not closed:
-        yield Unreadable(str(folder), f"no pictures in this folder or below it: no file ends in {', '.join(SUFFIXES)}")
+def _of_folder(held: PictureFiles) -> Iterator[Picture]:
+    yield from held.files
+    yield from (Unreadable(name, reason) for name, reason in held.closed.items())
+    if not held.files and not held.closed:
+        yield Unreadable(str(held.source), "no pictures in this folder or below it")
 
 
 def _of_tensor(picture: torch.Tensor) -> Pixels:

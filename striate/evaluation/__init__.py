@@ -275,6 +275,7 @@ def subject_of(run: Run, data: str | Path | None, split: str, device: str, data_
         workers=usable_cores(),
         group_by=run.config["data"].get("group_by") if data is None else None,
         exclude=run.config["data"].get("exclude", ()) if data is None else (),
+        splits=run.config["data"].get("splits") if data is None else None,
         fit=preprocessing.fit,
     )
     of_run = dataset.location == own

@@ -25,9 +25,6 @@ def announcement(job: Job, row: NetFacts, dataset: DataSet, config: dict[str, An
     height, width = job.preprocessing.size
     validating = f"{len(job.validation):,} to validate, " if job.validation else ""
     dial = f"a budget of {duration(recipe.budget)}" if recipe.budget else count(recipe.epochs, "epoch")
-    left_out = f", {count(len(dataset.unreadable), 'unreadable file')} left out" if dataset.unreadable else ""
-    if dataset.excluded:
-        left_out += f", {len(dataset.excluded_files())} excluded"
     augmented = [] if recipe.augmentation == Augmentation() else [f"augment {recipe.augmentation}"]
     if not dataset.flippable and not recipe.augmentation.flip:
         augmented.append("no flip (a mirrored picture of this set can mean another class)")
@@ -42,7 +39,8 @@ def announcement(job: Job, row: NetFacts, dataset: DataSet, config: dict[str, An
     return {
         "net": f"{row.name} ({row.title}), {plan['params']:,} parameters, {macs} a picture{begun}",
         "data": f"{dataset.name}: {len(job.batches.labels):,} to train, {validating}{len(dataset.splits['test']):,} to test; "
-        f"{height}x{width}x{job.preprocessing.channels}, {len(dataset.classes)} classes{left_out}",
+        f"{height}x{width}x{job.preprocessing.channels}, {len(dataset.classes)} classes",
+        **({} if dataset.ledger is None else {"ledger": "\n        ".join(dataset.ledger.lines())}),
         "recipe": ", ".join(
             [
                 f"{recipe.name}: {dial}",
@@ -133,6 +131,7 @@ def repeat_command(config: dict[str, Any]) -> str:
         "weights": net.get("weights"),
         "group_by": data.get("group_by"),
         "exclude": data.get("exclude", []),
+        "splits": data.get("splits"),
         "log": config.get("log"),
         "name": "again" if len(spans) > 1 else None,
     }

@@ -74,6 +74,7 @@ def begin(settings: Settings, progress: Progress, ranks: Ranks = ALONE) -> Begun
         workers=usable_cores(),
         group_by=settings.group_by,
         exclude=settings.exclude,
+        splits=settings.splits,
         on_bad=settings.on_bad,
         fit=settings.fit,
         told=progress.reading,
@@ -128,6 +129,7 @@ def write_start(run: Run, begun: Begun) -> None:
             "unreadable": dict(dataset.unreadable),
             "excluded": dataset.excluded_files(),
             "junk": dataset.junk,
+            "ledger": None if dataset.ledger is None else dataset.ledger.as_dict(),
             "seen_in_training": seen_in_training(dataset),
             "findings": [
                 {key: value for key, value in finding.as_dict().items() if key not in ("pictures", "pairs", "files")}

@@ -192,6 +192,7 @@ def make_config(
             "location": dataset.location,
             "group_by": settings.group_by,
             "exclude": list(settings.exclude),
+            "splits": settings.splits,
         },
         "preprocessing": preprocessing.as_dict(),
         "recipe": recipe.as_dict(),

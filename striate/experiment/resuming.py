@@ -127,6 +127,7 @@ def _made_again(ranks: Ranks, run: Run, data_dir: str | Path | None, progress: P
         workers=usable_cores(),
         group_by=config["data"].get("group_by"),
         exclude=config["data"].get("exclude", ()),
+        splits=config["data"].get("splits"),
         fit=preprocessing.fit,
         told=progress.reading,
     )

@@ -49,6 +49,7 @@ class Settings:
     """A pattern in file names, such as `patient[0-9]+`: files in which it finds the same are never on two sides of a split that
     is made."""
     exclude: Sequence[str] = ()
+    splits: str | None = None
     """Patterns of files to leave out, such as `ants/*.gif`."""
     on_bad: Literal["skip", "stop"] = "skip"
     """Whether files that cannot be read are left out and named, or are an error."""

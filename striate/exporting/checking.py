@@ -94,7 +94,7 @@ def pictures_of(run: Run, preprocessing: Preprocessing, count: int = COUNT) -> C
             if location in NAMED and find(NAMED[location]) is None:
                 raise DataError(f"{location} is not on this machine")
             return _of_set(load_data(location).splits, preprocessing, count, f"pictures of {name}")
-        return _of_files(Path(location), preprocessing, count, name)
+        return _of_files(run, preprocessing, count)
     except StriateError:
         sample = load_data(SAMPLE).splits
         return _of_set(sample, preprocessing, count, f"pictures of the shipped sample ({name} is not here)")
@@ -107,8 +107,12 @@ def _of_set(splits: Mapping[str, ImageData], preprocessing: Preprocessing, count
     return CheckPictures(pixels=data.pixels[:], files=(), source=f"{split} {source}")
 
 
-def _of_files(source: Path, preprocessing: Preprocessing, count: int, name: str) -> CheckPictures:
-    files = list_files(source).files
+def _of_files(run: Run, preprocessing: Preprocessing, count: int) -> CheckPictures:
+    data = run.config["data"]
+    source, name = Path(data["location"]), data["name"]
+    listing = list_files(source, data.get("exclude", ()), data.get("splits"))
+    excluded = {path for paths in listing.excluded.values() for path in paths}
+    files = tuple(file for file in listing.files if str(file.path) not in excluded)
     tests = [file for file in files if file.split == "test"]
     files = tuple(tests) or files
     pixels, paths = [], []

@@ -6,7 +6,8 @@ from collections.abc import Iterable, Iterator
 from weakref import WeakKeyDictionary
 
 from striate.data.images import Pixels
-from striate.data.pictures import Picture, Unreadable, expanded, from_stream, read
+from striate.data.listing import PictureFiles
+from striate.data.pictures import Picture, Unreadable, expanded, from_stream, ledger_of, read
 from striate.evaluation.calibration import Strangers
 from striate.predicting.predictor import Predictor
 from striate.predicting.results import SHOWN, UNKNOWN, Prediction, Predictions
@@ -18,12 +19,14 @@ _LOADED: WeakKeyDictionary[Run, tuple[tuple[object, ...], Predictor]] = WeakKeyD
 __all__ = [
     "UNKNOWN",
     "Picture",
+    "PictureFiles",
     "Prediction",
     "Predictions",
     "Predictor",
     "Unreadable",
     "expanded",
     "from_stream",
+    "ledger_of",
     "predict",
     "predict_many",
     "read",
@@ -51,11 +54,13 @@ def predict(
     found: list[Prediction] = []
     thumbnails: list[Pixels | None] = []
     strangers = Strangers(run) if abstain else None
-    for prediction, pixels in _predictor(run, device).predict(pictures, top, strangers):
+    folders: list[PictureFiles] = []
+    for prediction, pixels in _predictor(run, device).predict(expanded(pictures, folders), top, strangers):
         found.append(prediction)
         if len(thumbnails) < SHOWN:
             thumbnails.append(pixels)
-    return Predictions(found, thumbnails)
+    unreadable = {prediction.picture: prediction.error for prediction in found if prediction.error is not None}
+    return Predictions(found, thumbnails, ledger_of(folders, unreadable))
 
 
 def predict_many(

@@ -8,6 +8,7 @@ from typing import Any
 
 from striate import notebook
 from striate.data.images import Pixels
+from striate.data.ledger import Ledger
 
 UNKNOWN = "unknown"
 """The label of a picture that is unlike those of validation. A class may have this name too; `Prediction.known` tells."""
@@ -55,11 +56,18 @@ class Predictions(list[Prediction]):
 
     Attributes:
         thumbnails: uint8 (H, W, C) of the first `SHOWN`, None for one that could not be read.
+        ledger: what became of every entry of the folders that were given; None where none was.
     """
 
-    def __init__(self, predictions: Iterable[Prediction] = (), thumbnails: Iterable[Pixels | None] = ()) -> None:
+    def __init__(
+        self,
+        predictions: Iterable[Prediction] = (),
+        thumbnails: Iterable[Pixels | None] = (),
+        ledger: Ledger | None = None,
+    ) -> None:
         super().__init__(predictions)
         self.thumbnails = tuple(thumbnails)
+        self.ledger = ledger
 
     def __repr__(self) -> str:
         return "\n".join([*map(str, self[:SHOWN]), *filter(None, [self._rest()])])

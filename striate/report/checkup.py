@@ -164,6 +164,7 @@ def render_checkup(checkup: Checkup, dataset: DataSet, effects: Sequence[Effect]
         excluded=dataset.excluded_files(),
         sections=[_section(finding, dataset) for finding in checkup.findings],
         effects=effects,
+        ledger=[] if dataset.ledger is None else dataset.ledger.lines(),
         sheet=SHEET,
         light=Markup(css_variables(PAPER)),
         night=Markup(css_variables(NIGHT)),

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from markupsafe import Markup
 
+from striate.data.ledger import ledger_lines
 from striate.report import facts, page, wording
 from striate.report.limits import limits
 from striate.report.page import chart_for_page, picture_for_page
@@ -69,6 +70,7 @@ def render(run: Run) -> str:
         detailed=detailed,
         limits=[public(limit) for limit in limits(run, evaluations.get(lead) if lead else None)],
         facts=facts,
+        ledger_lines=ledger_lines,
         wording=wording,
         curves=list(_curves(metrics)),
         time_spent=_time_spent(run.summary),

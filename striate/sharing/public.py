@@ -151,6 +151,7 @@ def _public_data(data: Mapping[str, Any], name: str, known: bool) -> dict[str, A
         "unreadable": {},
         "excluded": [],
         "junk": int(data.get("junk", 0)),
+        "ledger": None,
         "seen_in_training": _figures(data.get("seen_in_training", {}), ()),
         "findings": [],
     }
@@ -166,7 +167,7 @@ def _public_summary(summary: Mapping[str, Any], config: Mapping[str, Any], known
     """summary.json; the command that repeats the run only where it names nothing private, and nothing that a shell would run."""
     command = str(summary.get("command") or "")
     plain = known and "given" not in config["net"]["origin"] and not config["net"]["name"].startswith(f"{CODE}:")
-    clean = plain and _COMMAND.fullmatch(command) and not {"--group-by", "--exclude"} & set(command.split())
+    clean = plain and _COMMAND.fullmatch(command) and not {"--group-by", "--exclude", "--splits"} & set(command.split())
     return {
         "started": _time(summary.get("started")),
         "status": "finished" if summary.get("status") == "finished" else "interrupted",

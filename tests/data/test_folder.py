@@ -3,7 +3,6 @@
 import json
 import os
 import shutil
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -59,9 +58,16 @@ def test_junk_is_left_out_and_unreadable_files_are_named(pictures):
     data = load(pictures)
     assert data.classes == ("dark", "light")
     assert sum(len(part) for part in data.splits.values()) == 25
-    assert [(Path(path).name, reason) for path, reason in data.unreadable.items()] == [
-        ("notes.txt", "not a picture (JPEG, PNG, WEBP, GIF, BMP, TIFF are read)")
-    ]
+    assert data.unreadable == {}
+    ledger = data.ledger.as_dict()
+    assert {fate: ledger[fate] for fate in ("entries", "used", "junk", "unreadable", "other")} == {
+        "entries": 34,
+        "used": 28,  # 25 pictures, two classes, and the folder in one of them
+        "junk": 5,
+        "unreadable": 0,
+        "other": 1,
+    }
+    assert {"fate": "other", "kind": ".txt", "count": 1, "examples": ["dark/notes.txt"]} in ledger["named"]
 
 
 def test_folders_that_cannot_be_used_say_why(tmp_path, pictures):

@@ -44,7 +44,7 @@ def test_a_table_reads_the_same_pictures_as_the_folder(tmp_path, pictures, rows,
 
 
 def test_a_tables_columns_may_have_other_names_splits_and_groups(tmp_path, rows):
-    splits = ["train", "valid", "Testing", ""]
+    splits = ["train", "valid", "Testing", "TRAIN "]
     made = [(path, label, splits[i % 4], f"g{i // 3}") for i, (path, label) in enumerate(rows)]
     data = load(table(tmp_path / "t.csv", made, ("File_Name", "Category", "split", "group")))
     assert {split: len(part) for split, part in data.splits.items()} == {"train": 12, "validation": 6, "test": 6}
@@ -58,6 +58,11 @@ def test_tables_that_cannot_be_used_say_where_and_why(tmp_path, rows):
         (rows, ("path", "what"), "no column for its class"),
         ([*rows, ("x.png", "")], ("path", "label"), "row 26: no class"),
         ([*rows, ("", "dark")], ("path", "label"), "row 26: no path"),
+        (
+            [*((*row, "train") for row in rows), ("a.png", "dark", "")],
+            ("path", "label", "split"),
+            "row 26: no split, as in 1",
+        ),
         ([(*row, "half") for row in rows], ("path", "label", "split"), "row 2: the split 'half' is none of train"),
         ([], ("path", "label"), "has no rows"),
         (rows[:3], ("path", "label"), "at least two"),

@@ -7,10 +7,28 @@ from typing import Any
 import numpy as np
 from PIL import Image, ImageOps
 
+FORMATS = (
+    "JPEG",
+    "PNG",
+    "WEBP",
+    "GIF",
+    "BMP",
+    "TIFF",
+    "AVIF",
+    "JPEG2000",
+    "PPM",
+    "ICO",
+    "QOI",
+    "DDS",
+    "SGI",
+    "PCX",
+    "TGA",
+)
+
 
 def read(path: str | Path, how: dict[str, Any]) -> np.ndarray[Any, np.dtype[np.uint8]]:
-    """uint8 (height, width, channels) of a JPEG, PNG, WebP, GIF, BMP or TIFF; `how` as in preprocessing.json."""
-    with Image.open(path, formats=("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF")) as file:
+    """uint8 (height, width, channels) of a picture's file; `how` as in preprocessing.json."""
+    with Image.open(path, formats=FORMATS) as file:
         # A JPEG is decoded at 1/2, 1/4 or 1/8 where it is so much larger than needed.
         least = math.ceil(how["headroom"] * max(how["size"]))
         file.draft(None, (least, least))

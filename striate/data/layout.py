@@ -1,0 +1,279 @@
+"""Which folders of a tree are splits and which are classes. What could be either is asked back, never guessed."""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+
+from striate.data.formats import ARCHIVES
+from striate.data.tree import Folder
+from striate.errors import DataError, UsageError
+
+SPLIT_NAMES: Mapping[str, tuple[str, ...]] = {
+    "train": ("train", "training", "trainset", "训练", "训练集"),
+    "validation": ("val", "valid", "validation", "dev", "验证", "验证集"),
+    "test": ("test", "testing", "testset", "测试", "测试集"),
+}
+SPLIT_OF = {name: split for split, names in SPLIT_NAMES.items() for name in names}
+_PARTS = frozenset({
+    "eval", "evaluation", "holdout", "heldout", "fold", "folds", "pred", "predict", "prediction", "query",
+    "gallery", "unlabeled", "unlabelled", "split", "subset", "partition"
+})  # fmt: skip
+"""Words for parts of a set that are none of the three splits."""
+_NEUTRAL = frozenset({
+    "set", "data", "dataset", "split", "folder", "image", "images", "img", "imgs", "picture", "pictures", "photo",
+    "photos", "jpg", "jpeg", "png", "final", "new", "original", "orig", "raw", "the", "my", "of"
+})  # fmt: skip
+"""Words that say nothing beside the name of a split."""
+_NO_CLASS = frozenset({
+    "images", "image", "img", "imgs", "jpegimages", "masks", "mask", "labels", "label", "annotations", "annotation",
+    "groundtruth", "ground_truth", "gt", "segmentation", "segmentations", "bboxes"
+})  # fmt: skip
+"""Names of folders that hold pictures or what is drawn over them, and are no class."""
+HOW = (
+    "Say it with --splits: --splits none if every folder is a class, or the folder of each split, as in "
+    "--splits train=training_set,test=test_set"
+)
+OUTSIDE = "a picture outside of the class folders"
+UNLABELLED = "a picture without a class: its folder has no class folders (striate predict takes them)"
+UNNAMED = "not among --splits"
+
+
+@dataclass(frozen=True, slots=True)
+class Layout:
+    """Where the classes of each split lie.
+
+    Attributes:
+        roots: split -> the folder whose folders are its classes.
+        left: (a folder that is no part of the set, why).
+    """
+
+    roots: Mapping[str, Folder]
+    left: Sequence[tuple[Folder, str]] = ()
+
+
+def parse_splits(text: str) -> dict[str, str]:
+    """split -> folder of `train=a,test=b`; empty for `none`. Raises UsageError for anything else."""
+    if text.strip().lower() == "none":
+        return {}
+    found: dict[str, str] = {}
+    for part in text.split(","):
+        name, equals, folder = (piece.strip() for piece in part.partition("="))
+        split = SPLIT_OF.get(name.lower())
+        if not equals or not folder or split is None or split in found:
+            raise UsageError(
+                f"--splits is none, or the folder of each split, as in train=training_set,test=test_set; got {text!r}"
+            )
+        found[split] = folder.replace("\\", "/").strip("/").removeprefix("./")
+    return found
+
+
+def lay_out(tree: Folder, splits: str | None) -> Layout:
+    """Which folders are splits, and where their classes lie.
+
+    Args:
+        splits: what `--splits` says; None to go by the names of the folders.
+
+    Raises:
+        UsageError: a split's folder is not there.
+        DataError: folders that could be splits or classes; the message names them and the way out.
+    """
+    if splits is not None:
+        wanted = parse_splits(splits)
+        return _as_told(tree, wanted) if wanted else Layout({"train": _unwrapped(tree)})
+    root = _unwrapped(tree)
+    found, rest = _by_name(root)
+    if not found:
+        return Layout({"train": root})
+    roots: dict[str, Folder] = {}
+    left: list[tuple[Folder, str]] = []
+    for folder, split in found:
+        if split in roots:
+            names = " and ".join(repr(one.name) for one, other in found if other == split)
+            raise DataError(f"{root.path}: {names} are both a {split} split by their names. {HOW}")
+        if not folder.any_picture() and not folder.closed:
+            raise DataError(f"{folder.path} is a split by its name and has no pictures: fill it or remove it. {HOW}")
+        roots[split] = folder
+    flat = [split for split, folder in roots.items() if is_flat(folder)]
+    if rest and (doubtful := [folder for folder in rest if not (_words(folder.name) & _PARTS and is_flat(folder))]):
+        raise DataError(
+            f"{root.path}: {_listed(roots.values())} could be {'a split' if len(roots) == 1 else 'splits'} or "
+            f"{'a class' if len(roots) == 1 else 'classes'}, beside {_listed(doubtful)}. {HOW}"
+        )
+    if "train" not in flat and len(flat) < len(roots):
+        left = [(roots.pop(split), UNLABELLED) for split in flat]
+    left += [(folder, UNLABELLED) for folder in rest]
+    return Layout({split: _unwrapped(roots[split], inside=True) for split in SPLIT_NAMES if split in roots}, left)
+
+
+def class_folders(root: Folder, split: str, told: bool) -> list[Folder]:
+    """The folders of a split's classes, those without a picture among them unless they hold something else.
+
+    Args:
+        told: whether the user has said what the folders are, so that their names are not doubted.
+
+    Raises:
+        DataError: a folder that by its name is no class, or two that one would take for the same.
+    """
+    classes = [folder for folder in root.folders if not _beside(folder)]
+    if not told:
+        for folder in classes:
+            if folder.name.strip().lower() in SPLIT_OF:
+                raise DataError(f"{folder.path} is a split by its name, and lies where classes are. {HOW}")
+            inner = [one for one in folder.folders if one.name.strip().lower() in SPLIT_OF and one.any_picture()]
+            if inner:
+                raise DataError(
+                    f"{folder.path} has {_listed(inner)} in it: splits must lie above the classes, as in "
+                    f"{inner[0].name}/{folder.name}. Move them, or say --splits none to take them as one"
+                )
+        if len(classes) == 1 and classes[0].name.strip().lower() in _NO_CLASS and is_flat(classes[0]):
+            return []
+        if len(classes) > 1 and (odd := [one for one in classes if one.name.strip().lower() in _NO_CLASS]):
+            raise DataError(
+                f"{root.path}: {_listed(odd)} {'is' if len(odd) == 1 else 'are'} no class by the name. --exclude the folder, "
+                f"as in --exclude {odd[-1].name}, or say --splits none if it is a class"
+            )
+    require_distinct([folder.name for folder in classes], str(root.path))
+    return classes
+
+
+def require_distinct(names: Iterable[str], where: str) -> None:
+    """Raises DataError for two classes that differ only in capitals, spaces, or how a letter or number is written."""
+    seen: dict[str, str] = {}
+    for name in names:
+        other = seen.setdefault(folded(name), name)
+        if other != name:
+            raise DataError(
+                f"{where}: the classes {other!r} and {name!r} differ only in {_difference(other, name)}: "
+                "give both the same name, or clearly different ones"
+            )
+
+
+def folded(name: str) -> str:
+    """A name as a reader takes it: without regard to capitals, spaces at its ends, or how letters and numbers are written."""
+    text = " ".join(unicodedata.normalize("NFKC", name).casefold().split())
+    try:
+        return repr(float(text)) if re.fullmatch(r"[+-]?\d+(\.\d*)?", text) and len(text) < 16 else text
+    except ValueError:
+        return text
+
+
+def is_flat(folder: Folder) -> bool:
+    """Whether a folder holds pictures but none in folders of classes; it may lie in a folder of the same name."""
+    while True:
+        inner = [one for one in folder.folders if one.any_picture()]
+        if folder.pictures or len(inner) != 1:
+            return not inner
+        if inner[0].name != folder.name and not _words(inner[0].name) <= _NEUTRAL:
+            return False  # the folder of one class
+        folder = inner[0]
+
+
+def _as_told(tree: Folder, wanted: Mapping[str, str]) -> Layout:
+    by_place = {folder.path.relative_to(tree.path).as_posix(): folder for folder in tree.walk()}
+    inner = _unwrapped(tree)
+    by_place |= {folder.path.relative_to(inner.path).as_posix(): folder for folder in inner.walk()} | by_place
+    roots = {}
+    for split, place in wanted.items():
+        if place not in by_place:
+            there = ", ".join(repr(folder.name) for folder in inner.folders) or "none"
+            raise UsageError(f"--splits: there is no folder {place!r} in {tree.path}; its folders: {there}")
+        roots[split] = by_place[place]
+    taken = {id(folder) for root in roots.values() for folder in root.walk()}
+    above = {parent for root in roots.values() for parent in root.path.parents}
+    left: list[tuple[Folder, str]] = []
+    for folder in tree.walk():
+        if id(folder) not in taken and folder.path not in above:
+            left.append((folder, UNNAMED))
+            taken |= {id(one) for one in folder.walk()}
+    return Layout({split: _unwrapped(roots[split], inside=True) for split in SPLIT_NAMES if split in roots}, left)
+
+
+def _unwrapped(folder: Folder, inside: bool = False) -> Folder:
+    """The folder, or the one below it that everything lies in, as in `dataset/flowers/CLASS` or `train/images/CLASS`.
+
+    Args:
+        inside: of a split, whose own folder may have its name once more.
+    """
+    while not folder.pictures:
+        inner = [one for one in folder.folders if not _beside(one)]
+        if len(inner) != 1 or not any(one.any_picture() for one in inner[0].folders):
+            return folder
+        if not inside and _split_of(inner[0].name, ()) is not None:
+            return folder
+        folder = inner[0]
+    return folder
+
+
+def _beside(folder: Folder) -> bool:
+    """Whether a folder without pictures holds other things, such as annotations: it is no class then, and an empty one may be."""
+    if folder.any_picture() or any(one.closed for one in folder.walk()):
+        return False
+    others = [path for one in folder.walk() for path in one.others]
+    return bool(others) and not any(path.suffix.lower() in ARCHIVES for path in others)
+
+
+def _by_name(root: Folder) -> tuple[list[tuple[Folder, str]], list[Folder]]:
+    """((folder, split) of those that are splits by their names, the others that may be classes)."""
+    folders = [folder for folder in root.folders if not _beside(folder)]
+    names = [folder.name for folder in folders]
+    found = [
+        (folder, split)
+        for folder in folders
+        if (split := _split_of(folder.name, [name for name in names if name != folder.name])) is not None
+    ]
+    splits = {id(folder) for folder, _ in found}
+    rest = [
+        one for one in folders if id(one) not in splits and any(part.pictures or part.others for part in one.walk())
+    ]
+    if not found and len(rest) > 1 and all(_words(folder.name) & _PARTS for folder in rest):
+        raise DataError(f"{root.path}: {_listed(rest)} are parts of a set by their names, not classes. {HOW}")
+    return found, rest
+
+
+def _split_of(name: str, beside: Sequence[str]) -> str | None:
+    """The split that a name says: alone, with words that say nothing, or with those that another split's name has too."""
+    plain = unicodedata.normalize("NFKC", name).strip().lower()
+    if plain in SPLIT_OF:
+        return SPLIT_OF[plain]
+    words = _words(name)
+    splits = {SPLIT_OF[word] for word in words if word in SPLIT_OF}
+    if len(splits) != 1:
+        return None
+    split = splits.pop()
+    rest = {word for word in words if word not in SPLIT_OF and not word.isdigit()} - _NEUTRAL
+    for other in beside:
+        others = _words(other)
+        found = {SPLIT_OF[word] for word in others if word in SPLIT_OF}
+        if (
+            len(found) == 1
+            and found != {split}
+            and {w for w in others if w not in SPLIT_OF and not w.isdigit()} - _NEUTRAL == rest
+        ):
+            return split
+    return None if rest else split
+
+
+def _words(name: str) -> set[str]:
+    """The words of a name, in small letters: divided by what is no letter, by digits, and by capitals within."""
+    apart = re.sub(r"(?<=[a-z])(?=[A-Z])", " ", unicodedata.normalize("NFKC", name))
+    return {word.lower() for word in re.findall(r"[^\W\d_]+|\d+", apart)}
+
+
+def _difference(one: str, other: str) -> str:
+    composed = [unicodedata.normalize("NFC", name) for name in (one, other)]
+    if composed[0] == composed[1]:
+        return "how an accent is stored (Unicode NFC and NFD)"
+    if composed[0].casefold() == composed[1].casefold():
+        return "capitals"
+    if "".join(composed[0].split()).casefold() == "".join(composed[1].split()).casefold():
+        return "spaces"
+    return "how it is written"
+
+
+def _listed(folders: Iterable[Folder], shown: int = 6) -> str:
+    names = [repr(folder.name) for folder in folders]
+    more = f" and {len(names) - shown} more" if len(names) > shown else ""
+    return ", ".join(names[:shown]) + more

@@ -1,0 +1,168 @@
+"""A folder looked through once: every file and folder in it and below, each pictures, something else, or junk."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections import deque
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from striate.data.formats import is_picture, named, other_kind
+from striate.data.ledger import Ledger, below
+
+_JUNK = frozenset(
+    {"__macosx", "thumbs.db", "ehthumbs.db", "desktop.ini", "icon\r", "@eadir", "$recycle.bin", "__pycache__"}
+)
+"""What systems leave behind, in small letters; and whatever begins with a dot."""
+AGAIN = "a link to a folder that is read already"
+
+
+@dataclass(slots=True)
+class Folder:
+    """A folder that was looked into.
+
+    Attributes:
+        pictures: its files that are pictures, or are meant to be, by name.
+        others: its other files.
+        folders: those in it, by name, without junk.
+        closed: why it could not be looked into; empty if it could.
+    """
+
+    path: Path
+    pictures: list[Path] = field(default_factory=list)
+    others: list[Path] = field(default_factory=list)
+    folders: list[Folder] = field(default_factory=list)
+    closed: str = ""
+
+    @property
+    def name(self) -> str:
+        return self.path.name
+
+    def walk(self) -> Iterator[Folder]:
+        """This folder and all below it, each before those in it."""
+        left = [self]
+        while left:
+            folder = left.pop()
+            yield folder
+            left += reversed(folder.folders)
+
+    def all_pictures(self) -> Iterator[Path]:
+        """The pictures in it and below; first its own, then those of its folders."""
+        return (path for folder in self.walk() for path in folder.pictures)
+
+    def any_picture(self) -> bool:
+        """Whether there is a picture in it or below."""
+        return any(folder.pictures for folder in self.walk())
+
+
+def look_through(source: Path, ledger: Ledger) -> Folder:
+    """The tree of a folder; links are followed, and no folder is entered twice, or again from below itself.
+
+    The ledger is told of every entry, and what became of junk. Real folders are entered before links, so that a folder is
+    known by its own name wherever it has one in the tree.
+    """
+    root = Folder(source)
+    seen = {_identity(folder) for folder in source.resolve().parents}
+    left, links = [root], deque[tuple[Folder, Folder]]()
+    while left or links:
+        if left:
+            folder = left.pop()
+        else:
+            parent, folder = links.popleft()
+            if _identity(folder.path) in seen:
+                ledger.enter("junk", below(source, folder.path), AGAIN)
+                continue
+            _insert(parent, folder)
+        identity = _identity(folder.path)
+        if identity is not None:
+            seen.add(identity)
+        for child, linked in _fill(folder, source, ledger):
+            if linked:
+                links.append((folder, child))
+            elif _identity(child.path) in seen:  # mounted a second time
+                ledger.enter("junk", below(source, child.path), AGAIN)
+            else:
+                folder.folders.append(child)
+                left.append(child)
+    return root
+
+
+def _fill(folder: Folder, source: Path, ledger: Ledger) -> list[tuple[Folder, bool]]:
+    """Lists a folder; gives (folder, whether it is a link) of those in it, by name."""
+    try:
+        with os.scandir(folder.path) as entries:
+            found = sorted(entries, key=lambda entry: entry.name)
+    except OSError as error:
+        folder.closed = f"cannot be entered ({error.strerror})"
+        return []
+    ledger.find(len(found))
+    children = []
+    for entry in found:
+        path = folder.path / entry.name
+        if entry.name.startswith(".") or entry.name.lower() in _JUNK:
+            _enter_junk(path, source, ledger)
+        elif _is_folder(entry):
+            children.append((Folder(path), entry.is_symlink()))
+        elif named(entry.name) is not None or is_picture(path):
+            folder.pictures.append(path)
+        else:
+            folder.others.append(path)
+    return children
+
+
+def _enter_junk(path: Path, source: Path, ledger: Ledger) -> None:
+    """Enters a file as junk, or a folder with all that is in it."""
+    ledger.enter("junk", below(source, path))
+    if path.is_symlink():
+        return
+    if count := sum(1 for _ in entries_below(path)):
+        ledger.find(count)
+        ledger.enter("junk", f"{below(source, path)}/...", count=count)
+
+
+def entries_below(folder: Path) -> Iterator[os.DirEntry[str]]:
+    """All that is in a folder and below it, links not followed; what cannot be entered counts as empty. As deep as it may be."""
+    left: list[str | Path] = [folder]
+    while left:
+        try:
+            with os.scandir(left.pop()) as entries:
+                found = sorted(entries, key=lambda entry: entry.name)
+        except OSError:
+            continue
+        yield from found
+        left += [entry.path for entry in found if entry.is_dir(follow_symlinks=False)]
+
+
+def _insert(parent: Folder, folder: Folder) -> None:
+    parent.folders.append(folder)
+    parent.folders.sort(key=lambda one: one.name)
+
+
+def _is_folder(entry: os.DirEntry[str]) -> bool:
+    try:
+        return entry.is_dir()
+    except OSError:  # a link to itself: reading it as a file will say so
+        return False
+
+
+def _identity(folder: Path) -> tuple[int, int] | None:
+    try:
+        status = os.stat(folder)  # noqa: PTH116 - follows links, as it should
+    except OSError:
+        return None
+    return status.st_dev, status.st_ino
+
+
+def enter_others(tree: Folder, source: Path, ledger: Ledger) -> None:
+    """Enters the files that are no pictures, by their kinds, and the folders that could not be looked into."""
+    for folder in tree.walk():
+        for path in folder.others:
+            ledger.enter("other", below(source, path), other_kind(path))
+
+
+def as_counted(path: Path) -> tuple[list[str | int], str]:
+    """A name as people order it: text without regard to case, and whole numbers in it as numbers."""
+    parts = re.split("([0-9]+)", path.name)
+    return [int(part) if place % 2 else part.casefold() for place, part in enumerate(parts)], path.name
