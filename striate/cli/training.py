@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import shlex
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal, cast
@@ -266,6 +267,8 @@ def result(run: Run) -> dict[str, object]:
         "macs": plan["macs"],
         "epochs": plan["epochs"],
         "steps": plan["steps"],
+        "ending": run.ending.as_dict(),
+        "learning": run.learning.as_dict(),
         "seconds": run.summary["seconds"],
         "report": str(run.path / "report.html"),
     }
@@ -281,8 +284,10 @@ def show_result(run: Run) -> None:
             "accuracy": f"{percent(evaluation['accuracy'])} of {evaluation['n']:,} test pictures "
             f"(95 % interval {percent(evaluation['low'])} to {percent(evaluation['high'])})",
             "time": f"{seconds['total']:.1f} s: {', '.join(f'{key} {value:.1f}' for value, key in spent)}",
+            "ended": str(run.ending),
+            **({} if run.learning else {"warning": run.learning.said}),
             "report": run.path / "report.html",
-            "next": f"striate predict {run.path} PICTURE",
+            **({"next": f"striate predict {shlex.quote(str(run.path))} PICTURE"} if run.learning else {}),
         }
     )
 

@@ -203,7 +203,7 @@ def try_out(settings: Settings, *, progress: Progress | None = None) -> list[Che
     begun = begin(settings, progress)
     progress.table(announcement(begun.job, begun.row, begun.dataset, begun.config))
     progress.table(worth_a_word(begun.findings, begun.dataset))
-    return preflight(begun.job)
+    return preflight(begun.job, usual=begun.config["plan"]["usual_lr"])
 
 
 def search_rate(settings: Settings, *, progress: Progress | None = None) -> Found:

@@ -17,7 +17,7 @@ from striate.data import NAMED, DataSet, load_data
 from striate.data.preprocessing import preprocessing_for
 from striate.data.splits import record, seen_in_training
 from striate.errors import UsageError
-from striate.experiment.preparing import begin_net, check_size, make_config, manners, resolve_recipe, split
+from striate.experiment.preparing import begin_net, check_size, make_config, manners, resolve_recipe, split, usual_rate
 from striate.experiment.settings import Settings
 from striate.machine import be_deterministic, environment, usable_cores, use_cores
 from striate.nets.netspec import NetFacts
@@ -93,6 +93,7 @@ def begin(settings: Settings, progress: Progress, ranks: Ranks = ALONE) -> Begun
     if published is not None and published.mean is not None and published.std is not None:
         preprocessing = replace(preprocessing, mean=published.mean, std=published.std)
     config = make_config(net, dataset, preprocessing, recipe, settings)
+    config["plan"]["usual_lr"] = usual_rate(row, net, dataset, picture, settings)
     config["net"]["pretrained"] = list(published.notes) if published is not None else []
     job = make_job(
         config, preprocessing.resized(training), validation and preprocessing.resized(validation), device, net, ranks

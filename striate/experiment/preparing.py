@@ -155,6 +155,11 @@ def resolve_recipe(row: NetFacts, net: Net, dataset: DataSet, size: tuple[int, i
     return replace(recipe, **given, augmentation=replace(usual, flip=usual.flip and dataset.flippable))
 
 
+def usual_rate(row: NetFacts, net: Net, dataset: DataSet, size: tuple[int, int], settings: Settings) -> float | None:
+    """The rate that the recipe has by itself where another one was asked for; None where none was."""
+    return None if settings.lr is None else resolve_recipe(row, net, dataset, size, replace(settings, lr=None)).lr
+
+
 def split(dataset: DataSet, recipe: Recipe) -> tuple[ImageData, ImageData | None, Indices | None]:
     """(training pictures, validation pictures or None, positions held out of the training split or None)."""
     if "validation" in dataset.splits:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import time
 from dataclasses import replace
 from pathlib import Path
@@ -16,6 +17,7 @@ from striate.experiment.preparing import split
 from striate.experiment.restarting import check_restarts
 from striate.inference import build_net
 from striate.machine import be_deterministic, usable_cores, use_cores
+from striate.outcome import Ending
 from striate.recipe import Recipe
 from striate.run import Run, write_yaml
 from striate.training import Job, Manner, Progress, make_job, resumed_state
@@ -58,13 +60,18 @@ def resume(
     plan = run.config["plan"]
     if finished(run) and epochs is None:
         raise UsageError(
-            f"{run.path} is finished: all {plan['steps']} steps are done. To train it longer, say how many epochs it "
-            f"is to have in all: striate train --resume {run.path} --epochs {2 * plan['epochs']:g}"
+            f"{run.path} is {run.ending}. To train it longer, say how many epochs it is to have in all: "
+            f"striate train --resume {shlex.quote(str(run.path))} --epochs {further(run.ending):g}"
         )
     if processes is None and Ranks.here().count == 1:
         processes = plan.get("ranks", 1)
     spread(processes, go_on, run, epochs, data_dir, progress or Progress(), started)
     return Run(run.path, module=module, trust_code=trust_code)
+
+
+def further(ending: Ending) -> float:
+    """Epochs in all that a finished run could be given: those that were planned if it has not had them, else twice as many."""
+    return ending.planned_epochs if ending.steps < ending.planned_steps else 2 * ending.planned_epochs
 
 
 def finished(run: Run) -> bool:
@@ -91,7 +98,7 @@ def go_on(
         )
     with naming_disk(run):
         if epochs is not None:
-            config, moved = extended(config, state.step, epochs)
+            config, moved = extended(config, state.step, epochs, state.rows)
             progress.say(moved)
         progress.say(f"going on with {run.path} after step {state.step} of {config['plan']['steps']}")
         run.config = config

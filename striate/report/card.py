@@ -105,7 +105,7 @@ def _table(head: list[str], rows: list[list[str]], numbers: int) -> str:
 
 
 def _summary(run: Run, lead: dict[str, Any] | None) -> str:
-    config, data, status = run.config, run.data, run.summary.get("status")
+    config, data, ending, learned = run.config, run.data, run.ending, run.learning
     title = data.get("title") or data["name"]
     words = (
         f"{config['net']['name']} ({thousands(config['plan']['params'])} parameters), trained to tell "
@@ -121,9 +121,13 @@ def _summary(run: Run, lead: dict[str, Any] | None) -> str:
     else:
         words += ". It has not been tested yet"
     words += "."
-    if status in ("interrupted", "failed"):
-        words += f"\n\n**The training {'was interrupted' if status == 'interrupted' else 'failed'}** before its end."
+    if ending.how in ("interrupted", "failed", "not finite"):
+        words += f"\n\n**The training {'was interrupted' if ending.how == 'interrupted' else 'failed'}** after {ending.count}."
         words += f" To go on: `striate train --resume {facts.address(run)}`."
+    elif ending.how != "unknown":
+        words += f" Its training is {ending}."
+    if not learned:
+        words += f"\n\n**It has not learned what it should:** {escaped(learned.said)}."
     if (run.path / "report.html").is_file():
         words += " [report.html](report.html) shows all of it: open it in a browser."
     curves = "\n\n![Loss and accuracy by epoch](curves.png)" if (run.path / "curves.png").is_file() else ""
