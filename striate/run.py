@@ -197,8 +197,8 @@ class Run:
         return predict_many(self, pictures, top=top, abstain=abstain)
 
     def overview(self) -> dict[str, Any]:
-        """The run in one row, for lists: run, status, ended (`striate.outcome.How`), learned (a verdict), net, data, epochs (planned)
-        and epochs_done, accuracy with its interval, seconds, started.
+        """The run in one row, for lists: run, status, ended (`striate.outcome.How`), learned (a verdict), net, data, epochs as
+        planned, epochs_done, accuracy with its interval, seconds, started.
         """
         evaluations, summary = self.evaluations, self.summary
         evaluation = evaluations.get(leading(self.config, evaluations) or "", {})

@@ -117,7 +117,11 @@ def _taken(
     if empty := [name for name, label in label_of.items() if label not in set(labels)]:
         reason = "".join(f"; {path}: {why}" for path, why in list(unreadable.items())[:1])
         split = listing.files[rows[0]].split if rows else "train"
-        raise DataError(f"no readable picture of class {', '.join(empty)} in the {split} split{reason}")
+        left_out = sum(file.label in empty and file.split == split for file in listing.files) - len(
+            [row for row in rows if listing.files[row].label in empty]
+        )
+        excluded = f"; --exclude leaves {left_out} out" if left_out else ""
+        raise DataError(f"no readable picture of class {', '.join(empty)} in the {split} split{excluded}{reason}")
     chosen = np.asarray(taken, dtype=np.int64)
     whole = Rows(prepared.pixels, chosen)
     kept = [groups[row] for row in taken]

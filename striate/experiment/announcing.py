@@ -70,10 +70,13 @@ def _further(recipe: Recipe) -> list[str]:
     ]
 
 
-def worth_a_word(findings: Sequence[Finding], dataset: DataSet) -> dict[str, str]:
-    """What the check-up has to say beyond what `announcement` says: findings of weight in words, hints by their number."""
+def worth_a_word(findings: Sequence[Finding], dataset: DataSet, wanting: Sequence[str] = ()) -> dict[str, str]:
+    """What the splits are wanting, and what the check-up has to say beyond what `announcement` says: findings of weight in words,
+    hints by their number.
+    """
     told = [finding for finding in findings if finding.kind not in TOLD]
-    lines = [f"{finding.title}. {finding.words}" for finding in told if finding.severity != "hint"]
+    lines = [f"{words[0].upper()}{words[1:]}." for words in wanting]
+    lines += [f"{finding.title}. {finding.words}" for finding in told if finding.severity != "hint"]
     if hints := sum(finding.severity == "hint" for finding in told):
         lines.append(f"{count(hints, 'hint')} more: striate data check {dataset.location}")
     return {"check": "\n        ".join(lines)} if lines else {}
