@@ -34,6 +34,7 @@ def load_data(
     exclude: Sequence[str] = (),
     on_bad: Literal["skip", "stop"] = "skip",
     fit: Fit = "crop",
+    partial: bool = False,
     told: Told | None = None,
 ) -> DataSet:
     """A set by name; a folder or table of pictures; or a NumPy archive (`.npz`). docs/data.md has the forms.
@@ -46,6 +47,7 @@ def load_data(
         group_by: for files, a pattern in their names; those in which it finds the same are never on two sides of a split.
         exclude: for files, patterns such as `ants/*.gif` of those to leave out, of the path below the folder or of the name.
         on_bad: what files that cannot be read do: they are left out and named, or they are an error.
+        partial: the pictures may be of some classes only, also in one split other ones than in another: to evaluate with.
         told: is told, while files are decoded, how many are done, of how many.
 
     Raises:
@@ -63,10 +65,10 @@ def load_data(
     if isinstance(data, str) and data in NAMED:
         return load_named(NAMED[data], data_dir)
     if path.suffix.lower() == ".npz":
-        return load_npz(path)
+        return load_npz(path, partial)
     if path.is_dir() or len(path.parts) > 1 or path.suffix.lower() in (".csv", ".tsv", ".parquet"):
         preprocessing = Preprocessing(size=size, channels=channels, mean=(), std=(), fit=fit)
-        dataset = load_folder(path, preprocessing, workers, group_by, exclude, told)
+        dataset = load_folder(path, preprocessing, workers, group_by, exclude, told, partial=partial)
         if on_bad == "stop" and dataset.unreadable:
             raise DataError(_bad_files(dataset.unreadable))
         return dataset

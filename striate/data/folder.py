@@ -24,6 +24,8 @@ def load_folder(
     group_by: str | None = None,
     exclude: Sequence[str] = (),
     told: Told | None = None,
+    *,
+    partial: bool = False,
 ) -> DataSet:
     """Reads a folder or table of pictures, decoded as `preprocessing` does, with `workers` threads, from its cache if it has one.
 
@@ -33,13 +35,14 @@ def load_folder(
         group_by: a pattern that is searched in each file's name; files in which its first group (or the whole pattern) finds
             the same belong together. A table's column `group` counts before it.
         told: is told how many files are decoded, of how many.
+        partial: whether a split may lack classes.
         exclude: patterns of the shell (`*`, `?`, `[]`) for a file's path below the folder, or its name alone.
 
     Raises:
         UsageError: a pattern that is none, or that is in no file's name.
         DataError: as `list_files` raises; or a class without a readable picture.
     """
-    listing = list_files(source)
+    listing = list_files(source, partial)
     files = listing.files
     # All files, also those to leave out: the cache is the same whatever is excluded.
     prepared = prepare(source, [file.path for file in files], preprocessing, workers, told)
@@ -47,7 +50,9 @@ def load_folder(
     rows, excluded = _exclude(files, source if source.is_dir() else source.parent, exclude)
     groups = _groups(files, rows, group_by)
     splits = {
-        split: _taken(listing, prepared, [row for row in rows if files[row].split == split], groups, unreadable)
+        split: _taken(
+            listing, prepared, [row for row in rows if files[row].split == split], groups, unreadable, partial
+        )
         for split in dict.fromkeys(file.split for file in files)
     }
     name = source.resolve().name
@@ -103,9 +108,14 @@ def _groups(files: Sequence[Listed], rows: Sequence[int], group_by: str | None) 
 
 
 def _taken(
-    listing: Listing, prepared: Prepared, rows: list[int], groups: list[str | None], unreadable: dict[str, str]
+    listing: Listing,
+    prepared: Prepared,
+    rows: list[int],
+    groups: list[str | None],
+    unreadable: dict[str, str],
+    partial: bool = False,
 ) -> ImageData:
-    """The readable pictures of these rows, which are of one split."""
+    """The readable pictures of these rows, which are of one split; of some classes only where that is allowed."""
     label_of = {name: label for label, name in enumerate(listing.classes)}
     taken = []
     for row in rows:
@@ -114,7 +124,8 @@ def _taken(
         else:
             taken.append(row)
     labels = [label_of[listing.files[row].label] for row in taken]
-    if empty := [name for name, label in label_of.items() if label not in set(labels)]:
+    empty = [name for name, label in label_of.items() if label not in set(labels)]
+    if empty and not (partial and taken):
         reason = "".join(f"; {path}: {why}" for path, why in list(unreadable.items())[:1])
         split = listing.files[rows[0]].split if rows else "train"
         left_out = sum(file.label in empty and file.split == split for file in listing.files) - len(

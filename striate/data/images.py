@@ -184,6 +184,7 @@ class DataSet:
         junk: how many hidden files, leftovers of systems, and links that lead back were left out unseen.
         facts: path -> what its file is, for those that could be read; empty where pictures are no files.
         place: of files, the folder of their pixel cache, or why there is none.
+        numbered: whether classes have numbers only, for want of names.
     """
 
     name: str
@@ -199,6 +200,7 @@ class DataSet:
     junk: int = 0
     facts: Mapping[str, FileFacts] = field(default_factory=dict)
     place: str = ""
+    numbered: bool = False
 
     @property
     def train(self) -> ImageData:

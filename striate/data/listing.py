@@ -56,7 +56,7 @@ class Listing:
     closed: Mapping[str, str]
 
 
-def list_files(source: Path) -> Listing:
+def list_files(source: Path, partial: bool = False) -> Listing:
     """The files of a folder or of a table of pictures (`.csv`, `.tsv` with tabs, or `.parquet`).
 
     A folder has one subfolder a class; or `train`, `val` and `test` (or one of their other `SPLIT_NAMES`), as many of them
@@ -67,7 +67,7 @@ def list_files(source: Path) -> Listing:
         DataError: no such place, no classes, a class that one split lacks or has alone, or a table without the columns.
     """
     if source.is_file():
-        return _checked(_read_table(source), source)
+        return _checked(_read_table(source), source, partial=partial)
     if not source.is_dir():
         raise DataError(f"{source}: no such folder")
     walk = _Walk(source)
@@ -78,7 +78,7 @@ def list_files(source: Path) -> Listing:
             raise DataError(f"{METADATA} is in {next(iter(tables.values())).parent} but not in {', '.join(missing)}")
         alone = len(tables) == 1
         files = [file for split, table in tables.items() for file in _read_table(table, split, splits=alone)]
-        return _checked(files, source, walk)
+        return _checked(files, source, walk, partial=partial)
     labels = {split: [path for path in walk.look(root)[1] if walk.enters(path)] for split, root in roots.items()}
     if not any(labels.values()):
         raise DataError(f"{source} has no class folders: put the pictures of each class into a folder named after it")
@@ -89,7 +89,7 @@ def list_files(source: Path) -> Listing:
         for folder in folders
         for path in walk.files(folder)
     ]
-    return _checked(files, source, walk, names)
+    return _checked(files, source, walk, names, partial)
 
 
 def picture_files(folder: Path) -> tuple[list[Path], Mapping[str, str]]:
@@ -241,17 +241,21 @@ def _column(table: Path, columns: Mapping[str, str], names: Sequence[str], meani
 
 
 def _checked(
-    files: Sequence[Listed], source: Path, walk: _Walk | None = None, names: Mapping[str, Sequence[str]] | None = None
+    files: Sequence[Listed],
+    source: Path,
+    walk: _Walk | None = None,
+    names: Mapping[str, Sequence[str]] | None = None,
+    partial: bool = False,
 ) -> Listing:
-    """The listing, if every split has the same classes: labels would shift silently otherwise.
+    """The listing, if every split has the same classes, or, where it may be `partial`, with the classes of all splits.
 
     `names`: the classes of each split where they are known without a picture; a class folder may be empty.
     """
     if names is None:
         names = {split: _labels(files, split) for split in SPLIT_NAMES if _labels(files, split)}
     first, *others = names
-    classes = tuple(names[first])
-    for split in others:
+    classes = tuple(sorted({name for split in names.values() for name in split}) if partial else names[first])
+    for split in () if partial else others:
         if tuple(names[split]) != classes:
             missing = sorted(set(classes) - set(names[split]))
             extra = sorted(set(names[split]) - set(classes))
@@ -260,7 +264,7 @@ def _checked(
                 f"{split} lacks: {', '.join(missing) or 'none'}; has besides: {', '.join(extra) or 'none'}.\n"
                 f"Give each split pictures of every class, with the same names as in {first}."
             )
-    if len(classes) < 2:
+    if len(classes) < (1 if partial else 2):
         raise DataError(f"{source} has {len(classes)} class(es): a classifier needs at least two")
     return Listing(
         files=tuple(files),

@@ -18,6 +18,7 @@ from striate.data.preprocessing import preprocessing_for
 from striate.data.splits import record, seen_in_training
 from striate.errors import UsageError
 from striate.experiment.preparing import begin_net, check_size, make_config, manners, resolve_recipe, split, usual_rate
+from striate.experiment.repeating import only_in_python
 from striate.experiment.requirements import require_pictures
 from striate.experiment.settings import Settings
 from striate.machine import be_deterministic, environment, usable_cores, use_cores
@@ -98,6 +99,8 @@ def begin(settings: Settings, progress: Progress, ranks: Ranks = ALONE) -> Begun
         preprocessing = replace(preprocessing, mean=published.mean, std=published.std)
     config = make_config(net, dataset, preprocessing, recipe, settings)
     config["plan"]["usual_lr"] = usual_rate(row, net, dataset, picture, settings)
+    if (reason := only_in_python(row, net, dataset, picture, settings, recipe)) is not None:
+        config["only_in_python"] = reason
     config["net"]["pretrained"] = list(published.notes) if published is not None else []
     job = make_job(
         config, preprocessing.resized(training), validation and preprocessing.resized(validation), device, net, ranks

@@ -13,8 +13,8 @@ from striate.data import DataSet
 from striate.errors import Interrupted, StriateError
 from striate.evaluation import Evaluation, score, write_evaluation
 from striate.evaluation.calibration import calibrate
-from striate.experiment.announcing import repeat_command
 from striate.experiment.evaluating import show
+from striate.experiment.repeating import repeat_command, why_none
 from striate.inference import load_net, save_weights
 from striate.nets import Net
 from striate.outcome import Ending, How
@@ -69,7 +69,13 @@ def _evaluate(run: Run, job: Job, net: Net, dataset: DataSet) -> Evaluation:
         temperature = calibrate(run, net, job.preprocessing, job.validation, job.device)["temperature"]
     pictures = dataset.splits["test"]
     evaluation = score(
-        net, job.preprocessing, pictures, job.device, name=dataset.name, split="test", temperature=temperature
+        net,
+        job.preprocessing,
+        pictures,
+        job.device,
+        name=run.config["data"]["name"],  # also where the data lies in a folder of another name by now
+        split="test",
+        temperature=temperature,
     )
     write_evaluation(run, evaluation)
     return evaluation
@@ -132,6 +138,7 @@ def write_summary(run: Run, status: str, clock: Clock, known: Mapping[str, Any] 
     now = datetime.now(UTC).isoformat(timespec="seconds")
     changed = {
         "command": repeat_command(run.config),
+        "no_command": why_none(run.config),
         "status": status,
         "finished": None if status == "running" else now,
         "seconds": clock.as_dict(),

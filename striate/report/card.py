@@ -244,8 +244,12 @@ def _training(run: Run) -> str:
     machine = [[f"`{key}`", escaped(value(item))] for key, item in run.environment.items()]
     command = run.summary.get("command")
     text = "## How to repeat it\n\n"
-    if command:
+    if command and without_places(run)(command) != command:
+        text += "The command is in summary.json: it names folders of the machine that it was trained on.\n\n"
+    elif command:
         fence = "`" * max(3, 1 + max((len(ticks) for ticks in re.findall("`+", command)), default=0))
         text += f"{fence}sh\n{command}\n{fence}\n\n"
+    elif run.summary.get("no_command"):
+        text += f"No command repeats it: {escaped(str(run.summary['no_command']))}.\n\n"
     text += f"Every setting is in [config.yaml](config.yaml).\n\n{_table(['recipe', ''], recipe, 0)}"
     return f"{text}\n\n## Environment\n\n{_table(['', ''], machine, 0)}" if machine else text
