@@ -7,6 +7,7 @@ import unicodedata
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -91,11 +92,11 @@ def load_for(
     kept = run.config["data"]
     own = kept["location"]
 
-    def load(place: str | Path, choices: Mapping[str, object]) -> DataSet:
+    def load(place: str | Path, choices: Mapping[str, Any]) -> DataSet:
         return load_data(
             place, data_dir=data_dir, size=preprocessing.size, channels=preprocessing.channels, workers=usable_cores(),
             fit=preprocessing.fit, partial=True, **choices,
-        )  # type: ignore[arg-type]  # fmt: skip
+        )  # fmt: skip
 
     choices = {"group_by": kept.get("group_by"), "exclude": kept.get("exclude", ())}
     if data is None or str(data) == own:

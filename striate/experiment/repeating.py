@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shlex
 from dataclasses import replace
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -56,7 +57,7 @@ def why_none(config: dict[str, Any]) -> str | None:
     if config.get("only_in_python"):
         return str(config["only_in_python"])
     spans, early = Length.of(plan).spans, plan.get("patience_restarted", ())
-    for (_, before), (done, _) in zip(spans, spans[1:], strict=False):
+    for (_, before), (done, _) in pairwise(spans):
         if done < before and done not in early:
             return f"its end was moved on the way, after step {done} of {before}"
     if "parts" in plan:
@@ -67,8 +68,8 @@ def why_none(config: dict[str, Any]) -> str | None:
 
 
 def repeat_command(config: dict[str, Any]) -> str | None:
-    """The command that repeats the run of a config, every choice that was made spelled out, with a further line for each time that
-    it was extended; None where `why_none` has a reason.
+    """The command that repeats the run of a config, every choice that was made spelled out, with a further line for each time
+    that it was extended; None where `why_none` has a reason.
     """
     if why_none(config) is not None:
         return None

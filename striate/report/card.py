@@ -211,8 +211,8 @@ def _classes(rows: Sequence[dict[str, Any]], interval: str) -> str:
             escaped(row["class"]),
             thousands(row["support"]),
             percent(row["precision"]),
-            percent(row["recall"]),
-            *([f"{percent(row['low'])} to {percent(row['high'])}"] if known else []),
+            percent(row["recall"]) if row["support"] else "not known",
+            *([f"{percent(row['low'])} to {percent(row['high'])}" if row["support"] else ""] if known else []),
             percent(row["f1"]),
         ]
         for row in shown
