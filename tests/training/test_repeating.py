@@ -69,7 +69,7 @@ SETTINGS = {
     "a net in a file": {"net": "my net.py:net", "recipe": "tutorial"},
     "parts, smoothing, classes that count alike": {"accumulate": 2, "balance": "weights", "keep": "best", "patience": 3},
     "a sampler, padding": {"balance": "sampler", "fit": "pad", "layout": "nhwc"},
-    "a budget": {"budget": 9.0, "epochs": None},
+    "a budget": {"budget": 40.0, "epochs": None},
     "pictures that are not square": {"data": "wide.npz", "size": None},
     "two processes": {"processes": 2, "threads": 1, "batch_size": 8},
     "the paper's draw of the weights": {"init": "paper", "seed": 3, "validation": 0.3},
