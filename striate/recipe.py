@@ -161,7 +161,7 @@ def parse_sizes(text: str) -> Sizes:
 
 def sizes_text(sizes: Sizes) -> str:
     """The inverse of `parse_sizes`."""
-    return ",".join(f"{side}@{share:g}" if share else str(side) for share, side in sizes) or "full"
+    return ",".join(f"{side}@{share!r}" if share else str(side) for share, side in sizes) or "full"
 
 
 def for_long_runs(size: Sequence[int], flippable: bool) -> Augmentation:

@@ -20,6 +20,7 @@ import yaml
 
 from striate import notebook
 from striate.errors import DataError, StriateError, UsageError
+from striate.outcome import Ending, Learning
 
 if TYPE_CHECKING:
     from torch import nn
@@ -154,6 +155,16 @@ class Run:
         return self._json("summary.json")
 
     @property
+    def ending(self) -> Ending:
+        """How training ended, and how much of what was planned is done."""
+        return Ending.of(self.config, self.summary, self.metrics)
+
+    @property
+    def learning(self) -> Learning:
+        """What the net made of its training."""
+        return Learning.of(self.summary)
+
+    @property
     def metrics(self) -> list[dict[str, Any]]:
         """One row an epoch; numbers as numbers, an empty field as None."""
         path = self.path / "metrics.csv"
@@ -186,15 +197,21 @@ class Run:
         return predict_many(self, pictures, top=top, abstain=abstain)
 
     def overview(self) -> dict[str, Any]:
-        """The run in one row, for lists: run, status, net, data, epochs, accuracy with its interval, seconds, started."""
+        """The run in one row, for lists: run, status, ended (`striate.outcome.How`), learned (a verdict), net, data, epochs as
+        planned, epochs_done, accuracy with its interval, seconds, started.
+        """
         evaluations, summary = self.evaluations, self.summary
         evaluation = evaluations.get(leading(self.config, evaluations) or "", {})
+        ending = self.ending
         return {
             "run": str(self.path),
             "status": summary.get("status", "unknown"),
+            "ended": ending.how,
+            "learned": self.learning.verdict,
             "net": self.config["net"]["name"],
             "data": self.config["data"]["name"],
-            "epochs": self.config["recipe"]["epochs"],
+            "epochs": ending.planned_epochs,
+            "epochs_done": ending.epochs,
             "accuracy": evaluation.get("accuracy"),
             "low": evaluation.get("low"),
             "high": evaluation.get("high"),
@@ -216,7 +233,9 @@ class Run:
     def _repr_html_(self) -> str:
         found = self.overview()
         fields = {"net": found["net"], "data": found["data"], "classes": ", ".join(self.data.get("classes", ()))}
-        fields["training"] = f"{found['status']}, {found['epochs']:g} epochs, {found['seconds']:,.0f} s"
+        fields["training"] = f"{self.ending}; {found['seconds']:,.0f} s"
+        if not self.learning:
+            fields["warning"] = self.learning.said
         for name, evaluation in self.evaluations.items():
             fields[name] = (
                 f"accuracy {evaluation['accuracy']:.1%} of {evaluation['n']:,} pictures "

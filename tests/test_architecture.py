@@ -13,7 +13,7 @@ LAYERS = (
     {"errors", "notebook"},
     {"catalogue", "data", "nets"},
     {"anatomy", "checkup", "metrics", "machine"},
-    {"recipe"},
+    {"recipe", "outcome"},
     {"run"},
     {"inference", "tracking"},
     {"training"},

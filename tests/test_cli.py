@@ -264,7 +264,7 @@ def test_the_weights_of_a_file_are_begun_with(call):
     assert code == 0, err
     assert "theirs.pth" in err
     run = striate.load("runs/from-theirs")
-    assert "--weights theirs.pth" in run.summary["command"]
+    assert f"--weights {Path('theirs.pth').resolve()}" in run.summary["command"]
     trained = load_file(run.path / "weights" / "last.safetensors")
     for name, tensor in begun.items():
         torch.testing.assert_close(trained[name], tensor, atol=1e-5, rtol=0)

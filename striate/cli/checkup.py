@@ -38,6 +38,7 @@ def check(
     from striate.checkup import SIZE
     from striate.checkup import check as check_up
     from striate.data import load_data
+    from striate.evaluation.subject import is_moved
     from striate.machine import usable_cores, use_cores
     from striate.report.checkup import effects_of_copies, names, write_checkup
     from striate.run import Run
@@ -58,7 +59,7 @@ def check(
     dataset.require_excluded()
     progress.say(f"look    for copies among {sum(map(len, dataset.splits.values())):,} pictures")
     found = check_up(dataset)
-    effects = [] if opened is None else effects_of_copies(found, opened)
+    effects = [] if opened is None else effects_of_copies(found, opened, is_moved(opened, dataset, data_dir))
     page = write_checkup(found, dataset, effects, html)
     if as_json:
         ledger = None if dataset.ledger is None else dataset.ledger.as_dict()

@@ -104,6 +104,7 @@ def _show_evaluation(run: Run, evaluation: Evaluation, as_json: bool) -> None:
         "confidence": _confidence(summary),
         "views": _views(summary) if summary["views_each"] > 1 else None,
         "robustness": evaluation.robustness and _robustness(evaluation.robustness),
+        "classes": _classes(summary),
         "mistakes": ", ".join(
             f"{row['truth']} taken for {row['predicted']} {row['count']}x" for row in summary["most_confused"][:3]
         )
@@ -111,6 +112,17 @@ def _show_evaluation(run: Run, evaluation: Evaluation, as_json: bool) -> None:
         **_places(folder, run),
     }
     show_fields({name: value for name, value in fields.items() if value is not None})
+
+
+def _classes(summary: dict[str, Any]) -> str | None:
+    """What has to be said of the classes, if anything."""
+    said = []
+    if summary["by_position"]:
+        said.append(f"by position, for these pictures have numbers and no class names: {summary['by_position']}")
+    if absent := summary["absent"]:
+        more = f" and {len(absent) - 12} more" if len(absent) > 12 else ""
+        said.append(f"no pictures of {', '.join(absent[:12])}{more}: accuracy says nothing of them")
+    return "; ".join(said) or None
 
 
 def _interval(low: float, high: float) -> str:

@@ -84,6 +84,10 @@ def look(
     ] = None,
     unit: Annotated[int | None, typer.Option(min=0, help="Number of the unit; the first twelve if left out.")] = None,
     split: Annotated[str, typer.Option(help="Whose pictures unit and embedding show.")] = "validation",
+    data: Annotated[
+        str | None,
+        typer.Option(help="Where those pictures lie, if the run's data was moved; or others of its classes."),
+    ] = None,
     output: Annotated[Path, typer.Option(metavar="DIR", help="Where the pictures are written.")] = Path(),
     seed: Annotated[int, typer.Option(help="Of drawn weights and of gradient ascent.")] = 0,
     device: Device = "auto",
@@ -99,8 +103,9 @@ def look(
     is_run = Path(subject).is_dir()
     opened = Run.open(subject, trust_code=trust_code) if is_run else subject
     found = look_inside(
-        opened, picture, what=what, layer=layer, unit=unit, split=split, device=device, data_dir=data_dir, seed=seed
-    )
+        opened, picture, what=what, layer=layer, unit=unit, split=split, data=data, device=device, data_dir=data_dir,
+        seed=seed,
+    )  # fmt: skip
     stem = Path(subject).resolve().name if is_run else re.sub(r"[^A-Za-z0-9._-]+", "-", Path(subject).name)
     paths = write_look(found, stem, output)
     if as_json:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -28,10 +28,10 @@ def runs(
             [
                 {
                     "run": row["run"],
-                    "status": row["status"],
+                    "status": _status(row),
                     "net": row["net"],
                     "data": row["data"],
-                    "epochs": f"{row['epochs']:g}",
+                    "epochs": f"{row['epochs_done']:.4g} of {row['epochs']:.4g}",
                     "accuracy": "" if row["accuracy"] is None else percent(row["accuracy"]),
                     "95 % interval": "" if row["low"] is None else f"{percent(row['low'])} to {percent(row['high'])}",
                     "seconds": f"{row['seconds']:.1f}",
@@ -40,3 +40,11 @@ def runs(
             ],
             right=("epochs", "accuracy", "seconds"),
         )
+
+
+def _status(row: dict[str, Any]) -> str:
+    """`finished`, `finished, patience`, `finished, exploded`, `failed, not finite`."""
+    further = [row["ended"]] if row["ended"] in ("patience", "not finite") else []
+    if row["learned"] not in ("learned", "unknown"):
+        further.append(row["learned"])
+    return ", ".join([row["status"], *further])

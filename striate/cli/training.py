@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import shlex
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal, cast
@@ -134,7 +135,8 @@ def train(
     resume: Annotated[
         Path | None,
         typer.Option(
-            help="Go on with this run, with its own settings; --epochs moves its end, also that of a finished one.",
+            help="Go on with this run, with its own settings; --epochs moves its end, also that of a finished one, and --data "
+            "names the place of data that was moved.",
             metavar="RUN",
         ),
     ] = None,
@@ -154,9 +156,12 @@ def train(
         raise UsageError("--trust-code goes with --resume: a FILE.py:OBJECT that you name yourself is run anyhow")
     if resume is not None:
         _require_own_settings(context)
+        source = context.get_parameter_source("data")
+        moved = data if source is not None and source.name == "COMMANDLINE" else None
         run = experiment.resume(
-            resume, epochs=epochs, trust_code=trust_code, processes=processes, data_dir=data_dir, started=started
-        )
+            resume, epochs=epochs, trust_code=trust_code, processes=processes, data=moved, data_dir=data_dir,
+            started=started,
+        )  # fmt: skip
     else:
         settings = experiment.Settings(
             net=net,
@@ -214,14 +219,14 @@ def _require_own_settings(context: typer.Context) -> None:
     given = [
         parameter.opts[0] if parameter.opts[0].startswith("-") else parameter.opts[0].upper()
         for parameter, source in sources
-        if parameter.name not in ("resume", "epochs", "trust_code", "processes", "data_dir", "as_json")
+        if parameter.name not in ("resume", "epochs", "trust_code", "processes", "data", "data_dir", "as_json")
         and source
         and source.name == "COMMANDLINE"
     ]
     if given:
         raise UsageError(
             f"{', '.join(given)} cannot be given with --resume: the run goes on with its own settings; only its end can be "
-            "moved, with --epochs"
+            "moved, with --epochs, and the place of its data be named anew, with --data"
         )
 
 
@@ -269,6 +274,8 @@ def result(run: Run) -> dict[str, object]:
         "macs": plan["macs"],
         "epochs": plan["epochs"],
         "steps": plan["steps"],
+        "ending": run.ending.as_dict(),
+        "learning": run.learning.as_dict(),
         "seconds": run.summary["seconds"],
         "report": str(run.path / "report.html"),
     }
@@ -284,8 +291,10 @@ def show_result(run: Run) -> None:
             "accuracy": f"{percent(evaluation['accuracy'])} of {evaluation['n']:,} test pictures "
             f"(95 % interval {percent(evaluation['low'])} to {percent(evaluation['high'])})",
             "time": f"{seconds['total']:.1f} s: {', '.join(f'{key} {value:.1f}' for value, key in spent)}",
+            "ended": str(run.ending),
+            **({} if run.learning else {"warning": run.learning.said}),
             "report": run.path / "report.html",
-            "next": f"striate predict {run.path} PICTURE",
+            **({"next": f"striate predict {shlex.quote(str(run.path))} PICTURE"} if run.learning else {}),
         }
     )
 

@@ -35,6 +35,7 @@ def load_data(
     splits: str | None = None,
     on_bad: Literal["skip", "stop"] = "skip",
     fit: Fit = "crop",
+    partial: bool = False,
     told: Told | None = None,
 ) -> DataSet:
     """A set by name; a folder or table of pictures; or a NumPy archive (`.npz`). docs/data.md has the forms.
@@ -49,6 +50,7 @@ def load_data(
         splits: for folders, which of them are splits, where their names do not say it: `train=training_set,test=test_set`, or
             `none` if each is a class.
         on_bad: what files that cannot be read do: they are left out and named, or they are an error.
+        partial: the pictures may be of some classes only, also in one split other ones than in another: to evaluate with.
         told: is told, while files are decoded, how many are done, of how many.
 
     Raises:
@@ -69,10 +71,10 @@ def load_data(
     if isinstance(data, str) and data in NAMED:
         return load_named(NAMED[data], data_dir)
     if path.suffix.lower() == ".npz":
-        return load_npz(path)
+        return load_npz(path, partial)
     if path.is_dir() or len(path.parts) > 1 or path.suffix.lower() in (".csv", ".tsv", ".parquet"):
         preprocessing = Preprocessing(size=size, channels=channels, mean=(), std=(), fit=fit)
-        dataset = load_folder(path, preprocessing, workers, group_by, exclude, splits, told)
+        dataset = load_folder(path, preprocessing, workers, group_by, exclude, splits, told, partial=partial)
         if on_bad == "stop" and dataset.unreadable:
             raise DataError(_bad_files(dataset.unreadable))
         return dataset

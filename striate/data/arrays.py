@@ -18,8 +18,8 @@ from striate.errors import DataError
 _IMAGES, _LABELS = ("images", "x", "data"), ("labels", "y", "targets")
 
 
-def load_npz(path: Path) -> DataSet:
-    """The pictures of an archive, at their own size.
+def load_npz(path: Path, partial: bool = False) -> DataSet:
+    """The pictures of an archive, at their own size. `partial`: whether a split may lack classes.
 
     It holds `images` and `labels` (or `x` and `y`, `data` and `targets`), for each split with its name before or after:
     `train_images`, `y_test`. Images are uint8 (N, H, W) or (N, H, W, 1 or 3), labels whole numbers (N,) or (N, 1). `classes`,
@@ -46,7 +46,7 @@ def load_npz(path: Path) -> DataSet:
         pairs = {"train": bare, **pairs}
     if not pairs:
         raise DataError(f"{path} holds no images and labels: name its arrays so; it has {', '.join(arrays) or 'none'}")
-    classes = _classes(path, arrays, pairs)
+    classes = _classes(path, arrays, pairs, partial)
     ledger = _ledger(arrays, pairs)
     splits = {split: ImageData(*pair, classes) for split, pair in pairs.items()}
     return DataSet(
@@ -60,6 +60,7 @@ def load_npz(path: Path) -> DataSet:
         made=() if "test" in splits or "train" not in splits else ("test",),
         unreadable={},
         ledger=ledger,
+        numbered="classes" not in arrays,
     )
 
 
@@ -116,7 +117,7 @@ def _named(arrays: Mapping[str, Any], kinds: tuple[str, ...], split: str) -> str
 
 
 def _classes(
-    path: Path, arrays: Mapping[str, np.ndarray[Any, Any]], pairs: Mapping[str, tuple[Pixels, Labels]]
+    path: Path, arrays: Mapping[str, np.ndarray[Any, Any]], pairs: Mapping[str, tuple[Pixels, Labels]], partial: bool
 ) -> tuple[str, ...]:
     lowest = min(int(labels.min()) for _, labels in pairs.values())
     count = max(int(labels.max()) for _, labels in pairs.values()) + 1
@@ -126,9 +127,9 @@ def _classes(
         names = tuple(name.decode() if isinstance(name, bytes) else str(name) for name in arrays["classes"].tolist())
     else:
         raise DataError(f"classes in {path} must be texts (K,), got {arrays['classes'].dtype}")
-    if lowest < 0 or count > len(names) or len(names) < 2:
+    if lowest < 0 or count > len(names) or (len(names) < 2 and not partial):
         raise DataError(f"the labels in {path} run from {lowest} to {count - 1}, and there are {len(names)} classes")
     for split, (_, labels) in pairs.items():
-        if missing := [name for label, name in enumerate(names) if label not in set(labels.tolist())]:
+        if not partial and (missing := [name for label, name in enumerate(names) if label not in set(labels.tolist())]):
             raise DataError(f"the split {split} of {path} lacks: {', '.join(missing)}")
     return names

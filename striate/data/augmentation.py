@@ -19,6 +19,12 @@ USUAL: dict[str, float] = {
 """Every kind, in the order in which they are applied, with the strength that it has if only its name is given."""
 
 
+def _exact(value: float) -> str:
+    """A number with as many digits as it takes to read the very same one."""
+    short = f"{value:.12g}"
+    return short if float(short) == value else repr(value)
+
+
 @dataclass(frozen=True, slots=True)
 class Augmentation:
     """What is done to training pictures, in this order.
@@ -103,7 +109,7 @@ class Augmentation:
     def __str__(self) -> str:
         """As `parse` reads it."""
         kinds = [
-            field.name if field.name == "flip" else f"{field.name}={getattr(self, field.name):.12g}"
+            field.name if field.name == "flip" else f"{field.name}={_exact(getattr(self, field.name))}"
             for field in fields(self)
             if getattr(self, field.name) != field.default
         ]

@@ -25,6 +25,8 @@ def load_folder(
     exclude: Sequence[str] = (),
     splits: str | None = None,
     told: Told | None = None,
+    *,
+    partial: bool = False,
 ) -> DataSet:
     """Reads a folder or table of pictures, decoded as `preprocessing` does, with `workers` threads, from its cache if it has one.
 
@@ -35,12 +37,13 @@ def load_folder(
             the same belong together. A table's column `group` counts before it.
         told: is told how many files are decoded, of how many.
         exclude, splits: see `list_files`.
+        partial: whether a split may lack classes.
 
     Raises:
         UsageError: a pattern that is none, or that is in no file's name; `splits` that are not there.
         DataError: as `list_files` raises; or a class without a readable picture.
     """
-    listing = list_files(source, exclude, splits)
+    listing = list_files(source, exclude, splits, partial)
     files = listing.files
     # All files, also those to leave out: the cache is the same whatever is excluded.
     prepared = prepare(source, [file.path for file in files], preprocessing, workers, told)
@@ -49,7 +52,9 @@ def load_folder(
     rows = [row for row, file in enumerate(files) if str(file.path) not in excluded]
     groups = _groups(files, rows, group_by)
     parts = {
-        split: _taken(listing, prepared, [row for row in rows if files[row].split == split], groups, unreadable)
+        split: _taken(
+            listing, prepared, [row for row in rows if files[row].split == split], groups, unreadable, partial
+        )
         for split in dict.fromkeys(file.split for file in files)
     }
     name = source.resolve().name
@@ -88,9 +93,14 @@ def _groups(files: Sequence[Listed], rows: Sequence[int], group_by: str | None) 
 
 
 def _taken(
-    listing: Listing, prepared: Prepared, rows: list[int], groups: list[str | None], unreadable: dict[str, str]
+    listing: Listing,
+    prepared: Prepared,
+    rows: list[int],
+    groups: list[str | None],
+    unreadable: dict[str, str],
+    partial: bool = False,
 ) -> ImageData:
-    """The readable pictures of these rows, which are of one split."""
+    """The readable pictures of these rows, which are of one split; of some classes only where that is allowed."""
     label_of = {name: label for label, name in enumerate(listing.classes)}
     taken = []
     for row in rows:
@@ -99,10 +109,15 @@ def _taken(
         else:
             taken.append(row)
     labels = [label_of[listing.files[row].label] for row in taken]
-    if empty := [name for name, label in label_of.items() if label not in set(labels)]:
+    empty = [name for name, label in label_of.items() if label not in set(labels)]
+    if empty and not (partial and taken):
         reason = "".join(f"; {path}: {why}" for path, why in list(unreadable.items())[:1])
         split = listing.files[rows[0]].split if rows else "train"
-        raise DataError(f"no readable picture of class {', '.join(empty)} in the {split} split{reason}")
+        left_out = sum(file.label in empty and file.split == split for file in listing.files) - len(
+            [row for row in rows if listing.files[row].label in empty]
+        )
+        excluded = f"; --exclude leaves {left_out} out" if left_out else ""
+        raise DataError(f"no readable picture of class {', '.join(empty)} in the {split} split{excluded}{reason}")
     chosen = np.asarray(taken, dtype=np.int64)
     whole = Rows(prepared.pixels, chosen)
     kept = [groups[row] for row in taken]

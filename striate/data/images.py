@@ -185,6 +185,7 @@ class DataSet:
         ledger: what became of every file and folder, row, or array; None for a set by name.
         facts: path -> what its file is, for those that could be read; empty where pictures are no files.
         place: of files, the folder of their pixel cache, or why there is none.
+        numbered: whether classes have numbers only, for want of names.
     """
 
     name: str
@@ -200,6 +201,7 @@ class DataSet:
     ledger: Ledger | None = None
     facts: Mapping[str, FileFacts] = field(default_factory=dict)
     place: str = ""
+    numbered: bool = False
 
     @property
     def train(self) -> ImageData:

@@ -65,7 +65,7 @@ class Listing:
         return self._ledger
 
 
-def list_files(source: Path, exclude: Sequence[str] = (), splits: str | None = None) -> Listing:
+def list_files(source: Path, exclude: Sequence[str] = (), splits: str | None = None, partial: bool = False) -> Listing:
     """The files of a folder or of a table of pictures (`.csv`, `.tsv`, or `.parquet`).
 
     A folder has one subfolder a class; or a folder for each of `train`, `validation` and `test` (or one of their other
@@ -75,6 +75,7 @@ def list_files(source: Path, exclude: Sequence[str] = (), splits: str | None = N
     Args:
         exclude: patterns of the shell (`*`, `?`, `[]`) for a file's path below the folder, or its name alone; or the path of a
             folder, which is left out with all that is in it.
+        partial: whether a split may lack classes, as where pictures are only evaluated.
         splits: which folders are splits, as `striate.data.layout.parse_splits` reads it; None to go by their names.
 
     Raises:
@@ -85,7 +86,7 @@ def list_files(source: Path, exclude: Sequence[str] = (), splits: str | None = N
     if source.is_file():
         if splits is not None:
             raise UsageError(f"--splits is for folders, and {source} is a file: a table has a column split")
-        return _of_table(source, exclude)
+        return _of_table(source, exclude, partial)
     if not source.is_dir():
         raise DataError(f"{source}: no such folder")
     ledger = Ledger()
@@ -112,7 +113,7 @@ def list_files(source: Path, exclude: Sequence[str] = (), splits: str | None = N
     closed = _closed(tree, source, ledger)
     return Listing(
         files=tuple(files),
-        classes=_classes(files, source, names),
+        classes=_classes(files, source, names, partial),
         closed=closed,
         excluded=excluding.found,
         _source=source,
@@ -172,7 +173,7 @@ def _closed(tree: Folder, source: Path, ledger: Ledger) -> dict[str, str]:
     return closed
 
 
-def _of_table(source: Path, exclude: Sequence[str]) -> Listing:
+def _of_table(source: Path, exclude: Sequence[str], partial: bool) -> Listing:
     table = read_table(source)
     ledger = Ledger(ROWS)
     ledger.notes += table.notes
@@ -183,7 +184,7 @@ def _of_table(source: Path, exclude: Sequence[str]) -> Listing:
         ledger.enter("junk", "rows in which nothing stands", count=table.empty)
     excluding = Excluding(source.parent, exclude)
     excluding.files(file.path for file in table.files)
-    classes = _classes(table.files, source, None)
+    classes = _classes(table.files, source, None, partial)
     return Listing(
         files=tuple(table.files),
         classes=classes,
@@ -277,7 +278,9 @@ def _left_over(tree: Folder, layout: Layout, files: Sequence[Listed], table: boo
     return found
 
 
-def _classes(files: Sequence[Listed], source: Path, names: Mapping[str, Sequence[str]] | None) -> tuple[str, ...]:
+def _classes(
+    files: Sequence[Listed], source: Path, names: Mapping[str, Sequence[str]] | None, partial: bool
+) -> tuple[str, ...]:
     """The classes, if every split has the same: labels would shift silently otherwise.
 
     `names`: the classes of each split where they are known without a picture.
@@ -290,8 +293,8 @@ def _classes(files: Sequence[Listed], source: Path, names: Mapping[str, Sequence
         }
     ordered = {split: sorted(found) for split, found in names.items()}
     first, *others = ordered
-    classes = tuple(ordered[first])
-    for split in others:
+    classes = tuple(sorted({name for found in ordered.values() for name in found}) if partial else ordered[first])
+    for split in () if partial else others:
         if tuple(ordered[split]) != classes:
             missing = sorted(set(classes) - set(ordered[split]))
             extra = sorted(set(ordered[split]) - set(classes))
@@ -300,7 +303,7 @@ def _classes(files: Sequence[Listed], source: Path, names: Mapping[str, Sequence
                 f"{split} lacks: {', '.join(missing) or 'none'}; has besides: {', '.join(extra) or 'none'}.\n"
                 f"Give each split pictures of every class, with the same names as in {first}."
             )
-    if len(classes) < 2:
+    if len(classes) < (1 if partial else 2):
         raise DataError(
             f"{source} has {len(classes)} class(es){f': {classes[0]}' if classes else ''}; a classifier needs at least two"
         )

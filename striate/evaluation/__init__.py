@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -12,20 +11,29 @@ from typing import Any
 import numpy as np
 import torch
 
-from striate.data import DataSet, ImageData, Preprocessing, load_data
-from striate.data.splits import recorded
-from striate.errors import DataError, UsageError
+from striate.data import ImageData, Preprocessing
+from striate.errors import UsageError
 from striate.evaluation.calibration import calibrate
 from striate.evaluation.protocols import PROTOCOLS, VIEWS, Protocol, protocol
 from striate.evaluation.robustness import robustness as accuracy_of_worse
+from striate.evaluation.subject import Subject, subject_of
 from striate.evaluation.summary import PER_CLASS_COLUMNS, PREDICTION_COLUMNS, prediction_rows, summarise
 from striate.evaluation.views import Told, log_probabilities
-from striate.inference import load_net, logits
-from striate.machine import pick_device, usable_cores, use_cores
+from striate.inference import logits
 from striate.nets import Net
 from striate.run import Run, write_csv, write_json
 
-__all__ = ["PROTOCOLS", "VIEWS", "Evaluation", "ViewsTable", "compare_views", "evaluate", "score", "write_evaluation"]
+__all__ = [
+    "PROTOCOLS",
+    "VIEWS",
+    "Evaluation",
+    "ViewsTable",
+    "compare_views",
+    "evaluate",
+    "score",
+    "subject_of",
+    "write_evaluation",
+]
 
 
 @dataclass(frozen=True, eq=False, kw_only=True, slots=True)
@@ -35,7 +43,8 @@ class Evaluation:
     Attributes:
         key: the name of its folder in the run, `<data>-<split>-<views>`, with the scales where they were asked for.
         summary: what evaluation.json holds: data, split, views, protocol (None for a view), scales (pixels of the shorter
-            side), views_each (pictures that the net saw for one), mirrored, fingerprint, and what `summarise` gives.
+            side), views_each (pictures that the net saw for one), mirrored, fingerprint, absent (classes without a picture),
+            by_position (what was taken for what, of pictures without class names), and what `summarise` gives.
         predictions: a row a picture, of `PREDICTION_COLUMNS`.
         data: the pictures, at the size that the net was fed.
         robustness: what robustness.json holds, where it was asked for.
@@ -70,36 +79,6 @@ class ViewsTable:
         return {"rows": self.rows, "impossible": self.impossible}
 
 
-@dataclass(frozen=True, eq=False, slots=True)
-class Subject:
-    """A net, and the pictures that it is tested on.
-
-    Attributes:
-        whole: the pictures as they were loaded; `sized`: at the size that the net takes.
-        name, split: what the pictures are.
-        mirrored: whether a mirrored picture keeps its class.
-        temperature: the run's, or None.
-        own: whether they are of the run's own data.
-    """
-
-    net: Net
-    preprocessing: Preprocessing
-    whole: ImageData
-    sized: ImageData
-    device: torch.device
-    name: str
-    split: str
-    mirrored: bool = True
-    temperature: float | None = None
-    own: bool = False
-
-    @property
-    def stem(self) -> str:
-        """What the names of its folders begin with."""
-        name = re.sub(r"[^A-Za-z0-9._-]+", "-", self.name).strip("-.") or "data"
-        return f"{name}-{self.split}"
-
-
 def evaluate(
     run: Run,
     data: str | Path | None = None,
@@ -118,7 +97,8 @@ def evaluate(
 
     Args:
         run: a finished run.
-        data: a set's name or a folder; the run's own data if None. It must have the run's classes.
+        data: a set's name, a folder, table or archive; the run's own data if None. Its classes are matched by name, and may be
+            some of the run's. If it has the run's fingerprint it is the run's own data, moved.
         split: `train`, `validation` or `test`.
         views: how each picture is looked at: one of `VIEWS`, or of `PROTOCOLS`, the papers'. docs/evaluation.md has them.
         scales: instead of the view's own, in pixels of the shorter side of the whole picture.
@@ -128,7 +108,7 @@ def evaluate(
         told: is told how many looks at a picture are done, of how many.
 
     Raises:
-        DataError: the data is not there, is damaged, or has other classes.
+        DataError: the data is not there, is damaged, or has classes that the run does not know.
         UsageError: it has no such split; there is no such view, or none of this net.
     """
     wanted = protocol(views, run.config["preprocessing"]["size"], scales)
@@ -238,6 +218,8 @@ def _evaluated(subject: Subject, wanted: Protocol, told: Told | None = None) -> 
         "views_each": wanted.passes(subject.mirrored),
         "mirrored": wanted.passes(subject.mirrored) > wanted.passes(mirrored=False),
         "fingerprint": data.fingerprint(),
+        "absent": [name for name, count in zip(data.classes, data.class_counts(), strict=True) if not count],
+        "by_position": subject.by_position,
         **summarise(logs, data.labels, data.classes, temperature=temperature),
     }
     predictions = prediction_rows(logs, data, temperature=temperature)
@@ -259,49 +241,3 @@ def _row(evaluations: Sequence[Evaluation], seconds: float) -> dict[str, Any]:
         "seconds": round(seconds, 1),
         "key": evaluations[-1].key,
     }
-
-
-def subject_of(run: Run, data: str | Path | None, split: str, device: str, data_dir: str | Path | None) -> Subject:
-    """The run's net, and the pictures of a split, which have the run's classes."""
-    chosen = pick_device(device)
-    use_cores()
-    preprocessing = Preprocessing.from_dict(run.config["preprocessing"])
-    own = run.config["data"]["location"]
-    dataset = load_data(
-        data or own,
-        data_dir=data_dir,
-        size=preprocessing.size,
-        channels=preprocessing.channels,
-        workers=usable_cores(),
-        group_by=run.config["data"].get("group_by") if data is None else None,
-        exclude=run.config["data"].get("exclude", ()) if data is None else (),
-        splits=run.config["data"].get("splits") if data is None else None,
-        fit=preprocessing.fit,
-    )
-    of_run = dataset.location == own
-    pictures = _split(run, dataset, split, own=of_run)
-    if pictures.classes != tuple(run.data["classes"]):
-        raise DataError(
-            f"{dataset.name} has other classes than {run.name} was trained on: "
-            f"{', '.join(pictures.classes[:12])} against {', '.join(run.data['classes'][:12])}"
-        )
-    return Subject(
-        load_net(run, chosen), preprocessing, pictures, preprocessing.resized(pictures), chosen, dataset.name, split,
-        mirrored=dataset.flippable, temperature=run.calibration.get("temperature"), own=of_run,
-    )  # fmt: skip
-
-
-def _split(run: Run, dataset: DataSet, split: str, own: bool) -> ImageData:
-    """The pictures of a split. `own`: of the run's own data, whose validation pictures the run chose."""
-    content = run.split_content() if own else None
-    if content is not None and split in content:
-        return recorded(dataset, content, split)
-    held = run.validation_indices() if own else None
-    if split == "validation" and held is not None and not len(held):
-        raise UsageError(f"{run.name} kept no pictures for validation")
-    if held is not None and split in ("train", "validation"):
-        kept = np.setdiff1d(np.arange(len(dataset.train), dtype=np.int64), held)
-        return dataset.train.select(held if split == "validation" else kept)
-    if split not in dataset.splits:
-        raise UsageError(f"{dataset.name} has no split {split!r}; it has: {', '.join(dataset.splits)}")
-    return dataset.splits[split]

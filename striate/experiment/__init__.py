@@ -159,7 +159,7 @@ def _train(ranks: Ranks, settings: Settings, name: str | None, out: Path, progre
     tried = manners(job.device, begun.cores, settings)
     ranks.decided(lambda: check_space(job, out))
     progress.table(announcement(job, begun.row, dataset, config))
-    progress.table(worth_a_word(begun.findings, dataset))
+    progress.table(worth_a_word(begun.findings, dataset, begun.wanting))
     with clock.charge("measure"):
         speed = measure(job, tried)
         worries = [check for check in first_step(job) if check.verdict != "ok"] if speed.parts == 1 else []
@@ -204,8 +204,8 @@ def try_out(settings: Settings, *, progress: Progress | None = None) -> list[Che
     _require_one(settings)
     begun = begin(settings, progress)
     progress.table(announcement(begun.job, begun.row, begun.dataset, begun.config))
-    progress.table(worth_a_word(begun.findings, begun.dataset))
-    return preflight(begun.job)
+    progress.table(worth_a_word(begun.findings, begun.dataset, begun.wanting))
+    return preflight(begun.job, usual=begun.config["plan"]["usual_lr"])
 
 
 def search_rate(settings: Settings, *, progress: Progress | None = None) -> Found:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shlex
 from collections.abc import Sequence
 from typing import Any
 
@@ -13,7 +12,7 @@ from striate.data.augmentation import Augmentation
 from striate.data.splits import seen_in_training
 from striate.nets.netspec import NetFacts
 from striate.recipe import Recipe, sizes_text
-from striate.training import Job, Length, duration
+from striate.training import Job, duration
 
 TOLD = ("unreadable", "leakage")
 """Kinds of findings that are said in other words."""
@@ -70,10 +69,13 @@ def _further(recipe: Recipe) -> list[str]:
     ]
 
 
-def worth_a_word(findings: Sequence[Finding], dataset: DataSet) -> dict[str, str]:
-    """What the check-up has to say beyond what `announcement` says: findings of weight in words, hints by their number."""
+def worth_a_word(findings: Sequence[Finding], dataset: DataSet, wanting: Sequence[str] = ()) -> dict[str, str]:
+    """What the splits are wanting, and what the check-up has to say beyond what `announcement` says: findings of weight in words,
+    hints by their number.
+    """
     told = [finding for finding in findings if finding.kind not in TOLD]
-    lines = [f"{finding.title}. {finding.words}" for finding in told if finding.severity != "hint"]
+    lines = [f"{words[0].upper()}{words[1:]}." for words in wanting]
+    lines += [f"{finding.title}. {finding.words}" for finding in told if finding.severity != "hint"]
     if hints := sum(finding.severity == "hint" for finding in told):
         lines.append(f"{count(hints, 'hint')} more: striate data check {dataset.location}")
     return {"check": "\n        ".join(lines)} if lines else {}
@@ -92,73 +94,3 @@ def prediction(plan: dict[str, Any]) -> str:
 def count(number: float, noun: str) -> str:
     """1 epoch, 12 epochs, 37.25 epochs."""
     return f"{number:.4g} {noun}{'s' * (number != 1)}"
-
-
-def repeat_command(config: dict[str, Any]) -> str:
-    """The command that repeats the run of a config: every choice that was made is spelled out.
-
-    A module that was given has no name for the command line: the call in Python, with the `module` as it was, then. A line for
-    each moving of the run's end, and where it has to be stopped before that, if it was.
-    """
-    net, data, recipe = config["net"], config["data"], config["recipe"]
-    spans = Length.of(config["plan"]).spans
-    epochs = [round(steps / config["plan"]["steps_per_epoch"], 6) for _, steps in spans]
-    choices: dict[str, Any] = {
-        "data": data["location"],
-        "recipe": recipe["name"],
-        "epochs": epochs[0],
-        "batch_size": recipe["batch_size"],
-        "lr": recipe["lr"],
-        "validation": recipe["validation"],
-        "seed": recipe["seed"],
-        "augment": recipe["augmentation"],
-        "sizes": sizes_text(tuple((share, side) for share, side in recipe.get("sizes", ()))),
-        "threads": config["plan"]["threads"],
-        "layout": config["plan"]["layout"],
-        "precision": config["plan"].get("precision", "fp32"),
-        "compile": config["plan"].get("compiled", False),
-        "deterministic": config.get("deterministic", False),
-        "processes": config["plan"].get("ranks", 1),
-        "size": config["preprocessing"]["size"][0],
-        "fit": config["preprocessing"].get("fit", "crop"),
-        "balance": recipe.get("balance", "none"),
-        "accumulate": recipe.get("accumulate", 1),
-        "freeze": recipe.get("freeze", 0.0),
-        "ema": recipe.get("ema", 0.0),
-        "keep": recipe.get("keep", "last"),
-        "patience": recipe.get("patience"),
-        "init": net["init"],
-        "weights": net.get("weights"),
-        "group_by": data.get("group_by"),
-        "exclude": data.get("exclude", []),
-        "splits": data.get("splits"),
-        "log": config.get("log"),
-        "name": "again" if len(spans) > 1 else None,
-    }
-    choices = {key: value for key, value in choices.items() if value is not False and value not in (None, [])}
-    given = net["origin"].get("given")
-    if given:
-        call = f"striate.train(module, {', '.join(f'{key}={value!r}' for key, value in choices.items())})"
-    else:
-        words = [
-            "striate",
-            "train",
-            net["name"],
-            *(["--pretrained"] if net["pretrained"] and not net.get("weights") else []),
-        ]
-        for key, value in choices.items():
-            option = f"--{key.replace('_', '-')}"
-            if value is True:
-                words.append(option)
-                continue
-            for one in value if isinstance(value, list) else [value]:
-                words += [option, f"{one:.12g}" if isinstance(one, float) else str(one)]
-        call = shlex.join(words)
-    for (_, before), (done, _), wanted in zip(spans, spans[1:], epochs[1:], strict=False):
-        stopped = f"  # to be stopped after step {done}" if done < before else ""
-        if given:
-            moved = f"striate.resume('runs/again', module=module, epochs={wanted:.12g})"
-        else:
-            moved = f"striate train --resume runs/again --epochs {wanted:.12g}"
-        call += f"{stopped}\n{moved}"
-    return call

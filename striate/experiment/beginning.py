@@ -17,7 +17,9 @@ from striate.data import NAMED, DataSet, load_data
 from striate.data.preprocessing import preprocessing_for
 from striate.data.splits import record, seen_in_training
 from striate.errors import UsageError
-from striate.experiment.preparing import begin_net, check_size, make_config, manners, resolve_recipe, split
+from striate.experiment.preparing import begin_net, check_size, make_config, manners, resolve_recipe, split, usual_rate
+from striate.experiment.repeating import only_in_python
+from striate.experiment.requirements import require_pictures
 from striate.experiment.settings import Settings
 from striate.machine import be_deterministic, environment, usable_cores, use_cores
 from striate.nets.netspec import NetFacts
@@ -38,6 +40,7 @@ class Begun:
         findings: what the quick part of the check-up says of the data, but for sets by name.
         job: what the loop works on.
         cores: that this process may use.
+        wanting: what is worth a word about the pictures of each split.
     """
 
     row: NetFacts
@@ -47,6 +50,7 @@ class Begun:
     findings: tuple[Finding, ...]
     job: Job
     cores: int
+    wanting: tuple[str, ...] = ()
 
 
 def begin(settings: Settings, progress: Progress, ranks: Ranks = ALONE) -> Begun:
@@ -85,21 +89,25 @@ def begin(settings: Settings, progress: Progress, ranks: Ranks = ALONE) -> Begun
     net, published = begin_net(row, dataset, picture, settings)
     recipe = resolve_recipe(row, net, dataset, picture, settings)
     training, validation, held = split(dataset, recipe)
-    if validation is None and (recipe.keep == "best" or recipe.patience is not None):
+    if not recipe.validation and validation is None and (recipe.keep == "best" or recipe.patience is not None):
         asked = "--keep best" if recipe.keep == "best" else "--patience"
         raise UsageError(f"{asked} goes by validation pictures, and there are none: give --validation 0.1")
     if recipe.freeze and not any(True for _ in net.head.parameters()):
         raise UsageError(f"--freeze is for nets whose head learns by itself, and {row.name} is all body")
+    wanting = require_pictures(dataset, training, validation, recipe)
     preprocessing = preprocessing_for(training, picture, net.channels, settings.fit)
     if published is not None and published.mean is not None and published.std is not None:
         preprocessing = replace(preprocessing, mean=published.mean, std=published.std)
     config = make_config(net, dataset, preprocessing, recipe, settings)
+    config["plan"]["usual_lr"] = usual_rate(row, net, dataset, picture, settings)
+    if (reason := only_in_python(row, net, dataset, picture, settings, recipe)) is not None:
+        config["only_in_python"] = reason
     config["net"]["pretrained"] = list(published.notes) if published is not None else []
     job = make_job(
         config, preprocessing.resized(training), validation and preprocessing.resized(validation), device, net, ranks
     )
     findings = () if dataset.location in NAMED else tuple(quick(dataset))
-    return Begun(row, dataset, held, config, findings, job, cores)
+    return Begun(row, dataset, held, config, findings, job, cores, tuple(wanting))
 
 
 def write_start(run: Run, begun: Begun) -> None:

@@ -3,16 +3,25 @@
 from __future__ import annotations
 
 import copy
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from striate.errors import UsageError
 from striate.experiment.announcing import count
 from striate.recipe import Recipe
 from striate.training import Length
+from striate.training.learning import out_of_patience
 
 
-def extended(config: dict[str, Any], done: int, epochs: float) -> tuple[dict[str, Any], str]:
+def extended(
+    config: dict[str, Any], done: int, epochs: float, rows: Sequence[Mapping[str, Any]] = ()
+) -> tuple[dict[str, Any], str]:
     """(config, what is to be said) of a run that is to have `epochs` in all, decided when `done` steps were done.
+
+    A run that its patience ended waits anew from here: it would end at once otherwise.
+
+    Args:
+        rows: of metrics.csv.
 
     Raises:
         UsageError: so many are done already.
@@ -26,16 +35,24 @@ def extended(config: dict[str, Any], done: int, epochs: float) -> tuple[dict[str
             f"epochs counts those that are done too: {done / per_epoch:.4g} are done already, got {epochs:g}; "
             f"name more than that"
         )
-    if steps == length.steps:
+    restarted = [step for step in plan.get("patience_restarted", ()) if step < done]
+    impatient = out_of_patience(rows, recipe.patience, restarted) and rows[-1]["step"] == done
+    if steps == length.steps and not impatient:
         return config, f"it has {count(epochs, 'epoch')} in all as before"
     moved = length.moved(done, steps)
     changed = copy.deepcopy(config)
     changed["plan"] = moved.planned(plan)
+    changed["plan"].pop("stopped_after_step", None)
+    if impatient:
+        restarted.append(done)
+    if restarted:
+        changed["plan"]["patience_restarted"] = restarted
     changed["recipe"] |= {"epochs": changed["plan"]["epochs"], "budget": None}
     now, before = count(steps / per_epoch, "epoch"), count(length.steps / per_epoch, "epoch")
     last, rate = (recipe.rate(at.progress(step)) for at, step in ((length, max(0, done - 1)), (moved, done)))
     end = recipe.rate(moved.progress(steps - 1))
+    anew = f"its patience of {count(recipe.patience or 0, 'epoch')} begins anew; " if impatient else ""
     return changed, (
-        f"{now} in all instead of {before}: from step {done + 1} on the learning rate is that of a run of {now}, {rate:.3g} "
-        f"after {last:.3g}, and {end:.3g} in the last step"
+        f"{anew}{now} in all instead of {before}: from step {done + 1} on the learning rate is that of a run of {now}, "
+        f"{rate:.3g} after {last:.3g}, and {end:.3g} in the last step"
     )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import errno
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from typing import Any
@@ -13,16 +13,19 @@ from striate.data import DataSet
 from striate.errors import Interrupted, StriateError
 from striate.evaluation import Evaluation, score, write_evaluation
 from striate.evaluation.calibration import calibrate
-from striate.experiment.announcing import repeat_command
 from striate.experiment.evaluating import show
+from striate.experiment.repeating import repeat_command, why_none
 from striate.inference import load_net, save_weights
 from striate.nets import Net
+from striate.outcome import Ending, How
 from striate.report import write_all, write_samples
 from striate.report.card import write_card
 from striate.run import Run, write_json, write_yaml
 from striate.tracking import Log
 from striate.training import Job, Length, Progress, State, fit
 from striate.training.clock import Clock
+from striate.training.guard import NotFinite
+from striate.training.learning import learning
 
 
 def finish(run: Run, job: Job, dataset: DataSet, state: State, clock: Clock, progress: Progress) -> None:
@@ -36,19 +39,22 @@ def finish(run: Run, job: Job, dataset: DataSet, state: State, clock: Clock, pro
             fit(job, run, Length.of(run.config["plan"]), state, clock, progress, log)
             save_weights(state.meant(job), run.path / "weights" / "last.safetensors", run.config)
             _note_events(run, job, state)
+            known = _outcome(run, job, state)
             net = state.meant(job) if job.recipe.keep == "last" else load_net(run, job.device)
             with clock.charge("evaluate"):
                 evaluation = _evaluate(run, job, net, dataset)
             log.evaluation(evaluation.summary)
             if log.seconds:
                 clock.add("log", log.seconds)
-            write_summary(run, "finished", clock)
+            write_summary(run, "finished", clock, known)
             with clock.charge("report"):
                 _report(run, job, net, evaluation)
-            write_summary(run, "finished", clock)
+            write_summary(run, "finished", clock, known)
     except BaseException as error:
+        interrupted = isinstance(error, Interrupted | KeyboardInterrupt)
+        how: How = "interrupted" if interrupted else "not finite" if isinstance(error, NotFinite) else "failed"
         with suppress(OSError):  # a full disk takes no word about itself
-            write_summary(run, "interrupted" if isinstance(error, Interrupted | KeyboardInterrupt) else "failed", clock)
+            write_summary(run, "interrupted" if interrupted else "failed", clock, _outcome(run, job, state, how))
             write_card(run)
         raise
 
@@ -63,20 +69,40 @@ def _evaluate(run: Run, job: Job, net: Net, dataset: DataSet) -> Evaluation:
         temperature = calibrate(run, net, job.preprocessing, job.validation, job.device)["temperature"]
     pictures = dataset.splits["test"]
     evaluation = score(
-        net, job.preprocessing, pictures, job.device, name=dataset.name, split="test", temperature=temperature
+        net,
+        job.preprocessing,
+        pictures,
+        job.device,
+        name=run.config["data"]["name"],  # also where the data lies in a folder of another name by now
+        split="test",
+        temperature=temperature,
     )
     write_evaluation(run, evaluation)
     return evaluation
 
 
+def _outcome(run: Run, job: Job, state: State, how: How | None = None) -> dict[str, Any]:
+    """How training ended and whether the net learned, for the summary; by the steps that are done unless `how` says it."""
+    planned = run.config["plan"]["steps"]
+    ending = Ending(
+        how=how or ("schedule" if state.step >= planned else "patience"),
+        steps=state.step,
+        planned_steps=planned,
+        per_epoch=job.batches.steps_per_epoch,
+    )
+    return {"ending": ending.as_dict(), "learning": learning(job, run.config["plan"], state).as_dict()}
+
+
 def _note_events(run: Run, job: Job, state: State) -> None:
     """Keeps with the plan what went otherwise than planned."""
-    plan = run.config["plan"]
-    events = {"stopped_after_step": state.step} if state.step < plan["steps"] else {}
+    plan = {key: value for key, value in run.config["plan"].items() if key not in ("stopped_after_step", "parts")}
+    if state.step < plan["steps"]:
+        plan["stopped_after_step"] = state.step
     if state.parts != job.recipe.accumulate:
-        events["parts"] = state.parts
-    if events:
-        write_yaml(run.path / "config.yaml", {**run.config, "plan": {**plan, **events}})
+        plan["parts"] = state.parts
+    if plan != run.config["plan"]:
+        run.config = {**run.config, "plan": plan}
+        write_yaml(run.path / "config.yaml", run.config)
 
 
 @contextmanager
@@ -107,13 +133,16 @@ def _report(run: Run, job: Job, net: Net, evaluation: Evaluation) -> None:
     write_all(run)
 
 
-def write_summary(run: Run, status: str, clock: Clock) -> None:
+def write_summary(run: Run, status: str, clock: Clock, known: Mapping[str, Any] | None = None) -> None:
+    """Writes summary.json. `known`: how training ended and whether the net learned; nothing while it trains."""
     now = datetime.now(UTC).isoformat(timespec="seconds")
     changed = {
         "command": repeat_command(run.config),
+        "no_command": why_none(run.config),
         "status": status,
         "finished": None if status == "running" else now,
         "seconds": clock.as_dict(),
     }
     before: dict[str, Any] = run.summary or {"started": now}
-    write_json(run.path / "summary.json", {**before, **changed})
+    kept = {key: value for key, value in before.items() if key not in ("ending", "learning")}
+    write_json(run.path / "summary.json", {**kept, **changed, **(known or {})})

@@ -38,6 +38,11 @@ REPORT_SECONDS = 3.0
 FREE_BYTES = 64 * 2**20
 """Kept free on the disk besides weights and checkpoints."""
 
+LAID_OVER = (
+    "epochs", "budget", "batch_size", "lr", "seed", "validation", "balance", "accumulate", "freeze", "ema", "keep", "patience",
+)  # fmt: skip
+"""Fields of a recipe that settings have too, under the same name."""
+
 Indices = npt.NDArray[np.int64]
 
 
@@ -129,22 +134,7 @@ def resolve_recipe(row: NetFacts, net: Net, dataset: DataSet, size: tuple[int, i
     if recipe.sizes:
         check_size(row, (min(side for _, side in recipe.sizes),) * 2)
     given: dict[str, Any] = {
-        field: getattr(settings, field)
-        for field in (
-            "epochs",
-            "budget",
-            "batch_size",
-            "lr",
-            "seed",
-            "validation",
-            "balance",
-            "accumulate",
-            "freeze",
-            "ema",
-            "keep",
-            "patience",
-        )
-        if getattr(settings, field) is not None
+        field: getattr(settings, field) for field in LAID_OVER if getattr(settings, field) is not None
     }
     if settings.augment is not None:
         wanted = settings.augment
@@ -153,6 +143,11 @@ def resolve_recipe(row: NetFacts, net: Net, dataset: DataSet, size: tuple[int, i
     # No recipe mirrors pictures that lose their meaning by it, such as digits; who asks for it by name gets it.
     usual = recipe.augmentation
     return replace(recipe, **given, augmentation=replace(usual, flip=usual.flip and dataset.flippable))
+
+
+def usual_rate(row: NetFacts, net: Net, dataset: DataSet, size: tuple[int, int], settings: Settings) -> float | None:
+    """The rate that the recipe has by itself where another one was asked for; None where none was."""
+    return None if settings.lr is None else resolve_recipe(row, net, dataset, size, replace(settings, lr=None)).lr
 
 
 def split(dataset: DataSet, recipe: Recipe) -> tuple[ImageData, ImageData | None, Indices | None]:
@@ -183,13 +178,15 @@ def make_config(
             "channels": net.channels,
             "classes": net.classes,
             "init": settings.init,
-            "weights": None if settings.weights is None else str(settings.weights),
+            "weights": None if settings.weights is None else str(Path(settings.weights).resolve()),
+            "published": settings.pretrained,
             "origin": dict(net.spec.origin),
             "notes": list(net.notes),
         },
         "data": {
             "name": dataset.name,
             "location": dataset.location,
+            "dir": None if settings.data_dir is None else str(Path(settings.data_dir).resolve()),
             "group_by": settings.group_by,
             "exclude": list(settings.exclude),
             "splits": settings.splits,

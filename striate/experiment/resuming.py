@@ -2,20 +2,24 @@
 
 from __future__ import annotations
 
+import shlex
 import time
+from collections import Counter
 from dataclasses import replace
 from pathlib import Path
 
 import torch
 
-from striate.data import DataSet, Preprocessing, load_data
+from striate.data import NAMED, DataSet, Preprocessing, load_data
 from striate.errors import DataError, UsageError
+from striate.evaluation.subject import SHOWN, require_place
 from striate.experiment.extending import extended
 from striate.experiment.finishing import finish, naming_disk, write_summary
 from striate.experiment.preparing import split
 from striate.experiment.restarting import check_restarts
 from striate.inference import build_net
 from striate.machine import be_deterministic, usable_cores, use_cores
+from striate.outcome import Ending
 from striate.recipe import Recipe
 from striate.run import Run, write_yaml
 from striate.training import Job, Manner, Progress, make_job, resumed_state
@@ -30,6 +34,7 @@ def resume(
     module: torch.nn.Module | None = None,
     trust_code: bool = False,
     processes: int | None = None,
+    data: str | Path | None = None,
     data_dir: str | Path | None = None,
     progress: Progress | None = None,
     started: float | None = None,
@@ -45,6 +50,7 @@ def resume(
             rises again, the less the fewer epochs are added, and ends at zero. The run's config keeps what was decided.
         module, trust_code: for a net from elsewhere, see `Run.open`.
         processes: ranks to train in; as many as it had if None. With another number sums are rounded otherwise.
+        data: where the run's data lies now, if it was moved; it is known again by its content, and the run keeps the new place.
         data_dir, progress, started: as in `train`.
 
     Raises:
@@ -58,13 +64,46 @@ def resume(
     plan = run.config["plan"]
     if finished(run) and epochs is None:
         raise UsageError(
-            f"{run.path} is finished: all {plan['steps']} steps are done. To train it longer, say how many epochs it "
-            f"is to have in all: striate train --resume {run.path} --epochs {2 * plan['epochs']:g}"
+            f"{run.path} is {run.ending}. To train it longer, say how many epochs it is to have in all: "
+            f"striate train --resume {shlex.quote(str(run.path))} --epochs {further(run.ending):g}"
         )
     if processes is None and Ranks.here().count == 1:
         processes = plan.get("ranks", 1)
+    if data is not None:
+        run.config["data"]["location"] = _absolute(data)
     spread(processes, go_on, run, epochs, data_dir, progress or Progress(), started)
     return Run(run.path, module=module, trust_code=trust_code)
+
+
+def further(ending: Ending) -> float:
+    """Epochs in all that a finished run could be given: those that were planned if it has not had them, else twice as many."""
+    return ending.planned_epochs if ending.steps < ending.planned_steps else 2 * ending.planned_epochs
+
+
+def _absolute(data: str | Path) -> str:
+    """A place of data as a config has it."""
+    return str(data) if str(data) in NAMED else str(Path(data).resolve())
+
+
+def _difference(run: Run, dataset: DataSet) -> str:
+    """How the training pictures of a data set differ from those that a run was begun with."""
+    had, has = run.data["classes"], list(dataset.train.classes)
+    if had != has:
+        return f"its classes are {', '.join(has[:SHOWN])}, and they were {', '.join(had[:SHOWN])}"
+    shape = list(run.data.get("shape", dataset.train.shape))
+    if shape != list(dataset.train.shape):
+        return f"its pictures are {'x'.join(map(str, dataset.train.shape))}, and they were {'x'.join(map(str, shape))}"
+    kept = run.split_content() or {}
+    before = Counter(kept.get("train", []) + (kept.get("validation", []) if "validation" not in dataset.splits else []))
+    now = Counter(dataset.train.content_hashes())
+    if before and before != now:
+        gone, new = (before - now).total(), (now - before).total()
+        return f"of {before.total():,} training pictures {gone:,} are gone or changed, and {new:,} are new"
+    counts = run.data.get("counts", {})
+    count = counts.get("train", 0) + (0 if "validation" in dataset.splits else counts.get("validation", 0))
+    if count != len(dataset.train):
+        return f"it has {len(dataset.train):,} training pictures, and had {count:,}"
+    return "its training pictures, their labels or their order differ"
 
 
 def finished(run: Run) -> bool:
@@ -89,13 +128,15 @@ def go_on(
         progress.say(
             f"in {ranks.count} ranks instead of {before}: sums are rounded otherwise, and dropout falls otherwise"
         )
+        if state.step:
+            config["plan"]["resumed_in"] = ranks.count
     with naming_disk(run):
         if epochs is not None:
-            config, moved = extended(config, state.step, epochs)
+            config, moved = extended(config, state.step, epochs, state.rows)
             progress.say(moved)
         progress.say(f"going on with {run.path} after step {state.step} of {config['plan']['steps']}")
         run.config = config
-        if ranks.first and epochs is not None:
+        if ranks.first and config != Run(run.path).config:
             write_yaml(run.path / "config.yaml", config)
         if ranks.first:
             write_summary(run, "running", clock)
@@ -119,6 +160,7 @@ def _made_again(ranks: Ranks, run: Run, data_dir: str | Path | None, progress: P
         manner = replace(manner, threads=min(manner.threads, cores))
     torch.set_num_threads(manner.threads)  # sums of floats depend on it
     preprocessing = Preprocessing.from_dict(config["preprocessing"])
+    require_place(run, config["data"]["location"])
     dataset = load_data(
         config["data"]["location"],
         data_dir=data_dir,
@@ -132,7 +174,10 @@ def _made_again(ranks: Ranks, run: Run, data_dir: str | Path | None, progress: P
         told=progress.reading,
     )
     if dataset.train.fingerprint() != run.data["fingerprint"]:
-        raise DataError(f"{dataset.location} has changed since {run.path} was begun: its training pictures differ")
+        raise DataError(
+            f"{dataset.location} is not what {run.path} was begun with: {_difference(run, dataset)}. To go on, give back the "
+            "pictures that it had, or train anew"
+        )
     training, validation, _ = split(dataset, Recipe.from_dict(config["recipe"]))
     validation = validation and preprocessing.resized(validation)
     job = make_job(config, preprocessing.resized(training), validation, device, build_net(run), ranks)

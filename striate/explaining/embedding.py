@@ -48,20 +48,27 @@ class Embedding:
 
 
 def embed(
-    run: Run, *, split: str = "validation", device: str = "auto", data_dir: str | Path | None = None
+    run: Run,
+    data: str | Path | None = None,
+    *,
+    split: str = "validation",
+    device: str = "auto",
+    data_dir: str | Path | None = None,
 ) -> Embedding:
     """The first 2,000 pictures of a split by the first two principal components of the net's last features.
+
+    `data`: the run's own if None, see `striate.evaluation.evaluate`.
 
     Raises:
         DataError: the data or the run's weights are not there.
         UsageError: there is no such split, or the run kept no pictures for validation.
     """
-    subject = subject_of(run, None, split, device, data_dir)
-    data = subject.sized
-    count = min(MOST, len(data))
+    subject = subject_of(run, data, split, device, data_dir)
+    shown = subject.sized
+    count = min(MOST, len(shown))
     if count < 3:
-        raise UsageError(f"{subject.name} has {len(data)} {split} pictures: an embedding needs three or more")
-    pixels: Pictures = data.pixels[:count]
+        raise UsageError(f"{subject.name} has {len(shown)} {split} pictures: an embedding needs three or more")
+    pixels: Pictures = shown.pixels[:count]
     each = pictures_a_time(subject.preprocessing.size, subject.preprocessing.channels, subject.device)
     batches = (subject.preprocessing.tensor(pixels[start : start + each]) for start in range(0, count, each))
     features, logits = last_features(subject.net, (batch.to(subject.device) for batch in batches))
@@ -71,10 +78,10 @@ def embed(
         points=points,
         explained=explained,
         pixels=np.asarray(pixels),
-        labels=data.labels[:count],
+        labels=shown.labels[:count],
         predicted=logits.argmax(1),
-        classes=data.classes,
-        names=tuple(Path(path).name for path in data.paths[:count]) if data.paths else tuple(map(str, range(count))),
+        classes=shown.classes,
+        names=tuple(Path(path).name for path in shown.paths[:count]) if shown.paths else tuple(map(str, range(count))),
     )
 
 

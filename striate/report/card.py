@@ -105,7 +105,7 @@ def _table(head: list[str], rows: list[list[str]], numbers: int) -> str:
 
 
 def _summary(run: Run, lead: dict[str, Any] | None) -> str:
-    config, data, status = run.config, run.data, run.summary.get("status")
+    config, data, ending, learned = run.config, run.data, run.ending, run.learning
     title = data.get("title") or data["name"]
     words = (
         f"{config['net']['name']} ({thousands(config['plan']['params'])} parameters), trained to tell "
@@ -121,9 +121,13 @@ def _summary(run: Run, lead: dict[str, Any] | None) -> str:
     else:
         words += ". It has not been tested yet"
     words += "."
-    if status in ("interrupted", "failed"):
-        words += f"\n\n**The training {'was interrupted' if status == 'interrupted' else 'failed'}** before its end."
+    if ending.how in ("interrupted", "failed", "not finite"):
+        words += f"\n\n**The training {'was interrupted' if ending.how == 'interrupted' else 'failed'}** after {ending.count}."
         words += f" To go on: `striate train --resume {facts.address(run)}`."
+    elif ending.how != "unknown":
+        words += f" Its training is {ending}."
+    if not learned:
+        words += f"\n\n**It has not learned what it should:** {escaped(learned.said)}."
     if (run.path / "report.html").is_file():
         words += " [report.html](report.html) shows all of it: open it in a browser."
     curves = "\n\n![Loss and accuracy by epoch](curves.png)" if (run.path / "curves.png").is_file() else ""
@@ -207,8 +211,8 @@ def _classes(rows: Sequence[dict[str, Any]], interval: str) -> str:
             escaped(row["class"]),
             thousands(row["support"]),
             percent(row["precision"]),
-            percent(row["recall"]),
-            *([f"{percent(row['low'])} to {percent(row['high'])}"] if known else []),
+            percent(row["recall"]) if row["support"] else "not known",
+            *([f"{percent(row['low'])} to {percent(row['high'])}" if row["support"] else ""] if known else []),
             percent(row["f1"]),
         ]
         for row in shown
@@ -240,8 +244,12 @@ def _training(run: Run) -> str:
     machine = [[f"`{key}`", escaped(value(item))] for key, item in run.environment.items()]
     command = run.summary.get("command")
     text = "## How to repeat it\n\n"
-    if command:
+    if command and without_places(run)(command) != command:
+        text += "The command is in summary.json: it names folders of the machine that it was trained on.\n\n"
+    elif command:
         fence = "`" * max(3, 1 + max((len(ticks) for ticks in re.findall("`+", command)), default=0))
         text += f"{fence}sh\n{command}\n{fence}\n\n"
+    elif run.summary.get("no_command"):
+        text += f"No command repeats it: {escaped(str(run.summary['no_command']))}.\n\n"
     text += f"Every setting is in [config.yaml](config.yaml).\n\n{_table(['recipe', ''], recipe, 0)}"
     return f"{text}\n\n## Environment\n\n{_table(['', ''], machine, 0)}" if machine else text

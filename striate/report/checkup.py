@@ -29,6 +29,8 @@ from striate.run import Run, write_atomic, write_new
 
 SIDE = 144
 """Of a picture on the page, in pixels; small pictures are enlarged by whole factors up to about that."""
+TABLES = (".csv", ".tsv", ".parquet")
+"""Endings of data that is a table, beside which its pictures lie."""
 SHEET = 60
 """Pictures or pairs that a contact sheet shows."""
 LISTED = 500
@@ -82,19 +84,24 @@ class Effect:
         )
 
 
-def effects_of_copies(checkup: Checkup, run: Run) -> list[Effect]:
+def effects_of_copies(checkup: Checkup, run: Run, moved: bool = False) -> list[Effect]:
     """One for each evaluation of the run on a held-out split of the data that was checked.
+
+    `moved`: it is the run's own data, at another place than where the run was trained.
 
     Raises:
         UsageError: the run has no such evaluation.
         DataError: its predictions are of other pictures than those that were checked.
     """
     found = []
+    name = run.config["data"]["name"] if moved else checkup.name
     for key, evaluation in run.evaluations.items():
         split = evaluation["split"]
-        if evaluation["data"] != checkup.name or split == "train" or split not in checkup.pictures:
+        if evaluation["data"] != name or split == "train" or split not in checkup.pictures:
             continue
         rows = facts.read_predictions(run.path / "evaluations" / key)
+        if moved:
+            rows = [row | {"path": _moved(row["path"], run, checkup)} for row in rows]
         copies = copies_of_training(checkup.findings, split)
         is_copy = _copied(rows, copies, checkup.pictures[split], key)
         right = [row["truth"] == row["predicted"] for row in rows]
@@ -115,6 +122,15 @@ def effects_of_copies(checkup: Checkup, run: Run) -> list[Effect]:
             f"striate evaluate {facts.address(run)}"
         )
     return found
+
+
+def _moved(path: str, run: Run, checkup: Checkup) -> str:
+    """Where a picture of a run's data lies now. The run may have kept it relative to where it was trained."""
+    old, new = Path(run.config["data"]["location"]), Path(checkup.location)
+    old, new = (place.parent if place.suffix.lower() in TABLES else place for place in (old, new))
+    parts = Path(path).parts
+    shared = next((n for n in range(len(old.parts), 0, -1) if parts[:n] == old.parts[-n:]), 0)
+    return str(new.joinpath(*parts[shared:])) if path and shared else path
 
 
 def _copied(rows: Sequence[dict[str, Any]], copies: set[Picture], count: int, key: str) -> list[bool]:

@@ -28,7 +28,7 @@ def limits(run: Run, evaluation: dict[str, Any] | None) -> list[str]:
     ]
     if evaluation is None:
         return [*said, "It has not been tested on pictures kept apart, so how good it is on new ones is not known."]
-    worst = min(evaluation["per_class"], key=lambda row: float(row["recall"]))
+    worst = min((row for row in evaluation["per_class"] if row["support"]), key=lambda row: float(row["recall"]))
     if worst["recall"] < 1:
         said.append(
             f"Its accuracy is a mean over classes that differ: of {worst['class']} it finds only "

@@ -47,6 +47,7 @@ def look(
     layer: str | None = None,
     unit: int | None = None,
     split: str = "validation",
+    data: str | Path | None = None,
     device: str = "auto",
     data_dir: str | Path | None = None,
     seed: int = 0,
@@ -61,6 +62,7 @@ def look(
         layer: for maps and units; every stage, or the classes, if None.
         unit: its number; the first twelve if None.
         split: whose pictures units and the embedding are shown with.
+        data: where they lie, if not where the run was trained; others with the run's classes will do too.
         device: see `striate.machine.pick_device`.
         data_dir: where to look for named sets first.
         seed: of the weights of a net without a run, and of gradient ascent.
@@ -70,6 +72,8 @@ def look(
         UsageError: what was asked for is not there, or needs a picture or a run.
     """
     what = what or ("filters" if picture is None else "maps")
+    if data is not None and (what not in ("unit", "embedding") or not isinstance(subject, Run)):
+        raise UsageError("--data is for --what unit and --what embedding of a run, which show pictures of a split")
     if what not in WHAT:
         raise unknown_name("view", what, WHAT, ", ".join(WHAT))
     if what == "maps" and picture is None:
@@ -79,7 +83,7 @@ def look(
             raise UsageError(
                 f"an embedding is of the pictures of a run, and {subject} is a net that has learnt nothing yet"
             )
-        return embed(subject, split=split, device=device, data_dir=data_dir)
+        return embed(subject, data, split=split, device=device, data_dir=data_dir)
     chosen = pick_device(device)
     use_cores()
     net, preprocessing, names = _net(subject, chosen, seed)
@@ -89,7 +93,7 @@ def look(
         assert picture is not None
         pixels = preprocessing.read(picture)
         return feature_maps(net, preprocessing.tensor(pixels[None]).to(chosen), pixels, layer)
-    pictures = subject_of(subject, None, split, device, data_dir).sized if isinstance(subject, Run) else None
+    pictures = subject_of(subject, data, split, device, data_dir).sized if isinstance(subject, Run) else None
     return units(net, preprocessing, layer=layer, unit=unit, names=names, pictures=pictures, device=chosen, seed=seed)
 
 

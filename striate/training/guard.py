@@ -10,8 +10,13 @@ import torch
 from torch import Tensor, nn
 
 from striate.errors import StriateError
+from striate.outcome import rate_to_try
 from striate.training.job import Job, seed_step
 from striate.training.length import Length
+
+
+class NotFinite(StriateError):
+    """The loss or a gradient of a step is NaN or infinite; the step was not taken."""
 
 
 class Guard:
@@ -27,10 +32,20 @@ class Guard:
         step: steps done when the loop begins.
         parts: that a batch is computed in.
         deferred: whether the host learns of it later; by default on CUDA.
+        usual: the rate that the recipe has by itself, if it is known.
     """
 
-    def __init__(self, job: Job, length: Length, step: int, parts: int = 1, deferred: bool | None = None) -> None:
-        self.job, self.length, self.parts = job, length, parts
+    def __init__(
+        self,
+        job: Job,
+        length: Length,
+        step: int,
+        parts: int = 1,
+        deferred: bool | None = None,
+        *,
+        usual: float | None = None,
+    ) -> None:
+        self.job, self.length, self.parts, self.usual = job, length, parts, usual
         self.deferred = job.device.type == "cuda" if deferred is None else deferred
         self.parameters = [parameter for group in job.optimizer.param_groups for parameter in group["params"]]
         self.found = torch.zeros((), device=job.device)  # becomes 1 and stays so
@@ -44,7 +59,7 @@ class Guard:
         """To be called between backward and update of `step` (0, 1, ...).
 
         Raises:
-            StriateError: loss or gradients are not finite; not where that is deferred.
+            NotFinite: loss or gradients are not finite; not where that is deferred.
         """
         gradients = [parameter.grad for parameter in self.parameters if parameter.grad is not None]
         looked_at = [loss.detach().to(gradients[0].dtype), *gradients]
@@ -59,18 +74,22 @@ class Guard:
         """To be called before anything that the steps made is read or kept: where deferred, the host waits for the device.
 
         Raises:
-            StriateError: a step was not finite; neither it nor a later one changed the weights.
+            NotFinite: a step was not finite; neither it nor a later one changed the weights.
         """
         if self.deferred and self.found.item():
             self._fail(int(self.taken.item()))
 
     def _fail(self, step: int) -> NoReturn:
-        epoch, rate = step // self.job.batches.steps_per_epoch, self.job.recipe.lr
-        side = self.job.recipe.side(self.length.progress(step))
-        what = culprit(self.job, step, self.parts, side)
-        raise StriateError(
-            f"{what} in step {step + 1} (epoch {epoch + 1}), which was not taken: the learning rate {rate:g} is too "
-            f"high for this net, try --lr {rate / 4:g}"
+        epoch, recipe = step // self.job.batches.steps_per_epoch, self.job.recipe
+        done = self.length.progress(step)
+        what = culprit(self.job, step, self.parts, recipe.side(done))
+        at, peak = recipe.rate(done), recipe.lr
+        # While the rate rises, the peak has to be lower than what was too high already.
+        wanted = rate_to_try(peak, self.usual, at if done < recipe.warmup else None)
+        which = f"{at:.4g}" if f"{at:.4g}" == f"{peak:.4g}" else f"{at:.4g} of this step ({peak:.4g} at its highest)"
+        raise NotFinite(
+            f"{what} in step {step + 1} (epoch {epoch + 1}), which was not taken: the learning rate {which} is too high for "
+            f"this net, try --lr {wanted:g}"
         )
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from types import TracebackType
 from typing import Any
@@ -22,6 +22,7 @@ from striate.training.checkpoint import SECONDS, Checkpoints, load_checkpoint
 from striate.training.clock import Clock
 from striate.training.guard import Guard
 from striate.training.job import Job, more_parts
+from striate.training.learning import best_epoch, learning, out_of_patience
 from striate.training.length import Length
 from striate.training.pace import Pace
 from striate.training.progress import Progress
@@ -29,10 +30,8 @@ from striate.training.signals import Stop
 
 COLUMNS = (
     "epoch", "step", "seconds", "lr", "train_loss", "train_accuracy", "val_loss", "val_accuracy", "pictures_per_second",
+    "highest_loss",
 )  # fmt: skip
-
-ENOUGH_STEPS = 50
-"""After so many steps a loss should have moved."""
 
 
 @dataclass(slots=True)
@@ -47,9 +46,11 @@ class State:
         saved: step of the newest whole checkpoint, None where there is none.
         parts: that a batch is computed in.
         average: the running mean of the weights, if the recipe wants one.
+        peaks: (2,) on the device: the loss of the run's first step, and the highest loss of a step since the epoch began.
     """
 
     totals: torch.Tensor
+    peaks: torch.Tensor
     step: int = 0
     seconds: float = 0.0
     rows: list[dict[str, Any]] = field(default_factory=list)
@@ -67,7 +68,9 @@ def fresh_state(job: Job) -> State:
     # MPS has no float64; sums of an epoch stay exact enough in float32 there.
     dtype = torch.float32 if job.device.type == "mps" else torch.float64
     average = Average(job.net, job.recipe.ema) if job.recipe.ema else None
-    return State(torch.zeros(3, dtype=dtype, device=job.device), parts=job.recipe.accumulate, average=average)
+    totals = torch.zeros(3, dtype=dtype, device=job.device)
+    peaks = torch.tensor([math.nan, 0.0], dtype=dtype, device=job.device)
+    return State(totals, peaks, parts=job.recipe.accumulate, average=average)
 
 
 def resumed_state(job: Job, run: Run) -> tuple[State, list[str]]:
@@ -89,6 +92,8 @@ def resumed_state(job: Job, run: Run) -> tuple[State, list[str]]:
     state.saved, state.parts = state.step, min(saved["parts"], job.smallest_share)
     if state.average is not None:
         state.average.load_state_dict(saved["average"])
+    if "peaks" in saved:  # those of earlier versions have none
+        state.peaks.copy_(saved["peaks"])
     return state, warnings
 
 
@@ -115,12 +120,14 @@ class Journal:
     ) -> None:
         self.job, self.run, self.length, self.state = job, run, length, state
         self.clock, self.progress, self.stop, self.log = clock, progress, stop, log
-        self.guard = Guard(job, length, state.step, state.parts * job.ranks.count)
+        usual = run.config["plan"].get("usual_lr")
+        self.guard = Guard(job, length, state.step, state.parts * job.ranks.count, usual=usual)
         self.checkpoints = Checkpoints(run, state.saved, progress.say) if job.ranks.first else None
         self.per_epoch = job.batches.steps_per_epoch
         self.epochs = str(math.ceil(length.steps / self.per_epoch))
         self.began = self.epoch_began = time.perf_counter()
         self.epoch_first = state.step
+        self.learned = learning(job, run.config["plan"], state)
         self.seconds_before = state.seconds
         self.pace = None if clock.until is None else Pace(clock.until, run.config["plan"], self.began)
 
@@ -141,8 +148,8 @@ class Journal:
     @property
     def ended(self) -> bool:
         """Whether training is at its end: the steps are done, or validation was no better for the recipe's patience."""
-        patience, rows = self.job.recipe.patience, self.state.rows
-        impatient = bool(rows) and patience is not None and len(rows) - 1 - best_epoch(rows) >= patience
+        rows, since = self.state.rows, self.run.config["plan"].get("patience_restarted", ())
+        impatient = out_of_patience(rows, self.job.recipe.patience, since)
         return self.state.step >= self.length.steps or (impatient and rows[-1]["step"] == self.state.step)
 
     def in_smaller_parts(self, error: RuntimeError) -> None:
@@ -163,20 +170,25 @@ class Journal:
             "after the other, and makes the same step (batch norm sees a part at a time)"
         )
 
-    def before_update(self, loss: torch.Tensor) -> None:
-        """To be called when a step's gradients are there, before the optimizer uses them.
+    def before_update(self, sums: torch.Tensor) -> None:
+        """To be called when a step's gradients are there, before the optimizer uses them; `sums` as `gradients` gives them.
 
         Raises:
-            StriateError: loss or gradients are not finite.
+            NotFinite: loss or gradients are not finite.
         """
-        self.guard.before_update(loss, self.state.step)
+        self.guard.before_update(sums[0], self.state.step)
+        loss = sums[0] / sums[2]
+        if self.state.step == 0:
+            self.state.peaks[0] = loss
+        else:
+            torch.maximum(self.state.peaks[1], loss, out=self.state.peaks[1])
 
     def after_step(self) -> None:
         """To be called after each step.
 
         Raises:
             Interrupted: a signal came; a checkpoint of this very step is written.
-            StriateError: loss or gradients were not finite.
+            NotFinite: loss or gradients were not finite.
             OSError: the disk did not take a checkpoint that must be written.
         """
         state, now = self.state, time.perf_counter()
@@ -237,6 +249,7 @@ class Journal:
         self.guard.before_reading()
         state = self.state
         loss, hits, seen = self.job.ranks.gathered(state.totals).sum(0).tolist()
+        highest = float(self.job.ranks.gathered(state.peaks)[:, 1].max())
         row = {
             "epoch": math.ceil(state.step / self.per_epoch),
             "step": state.step,
@@ -247,6 +260,7 @@ class Journal:
             "val_loss": None,
             "val_accuracy": None,
             "pictures_per_second": round(self._pictures_per_second(time.perf_counter()), 1),
+            "highest_loss": max(highest, loss / seen),
         }
         if self.job.validation is not None:
             with self.clock.charge("validate"):
@@ -258,6 +272,7 @@ class Journal:
         state.rows[:] = [*(other for other in state.rows if other["epoch"] < row["epoch"]), row]
         if state.step % self.per_epoch == 0:
             state.totals.zero_()
+            state.peaks[1] = 0.0
         last = self.ended
         if self.job.ranks.first:
             self._tell(row, last)
@@ -281,12 +296,9 @@ class Journal:
         if self.log is not None:
             self.log.rows(state.rows)
         self.progress.epoch(row, self.epochs, self._left())
-        guessing = math.log(self.job.batches.classes)
-        if len(state.rows) == 1 and state.step >= ENOUGH_STEPS and row["train_loss"] > 0.99 * guessing:
-            self.progress.say(
-                f"warning: the loss has not moved from {guessing:.3f}, which guessing has, in {state.step} steps: stop it, and "
-                "let striate train --try look at the net, or --find-lr for a rate"
-            )
+        before, self.learned = self.learned, learning(self.job, self.run.config["plan"], state)
+        if not self.learned and self.learned.verdict != before.verdict:
+            self.progress.say(f"warning: {self.learned.said}")
 
     def _pictures_per_second(self, now: float) -> float:
         pictures = (self.state.step - self.epoch_first) * len(self.job.batches.labels) / self.per_epoch
@@ -313,14 +325,10 @@ class Journal:
                     "optimizer": self.job.optimizer.state_dict(),
                     "parts": state.parts,
                     "average": None if state.average is None else state.average.state_dict(),
+                    "peaks": state.peaks,
                 },
                 must=must,
             )
-
-
-def best_epoch(rows: Sequence[Mapping[str, Any]]) -> int:
-    """Position of the row with the best validation accuracy; among equal ones the lowest loss, then the first."""
-    return min(range(len(rows)), key=lambda i: (-(rows[i]["val_accuracy"] or 0), rows[i]["val_loss"] or 0, i))
 
 
 def validate(job: Job, stop: Stop, net: Net) -> tuple[float, float]:

@@ -41,7 +41,7 @@ def fit(
                 journal.in_smaller_parts(error)
                 continue
             with clock.charge("optimizer"):
-                journal.before_update(sums[0])
+                journal.before_update(sums)
                 job.optimizer.step()
                 if state.average is not None:
                     state.average.update(job.net, state.step + 1)

@@ -14,7 +14,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from striate.outcome import JUMP, STILL, rate_to_try
 from striate.training.job import Job, seed_step
+from striate.training.learning import chance
+from striate.training.optimizers import make_optimizer
 from striate.training.step import TrainingStep
 
 PICTURES = 32
@@ -24,6 +27,8 @@ SECONDS = 6.0
 STEPS = 300
 RATE = 1e-3
 """Of Adam, which learns a few pictures by heart in any net that works."""
+RATE_STEPS, RISE = 60, 10
+"""Steps at the recipe's own rate, and those in which it rises to that where the recipe warms up."""
 FAR = 1.5
 """A loss at the start more than so many times ln(classes) is far from it."""
 DEAD = 0.5
@@ -37,7 +42,7 @@ class Check:
     """One question and its answer.
 
     Attributes:
-        name: `loss at the start`, `gradients`, `dead ReLUs`, `32 pictures by heart`.
+        name: `loss at the start`, `gradients`, `dead ReLUs`, `32 pictures by heart`, `learning rate`.
         verdict: `failed`: training will come to nothing; `warning`: it may come to less than it could.
         said: the figures, and what to do where the answer is bad.
     """
@@ -51,10 +56,13 @@ class Check:
         return asdict(self)
 
 
-def preflight(job: Job, seconds: float = SECONDS) -> list[Check]:
-    """Checks a job in about `seconds`, on copies of its net: nothing of the job changes, and no test picture is looked at."""
+def preflight(job: Job, seconds: float = SECONDS, usual: float | None = None) -> list[Check]:
+    """Checks a job in about `seconds`, on copies of its net: nothing of the job changes, and no test picture is looked at.
+
+    `usual`: the rate that the recipe has by itself, if another one was asked for.
+    """
     with _rng_kept(job.device):
-        return [*first_step(job), _by_heart(job, seconds)]
+        return [*first_step(job), _by_heart(job, seconds * 2 / 3), _rate(job, seconds / 3, usual)]
 
 
 def first_step(job: Job) -> list[Check]:
@@ -155,6 +163,33 @@ def _by_heart(job: Job, seconds: float) -> Check:
     return Check(
         name, "warning", f"{said}: it learns, but slowly; equal pictures with different labels would explain it"
     )
+
+
+def _rate(job: Job, seconds: float, usual: float | None) -> Check:
+    """Whether the loss explodes within some steps at the recipe's highest rate, to which the rate rises as fast as it can."""
+    net = copy.deepcopy(job.net).train()
+    step, optimizer = TrainingStep(net, job.recipe.label_smoothing, job.step.weights), make_optimizer(net, job.recipe)
+    begin, losses = time.perf_counter(), list[float]()
+    while len(losses) < RATE_STEPS and (len(losses) < 2 * RISE or time.perf_counter() - begin < seconds):
+        done = len(losses)
+        seed_step(job.recipe.seed, done, job.device)
+        loss, _ = step(*job.batches.batch(*divmod(done, job.batches.steps_per_epoch)))
+        losses.append(float(loss.detach()))
+        if not math.isfinite(losses[-1]):
+            break
+        for group in optimizer.param_groups:
+            group["lr"] = job.recipe.lr * (min(1.0, (done + 1) / RISE) if job.recipe.warmup else 1.0)
+        optimizer.zero_grad(set_to_none=True)
+        loss.backward()
+        optimizer.step()
+    last = sum(losses[-RISE:]) / len(losses[-RISE:])
+    said = f"{job.recipe.lr:g}: in {len(losses)} steps the loss went from {losses[0]:.3f} to {last:.4g}"
+    guessing = chance(job).loss
+    far = JUMP * max(losses[0], guessing)
+    if not last <= far or (max(losses) > far and last > STILL * guessing):  # NaN too
+        wanted = rate_to_try(job.recipe.lr, usual)
+        return Check("learning rate", "failed", f"{said}: it explodes, try --lr {wanted:g}")
+    return Check("learning rate", "ok", said)
 
 
 def _of_every_class(job: Job) -> Tensor:

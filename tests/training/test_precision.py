@@ -7,7 +7,7 @@ from test_exactness import QUIET, weights
 
 import striate
 from striate.errors import UsageError
-from striate.experiment.announcing import repeat_command
+from striate.experiment.repeating import repeat_command
 from striate.nets import build
 from striate.training.job import Manner
 from striate.training.step import TrainingStep

@@ -219,5 +219,5 @@ def per_class(rows: Sequence[dict[str, Any]], palette: Palette = PAPER) -> alt.L
 
 
 def worst_classes(rows: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
-    """The classes that the chart shows: by F1, the worst first, 30 at most."""
-    return sorted(rows, key=lambda row: float(row["f1"]))[:MOST_ROWS]
+    """The classes that the chart shows: by F1, the worst first, 30 at most; those without pictures last."""
+    return sorted(rows, key=lambda row: (row.get("support") == 0, float(row["f1"])))[:MOST_ROWS]

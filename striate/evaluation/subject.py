@@ -1,0 +1,198 @@
+"""A run's net, and the pictures that it is tested on: the run's own, wherever they lie now, or others with its classes."""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from striate.data import NAMED, DataSet, ImageData, Preprocessing, load_data
+from striate.data.splits import recorded
+from striate.errors import DataError, UsageError
+from striate.inference import load_net
+from striate.machine import pick_device, usable_cores, use_cores
+from striate.nets import Net
+from striate.run import Run
+
+SHOWN = 12
+"""Classes that a message names."""
+
+
+@dataclass(frozen=True, eq=False, slots=True)
+class Subject:
+    """A net, and the pictures that it is tested on.
+
+    Attributes:
+        whole: the pictures as they were loaded; `sized`: at the size that the net takes.
+        name, split: what the pictures are.
+        mirrored: whether a mirrored picture keeps its class.
+        temperature: the run's, or None.
+        own: whether they are of the run's own data.
+        by_position: what was taken for what, where the pictures have numbers in place of class names; empty otherwise.
+    """
+
+    net: Net
+    preprocessing: Preprocessing
+    whole: ImageData
+    sized: ImageData
+    device: torch.device
+    name: str
+    split: str
+    mirrored: bool = True
+    temperature: float | None = None
+    own: bool = False
+    by_position: str = ""
+
+    @property
+    def stem(self) -> str:
+        """What the names of its folders begin with."""
+        name = re.sub(r"[^A-Za-z0-9._-]+", "-", self.name).strip("-.") or "data"
+        return f"{name}-{self.split}"
+
+
+def subject_of(run: Run, data: str | Path | None, split: str, device: str, data_dir: str | Path | None) -> Subject:
+    """The run's net, and the pictures of a split, with the run's classes.
+
+    Args:
+        data: None for the run's own. Pictures that have the run's fingerprint are its own too, wherever they lie.
+
+    Raises:
+        DataError: the data is not there, is damaged, or has classes that the run does not know.
+        UsageError: it has no such split.
+    """
+    chosen = pick_device(device)
+    use_cores()
+    preprocessing = Preprocessing.from_dict(run.config["preprocessing"])
+    dataset, own = load_for(run, data, preprocessing, data_dir)
+    pictures = _split(run, dataset, split, own=own)
+    if not len(pictures):
+        raise DataError(f"{dataset.location} has no picture in its {split} split")
+    pictures, by_position = with_classes(pictures, tuple(run.data["classes"]), dataset)
+    return Subject(
+        load_net(run, chosen), preprocessing, pictures, preprocessing.resized(pictures), chosen,
+        run.config["data"]["name"] if own else dataset.name, split,
+        mirrored=dataset.flippable, temperature=run.calibration.get("temperature"), own=own, by_position=by_position,
+    )  # fmt: skip
+
+
+def load_for(
+    run: Run, data: str | Path | None, preprocessing: Preprocessing, data_dir: str | Path | None
+) -> tuple[DataSet, bool]:
+    """(data set, whether it is the run's own), decoded as the run decodes.
+
+    Raises:
+        DataError: the run's own data is no longer where it was: the message says how to name the new place.
+    """
+    kept = run.config["data"]
+    own = kept["location"]
+
+    def load(place: str | Path, choices: Mapping[str, Any]) -> DataSet:
+        return load_data(
+            place, data_dir=data_dir, size=preprocessing.size, channels=preprocessing.channels, workers=usable_cores(),
+            fit=preprocessing.fit, partial=True, **choices,
+        )  # fmt: skip
+
+    choices = {"group_by": kept.get("group_by"), "exclude": kept.get("exclude", ()), "splits": kept.get("splits")}
+    if data is None or str(data) == own:
+        require_place(run, own)
+        return load(own, choices), True
+    if any(choices.values()):  # its own splits come about with them only
+        try:
+            dataset = load(data, choices)
+            if is_own(run, dataset):
+                return dataset, True
+        except (UsageError, DataError):
+            pass
+    dataset = load(data, {})
+    return dataset, dataset.location == own or is_own(run, dataset)
+
+
+def is_own(run: Run, dataset: DataSet) -> bool:
+    """Whether a data set has the very training pictures of the run, in the same order and with the same classes."""
+    return "train" in dataset.splits and dataset.train.fingerprint() == run.data.get("fingerprint")
+
+
+def is_moved(run: Run, dataset: DataSet, data_dir: str | Path | None) -> bool:
+    """Whether a data set, loaded in whatever way, is the run's own at another place than where the run was trained."""
+    if dataset.location in NAMED or dataset.location == run.config["data"]["location"]:
+        return False
+    preprocessing = Preprocessing.from_dict(run.config["preprocessing"])
+    return load_for(run, dataset.location, preprocessing, data_dir)[1]
+
+
+def require_place(run: Run, location: str) -> None:
+    """Raises DataError if a run's own folder, table or archive is no longer there."""
+    if location not in NAMED and not Path(location).exists():
+        raise DataError(
+            f"{location}, the data that {run.path} was trained on, is no longer there. If it was moved, name its new place: "
+            "--data NEWPLACE; it is known again by its content"
+        )
+
+
+def with_classes(data: ImageData, classes: tuple[str, ...], dataset: DataSet) -> tuple[ImageData, str]:
+    """(the pictures with the labels that their class names have in `classes`, what was taken for what by its position).
+
+    Classes are matched by name, in whatever order, and may be some of them only. Pictures that have numbers and no names at all
+    are matched by position where there are as many.
+
+    Raises:
+        DataError: pictures of a class that is not in `classes`; both lists are named.
+    """
+    if data.classes == classes:
+        return data, ""
+    place = {name: position for position, name in enumerate(classes)}
+    present = [name for name, count in zip(data.classes, data.class_counts(), strict=True) if count]
+    unknown = [name for name in present if name not in place]
+    if unknown and dataset.numbered and len(data.classes) == len(classes):
+        pairs = [f"{number} is {name}" for number, name in zip(data.classes, classes, strict=True)]
+        return replace(data, classes=classes), _listed(pairs)
+    if unknown:
+        raise DataError(_unknown(unknown, data.classes, classes, dataset))
+    labels = np.asarray([place.get(name, 0) for name in data.classes], dtype=np.int64)
+    return replace(data, labels=labels[data.labels], classes=classes), ""
+
+
+def _unknown(unknown: Sequence[str], given: Sequence[str], classes: Sequence[str], dataset: DataSet) -> str:
+    alike = {_plain(name): name for name in classes}
+    near = [f"{name!r} differs from {alike[_plain(name)]!r}" for name in unknown if _plain(name) in alike]
+    way = "rename its classes"
+    if dataset.numbered:
+        way = "it has numbers and no names: give it an array classes with the names in the order of its labels"
+    elif near:
+        way = f"{_listed(near)} in case, spaces or the form of its letters only: rename it"
+    return (
+        f"{dataset.name} has classes that the run does not know: {_listed(unknown)}. It has {_listed(given)}; the run knows "
+        f"{_listed(classes)}. To evaluate it, {way}"
+    )
+
+
+def _plain(name: str) -> str:
+    """A name without what people overlook: case, spaces, marks between words, the form of letters."""
+    return re.sub(r"[\s_-]+", "", unicodedata.normalize("NFKC", name).casefold())
+
+
+def _listed(names: Sequence[str]) -> str:
+    more = f" and {len(names) - SHOWN} more" if len(names) > SHOWN else ""
+    return ", ".join(names[:SHOWN]) + more
+
+
+def _split(run: Run, dataset: DataSet, split: str, own: bool) -> ImageData:
+    """The pictures of a split. `own`: of the run's own data, whose validation pictures the run chose."""
+    content = run.split_content() if own else None
+    if content is not None and split in content:
+        return recorded(dataset, content, split)
+    held = run.validation_indices() if own else None
+    if split == "validation" and held is not None and not len(held):
+        raise UsageError(f"{run.name} kept no pictures for validation")
+    if held is not None and split in ("train", "validation"):
+        kept = np.setdiff1d(np.arange(len(dataset.train), dtype=np.int64), held)
+        return dataset.train.select(held if split == "validation" else kept)
+    if split not in dataset.splits:
+        raise UsageError(f"{dataset.name} has no split {split!r}; it has: {', '.join(dataset.splits)}")
+    return dataset.splits[split]

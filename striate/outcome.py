@@ -1,0 +1,230 @@
+"""How a run ended, and what its net made of it: two facts that config, summary, card, report and lists say in the same words."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal, cast, get_args
+
+How = Literal["schedule", "patience", "interrupted", "not finite", "failed", "running", "unknown"]
+"""`schedule`: all planned steps are done. `patience`: validation was no better for long enough. `not finite`: a loss or a
+gradient was NaN or infinite. `failed`: any other error. `running`: it still trains, or was killed. `unknown`: nothing in the run
+says so."""
+
+Verdict = Literal["learned", "exploded", "stuck", "below chance", "unknown"]
+"""`exploded`: the loss rose far above that of guessing and did not come back. `stuck`: it never left that of guessing. `below
+chance`: the net does worse than guessing on pictures that it did not train on. `unknown`: no epoch is done, or an older run."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Ending:
+    """How training ended, what was planned and what is done.
+
+    Attributes:
+        how: see `How`.
+        steps, planned_steps: done, and as the plan has them.
+        per_epoch: steps of an epoch.
+        patience: epochs without a better validation after which the recipe stops; None for never.
+    """
+
+    how: How
+    steps: int
+    planned_steps: int
+    per_epoch: int
+    patience: int | None = None
+
+    @property
+    def epochs(self) -> float:
+        """Epochs that are done."""
+        return round(self.steps / self.per_epoch, 6)
+
+    @property
+    def planned_epochs(self) -> float:
+        """Epochs that were planned."""
+        return round(self.planned_steps / self.per_epoch, 6)
+
+    @property
+    def count(self) -> str:
+        """`12 epochs` where all that was planned is done, else `4 of 20 epochs`."""
+        noun = "epoch" if self.planned_epochs == 1 else "epochs"
+        done = "" if self.steps == self.planned_steps else f"{self.epochs:.4g} of "
+        return f"{done}{self.planned_epochs:.4g} {noun}"
+
+    def __str__(self) -> str:
+        if self.how == "schedule":
+            return f"finished: {self.count}, as planned"
+        if self.how == "patience":
+            waited = (
+                f"{self.patience} epoch{'s' * (self.patience != 1)}" if self.patience else "as long as its patience"
+            )
+            return f"finished early, after {self.count}: validation was no better for {waited}"
+        if self.how == "not finite":
+            return f"failed after {self.count}: the loss or a gradient was not finite"
+        words = {"interrupted": "interrupted", "failed": "failed", "running": "not ended yet"}
+        return f"{words.get(self.how, 'ended for an unknown reason')} after {self.count}"
+
+    def as_dict(self) -> dict[str, Any]:
+        """For summary.json."""
+        return {
+            "how": self.how,
+            "steps_done": self.steps,
+            "steps_planned": self.planned_steps,
+            "epochs_done": self.epochs,
+            "epochs_planned": self.planned_epochs,
+        }
+
+    @classmethod
+    def of(cls, config: Mapping[str, Any], summary: Mapping[str, Any], metrics: Sequence[Mapping[str, Any]]) -> Ending:
+        """That of a run, by its files. Older runs do not name it: their status, plan and metrics tell it."""
+        plan = config["plan"]
+        planned = plan["steps"]
+        written = int(metrics[-1]["step"]) if metrics and metrics[-1].get("step") is not None else 0
+        kept = summary.get("ending")
+        kept = kept if isinstance(kept, dict) and kept.get("how") in get_args(How) else None
+        status = summary.get("status")
+        if kept is not None:
+            how = cast(How, kept["how"])
+            done = kept.get("steps_done")
+            steps = done if isinstance(done, int) and how != "running" else max(written, done or 0)
+        elif status == "finished":
+            steps = written or planned
+            how = "schedule" if steps == planned else "patience"
+        else:
+            how = cast(How, status) if status in ("interrupted", "failed", "running") else "unknown"
+            steps = written
+        return cls(
+            how=how, steps=steps, planned_steps=planned, per_epoch=max(1, plan["steps_per_epoch"]),
+            patience=config["recipe"].get("patience"),
+        )  # fmt: skip
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Learning:
+    """What a net made of its training.
+
+    Attributes:
+        verdict: see `Verdict`.
+        said: the figures behind it, and what to do; empty where it learned.
+    """
+
+    verdict: Verdict
+    said: str = ""
+
+    def __bool__(self) -> bool:
+        """Whether nothing speaks against it."""
+        return self.verdict in ("learned", "unknown")
+
+    def as_dict(self) -> dict[str, Any]:
+        """For summary.json."""
+        return {"verdict": self.verdict, "said": self.said}
+
+    @classmethod
+    def of(cls, summary: Mapping[str, Any]) -> Learning:
+        """That of a run, by its summary; `unknown` for older ones."""
+        kept = summary.get("learning")
+        if not isinstance(kept, dict) or kept.get("verdict") not in get_args(Verdict):
+            return cls(verdict="unknown")
+        return cls(verdict=kept["verdict"], said=str(kept.get("said") or ""))
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Chance:
+    """What guessing comes to.
+
+    Attributes:
+        loss: of giving every picture the shares of the classes, as training reckons it (smoothing and auxiliary heads included).
+        accuracy: of always naming the most frequent class.
+        classes: how many there are.
+        pictures, validating: in training and validation.
+    """
+
+    loss: float
+    accuracy: float
+    classes: int
+    pictures: int
+    validating: int = 0
+
+
+JUMP = 3.0
+"""A loss of so many times that of guessing, or of the first step where that is higher, has exploded."""
+STILL, FALLEN = 0.99, 0.9
+"""Of the loss of guessing: above the one nothing is learned, and below the other something had been."""
+ENOUGH_STEPS = 50
+"""After so many steps a loss should have moved."""
+
+
+def judge(rows: Sequence[Mapping[str, Any]], chance: Chance, first: float, advice: str) -> Learning:
+    """What the rows of metrics.csv say.
+
+    Args:
+        first: the loss of the first step; NaN if it is not known.
+        advice: what to do where the rate is to blame, as in `try --lr 0.001`.
+    """
+    if not rows:
+        return Learning(verdict="unknown")
+    last = rows[-1]
+    accuracy = last.get("val_accuracy")
+    if accuracy is None:
+        guessing = not _far_above(last["train_accuracy"], chance)
+    else:  # what training says is a mean over an epoch; validation says where the net stands at its end
+        right = _far_above(accuracy, chance) and last["val_loss"] <= JUMP * chance.loss
+        guessing = last["val_loss"] > STILL * chance.loss and not right
+    if guessing and last["train_loss"] > STILL * chance.loss:
+        return _nothing_learned(rows, chance, first, advice)
+    if accuracy is not None and _beats(1 - accuracy, 1 - 1 / chance.classes, chance.validating, deviations=3):
+        return Learning(
+            verdict="below chance",
+            said=f"validation accuracy is {accuracy:.1%}, below the {1 / chance.classes:.1%} of guessing among {chance.classes} "
+            "classes: look whether labels of training and validation mean the same, and whether their pictures are of one kind",
+        )
+    return Learning(verdict="learned")
+
+
+def _nothing_learned(rows: Sequence[Mapping[str, Any]], chance: Chance, first: float, advice: str) -> Learning:
+    last = rows[-1]
+    highest, epoch = max((max(_losses(row)), int(row["epoch"])) for row in rows)
+    lowest = min(float(row["train_loss"]) for row in rows)
+    stands = f"stands at {last['train_loss']:.4g}, where guessing has {chance.loss:.3f}"
+    blame = f"the learning rate is too high for this net, {advice}"
+    if highest > JUMP * max(chance.loss, first if math.isfinite(first) else 0.0):
+        said = f"the loss exploded: it rose to {highest:.4g} in epoch {epoch} and {stands}; {blame}"
+        return Learning(verdict="exploded", said=said)
+    if lowest < FALLEN * chance.loss:
+        said = f"the loss exploded: it had fallen to {lowest:.4g}, jumped and {stands}; {blame}"
+        return Learning(verdict="exploded", said=said)
+    if last["step"] < ENOUGH_STEPS:
+        return Learning(verdict="unknown")
+    return Learning(
+        verdict="stuck",
+        said=f"the loss has not moved from {chance.loss:.3f}, which guessing has, in {last['step']} steps: let striate train "
+        "--try look at the net, or --find-lr for a rate",
+    )
+
+
+def _losses(row: Mapping[str, Any]) -> list[float]:
+    """The losses of a row."""
+    keys = ("train_loss", "highest_loss", "val_loss")
+    return [float(row[key]) for key in keys if row.get(key) is not None]
+
+
+def _far_above(accuracy: float, chance: Chance) -> bool:
+    """Whether an accuracy is more than a net with weights drawn at random has, which may well be twice that of guessing."""
+    return accuracy > chance.accuracy + 0.25 * (1 - chance.accuracy)
+
+
+def _beats(share: float, other: float, pictures: int, deviations: float) -> bool:
+    """Whether the share of some pictures lies above another by more than luck, which has that deviation."""
+    luck = math.sqrt(other * (1 - other) / pictures) if pictures else 1.0
+    return share > other + deviations * luck
+
+
+def rate_to_try(rate: float, usual: float | None, at: float | None = None) -> float:
+    """A peak rate to try where `rate` was too high.
+
+    Args:
+        usual: the rate that the recipe has by itself, if it is known.
+        at: the rate of the step that failed, where that was lower: the peak has to be lower than that.
+    """
+    wanted = rate / 4 if at is None or at >= rate else min(rate / 4, at / 2 or rate / 4)
+    return float(f"{usual if usual is not None and usual < wanted else wanted:.2g}")
