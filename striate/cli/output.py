@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-import json
 import textwrap
 import unicodedata
 from collections.abc import Mapping, Sequence
 from typing import Any
+
+from striate.strictjson import to_json
 
 WIDTH = 100
 
 
 def show_json(value: Any) -> None:
     """Prints a value as JSON."""
-    text = json.dumps(value, indent=2, ensure_ascii=False)
+    text = to_json(value, indent=2)
     print(
         text.encode(errors="backslashreplace").decode()
     )  # lone surrogates of file names that are no UTF-8, as JSON escapes

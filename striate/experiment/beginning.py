@@ -11,6 +11,8 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
+from striate.anatomy import Finding as Mistake
+from striate.anatomy import inspect
 from striate.anatomy.targets import facts
 from striate.checkup import Finding, quick
 from striate.data import NAMED, DataSet, load_data
@@ -20,6 +22,7 @@ from striate.errors import UsageError
 from striate.experiment.preparing import begin_net, check_size, make_config, manners, resolve_recipe, split
 from striate.experiment.settings import Settings
 from striate.machine import be_deterministic, environment, usable_cores, use_cores
+from striate.nets.elsewhere import ElsewhereFacts, inner
 from striate.nets.netspec import NetFacts
 from striate.run import Run, write_json, write_yaml
 from striate.tracking import require
@@ -38,6 +41,7 @@ class Begun:
         findings: what the quick part of the check-up says of the data, but for sets by name.
         job: what the loop works on.
         cores: that this process may use.
+        mistakes: what the operations of a net from elsewhere show; the catalogue's are tested to have none.
     """
 
     row: NetFacts
@@ -47,6 +51,7 @@ class Begun:
     findings: tuple[Finding, ...]
     job: Job
     cores: int
+    mistakes: tuple[Mistake, ...] = ()
 
 
 def begin(settings: Settings, progress: Progress, ranks: Ranks = ALONE) -> Begun:
@@ -98,7 +103,10 @@ def begin(settings: Settings, progress: Progress, ranks: Ranks = ALONE) -> Begun
         config, preprocessing.resized(training), validation and preprocessing.resized(validation), device, net, ranks
     )
     findings = () if dataset.location in NAMED else tuple(quick(dataset))
-    return Begun(row, dataset, held, config, findings, job, cores)
+    mistakes: tuple[Mistake, ...] = ()
+    if isinstance(row, ElsewhereFacts):
+        mistakes = inspect(inner(net), (net.channels, *preprocessing.size), classes=net.classes).findings
+    return Begun(row, dataset, held, config, findings, job, cores, mistakes)
 
 
 def write_start(run: Run, begun: Begun) -> None:

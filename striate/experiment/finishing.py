@@ -15,6 +15,7 @@ from striate.evaluation import Evaluation, score, write_evaluation
 from striate.evaluation.calibration import calibrate
 from striate.experiment.announcing import repeat_command
 from striate.experiment.evaluating import show
+from striate.experiment.sounding import require_saved
 from striate.inference import load_net, save_weights
 from striate.nets import Net
 from striate.report import write_all, write_samples
@@ -38,6 +39,7 @@ def finish(run: Run, job: Job, dataset: DataSet, state: State, clock: Clock, pro
             _note_events(run, job, state)
             net = state.meant(job) if job.recipe.keep == "last" else load_net(run, job.device)
             with clock.charge("evaluate"):
+                require_saved(run, job, net)
                 evaluation = _evaluate(run, job, net, dataset)
             log.evaluation(evaluation.summary)
             if log.seconds:
