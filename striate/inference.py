@@ -9,7 +9,7 @@ from typing import Any, get_args
 import torch
 from torch import Tensor
 
-from striate.anatomy.asking import LIGHT, answers, fixed_images, lost_by_loading, reproduces
+from striate.anatomy.asking import LIGHT, answers, images_as_fed, lost_by_loading, reproduces
 from striate.data.images import Pictures
 from striate.data.preprocessing import Preprocessing
 from striate.errors import DataError, UsageError
@@ -171,7 +171,7 @@ def is_from_elsewhere(net: Net) -> bool:
 
 def kept_images(preprocessing: Preprocessing, device: torch.device) -> Tensor:
     """float32 (2, C, H, W): the fixed images that answers are kept for, noise and a gradient, as a net is fed."""
-    return preprocessing.tensor(fixed_images(preprocessing.channels, *preprocessing.size)[1:3].numpy()).to(device)
+    return images_as_fed(preprocessing, device)[1:3]
 
 
 def keep_answer(run: Run, net: Net, images: Tensor) -> None:

@@ -20,6 +20,7 @@ from striate.anatomy.finding import Finding
 from striate.anatomy.soundness import NAMES, loose_weights, unsound_causes
 from striate.anatomy.watching import unowned, watch
 from striate.data.draws import hashes
+from striate.data.preprocessing import Preprocessing
 from striate.nets.elsewhere import STAGE, inner
 
 IMAGES = 4
@@ -56,6 +57,17 @@ def fixed_images(channels: int, height: int, width: int) -> Tensor:
     upper = (torch.arange(height) * 2 < height).view(height, 1, 1)
     halves = torch.where(upper, noise // 4, 255 - noise // 16)
     return torch.stack((torch.zeros_like(noise), noise, across, halves)).to(torch.uint8)
+
+
+def images_as_fed(preprocessing: Preprocessing, device: torch.device) -> Tensor:
+    """float32 (4, C, H, W): the fixed images as a net is fed them.
+
+    The first one has one value everywhere, in all channels alike, as no colour has after each channel's own normalisation. It is
+    -1, whose mean and deviation floats compute exactly: what divides by the deviation divides by 0, and not by a rounding error.
+    """
+    images = preprocessing.tensor(fixed_images(preprocessing.channels, *preprocessing.size).numpy())
+    images[0] = -1
+    return images.to(device)
 
 
 def ask(net: nn.Module, images: Tensor, *, heavy: bool = False, again: Callable[[], nn.Module] | None = None) -> Asked:

@@ -119,7 +119,7 @@ def unowned(module: nn.Module) -> dict[str, Tensor]:
     for name, part in module.named_modules():
         stack += [(f"{name}.{key}".removeprefix("."), value) for key, value in vars(part).items() if key not in _INSIDE]
     while stack:
-        path, value = stack.pop()
+        path, value = stack.pop(0)
         if isinstance(value, Tensor):
             if _storage(value) not in owned:
                 found[path] = value

@@ -70,9 +70,9 @@ def predict(
         with writing(output) as file:
             write_predictions(watched, file, form, top)
         typer.echo(f"{count.done:,} predictions: {output}")
-    if count.unreadable:
+    if count.unanswered:
         if count.done > 1:
-            typer.echo(f"{count.unreadable:,} of {count.done:,} could not be read", err=True)
+            typer.echo(f"{count.unanswered:,} of {count.done:,} have no answer", err=True)
         raise typer.Exit(3)
 
 
@@ -102,7 +102,7 @@ class _Count:
 
     total: int | None
     done: int = 0
-    unreadable: int = 0
+    unanswered: int = 0
 
     def __str__(self) -> str:
         return f"{self.done:,}{'' if self.total is None else f' of {self.total:,}'} pictures"
@@ -116,7 +116,7 @@ def _watched(predictions: Iterable[Prediction], count: _Count, quiet: bool) -> I
         for prediction in predictions:
             count.done += 1
             if prediction.error is not None:
-                count.unreadable += 1
+                count.unanswered += 1
                 typer.echo(legible(str(prediction)), err=True)
             yield prediction
             show()

@@ -7,7 +7,7 @@ from typing import Any
 
 import torch
 
-from striate.anatomy.asking import Asked, answers, ask, fixed_images, lost_by_loading, reproduces
+from striate.anatomy.asking import Asked, answers, ask, images_as_fed, lost_by_loading, reproduces
 from striate.anatomy.finding import Finding
 from striate.anatomy.findings import HEADS
 from striate.anatomy.soundness import NAMES
@@ -27,8 +27,8 @@ NAME = "one image"
 
 def asked_of(begun: Begun) -> Asked:
     """What the net of a job answers to the fixed images before it has learned anything."""
-    preprocessing, job = begun.job.preprocessing, begun.job
-    images = preprocessing.tensor(fixed_images(job.net.channels, *preprocessing.size).numpy()).to(job.device)
+    job = begun.job
+    images = images_as_fed(job.preprocessing, job.device)
     return ask(job.net, images, heavy=begun.config["plan"]["macs"] > HEAVY, again=_builder(begun))
 
 

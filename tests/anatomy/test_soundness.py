@@ -10,14 +10,18 @@ from anatomy import unsound
 from torch import nn
 
 from striate.anatomy import inspect
-from striate.anatomy.asking import ask, fixed_images, reproduces
+from striate.anatomy.asking import ask, fixed_images, images_as_fed, reproduces
 from striate.anatomy.soundness import NAMES, unsound_causes
+from striate.data import Preprocessing
 from striate.nets import CATALOGUE, build
 from striate.nets.elsewhere import make
 
 
 def images_for(channels, height, width):
-    return (fixed_images(channels, height, width).permute(0, 3, 1, 2).float() / 255 - 0.45) / 0.25
+    preprocessing = Preprocessing(
+        size=(height, width), channels=channels, mean=(0.45, 0.4, 0.35)[:channels], std=(0.25, 0.24, 0.23)[:channels]
+    )
+    return images_as_fed(preprocessing, torch.device("cpu"))
 
 
 def fault_of(net, again=None, size=(3, 28, 28)):
