@@ -197,7 +197,7 @@ class _Watcher(LightMode):  # type: ignore[no-untyped-call]
         if self.image.is_meta:
             args, kwargs = tree_map_only(Tensor, self._to_meta, (tuple(args), kwargs))
             if "device" in kwargs:
-                kwargs["device"] = torch.device("meta")
+                kwargs = {**kwargs, "device": torch.device("meta")}
         operands = tensors_in(*args, kwargs)
         output = quick_result(func, args, kwargs) if operands and self.image.is_meta else None
         output = func(*args, **kwargs) if output is None else output
@@ -212,7 +212,11 @@ class _Watcher(LightMode):  # type: ignore[no-untyped-call]
         return self.metas.setdefault(_key(tensor), tensor.detach().to("meta"))
 
     def _record(
-        self, func: OpOverload, called: tuple[Sequence[Any], dict[str, Any]], given: list[Tensor], results: list[Tensor]
+        self,
+        func: OpOverload,
+        called: tuple[Sequence[Any], Mapping[str, Any]],
+        given: list[Tensor],
+        results: list[Tensor],
     ) -> None:
         name = func.overloadpacket.__name__
         arguments = named_arguments(func, *called)

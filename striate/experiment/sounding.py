@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
 
 import torch
 
@@ -75,7 +74,7 @@ def require_saved(run: Run, job: Job, net: Net) -> None:
 def _builder(begun: Begun) -> Callable[[], torch.nn.Module] | None:
     """What builds the net of a file anew; None for nets of the catalogue and of libraries: they are asked when they are saved."""
     row = begun.row
-    origin: dict[str, Any] = row.origin
+    origin = row.origin
     if not isinstance(row, ElsewhereFacts) or "given" in origin or source_path(origin.get("target", "")) is None:
         return None
     channels, classes = begun.job.net.channels, begun.job.net.classes

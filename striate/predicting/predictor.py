@@ -86,11 +86,9 @@ class Predictor:
         else:
             found, features = observe(self.net, self.preprocessing, pixels, self.device)
             outputs = torch.from_numpy(found)
-            numbers = np.isfinite(found).all(1)
+            numbers = np.isfinite(found).all(1, keepdims=True)
             # Features of what is no number are compared with nothing.
-            known = strangers.known(
-                np.where(numbers[:, None], found, 0), np.where(numbers[:, None], features, 0)
-            ).tolist()
+            known = strangers.known(np.where(numbers, found, 0), np.where(numbers, features, 0)).tolist()
         answered = outputs.isfinite().all(1)
         probabilities = (outputs.double() / self.temperature).softmax(1)
         values, indices = probabilities.topk(min(max(1, top), len(self.classes)))
