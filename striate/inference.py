@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import copy
-import json
 from pathlib import Path
 from typing import Any, get_args
 
 import torch
 from torch import Tensor
 
+from striate.anatomy.asking import LIGHT, answers, images_as_fed, lost_by_loading, reproduces
 from striate.data.images import Pictures
 from striate.data.preprocessing import Preprocessing
 from striate.errors import DataError, UsageError
@@ -19,7 +19,8 @@ from striate.nets.netspec import NetFacts
 from striate.nets.sources import source_path, trusted_source
 from striate.nets.weightfiles import load_weights
 from striate.recipe import Keep
-from striate.run import Run, write_atomic
+from striate.run import Run, write_atomic, write_json
+from striate.strictjson import to_json
 
 BATCH = 500
 """Pictures at a time where no gradient is needed, at most."""
@@ -33,6 +34,10 @@ def pictures_a_time(size: tuple[int, int], channels: int, device: torch.device) 
     return min(BATCH, max(1, values // (size[0] * size[1] * channels)))
 
 
+ANSWER = "answer.json"
+"""What the net of a run answered to the fixed images when it was saved."""
+HEAVY = LIGHT
+"""MACs an image from which a net is asked for fewer images."""
 MOST_CHANNELS, MOST_CLASSES = 64, 100_000
 """Of a net that a run names: a config that came from somebody cannot ask for more memory than that takes."""
 
@@ -62,6 +67,11 @@ def logits(
     return torch.cat(parts)
 
 
+def predicted_of(outputs: Tensor) -> Tensor:
+    """int64 (N,): the likeliest class of each row of logits, -1 where one is NaN or infinite, which is no answer."""
+    return torch.where(outputs.isfinite().all(1), outputs.argmax(1), -1)
+
+
 def set_layout(net: torch.nn.Module, layout: str) -> None:
     """Lays the weights out as `nchw` or `nhwc`; convolutions take the layout of their maps from them."""
     net.to(memory_format=torch.channels_last if layout == "nhwc" else torch.contiguous_format)
@@ -80,7 +90,7 @@ def save_weights(net: torch.nn.Module, path: Path, config: dict[str, Any]) -> No
         for name, tensor in inner(net).state_dict().items()
     }
     # One entry: safetensors writes several in varying order, and the same weights are to be the same file.
-    metadata = {"striate": json.dumps({key: config[key] for key in ("net", "preprocessing")})}
+    metadata = {"striate": to_json({key: config[key] for key in ("net", "preprocessing")}, ascii=True)}
     write_atomic(path, save(tensors, metadata))
 
 
@@ -126,11 +136,16 @@ def build_net(run: Run) -> Net:
     return adapt(module, facts, channels, classes)
 
 
-def load_net(run: Run, device: torch.device) -> Net:
+def load_net(run: Run, device: torch.device, *, asked: bool = True) -> Net:
     """The run's net with its last weights, or its best ones where the recipe keeps those, in eval mode.
 
+    Args:
+        asked: whether a net from elsewhere must give the answer that the run keeps: its code or the libraries that make it may
+            be others by now.
+
     Raises:
-        DataError: the weights are missing, damaged, or not those of the net that the config names.
+        DataError: the weights are missing, damaged, or not those of the net that the config names; the net answers otherwise than
+            when it was saved.
         UsageError: the net cannot be made: see `build_net`.
     """
     keep = run.config["recipe"].get("keep", "last")
@@ -143,4 +158,35 @@ def load_net(run: Run, device: torch.device) -> Net:
     load_weights(net, path)
     # As it was trained, so that the same pictures give the same bits.
     set_layout(net, run.config["plan"]["layout"])
-    return net.to(device).eval()
+    net = net.to(device).eval()
+    if asked and is_from_elsewhere(net):
+        _require_answer(run, net, device)
+    return net
+
+
+def is_from_elsewhere(net: Net) -> bool:
+    """Whether a net is none of the catalogue's, which are tested."""
+    return inner(net) is not net
+
+
+def kept_images(preprocessing: Preprocessing, device: torch.device) -> Tensor:
+    """float32 (2, C, H, W): the fixed images that answers are kept for, noise and a gradient, as a net is fed."""
+    return images_as_fed(preprocessing, device)[1:3]
+
+
+def keep_answer(run: Run, net: Net, images: Tensor) -> None:
+    """Writes answer.json: `logits`, a row for each of the `kept_images`, null for a value that is no number."""
+    write_json(run.path / ANSWER, {"images": "noise, gradient", "logits": answers(net, images).tolist()})
+
+
+def _require_answer(run: Run, net: Net, device: torch.device) -> None:
+    """Raises DataError if the net answers otherwise than the run says; runs of before have no answer, and pass."""
+    if (kept := run.answer) is None:
+        return
+    images = kept_images(Preprocessing.from_dict(run.config["preprocessing"]), device)
+    if not reproduces(torch.tensor(kept, dtype=torch.float32), answers(net, images)):
+        fault = lost_by_loading(net)
+        raise DataError(
+            f"the net of {run.path} answers otherwise than when it was saved ({run.path / ANSWER}): its code, or a library that "
+            f"makes it, has changed; or {fault.why[0].lower()}{fault.why[1:]} {fault.remedy}"
+        )

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import json
+import math
 import os
 import re
 import tempfile
@@ -21,6 +22,7 @@ import yaml
 from striate import notebook
 from striate.errors import DataError, StriateError, UsageError
 from striate.outcome import Ending, Learning
+from striate.strictjson import to_json
 
 if TYPE_CHECKING:
     from torch import nn
@@ -138,6 +140,22 @@ class Run:
     def calibration(self) -> dict[str, Any]:
         """What was fitted on the validation pictures: temperature, and when to abstain; empty where there were none."""
         return self._json("calibration.json")
+
+    @property
+    def answer(self) -> list[list[float]] | None:
+        """What its net answered to two fixed images when it was saved: logits, NaN where there was no number; None if not kept.
+
+        Raises DataError if answer.json holds something else.
+        """
+        found = self._json("answer.json")
+        if not found:
+            return None
+        rows = found.get("logits")
+        if not isinstance(rows, list) or not all(isinstance(row, list) and len(row) == len(rows[0]) for row in rows):
+            raise DataError(f"{self.path / 'answer.json'} is damaged: `logits` is no table of numbers")
+        if any(not isinstance(value, int | float | None) or isinstance(value, bool) for row in rows for value in row):
+            raise DataError(f"{self.path / 'answer.json'} is damaged: `logits` holds something else than numbers")
+        return [[math.nan if value is None else float(value) for value in row] for row in rows]
 
     def validation_indices(self) -> npt.NDArray[np.int64] | None:
         """Positions in the data's training split that the run kept for validation; None where the data has its own."""
@@ -314,7 +332,7 @@ def write_beside(folder: Path, stem: str, suffix: str, content: bytes) -> Path:
 
 def write_json(path: Path, content: Mapping[str, Any]) -> None:
     """`write_atomic` of a mapping as indented JSON."""
-    write_atomic(path, json.dumps(content, indent=1, ensure_ascii=False) + "\n")
+    write_atomic(path, to_json(content, indent=1) + "\n")
 
 
 def write_yaml(path: Path, content: Mapping[str, Any]) -> None:
@@ -323,11 +341,13 @@ def write_yaml(path: Path, content: Mapping[str, Any]) -> None:
 
 
 def write_csv(path: Path, rows: Iterable[Mapping[str, Any]], columns: Sequence[str]) -> None:
-    """`write_atomic` of rows as CSV with a header; None becomes an empty field."""
+    """`write_atomic` of rows as CSV with a header; None, NaN and infinity become an empty field."""
     text = io.StringIO(newline="")
     writer = csv.DictWriter(text, columns, lineterminator="\n")
     writer.writeheader()
-    writer.writerows(rows)
+    for row in rows:
+        odd = [key for key, value in row.items() if isinstance(value, float) and not math.isfinite(value)]
+        writer.writerow({**row, **dict.fromkeys(odd)})
     write_atomic(path, text.getvalue())
 
 

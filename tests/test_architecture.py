@@ -10,7 +10,7 @@ import striate
 PACKAGE = Path(striate.__file__).parent
 
 LAYERS = (
-    {"errors", "notebook"},
+    {"errors", "notebook", "strictjson"},
     {"catalogue", "data", "nets"},
     {"anatomy", "checkup", "metrics", "machine"},
     {"recipe", "outcome"},

@@ -53,7 +53,7 @@ def test_strangers_are_unknown_and_keep_their_classes(call, run, folder):
     assert first.startswith(f"{folder}/1.png: Ankle boot ")
     assert second.startswith(f"{folder}/2.png: unknown (nearest classes: ")
     assert f"{folder}/3.png: not a picture" in err
-    assert "1 of 3 could not be read" in err
+    assert "1 of 3 have no answer" in err
     known = run.predict(folder, abstain=True)
     assert [(p.label, p.known) for p in known] == [("Ankle boot", True), ("unknown", False), (None, None)]
     assert known[1].top == run.predict(folder)[1].top

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from striate.anatomy.explain import Bottleneck
-from striate.anatomy.findings import Finding, find_mistakes
+from striate.anatomy.finding import Finding
+from striate.anatomy.findings import find_mistakes
 from striate.anatomy.graph import Graph, Node, trace
 from striate.anatomy.inspecting import Anatomy, Totals, inspect
 from striate.anatomy.memory import Memory, estimate_memory

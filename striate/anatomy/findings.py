@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
-from math import e, log, prod
+from math import e, exp, log, prod
 
 from torch import nn
 
+from striate.anatomy.finding import Finding, make_finding
 from striate.anatomy.graph import Graph, Node
 from striate.anatomy.memory import parameters_without_gradient
 from striate.anatomy.rows import INVISIBLE, unused_parameters
+from striate.anatomy.soundness import unsound_causes
 
 _VIEWS = INVISIBLE | {
     "view", "_unsafe_view", "reshape", "flatten", "unflatten", "squeeze", "unsqueeze", "permute", "transpose", "t", "expand",
@@ -22,19 +23,21 @@ _LINEAR_ALONE = {"add", "sub", "mul", "div", "add_", "sub_", "mul_", "div_"}  # 
 _LAYERS = {"convolution", "addmm", "mm"}
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Finding:
-    """A mistake, at all the places where it was seen."""
-
-    name: str
-    where: tuple[str, ...]
-    """Module paths."""
-    why: str
-    remedy: str
-
-    def __str__(self) -> str:
-        places = ", ".join(self.where[:3]) + (f" and {len(self.where) - 3} more" if len(self.where) > 3 else "")
-        return f"{self.name} at {places}: {self.why} {self.remedy}"
+_HEADS: dict[str, tuple[set[str], float | None, str]] = {
+    "sigmoid": ({"sigmoid", "hardsigmoid"}, 1.0, "A sigmoid keeps them between 0 and 1: gradients shrink."),
+    "tanh": ({"tanh", "hardtanh"}, 2.0, "A tanh keeps them between -1 and 1: gradients shrink."),
+    "relu": (
+        {"relu", "relu6", "hardtanh", "clamp", "clamp_min", "threshold"},
+        None,
+        "A ReLU makes all negative ones 0: a class whose logit is 0 for an image learns nothing from it.",
+    ),
+}
+"""Kind of a last activation -> its operations, how far logits can lie apart (None: as far as they like), what it does to them."""
+_WORDS = {"relu": "ReLU"}
+HEADS = ("softmax-before-loss", *(f"{name}-before-loss" for name in _HEADS))
+"""Names of the findings for a last activation that the cross-entropy does not go with."""
+BOUNDED = ("softmax-before-loss", *(f"{name}-before-loss" for name, (_, spread, _) in _HEADS.items() if spread))
+"""Those under which the loss has a floor far from 0: such a net is not trained."""
 
 
 def find_mistakes(
@@ -49,6 +52,7 @@ def find_mistakes(
     readers = graph.consumers()
     found = [
         _softmax_before_loss(graph),
+        *_bounded_before_loss(graph),
         _bias_before_batchnorm(graph, readers),
         _batchnorm_at_batch_1(graph, batch),
         _dead_branch(graph, readers),
@@ -56,22 +60,73 @@ def find_mistakes(
         _missing_activation(graph, readers),
         _wrong_number_of_classes(graph, classes),
         _batch_size_changed(graph),
+        *unsound_causes(module, graph.input_shape[1:]),
     ]
     return tuple(finding for finding in found if finding is not None)
 
 
 def _softmax_before_loss(graph: Graph) -> Finding | None:
-    ends = [_before_views(graph, graph.nodes[index]) for index in graph.outputs]
-    places = [_place(node) for node in ends if node.operation in ("_softmax", "softmax")]
-    outputs = max((graph.nodes[index].shape[-1] for index in graph.outputs), default=1)
+    places = [_place(node) for node in _ends(graph) if node.operation in ("_softmax", "softmax") and _of_classes(node)]
+    outputs = _outputs(graph)
     floor = log(1 + (outputs - 1) / e)  # -log of softmax(1, 0, ..., 0) at the right class
-    return _finding(
+    return make_finding(
         "softmax-before-loss",
         places,
         "The cross-entropy takes a softmax itself. Of probabilities it takes one more: gradients shrink, and with "
         f"{outputs} outputs the loss cannot fall below {floor:.3f}.",
         "Leave the softmax out of the net and let it end in logits; take it when you want to show probabilities.",
     )
+
+
+def _bounded_before_loss(graph: Graph) -> list[Finding | None]:
+    """Activations after the last layer that keep logits from going where the cross-entropy wants them."""
+    found, outputs = [], _outputs(graph)
+    for name, (operations, spread, why) in _HEADS.items():
+        floor = (
+            ""
+            if spread is None
+            else f" With {outputs} outputs the loss cannot fall below {log(1 + (outputs - 1) * exp(-spread)):.3f}."
+        )
+        found.append(
+            make_finding(
+                f"{name}-before-loss",
+                [
+                    _place(node)
+                    for node in _ends(graph)
+                    if node.operation.rstrip("_") in operations and _kind(node) == name
+                ],
+                f"The cross-entropy takes logits of any size and sign. {why}{floor}",
+                f"Leave the {_WORDS.get(name, name)} out of the net and let it end in its last linear layer.",
+            )
+        )
+    return found
+
+
+def _kind(node: Node) -> str:
+    """Which of `_HEADS` an operation is: ReLU and ReLU6 are clamps at 0 where they are written so."""
+    operation = node.operation.rstrip("_")
+    if operation in ("hardtanh", "clamp", "clamp_min"):
+        low = node.attributes.get("min_val", node.attributes.get("min"))
+        if operation == "hardtanh" and low == -1:
+            return "tanh"
+        return "relu" if low == 0 else ""
+    return next((name for name, (operations, _, _) in _HEADS.items() if operation in operations), "")
+
+
+def _ends(graph: Graph) -> list[Node]:
+    """What made the outputs, reshapes aside."""
+    return [_before_views(graph, graph.nodes[index]) for index in graph.outputs]
+
+
+def _outputs(graph: Graph) -> int:
+    """Of the net."""
+    return max((graph.nodes[index].shape[-1] for index in graph.outputs if graph.nodes[index].shape), default=1)
+
+
+def _of_classes(node: Node) -> bool:
+    """Whether a softmax is over the classes; over dimension 0 it is over the images, which is another mistake."""
+    dim = node.attributes.get("dim", -1)
+    return not isinstance(dim, int) or dim % max(len(node.shape), 1) != 0
 
 
 def _bias_before_batchnorm(graph: Graph, readers: list[list[int]]) -> Finding | None:
@@ -84,7 +139,7 @@ def _bias_before_batchnorm(graph: Graph, readers: list[list[int]]) -> Finding | 
         and (after := [graph.nodes[index] for index in _past_views(graph, readers, node.index)])
         and all(reader.operation in _BATCH_NORMS for reader in after)
     ]
-    return _finding(
+    return make_finding(
         "bias-before-batchnorm",
         places,
         "Batch norm subtracts the mean, and the bias with it: it learns nothing, and its gradient is zero but for rounding.",
@@ -99,7 +154,7 @@ def _batchnorm_at_batch_1(graph: Graph, batch: int | None) -> Finding | None:
         why = "With one picture a batch it sees one value a channel; training stops with an error."
     else:
         why = "With one picture a batch its statistics are those of that picture, and differ from those used in evaluation."
-    return _finding(
+    return make_finding(
         "batchnorm-at-batch-1",
         [_place(node) for node in single or norms],
         why,
@@ -123,7 +178,7 @@ def _dead_branch(graph: Graph, readers: list[list[int]]) -> Finding | None:
         and (node.macs or node.parameters or (node.module and node.module in graph.leaves))
         and node.operation != "write"
     ]
-    return _finding(
+    return make_finding(
         "dead-branch",
         [_place(node) for node in ends],
         "Its result is computed and thrown away: the output does not depend on it.",
@@ -136,7 +191,7 @@ def _unused_parameters(module: nn.Module, graph: Graph) -> Finding | None:
     if unused_parameters(graph):  # in evaluation; auxiliary heads are used in training
         dead = parameters_without_gradient(module, graph.input_shape[1:])
     read = {name for node in graph.nodes for name in node.parameters}
-    return _finding(
+    return make_finding(
         "unused-parameters",
         list(dict.fromkeys(name.rpartition(".")[0] or name for name in dead if name not in read)),
         "The forward pass never reads them, neither in training nor in evaluation: they take memory and learn nothing.",
@@ -150,7 +205,7 @@ def _missing_activation(graph: Graph, readers: list[list[int]]) -> Finding | Non
         if node.operation in _LAYERS and node.reads_picture:  # not a weight that is a product of weights
             seconds = [graph.nodes[index] for index in _past_linear(graph, readers, node.index)]
             places += [f"{_place(node)} -> {_place(second)}" for second in seconds if _wasted(node, second)]
-    return _finding(
+    return make_finding(
         "missing-activation",
         places,
         "Two linear layers in a row are one linear layer: the second adds parameters, but nothing that it could compute.",
@@ -174,7 +229,7 @@ def _wrong_number_of_classes(graph: Graph, classes: int | None) -> Finding | Non
     wrong = [graph.nodes[index] for index in graph.outputs[:1] if classes not in (None, graph.nodes[index].shape[-1])]
     outputs = wrong[0].shape[-1] if wrong else 0
     few = classes is not None and outputs < classes
-    return _finding(
+    return make_finding(
         "wrong-number-of-classes",
         [_place(_before_views(graph, node)) for node in wrong],
         f"The net has {outputs} outputs for {classes} classes: "
@@ -190,16 +245,12 @@ def _wrong_number_of_classes(graph: Graph, classes: int | None) -> Finding | Non
 def _batch_size_changed(graph: Graph) -> Finding | None:
     wrong = [graph.nodes[i] for i in graph.outputs[:1] if graph.nodes[i].shape[:1] != graph.input_shape[:1]]
     rows = (*wrong[0].shape, 0)[0] if wrong else 0
-    return _finding(
+    return make_finding(
         "batch-size-changed",
         [_place(node) for node in wrong],
         f"A batch of {graph.input_shape[0]} comes out as {rows} rows: a reshape has cut one picture into several.",
         "Flatten with nn.Flatten() or x.flatten(1), which keep the batch, instead of view(-1, features).",
     )
-
-
-def _finding(name: str, where: list[str], why: str, remedy: str) -> Finding | None:
-    return Finding(name=name, where=tuple(dict.fromkeys(where)), why=why, remedy=remedy) if where else None
 
 
 def _place(node: Node) -> str:

@@ -12,7 +12,8 @@ from torch import nn
 
 from striate.anatomy.diagram import draw_graph
 from striate.anatomy.explain import explain
-from striate.anatomy.findings import Finding, find_mistakes
+from striate.anatomy.finding import Finding
+from striate.anatomy.findings import find_mistakes
 from striate.anatomy.graph import Graph
 from striate.anatomy.limits import smallest_input, trace_or_explain
 from striate.anatomy.maps import draw_maps

@@ -12,7 +12,7 @@ from striate.anatomy.receptive import ReceptiveField
 from striate.anatomy.rows import Row, per_picture
 
 if TYPE_CHECKING:
-    from striate.anatomy.findings import Finding
+    from striate.anatomy.finding import Finding
     from striate.anatomy.inspecting import Anatomy
     from striate.anatomy.memory import Memory
 

@@ -99,6 +99,9 @@ def _show_evaluation(run: Run, evaluation: Evaluation, as_json: bool) -> None:
     fields = {
         "accuracy": f"{percent(summary['accuracy'])} of {summary['n']:,} {summary['split']} pictures "
         f"({_interval(summary['low'], summary['high'])})",
+        "no answer": f"the net gave no number (NaN or infinity) for {summary['unanswered']:,} pictures; they count as wrong"
+        if summary["unanswered"]
+        else None,
         "top 5": None if summary["top5"] is None else percent(summary["top5"]),
         "macro F1": f"{percent(summary['macro_f1'])} ({_interval(summary['macro_f1_low'], summary['macro_f1_high'])})",
         "confidence": _confidence(summary),

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import sys
 import textwrap
 import unicodedata
@@ -12,12 +11,14 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from striate.data.ledger import Ledger
 
+from striate.strictjson import to_json
+
 WIDTH = 100
 
 
 def show_json(value: Any) -> None:
     """Prints a value as JSON."""
-    text = json.dumps(value, indent=2, ensure_ascii=False)
+    text = to_json(value, indent=2)
     print(
         text.encode(errors="backslashreplace").decode()
     )  # lone surrogates of file names that are no UTF-8, as JSON escapes
@@ -56,7 +57,7 @@ def show_ledger(ledger: Ledger, beside: bool = False, as_json: bool = False) -> 
         beside: on stderr, beside a result that has no place for it.
         as_json: as a line of JSON instead of words.
     """
-    text = json.dumps({"ledger": ledger.as_dict()}) if as_json else "ledger  " + "\n        ".join(ledger.lines())
+    text = to_json({"ledger": ledger.as_dict()}) if as_json else "ledger  " + "\n        ".join(ledger.lines())
     print(text, file=sys.stderr if beside else sys.stdout)
 
 

@@ -74,9 +74,9 @@ def predict(
         typer.echo(f"{count.done:,} predictions: {output}")
     if (ledger := ledger_of(folders, count.errors)) is not None:
         show_ledger(ledger, beside=True, as_json=form == "json")
-    if count.unreadable:
+    if count.unanswered:
         if count.done > 1:
-            typer.echo(f"{count.unreadable:,} of {count.done:,} could not be read", err=True)
+            typer.echo(f"{count.unanswered:,} of {count.done:,} have no answer", err=True)
         raise typer.Exit(3)
 
 
@@ -107,7 +107,7 @@ class _Count:
     total: int | None
     done: int = 0
     errors: dict[str, str] = field(default_factory=dict)
-    unreadable: int = 0
+    unanswered: int = 0
 
     def __str__(self) -> str:
         return f"{self.done:,}{'' if self.total is None else f' of {self.total:,}'} pictures"
@@ -115,14 +115,16 @@ class _Count:
 
 def _watched(predictions: Iterable[Prediction], count: _Count, quiet: bool) -> Iterator[Prediction]:
     """Hands predictions on, counts them, and says on stderr which pictures cannot be read, and how far it is unless `quiet`."""
+    from striate.predicting.results import NO_NUMBER
     from striate.predicting.writing import legible
 
     with _progress(count, quiet) as show:
         for prediction in predictions:
             count.done += 1
             if prediction.error is not None:
-                count.unreadable += 1
-                count.errors[prediction.picture] = prediction.error
+                count.unanswered += 1
+                if prediction.error != NO_NUMBER:  # that one was read
+                    count.errors[prediction.picture] = prediction.error
                 typer.echo(legible(str(prediction)), err=True)
             yield prediction
             show()

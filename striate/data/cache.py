@@ -30,6 +30,7 @@ from striate.data.formats import FORMATS, has_heif
 from striate.data.images import Pixels, Store, content_hash
 from striate.data.preprocessing import Preprocessing
 from striate.data.reading import Entry, Files, Status, decoded
+from striate.strictjson import to_json
 
 ABOUT, LOCK = "about.json", "lock"
 MEMORY_SHARE = 0.25
@@ -147,13 +148,13 @@ class _Builder:
                         pixels.write(np.ascontiguousarray(picture).data)
                     entries[row] = entry
                 # After the pixels: what the journal names is there.
-                journal.writelines(json.dumps([row, *entries[row].as_list()]) + "\n" for row in written)
+                journal.writelines(to_json([row, *entries[row].as_list()], ascii=True) + "\n" for row in written)
                 journal.flush()
                 background.submit(os.fsync, pixels.fileno())  # while the next ones are decoded
                 told(len(entries), len(self.paths))
             background.submit(os.fsync, pixels.fileno()).result()
         content = {"paths": list(map(str, self.paths)), "entries": [entries[row].as_list() for row in sorted(entries)]}
-        _write_atomic(self.index, json.dumps(content))
+        _write_atomic(self.index, to_json(content, ascii=True))
         for path in self.folder.iterdir():
             if path not in (self.pixels, self.index) and path.name not in (ABOUT, LOCK):
                 path.unlink(missing_ok=True)
@@ -266,7 +267,7 @@ def _lock(folder: Path) -> Any:
 def _write_about(folder: Path, source: Path, preprocessing: Preprocessing) -> None:
     size, channels, fit = preprocessing.size, preprocessing.channels, preprocessing.fit
     about = {"source": str(source.resolve()), "size": list(size), "channels": channels, "fit": fit}
-    _write_atomic(folder / ABOUT, json.dumps(about))
+    _write_atomic(folder / ABOUT, to_json(about, ascii=True))
 
 
 def _write_atomic(path: Path, text: str) -> None:

@@ -66,10 +66,16 @@ def calibrate(
     if score == "nearest":
         chosen = np.linspace(0, len(data) - 1, min(REFERENCES, len(data))).round().astype(np.int64)
         # As the file will have them, so that what is fitted is what will be compared.
-        features = observe(net, preprocessing, data.pixels[chosen], device)[1]
+        of_chosen, features = observe(net, preprocessing, data.pixels[chosen], device)
+        answered = np.isfinite(of_chosen).all(1)
+        chosen, features = chosen[answered], features[answered]
         references = features.astype(np.float16).astype(np.float32)
     outputs, of_pictures = _scored(net, preprocessing, data.pixels, device, score, references, chosen)
-    temperature = fit_temperature(outputs, data.labels)
+    numbers = np.isfinite(outputs).all(1)  # the rest has no answer, and no part in this
+    if not numbers.any():
+        raise DataError(f"the net gives values that are no numbers (NaN) for all {len(data)} validation pictures")
+    outputs, of_pictures, labels = outputs[numbers], of_pictures[numbers], data.labels[numbers]
+    temperature = fit_temperature(outputs, labels)
     before, after = tempered(outputs, 1.0), tempered(outputs, temperature)
     abstain: dict[str, Any] = _threshold(score, of_pictures)
     if references is not None:
@@ -77,10 +83,10 @@ def calibrate(
         abstain["without_references"] = _threshold("energy", OF_LOGITS["energy"](outputs))
     calibration = {
         "split": "validation",
-        "n": len(data),
+        "n": len(labels),
         "temperature": temperature,
-        **_fit(before, data.labels, "_before"),
-        **_fit(after, data.labels, ""),
+        **_fit(before, labels, "_before"),
+        **_fit(after, labels, ""),
         "abstain": abstain,
     }
     if references is not None:

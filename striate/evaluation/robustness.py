@@ -20,7 +20,7 @@ from striate.data.draws import NOISE, SUBSET, TURN, WAY, Draws, hashes, permutat
 from striate.data.images import Pixels
 from striate.data.transforms import resample
 from striate.evaluation.views import Told
-from striate.inference import logits
+from striate.inference import logits, predicted_of
 from striate.metrics import wilson
 
 PORTION = 2**23
@@ -106,7 +106,7 @@ def robustness(
         part = slice(start, start + each)
         labels = torch.from_numpy(pictures.labels[part])
         for row, pixels in enumerate(_versions(pictures.pixels[part], chosen[part], levels)):
-            hits[row] += int((logits(net, preprocessing, pixels, device).argmax(1) == labels).sum())
+            hits[row] += int((predicted_of(logits(net, preprocessing, pixels, device)) == labels).sum())
             done += len(labels)
             if told:
                 told(done, count * len(hits))

@@ -47,6 +47,9 @@ def summarise(
     by_confidence, classes, confusion (rows are the truth), per_class, most_confused. With a temperature also temperature,
     loss_calibrated, ece_calibrated, reliability_calibrated; by_confidence goes by the calibrated confidence then.
 
+    `unanswered` is the number of images for which the net gave NaN or infinity, which is no answer: they count as wrong in all
+    that counts right and wrong, and have no part in loss, Brier score, calibration and the confusion matrix.
+
     Args:
         outputs: (N, classes) log-probabilities.
         labels: (N) positions in `classes`.
@@ -54,28 +57,32 @@ def summarise(
         temperature: the run's, which divides the logits before confidence is spoken of.
 
     Raises:
-        DataError: the net gave something that is no number.
+        DataError: the net gave no number for any of them.
     """
-    if invalid := int(np.isnan(outputs).any(axis=1).sum()):
-        raise DataError(f"the net gives values that are no numbers (NaN) for {invalid} of {len(outputs)} pictures")
-    predicted = outputs.argmax(1)
-    hits = predicted == labels
-    confusion = confusion_matrix(labels, predicted, len(classes))
-    low, high = wilson(int(hits.sum()), len(labels))
-    macro_low, macro_high = macro_f1_interval(confusion)
-    rows = per_class(confusion, classes)
+    answered, total, every = _answered(outputs), len(labels), labels
+    if not answered.any():
+        raise DataError(f"the net gives values that are no numbers (NaN) for all {total} pictures")
+    predicted = np.where(answered, outputs.argmax(1), len(classes))  # a column more, for those without an answer
+    whole = confusion_matrix(every, predicted, len(classes) + 1)[:-1]
+    outputs, labels = outputs[answered], labels[answered]
+    hits = predicted[answered] == labels
+    confusion = whole[:, :-1]
+    low, high = wilson(int(hits.sum()), total)
+    macro_low, macro_high = macro_f1_interval(whole)
+    rows = per_class(whole, classes)
     confidence = np.exp(outputs.max(1))
     figures = {
-        "n": len(labels),
+        "n": total,
+        "unanswered": int(total - answered.sum()),
         "correct": int(hits.sum()),
-        "accuracy": int(hits.sum()) / len(labels),
+        "accuracy": int(hits.sum()) / total,
         "low": low,
         "high": high,
-        "balanced_accuracy": balanced_accuracy(confusion),
-        "top5": top_k_hits(outputs, labels, 5) / len(labels) if len(classes) > 5 else None,
+        "balanced_accuracy": balanced_accuracy(whole),
+        "top5": top_k_hits(outputs, labels, 5) / total if len(classes) > 5 else None,
         "loss": float(_losses(outputs, labels).mean()),
         "brier": brier_score(np.exp(outputs), labels),
-        "macro_f1": macro_f1(confusion),
+        "macro_f1": macro_f1(whole),
         "macro_f1_low": macro_low,
         "macro_f1_high": macro_high,
         "ece": expected_calibration_error(confidence, hits),
@@ -102,8 +109,13 @@ def summarise(
 def prediction_rows(
     outputs: LogProbabilities, data: ImageData, *, temperature: float | None = None
 ) -> list[dict[str, Any]]:
-    """A row a picture, of `PREDICTION_COLUMNS`. Confidence is what `striate predict` would say, so calibrated where there is a
-    temperature; loss is the cross-entropy of the net's own probabilities, whose mean is the evaluation's loss."""
+    """A row a picture, of `PREDICTION_COLUMNS`; where the net gave no number all of the answer is None.
+
+    Confidence is what `striate predict` would say, so calibrated where there is a temperature; loss is the cross-entropy of the
+    net's own probabilities, whose mean is the evaluation's loss.
+    """
+    answered = _answered(outputs)
+    outputs = np.where(answered[:, None], outputs, 0.0)
     spoken = outputs if temperature is None else tempered(outputs, temperature)
     predicted = outputs.argmax(1)
     others = outputs.copy()
@@ -122,9 +134,18 @@ def prediction_rows(
             "second": data.classes[second[index]],
             "second_confidence": round(float(second_confidence[index]), 6),
             "loss": round(float(losses[index]), 6),
+            **({} if answered[index] else _NO_ANSWER),
         }
         for index in range(len(data))
     ]
+
+
+_NO_ANSWER: dict[str, Any] = dict.fromkeys(("predicted", "confidence", "second", "second_confidence", "loss"))
+
+
+def _answered(outputs: LogProbabilities) -> npt.NDArray[np.bool_]:
+    """bool (N,): for which images the net gave numbers. A logit of minus infinity is none either."""
+    return np.asarray(np.isfinite(outputs).all(axis=1))
 
 
 def _losses(outputs: LogProbabilities, labels: npt.NDArray[np.int64]) -> npt.NDArray[np.float64]:

@@ -21,6 +21,7 @@ from striate.experiment.preparing import check_space, for_length, manners, plan,
 from striate.experiment.restarting import begun_before, check_restarts, has_checkpoint
 from striate.experiment.resuming import finished, go_on, resume
 from striate.experiment.settings import Settings
+from striate.experiment.sounding import require_sound, soundness, worries
 from striate.recipe import Balance, Keep, Recipe, Sizes
 from striate.run import Run
 from striate.tracking import Kind
@@ -161,9 +162,12 @@ def _train(ranks: Ranks, settings: Settings, name: str | None, out: Path, progre
     progress.table(announcement(job, begun.row, dataset, config))
     progress.table(worth_a_word(begun.findings, dataset, begun.wanting))
     with clock.charge("measure"):
+        ranks.together(lambda: require_sound(begun))
+    progress.table(worries(begun))
+    with clock.charge("measure"):
         speed = measure(job, tried)
-        worries = [check for check in first_step(job) if check.verdict != "ok"] if speed.parts == 1 else []
-    for check in worries:
+        doubts = [check for check in first_step(job) if check.verdict != "ok"] if speed.parts == 1 else []
+    for check in doubts:
         progress.say(f"warning: {check.name}: {check.said}")
     if speed.parts != job.recipe.accumulate:
         progress.say(
@@ -205,7 +209,10 @@ def try_out(settings: Settings, *, progress: Progress | None = None) -> list[Che
     begun = begin(settings, progress)
     progress.table(announcement(begun.job, begun.row, begun.dataset, begun.config))
     progress.table(worth_a_word(begun.findings, begun.dataset, begun.wanting))
-    return preflight(begun.job, usual=begun.config["plan"]["usual_lr"])
+    checks = soundness(begun)
+    if checks[0].verdict == "failed":
+        return checks  # a net that answers otherwise each time can be measured no further
+    return [*checks, *preflight(begun.job, usual=begun.config["plan"]["usual_lr"])]
 
 
 def search_rate(settings: Settings, *, progress: Progress | None = None) -> Found:
@@ -216,7 +223,8 @@ def search_rate(settings: Settings, *, progress: Progress | None = None) -> Foun
     progress = progress or Progress()
     _require_one(settings)
     begun = begin(settings, progress)
-    progress.table(announcement(begun.job, begun.row, begun.dataset, begun.config))
+    progress.table({**announcement(begun.job, begun.row, begun.dataset, begun.config), **worries(begun)})
+    require_sound(begun)
     return find_rate(begun.job)
 
 

@@ -11,6 +11,8 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
+from striate.anatomy import Finding as Mistake
+from striate.anatomy import inspect
 from striate.anatomy.targets import facts
 from striate.checkup import Finding, quick
 from striate.data import NAMED, DataSet, load_data
@@ -22,6 +24,7 @@ from striate.experiment.repeating import only_in_python
 from striate.experiment.requirements import require_pictures
 from striate.experiment.settings import Settings
 from striate.machine import be_deterministic, environment, usable_cores, use_cores
+from striate.nets.elsewhere import ElsewhereFacts, inner
 from striate.nets.netspec import NetFacts
 from striate.run import Run, write_json, write_yaml
 from striate.tracking import require
@@ -41,6 +44,7 @@ class Begun:
         job: what the loop works on.
         cores: that this process may use.
         wanting: what is worth a word about the pictures of each split.
+        mistakes: what the operations of a net from elsewhere show; the catalogue's are tested to have none.
     """
 
     row: NetFacts
@@ -51,6 +55,7 @@ class Begun:
     job: Job
     cores: int
     wanting: tuple[str, ...] = ()
+    mistakes: tuple[Mistake, ...] = ()
 
 
 def begin(settings: Settings, progress: Progress, ranks: Ranks = ALONE) -> Begun:
@@ -107,7 +112,10 @@ def begin(settings: Settings, progress: Progress, ranks: Ranks = ALONE) -> Begun
         config, preprocessing.resized(training), validation and preprocessing.resized(validation), device, net, ranks
     )
     findings = () if dataset.location in NAMED else tuple(quick(dataset))
-    return Begun(row, dataset, held, config, findings, job, cores, tuple(wanting))
+    mistakes: tuple[Mistake, ...] = ()
+    if isinstance(row, ElsewhereFacts):
+        mistakes = inspect(inner(net), (net.channels, *preprocessing.size), classes=net.classes).findings
+    return Begun(row, dataset, held, config, findings, job, cores, tuple(wanting), mistakes)
 
 
 def write_start(run: Run, begun: Begun) -> None:

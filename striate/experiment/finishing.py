@@ -15,6 +15,7 @@ from striate.evaluation import Evaluation, score, write_evaluation
 from striate.evaluation.calibration import calibrate
 from striate.experiment.evaluating import show
 from striate.experiment.repeating import repeat_command, why_none
+from striate.experiment.sounding import require_saved
 from striate.inference import load_net, save_weights
 from striate.nets import Net
 from striate.outcome import Ending, How
@@ -42,6 +43,7 @@ def finish(run: Run, job: Job, dataset: DataSet, state: State, clock: Clock, pro
             known = _outcome(run, job, state)
             net = state.meant(job) if job.recipe.keep == "last" else load_net(run, job.device)
             with clock.charge("evaluate"):
+                require_saved(run, job, net)
                 evaluation = _evaluate(run, job, net, dataset)
             log.evaluation(evaluation.summary)
             if log.seconds:

@@ -14,6 +14,7 @@ import torch
 
 from striate import __version__
 from striate.anatomy import inspect
+from striate.anatomy.soundness import layers_nobody_owns
 from striate.anatomy.targets import check_fit
 from striate.data import DataSet, ImageData, Preprocessing
 from striate.data.augmentation import Augmentation
@@ -93,7 +94,12 @@ def _begin_elsewhere(
     converted = "grey" if own == 1 else "colour"
     notes = (*made.notes, f"pictures are converted to {converted}") if own != channels else made.notes
     net = adapt(made.module, row, own, classes)
-    notes = (*notes, *check_fit(net, size, classes, dataset.name))
+    try:
+        notes = (*notes, *check_fit(net, size, classes, dataset.name))
+    except UsageError as error:
+        if (fault := layers_nobody_owns(made.module)) is not None:  # which also hides what channels it takes
+            raise UsageError(f"{row.name} is no function of one image. {fault}") from error
+        raise
     if made.mean is None or made.std is None:
         net.notes = notes
         return net, None

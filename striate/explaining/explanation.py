@@ -171,7 +171,7 @@ def explain(
         seed: of the random orders and the random weights that a map is compared with.
 
     Raises:
-        DataError: the run has no weights, or some picture cannot be read.
+        DataError: the run has no weights, some picture cannot be read, or the net gives no number for it.
         UsageError: there is no such method, layer or class, or the method is not defined for this net.
     """
     find_method(method)
@@ -213,7 +213,12 @@ def _explain(
     target: int | None, temperature: float, seed: int,
 ) -> Explanation:  # fmt: skip
     with torch.no_grad():
-        probabilities = net(inputs)[0].double().div(temperature).softmax(0).cpu()
+        outputs = net(inputs)[0]
+    if not bool(outputs.isfinite().all()):
+        raise DataError(
+            f"{name}: the net gives no number for this image (NaN or infinity), so there is nothing to explain"
+        )
+    probabilities = outputs.double().div(temperature).softmax(0).cpu()
     predicted = int(probabilities.argmax())
     target = predicted if target is None else target
     heats = attribution(net, inputs, target, method, layer)

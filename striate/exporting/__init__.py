@@ -10,7 +10,16 @@ from pathlib import Path
 from typing import Any
 
 from striate.errors import CheckError, UsageError, unknown_name
-from striate.exporting.checking import LIMIT, CheckPictures, Comparison, compare, opened, pictures_of, reference
+from striate.exporting.checking import (
+    LIMIT,
+    CheckPictures,
+    Comparison,
+    compare,
+    opened,
+    pictures_of,
+    reference,
+    require_numbers,
+)
 from striate.exporting.folder import write_folder, write_zip
 from striate.exporting.graphs import write_onnx, write_program
 from striate.exporting.model import Model, model_of
@@ -119,7 +128,8 @@ def export(run: Run, *, to: str, path: str | Path | None = None, pictures: int =
 
     Raises:
         UsageError: no such form, a path that is taken or has another ending, or a net that has no such form.
-        CheckError: what was written does not answer as the run does, or could not be opened again; it is not kept.
+        CheckError: what was written does not answer as the run does, or could not be opened again; it is not kept. The net itself
+            gives no number for some picture.
         DataError: the run has no weights, or they are damaged.
     """
     target = _target(run, to, path)
@@ -127,6 +137,7 @@ def export(run: Run, *, to: str, path: str | Path | None = None, pictures: int =
     if to == "torchvision":
         torchvision_name(model)
     chosen = pictures_of(run, model.preprocessing, pictures)
+    require_numbers(model, chosen)
     target.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=target.parent, prefix=f".{target.name}.") as temporary:
         # Under its own name, which PyTorch writes into a .pt2.

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import subprocess
 import sys
 import tempfile
@@ -25,6 +24,7 @@ from striate.exporting import opening
 from striate.exporting.model import Model
 from striate.inference import logits
 from striate.run import Run
+from striate.strictjson import to_json
 
 COUNT = 64
 """Pictures of a check: nine batches of seven and one of one."""
@@ -139,6 +139,16 @@ def reference(model: Model, pixels: Pixels) -> tuple[Floats, Floats]:
     return (outputs / model.temperature).softmax(1).numpy(), outputs.numpy()
 
 
+def require_numbers(model: Model, pictures: CheckPictures) -> None:
+    """Raises CheckError if the run itself gives NaN or infinity for a picture: there is nothing to compare with then."""
+    outputs = reference(model, pictures.pixels)[1]
+    if odd := int((~np.isfinite(outputs)).any(1).sum()):
+        raise CheckError(
+            f"not exported: the net gives no number (NaN or infinity) for {odd} of {len(outputs)} {pictures.source}. "
+            "Look for a division by zero in it"
+        )
+
+
 def compare(expected: tuple[Floats, Floats], answers: Mapping[str, npt.NDArray[Any]]) -> Comparison:
     """Compares an export's answers, `probabilities` and perhaps `logits`, with what `reference` gives."""
     probabilities, outputs = expected
@@ -179,7 +189,7 @@ def opened(jobs: Sequence[Mapping[str, Any]]) -> list[dict[str, npt.NDArray[Any]
                 np.save(folder / f"{number}.npy", pictures)
                 pictures = str(folder / f"{number}.npy")
             whole.append({**job, "pictures": pictures, "answers": str(folder / f"{number}.npz")})
-        (folder / "jobs.json").write_text(json.dumps(whole))
+        (folder / "jobs.json").write_text(to_json(whole))
         command = [sys.executable, "-I", "-B", opening.__file__, str(folder / "jobs.json")]
         ended = subprocess.run(command, capture_output=True, text=True, check=False)
         if ended.returncode:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import re
 import zipfile
 from importlib.metadata import version
@@ -11,6 +10,7 @@ from pathlib import Path
 from striate.exporting.graphs import write_onnx
 from striate.exporting.model import Model
 from striate.run import Run
+from striate.strictjson import to_json
 
 HANDED = Path(__file__).parent / "handed"
 """The scripts that go along."""
@@ -32,9 +32,7 @@ def write_folder(model: Model, run: Run, folder: Path) -> None:
         text = (HANDED / script).read_text(encoding="utf-8")
         (folder / script).write_text(text.replace(_FOR_MYPY, ""), encoding="utf-8")
     for name in ("classes", "preprocessing"):
-        (folder / f"{name}.json").write_text(
-            json.dumps(model.about[name], ensure_ascii=False, indent=1) + "\n", encoding="utf-8"
-        )
+        (folder / f"{name}.json").write_text(to_json(model.about[name], indent=1) + "\n", encoding="utf-8")
     (folder / "requirements.txt").write_text("".join(f"{name}=={version(name)}\n" for name in PACKAGES))
     (folder / "LICENCE.txt").write_text(model.about["licence"] + "\n", encoding="utf-8")
     card = run.path / "README.md"

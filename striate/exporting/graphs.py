@@ -9,6 +9,7 @@ import torch
 
 from striate.errors import UsageError
 from striate.exporting.model import Deployed, Model
+from striate.strictjson import to_json
 
 if TYPE_CHECKING:
     from torch.export import ExportedProgram
@@ -58,14 +59,13 @@ def write_program(model: Model, path: Path) -> None:
     Raises:
         UsageError: the net, one from elsewhere, does what torch.export cannot follow.
     """
-    import json
 
     program = traced(model)
     for module in program.graph_module.modules():
         if isinstance(module, torch.fx.GraphModule):
             for node in module.graph.nodes:
                 node.meta.pop("stack_trace", None)  # lines of files of this machine
-    torch.export.save(program, path, extra_files={ABOUT: json.dumps(model.about, ensure_ascii=False)})
+    torch.export.save(program, path, extra_files={ABOUT: to_json(model.about)})
 
 
 def traced(model: Model) -> ExportedProgram:

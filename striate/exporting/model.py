@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-import json
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,6 +16,7 @@ from striate.inference import load_net, set_layout
 from striate.nets import Net
 from striate.nets.sources import source_path
 from striate.run import Run
+from striate.strictjson import to_json
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -40,10 +40,7 @@ class Model:
 
     def facts(self) -> dict[str, str]:
         """`about` as texts, for formats whose metadata are texts: what is no text is JSON."""
-        return {
-            key: value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
-            for key, value in self.about.items()
-        }
+        return {key: value if isinstance(value, str) else to_json(value) for key, value in self.about.items()}
 
 
 def model_of(run: Run) -> Model:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -13,6 +12,7 @@ from striate.errors import UsageError
 from striate.exporting.model import Model
 from striate.nets.elsewhere import inner
 from striate.nets.torchvision import TWINS, save
+from striate.strictjson import to_json
 
 
 def write_safetensors(model: Model, path: Path) -> None:
@@ -63,4 +63,4 @@ def _write(tensors: Mapping[str, Tensor], model: Model, path: Path) -> None:
     # Copies, because a net may use one tensor under two names, and a file holds it twice then.
     copies = {name: tensor.clone(memory_format=torch.contiguous_format) for name, tensor in tensors.items()}
     # One entry: safetensors writes several in varying order, and the same weights are to be the same file.
-    save_file(copies, path, {"striate": json.dumps(model.about, ensure_ascii=False)})
+    save_file(copies, path, {"striate": to_json(model.about)})

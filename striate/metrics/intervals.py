@@ -22,7 +22,8 @@ def wilson(correct: int, total: int, z: float = Z95) -> tuple[float, float]:
 
 
 def macro_f1_interval(confusion: npt.NDArray[np.int64], z: float = Z95) -> tuple[float, float]:
-    """(low, high) of the macro F1 of `confusion`, int64 (classes, classes), rows the truth; 95 % unless `z` says otherwise.
+    """(low, high) of the macro F1 of `confusion`, int64 (classes, classes), rows the truth, and perhaps a
+    column more, of pictures without an answer; 95 % unless `z` says otherwise.
 
     Its variance is the delta method's for multinomial counts (Takahashi et al. 2022, doi:10.1007/s10489-021-02635-5). The
     interval has Wilson's form, with as many pictures as give a proportion that variance, because the normal form fails near 1,
@@ -30,14 +31,17 @@ def macro_f1_interval(confusion: npt.NDArray[np.int64], z: float = Z95) -> tuple
     small or nearly all is right (bench/results/intervals.csv), and draws nothing. Classes that have no pictures and were never
     predicted do not count, as in `macro_f1`.
     """
-    hits, both = confusion.diagonal(), confusion.sum(axis=0) + confusion.sum(axis=1)
+    hits = confusion.diagonal()
+    both = confusion.sum(axis=0)[: len(confusion)] + confusion.sum(axis=1)
     present = both > 0
     both = np.maximum(both, 1)
     f1 = 2 * hits / both
     score = float(f1[present].mean())
     # What one more picture of a cell adds to the sum of F1s: of its row's and its column's class -F1 / both, 2 / both if right.
     rows, columns = np.nonzero(confusion)
-    added = (2 * (rows == columns) - f1[rows]) / both[rows] - f1[columns] / both[columns]
+    # A column more is of pictures without an answer, and of no class.
+    of_column = np.append(f1 / both, 0.0)[columns]
+    added = (2 * (rows == columns) - f1[rows]) / both[rows] - of_column
     counts = confusion[rows, columns]
     # Its mean over the pictures is 0, as F1 does not change when all counts do by one factor.
     variance = float((counts * np.square(added)).sum()) / int(present.sum()) ** 2

@@ -20,7 +20,7 @@ from striate.errors import DataError
 from striate.evaluation.calibration import Strangers, observe, temperature_of
 from striate.inference import load_net, logits, pictures_a_time
 from striate.machine import pick_device, usable_cores, use_cores
-from striate.predicting.results import UNKNOWN, Prediction
+from striate.predicting.results import NO_NUMBER, UNKNOWN, Prediction
 from striate.run import Run
 
 
@@ -59,7 +59,11 @@ class Predictor:
                 if isinstance(picture, str):
                     yield Seen(Prediction(picture=name, error=picture), None)
                 else:
-                    best, known = next(told)
+                    answer = next(told)
+                    if answer is None:
+                        yield Seen(Prediction(picture=name, error=NO_NUMBER), picture)
+                        continue
+                    best, known = answer
                     label = UNKNOWN if known is False else best[0][0]
                     prediction = Prediction(picture=name, label=label, confidence=best[0][1], top=best, known=known)
                     yield Seen(prediction, picture)
@@ -72,22 +76,28 @@ class Predictor:
 
     def _answers(
         self, pixels: Pixels, top: int, strangers: Strangers | None
-    ) -> list[tuple[tuple[tuple[str, float], ...], bool | None]]:
-        """(the likeliest classes with their probabilities, whether it is known) of each of uint8 (N, H, W, C)."""
+    ) -> list[tuple[tuple[tuple[str, float], ...], bool | None] | None]:
+        """(the likeliest classes with their probabilities, whether it is known) of each of uint8 (N, H, W, C); None of one for
+        which the net gives something that is no number.
+        """
         known: list[bool] | list[None] = [None] * len(pixels)
         if strangers is None:
             outputs = logits(self.net, self.preprocessing, pixels, self.device)
         else:
             found, features = observe(self.net, self.preprocessing, pixels, self.device)
-            known = strangers.known(found, features).tolist()
             outputs = torch.from_numpy(found)
+            numbers = np.isfinite(found).all(1, keepdims=True)
+            # Features of what is no number are compared with nothing.
+            known = strangers.known(np.where(numbers, found, 0), np.where(numbers, features, 0)).tolist()
+        answered = outputs.isfinite().all(1)
         probabilities = (outputs.double() / self.temperature).softmax(1)
         values, indices = probabilities.topk(min(max(1, top), len(self.classes)))
         best = (
             tuple((self.classes[place], value) for place, value in zip(places, shares, strict=True))
             for places, shares in zip(indices.tolist(), values.tolist(), strict=True)
         )
-        return list(zip(best, known, strict=True))
+        told = zip(best, known, answered.tolist(), strict=True)
+        return [(classes, like) if number else None for classes, like, number in told]
 
 
 def decoded(

@@ -12,6 +12,8 @@ from striate.data.ledger import Ledger
 
 UNKNOWN = "unknown"
 """The label of a picture that is unlike those of validation. A class may have this name too; `Prediction.known` tells."""
+NO_NUMBER = "the net gives no number for this image (NaN or infinity), so there is no answer"
+"""The error of an image that was read, and for which the net has no answer."""
 SHOWN = 50
 """Predictions that a notebook shows."""
 
@@ -22,12 +24,12 @@ class Prediction:
 
     Attributes:
         picture: the file's path, or its place among the pictures given, as in `picture 2`.
-        label: the likeliest class; `UNKNOWN` for a stranger, where that was asked; None if the picture could not be read.
+        label: the likeliest class; `UNKNOWN` for a stranger, where that was asked; None where there is an error.
         confidence: the likeliest class's probability, 0 to 1, if it is one of the classes: the softmax of the logits divided by
             the temperature that the run's calibration holds, or by 1.
         top: the likeliest classes with their probabilities, best first; of strangers too.
         known: whether the picture is like those of validation; None where that was not asked, or it could not be read.
-        error: why the picture could not be read, or None.
+        error: why the picture could not be read, or that the net gives no number for it; or None.
     """
 
     picture: str

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import csv
 import io
-import json
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from importlib.util import find_spec
@@ -14,6 +13,7 @@ from typing import Any, BinaryIO, TextIO
 
 from striate.errors import UsageError
 from striate.predicting.results import Prediction
+from striate.strictjson import to_json
 
 COLUMNS = ("picture", "label", "confidence", "known", "error")
 """Of a table; then `class_1`, `confidence_1` and so on, the likeliest classes."""
@@ -57,7 +57,7 @@ def write_json(predictions: Iterable[Prediction], stream: BinaryIO, top: int) ->
     with _text(stream) as text:
         separator = "[\n"
         for prediction in predictions:
-            item = json.dumps(prediction.as_dict(), indent=2, ensure_ascii=False)
+            item = to_json(prediction.as_dict(), indent=2)
             text.write(separator + "  " + item.replace("\n", "\n  "))
             separator = ",\n"
         text.write("[]\n" if separator == "[\n" else "\n]\n")

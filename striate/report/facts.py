@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from striate.report.wording import duration, percent, thousands
+from striate.strictjson import to_json
 
 if TYPE_CHECKING:
     from striate.run import Run
@@ -117,7 +118,8 @@ def place_in(path: str, location: str | None) -> str:
 
 def mean_confidence(evaluation: dict[str, Any]) -> float:
     """How sure the net was of its answers, on average, by its `reliability`."""
-    return float(sum(part["n"] * part["confidence"] for part in evaluation["reliability"]) / evaluation["n"])
+    rows = evaluation["reliability"]
+    return float(sum(part["n"] * part["confidence"] for part in rows) / sum(part["n"] for part in rows))
 
 
 def accuracy_of_surest(evaluation: dict[str, Any], share: float) -> float:
@@ -146,13 +148,13 @@ def course(metrics: Sequence[dict[str, Any]], quantity: str) -> str:
 
 
 def read_predictions(folder: Path) -> list[dict[str, Any]]:
-    """predictions.csv of an evaluation's folder, numbers as numbers; empty where there is none."""
+    """predictions.csv of an evaluation's folder, numbers as numbers, None for no answer; empty where there is none."""
     path = folder / "predictions.csv"
     if not path.exists():
         return []
     with path.open(encoding="utf-8", newline="") as file:
         return [
-            row | {"index": int(row["index"]), "confidence": float(row["confidence"]), "loss": float(row["loss"])}
+            row | {"index": int(row["index"]), "confidence": measured(row, "confidence"), "loss": measured(row, "loss")}
             for row in csv.DictReader(file)
         ]
 
@@ -167,9 +169,9 @@ def read_robustness(folder: Path) -> dict[str, Any] | None:
 
 
 def worst_mistakes(predictions: Sequence[dict[str, Any]], count: int = 24) -> list[dict[str, Any]]:
-    """The `count` wrong predictions of largest loss, worst first; equal ones by index, so that the choice is always
+    """The `count` wrong answers of largest loss, worst first; equal ones by index, so that the choice is always
     the same."""
-    wrong = [row for row in predictions if row["truth"] != row["predicted"]]
+    wrong = [row for row in predictions if row["predicted"] and row["truth"] != row["predicted"]]
     return sorted(wrong, key=lambda row: (-row["loss"], row["index"]))[:count]
 
 
@@ -239,4 +241,4 @@ def reading(metrics: list[dict[str, Any]]) -> str:
 
 def quoted(run: Run) -> str:
     """The run's address as a Python string."""
-    return json.dumps(shlex.split(address(run))[0], ensure_ascii=False)
+    return to_json(shlex.split(address(run))[0])

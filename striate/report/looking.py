@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import base64
 import io
-import json
 from html import escape
 from pathlib import Path
 from typing import Any
@@ -30,6 +29,7 @@ from striate.report.charts.drawing import themed
 from striate.report.page import vega_bundle
 from striate.report.theme import FONT, PAPER
 from striate.run import Run, write_beside
+from striate.strictjson import to_json
 
 WHAT = ("filters", "maps", "unit", "embedding")
 HUES = (
@@ -169,7 +169,7 @@ def _thumbnail(pixels: np.ndarray[Any, np.dtype[np.uint8]]) -> str:
 
 
 def _page(title: str, definition: dict[str, Any]) -> str:
-    content = json.dumps(definition).replace("<", "\\u003c")
+    content = to_json(definition, ascii=True).replace("<", "\\u003c")
     return (
         f"<!doctype html><html lang=en><meta charset=utf-8><title>{escape(title)}</title>"
         f"<style>body{{font-family:{FONT};margin:24px}} #vg-tooltip-element img{{width:{THUMBNAIL}px;image-rendering:pixelated}}"

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import base64
 import contextlib
-import json
 from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -18,6 +17,7 @@ import platformdirs
 from markupsafe import Markup
 
 from striate.run import write_atomic
+from striate.strictjson import to_json
 
 if TYPE_CHECKING:
     import altair as alt
@@ -44,7 +44,7 @@ def chart_for_page(chart: alt.TopLevelMixin, description: str, narrowest: int) -
     width = int(float(svg.split(' width="', 1)[1].split('"', 1)[0]))
     return {
         "svg": Markup(svg),
-        "definition": Markup(json.dumps(definition).replace("<", "\\u003c")),
+        "definition": Markup(to_json(definition, ascii=True).replace("<", "\\u003c")),
         "alt": description,
         "narrowest": min(narrowest, width),
         "widest": round(1.125 * width),

@@ -29,6 +29,7 @@ from striate.recipe import Keep, Recipe
 from striate.report import save_png
 from striate.report.facts import place_in
 from striate.run import Run, write_atomic, write_csv, write_json, write_yaml
+from striate.strictjson import to_json
 
 MOST_BYTES = 4 * 2**30
 """Of a run's weights. VGG-19: 0.55 GB."""
@@ -75,7 +76,7 @@ def _write(run: Run, folder: Path, with_pictures: bool) -> None:
     if keep not in get_args(Keep) or not weights.is_file():
         raise DataError(f"{run.path} has no finished weights: go on with striate train --resume {run.path}")
     tensors, _ = read_weights(weights, most=MOST_BYTES)
-    notes = {"striate": json.dumps({key: config[key] for key in ("net", "preprocessing")})}
+    notes = {"striate": to_json({key: config[key] for key in ("net", "preprocessing")}, ascii=True)}
     write_atomic(folder / "weights" / weights.name, save(tensors, notes))
     write_yaml(folder / "config.yaml", config)
     write_json(folder / "data.json", _public_data(run.data, config["data"]["name"], known))

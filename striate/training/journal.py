@@ -13,7 +13,7 @@ import torch
 import torch.nn.functional as F
 
 from striate.errors import Interrupted, StriateError
-from striate.inference import BATCH, logits, save_weights
+from striate.inference import BATCH, logits, predicted_of, save_weights
 from striate.nets import Net
 from striate.run import Run, write_csv, write_yaml
 from striate.tracking import Log
@@ -347,7 +347,7 @@ def validate(job: Job, stop: Stop, net: Net) -> tuple[float, float]:
         outputs = logits(net, job.preprocessing, job.validation.pixels[chosen], job.device, size)
         labels = torch.from_numpy(job.validation.labels[chosen])
         loss = F.cross_entropy(outputs.double(), labels, reduction="sum")
-        sums += torch.stack((loss, (outputs.argmax(1) == labels).sum(), torch.tensor(len(labels))))
+        sums += torch.stack((loss, (predicted_of(outputs) == labels).sum(), torch.tensor(len(labels))))
         if stop.signal is not None:
             break
     loss, hits, seen = job.ranks.gathered(sums).sum(0).tolist()

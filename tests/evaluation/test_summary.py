@@ -119,8 +119,33 @@ def test_every_figure_is_a_number_that_json_knows(outputs, labels, classes, temp
     assert 0 <= found["macro_f1_low"] <= found["macro_f1"] <= found["macro_f1_high"] <= 1
 
 
-def test_a_net_that_gives_no_numbers_is_not_scored(outcome):
+def test_what_gets_no_number_counts_as_wrong_and_is_named(outcome):
     outputs, labels = outcome
-    outputs[[3, 7], 2] = np.nan
-    with pytest.raises(DataError, match="for 2 of 400 pictures"):
-        summarise(outputs, labels, CLASSES)
+    hits = outputs.argmax(1) == labels
+    gone = [*np.flatnonzero(hits)[:2], np.flatnonzero(~hits)[0]]
+    rest = np.delete(np.arange(len(labels)), gone)
+    before, without = summarise(outputs, labels, CLASSES), summarise(outputs[rest], labels[rest], CLASSES)
+    outputs[gone, [0, 1, 2]] = [np.nan, np.inf, -np.inf]
+    found = summarise(outputs, labels, CLASSES, temperature=2.0)
+    assert (found["n"], found["unanswered"], found["correct"]) == (400, 3, before["correct"] - 2)
+    assert found["accuracy"] == (before["correct"] - 2) / 400
+    # No answer is a prediction of no class: as a class more that has no pictures.
+    predicted = outputs.argmax(1)
+    predicted[gone] = len(CLASSES)
+    assert found["balanced_accuracy"] == pytest.approx(
+        sklearn.recall_score(labels, predicted, labels=range(7), average="macro")
+    )
+    everyone = range(len(CLASSES))
+    assert found["macro_f1"] == pytest.approx(sklearn.f1_score(labels, predicted, labels=everyone, average="macro"))
+    assert found["macro_f1_low"] <= found["macro_f1"] <= found["macro_f1_high"]
+    assert sum(row["support"] for row in found["per_class"]) == 400
+    assert np.array(found["confusion"]).sum() == 397
+    assert found["loss"] == pytest.approx(without["loss"])
+    assert found["brier"] == pytest.approx(without["brier"])
+    json.dumps(found, allow_nan=False)
+
+
+def test_a_net_that_gives_no_number_at_all_is_not_scored(outcome):
+    outputs, labels = outcome
+    with pytest.raises(DataError, match="for all 400 pictures"):
+        summarise(outputs * np.nan, labels, CLASSES)

@@ -1,0 +1,304 @@
+"""A net watched while it runs, operation by operation: what each reads, writes and draws, and the line of code that asked for it.
+
+`trace` gives the graph of what depends on the image. Here everything counts: draws, state, tensors that nobody owns, values.
+"""
+
+from __future__ import annotations
+
+import copy
+import sys
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch._ops import OpOverload
+from torch.utils._pytree import tree_leaves, tree_map_only
+
+from striate.anatomy.shapes import quick_result, tensors_in
+from striate.nets.weightless import LightMode
+
+Shape = tuple[int, ...]
+_OURS = (str(Path(torch.__file__).parent), str(Path(__file__).parents[1]))
+_INSIDE = frozenset(vars(nn.Module()))
+"""Attributes that every module has: its parameters, buffers, children, hooks."""
+_SWITCHES = ("train", "training", "dropout", "dropout_p", "p")
+"""Arguments that switch the draws of an operation off when they are zero or False."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Step:
+    """One operation of a forward pass."""
+
+    operation: str
+    """aten's name without overload and without the underscore of in-place forms."""
+    module: str
+    """Path of the innermost module that ran it; empty for the net itself."""
+    line: str
+    """`net.py:12`, the innermost line that is not torch's own; empty where there is none."""
+    inputs: tuple[int, ...]
+    """Steps whose results it reads; -1 is the image itself."""
+    operands: tuple[Shape, ...]
+    result: Shape
+    """Shape of its first result."""
+    attributes: Mapping[str, Any]
+    """Its arguments that are no tensors."""
+    draws: bool
+    view: bool
+    """Whether its result is another view of an operand."""
+    reads: tuple[str, ...]
+    """Parameters and buffers."""
+    writes: tuple[str, ...]
+    """Parameters, buffers and tensors that nobody owns, changed in place."""
+    loose: tuple[str, ...]
+    """Tensors that it reads and that are neither parameters nor buffers nor made in this pass: where they were found, or ``."""
+    trained: bool
+    """Whether one of those is a weight: a parameter, or a tensor that takes a gradient."""
+    nan: bool
+    """Whether a result holds NaN; False where values are not looked at."""
+    infinite: bool
+
+    @property
+    def place(self) -> str:
+        """The module, the operation and the line, as far as they are known."""
+        where = self.module or self.operation
+        return f"{where} ({self.line})" if self.line else where
+
+
+@dataclass(frozen=True, slots=True)
+class Watched:
+    """A forward pass.
+
+    Attributes:
+        live: indices of the steps that the output depends on, in order.
+        output: what the net gave.
+    """
+
+    steps: tuple[Step, ...]
+    live: tuple[int, ...]
+    output: Any
+
+
+def watch(module: nn.Module, image: Tensor, values: bool = False) -> Watched:
+    """Runs `module` once in eval mode on `image` (N, C, H, W), whose device may be meta, and gives what it did.
+
+    The module's state changes as its forward pass changes it: give a copy.
+
+    Args:
+        values: whether results are searched for NaN and infinity; not on the meta device.
+    """
+    module.eval()
+    watcher = _Watcher(module, image, values)
+    with watcher.following_modules(), torch.no_grad(), watcher:
+        output = module(image)
+    return watcher.result(output)
+
+
+def copy_on_meta(module: nn.Module) -> nn.Module:
+    """A copy whose parameters and buffers are on the meta device: it takes no memory, and the module stays as it is."""
+    memo: dict[int, Any] = {}
+    for parameter in module.parameters():
+        memo[id(parameter)] = nn.Parameter(parameter.detach().to("meta"), requires_grad=parameter.requires_grad)
+    for buffer in module.buffers():
+        memo[id(buffer)] = buffer.detach().to("meta")
+    return copy.deepcopy(module, memo)
+
+
+def unowned(module: nn.Module) -> dict[str, Tensor]:
+    """Tensors in attributes that are neither parameters nor buffers, by the path at which they are found: `layers[0].weight`.
+
+    Lists, tuples, dicts and sets are looked through, with the modules and tensors in them.
+    """
+    owned = {_storage(tensor) for tensor in (*module.parameters(), *module.buffers())}
+    found: dict[str, Tensor] = {}
+    seen: set[int] = {id(part) for part in module.modules()}
+    stack: list[tuple[str, object]] = []
+    for name, part in module.named_modules():
+        stack += [(f"{name}.{key}".removeprefix("."), value) for key, value in vars(part).items() if key not in _INSIDE]
+    while stack:
+        path, value = stack.pop(0)
+        if isinstance(value, Tensor):
+            if _storage(value) not in owned:
+                found[path] = value
+            continue
+        if id(value) in seen or not isinstance(value, nn.Module | list | tuple | dict | set | frozenset):
+            continue
+        seen.add(id(value))
+        if isinstance(value, nn.Module):
+            tensors = (*value.named_parameters(), *value.named_buffers())
+            stack += [(f"{path}.{name}", tensor) for name, tensor in tensors]
+        elif isinstance(value, dict):
+            stack += [(f"{path}[{key!r}]", item) for key, item in value.items()]
+        else:
+            stack += [(f"{path}[{place}]", item) for place, item in enumerate(value)]
+    return found
+
+
+def _storage(tensor: Tensor) -> int:
+    return tensor.untyped_storage()._cdata if tensor.layout == torch.strided else id(tensor)
+
+
+def _key(tensor: Tensor) -> tuple[Any, ...]:
+    """A tensor's identity: its place in its storage. (Python objects do not do: autograd makes new ones for views.)"""
+    if tensor.layout != torch.strided:
+        return (id(tensor),)
+    return (_storage(tensor), tensor.storage_offset(), *tensor.shape, -1, *tensor.stride())
+
+
+@dataclass(eq=False)
+class _Watcher(LightMode):  # type: ignore[no-untyped-call]
+    """Records the steps; on the meta device it brings every tensor there."""
+
+    module: nn.Module
+    image: Tensor
+    values: bool
+    steps: list[Step] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        super().__init__()  # type: ignore[no-untyped-call]
+        self.calls = [""]
+        self.made: dict[tuple[Any, ...], tuple[int, ...]] = {}  # tensor -> steps that made it
+        self.on: dict[int, list[tuple[Any, ...]]] = {}  # storage -> tensors on it
+        self.alive: list[Any] = []  # so that no storage's address is used again
+        self.metas: dict[tuple[Any, ...], Tensor] = {}
+        self.owned: dict[int, str] = {}
+        for name, tensor in (*self.module.named_buffers(), *self.module.named_parameters()):
+            self.owned[_storage(tensor)] = name
+        loose = unowned(self.module)
+        self.loose = {_storage(tensor): path for path, tensor in loose.items()}
+        self._remember(self.image, (-1,))
+
+    @contextmanager
+    def following_modules(self) -> Iterator[None]:
+        def enter(name: str) -> Any:
+            return lambda *_: self.calls.append(name)
+
+        def leave(*_: Any) -> None:
+            self.calls.pop()
+
+        handles = []
+        try:
+            for name, part in self.module.named_modules():
+                handles.append(part.register_forward_pre_hook(enter(name)))
+                handles.append(part.register_forward_hook(leave))
+            yield
+        finally:
+            for handle in handles:
+                handle.remove()
+
+    def __torch_dispatch__(
+        self, func: OpOverload, types: Sequence[type], args: Sequence[Any] = (), kwargs: Mapping[str, Any] | None = None
+    ) -> Any:
+        kwargs = dict(kwargs or {})
+        given = tensors_in(*args, kwargs)
+        if self.image.is_meta:
+            args, kwargs = tree_map_only(Tensor, self._to_meta, (tuple(args), kwargs))
+            if "device" in kwargs:
+                kwargs = {**kwargs, "device": torch.device("meta")}
+        operands = tensors_in(*args, kwargs)
+        output = quick_result(func, args, kwargs) if operands and self.image.is_meta else None
+        output = func(*args, **kwargs) if output is None else output
+        results = [leaf for leaf in tree_leaves(output) if isinstance(leaf, Tensor)]
+        if results:
+            self._record(func, (args, kwargs), given, results)
+        return output
+
+    def _to_meta(self, tensor: Tensor) -> Tensor:
+        if tensor.is_meta:
+            return tensor
+        return self.metas.setdefault(_key(tensor), tensor.detach().to("meta"))
+
+    def _record(
+        self,
+        func: OpOverload,
+        called: tuple[Sequence[Any], Mapping[str, Any]],
+        given: list[Tensor],
+        results: list[Tensor],
+    ) -> None:
+        name = func.overloadpacket.__name__
+        arguments = named_arguments(func, *called)
+        states = [_storage(tensor) for tensor in given]
+        fresh = [tensor for tensor in given if _key(tensor) not in self.made and _storage(tensor) not in self.on]
+        loose = [t for t in fresh if t.is_floating_point() and _storage(t) not in self.owned and name != "lift_fresh"]
+        changed = _changed(func, *called) if func._schema.is_mutable else []
+        index = len(self.steps)
+        floats = [] if not self.values else [t for t in results if t.is_floating_point() and t.numel()]
+        known = {**self.loose, **self.owned}
+        self.steps.append(
+            Step(
+                operation=name.rstrip("_"),
+                module=self.calls[-1],
+                line=_line(),
+                inputs=tuple(dict.fromkeys(i for t in given for i in self.made.get(_key(t), ()))),
+                operands=tuple(tuple(tensor.shape) for tensor in given),
+                result=tuple(results[0].shape),
+                attributes={key: value for key, value in arguments.items() if not tensors_in(value)},
+                draws=_draws(func, arguments),
+                view=not func._schema.is_mutable and _storage(results[0]) in states,
+                reads=tuple(dict.fromkeys(self.owned[state] for state in states if state in self.owned)),
+                writes=tuple(dict.fromkeys(known[_storage(t)] for t in changed if _storage(t) in known)),
+                loose=tuple(dict.fromkeys(self.loose.get(_storage(t), "") for t in loose)),
+                trained=any(t.requires_grad or isinstance(t, nn.Parameter) for t in loose),
+                nan=any(bool(t.isnan().any()) for t in floats),
+                infinite=any(bool(t.isinf().any()) for t in floats),
+            )
+        )
+        for tensor in changed:
+            for key in self.on.get(_storage(tensor), []):
+                self.made[key] = (*self.made[key], index)
+        for tensor in (*results, *changed):
+            self._remember(tensor, (index,))
+        self.alive += given
+
+    def _remember(self, tensor: Tensor, steps: tuple[int, ...]) -> None:
+        key = _key(tensor)
+        if key not in self.made:
+            self.on.setdefault(key[0], []).append(key)
+        self.made[key] = steps
+        self.alive.append(tensor)
+
+    def result(self, output: Any) -> Watched:
+        outputs = [leaf for leaf in tree_leaves(output) if isinstance(leaf, Tensor)]
+        stack = [index for tensor in outputs for index in self.made.get(_key(tensor), ())]
+        live: set[int] = set()
+        while stack:
+            index = stack.pop()
+            if index >= 0 and index not in live:
+                live.add(index)
+                stack += self.steps[index].inputs
+        return Watched(tuple(self.steps), tuple(sorted(live)), output)
+
+
+def named_arguments(func: OpOverload, args: Sequence[Any], kwargs: Mapping[str, Any]) -> dict[str, Any]:
+    """All arguments by aten's names, defaults too."""
+    schema = func._schema.arguments
+    defaults = {item.name: item.default_value for item in schema[len(args) :] if item.has_default_value()}
+    return {item.name: value for item, value in zip(schema, args, strict=False)} | defaults | dict(kwargs)
+
+
+def _draws(func: OpOverload, arguments: Mapping[str, Any]) -> bool:
+    """Whether the operation takes numbers from a generator: aten says of each whether it can, its arguments whether it does."""
+    if torch.Tag.nondeterministic_seeded not in func.tags:
+        return False
+    return not any(arguments.get(name, True) in (0, False) for name in _SWITCHES)
+
+
+def _changed(func: OpOverload, args: Sequence[Any], kwargs: Mapping[str, Any]) -> list[Tensor]:
+    """The operands that it writes into."""
+    found = named_arguments(func, args, kwargs)
+    written = [item.name for item in func._schema.arguments if item.alias_info is not None and item.alias_info.is_write]
+    return [tensor for name in written for tensor in tensors_in(found.get(name))]
+
+
+def _line() -> str:
+    """The innermost line on the way here that is neither torch's nor of this package."""
+    frame = sys._getframe(2)
+    while frame.f_code is not watch.__code__ and frame.f_back is not None:
+        path = frame.f_code.co_filename
+        if not path.startswith((*_OURS, "<")):
+            return f"{Path(path).name}:{frame.f_lineno}"
+        frame = frame.f_back
+    return ""

@@ -1,0 +1,91 @@
+"""Whether a net is a function of one image: asked before step 1, and again of the weights that were saved."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import torch
+
+from striate.anatomy.asking import Asked, answers, ask, images_as_fed, lost_by_loading, reproduces
+from striate.anatomy.finding import Finding
+from striate.anatomy.findings import BOUNDED, HEADS
+from striate.anatomy.soundness import NAMES
+from striate.errors import StriateError, UsageError
+from striate.experiment.beginning import Begun
+from striate.inference import HEAVY, keep_answer, kept_images, load_net
+from striate.nets import Net
+from striate.nets.elsewhere import ElsewhereFacts
+from striate.nets.sources import source_path
+from striate.run import Run
+from striate.training import Job
+from striate.training.preflight import Check, Verdict
+
+NAME = "one image"
+"""Of the check of `striate train --try`."""
+
+
+def asked_of(begun: Begun) -> Asked:
+    """What the net of a job answers to the fixed images before it has learned anything."""
+    job = begun.job
+    images = images_as_fed(job.preprocessing, job.device)
+    return ask(job.net, images, heavy=(begun.config["plan"]["macs"] or HEAVY + 1) > HEAVY, again=_builder(begun))
+
+
+def require_sound(begun: Begun) -> None:
+    """Raises UsageError if the net of a job is no function of one image, or bounds its logits; with the cause and its place."""
+    if (fault := asked_of(begun).fault) is not None:
+        raise UsageError(f"{begun.row.name} is no function of one image. {fault}")
+    if bounded := [finding for finding in begun.mistakes if finding.name in BOUNDED]:
+        raise UsageError(f"{begun.row.name} cannot be trained as it ends. {bounded[0]}")
+
+
+def soundness(begun: Begun) -> list[Check]:
+    """The answers of `--try`: whether the net is a function of one image, and what its operations show to be mistakes."""
+    fault = asked_of(begun).fault
+    if fault is not None:
+        checks = [Check(NAME, "failed", str(fault))]
+    else:
+        checks = [Check(NAME, "ok", "finite, the same twice, the same alone and among others, on 4 fixed images")]
+    seen = [finding for finding in begun.mistakes if fault is None or finding.name != fault.name]
+    return [*checks, *(Check(finding.name, _verdict(finding), _said(finding)) for finding in seen)]
+
+
+def worries(begun: Begun) -> dict[str, str]:
+    """Mistakes in the net that training cannot mend, in words, for the announcement."""
+    told = [str(finding) for finding in begun.mistakes if finding.name in (*NAMES, *HEADS)]
+    return {"mistake": "\n        ".join(told)} if told else {}
+
+
+def require_saved(run: Run, job: Job, net: Net) -> None:
+    """Asks the net that a run keeps once more, from its file, and keeps the answer in the run.
+
+    Raises StriateError if the weights, loaded into a net that is built anew, give other answers.
+    """
+    images = kept_images(job.preprocessing, job.device)
+    keep_answer(run, net, images)
+    if net.spec.origin.get("given"):  # its code is not in the run; who loads it brings it, and is asked then
+        return
+    try:
+        again = load_net(run, job.device, asked=False)
+    except UsageError:  # its file has changed since training began, and is not run
+        return
+    if not reproduces(answers(net, images), answers(again, images)):
+        raise StriateError(f"{net.spec.name} is no function of one image. {lost_by_loading(net)}")
+
+
+def _builder(begun: Begun) -> Callable[[], torch.nn.Module] | None:
+    """What builds the net of a file anew; None for nets of the catalogue and of libraries: they are asked when they are saved."""
+    row = begun.row
+    origin = row.origin
+    if not isinstance(row, ElsewhereFacts) or "given" in origin or source_path(origin.get("target", "")) is None:
+        return None
+    channels, classes = begun.job.net.channels, begun.job.net.classes
+    return lambda: row.make(channels, classes, False).module
+
+
+def _verdict(finding: Finding) -> Verdict:
+    return "failed" if finding.name in BOUNDED else "warning"
+
+
+def _said(finding: Finding) -> str:
+    return str(finding).removeprefix(f"{finding.name} ")
