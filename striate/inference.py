@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 import json
 from pathlib import Path
 from typing import Any, get_args
@@ -14,6 +13,7 @@ from striate.data.images import Pictures
 from striate.data.preprocessing import Preprocessing
 from striate.errors import DataError, UsageError
 from striate.nets import Net, build
+from striate.nets.copying import copied, plain
 from striate.nets.elsewhere import adapt, inner, is_elsewhere, make
 from striate.nets.netspec import NetFacts
 from striate.nets.sources import source_path, trusted_source
@@ -102,7 +102,7 @@ def build_net(run: Run) -> Net:
     if run.module is None and not is_elsewhere(wanted["name"]):
         return build(wanted["name"], channels=channels, classes=classes, init=wanted["init"])
     if run.module is not None:
-        module = copy.deepcopy(run.module).cpu()
+        module = copied(plain(run.module), "cpu")
     elif "target" not in origin:
         raise UsageError(
             f"{run.path} holds the weights of a {wanted['name']} that was given to striate.train(), and not its code.\n"

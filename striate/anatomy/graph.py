@@ -16,13 +16,17 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 from torch._ops import OpOverload
-from torch.utils._pytree import tree_leaves, tree_map_only
+from torch.utils._pytree import tree_map_only
 
 from striate.anatomy.macs import count_macs
 from striate.anatomy.shapes import quick_result, tensors_in
+from striate.nets.copying import Copies
+from striate.nets.elsewhere import described, outputs_in
+from striate.nets.undisturbed import undisturbed
 from striate.nets.weightless import LightMode
 
 Shape = tuple[int, ...]
+_META = torch.device("meta")
 _SPLITS = {"split", "split_with_sizes", "unbind", "chunk"}
 
 
@@ -106,31 +110,68 @@ class TraceFailure(Exception):
         return str(self.cause)
 
 
-def trace(module: nn.Module, input_shape: Sequence[int]) -> Graph:
-    """Runs `module` once, in eval mode, on a meta tensor of `input_shape` (N, C, H, W), and gives its graph of operations.
+def trace(module: nn.Module | Copies, input_shape: Sequence[int]) -> Graph:
+    """Runs a copy of `module` once, in eval mode, on a meta tensor of `input_shape` (N, C, H, W): its graph of operations.
 
-    The module's own weights, buffers and modes are left as they were, on whatever device they are.
+    The module is left as it was, whatever it holds, and so are random generators and what its class and file keep. Of one that
+    is to be traced often `Copies` can be given.
 
     Raises:
         TraceFailure: the module cannot take that input.
+        UsageError: it cannot be copied.
     """
+    copies = module if isinstance(module, Copies) else Copies(module)
     shape = tuple(int(size) for size in input_shape)
-    modes = {part: part.training for part in module.modules()}
-    recorder = Recorder(module, shape)
-    calls: tuple[Call, ...] = ()
-    try:
-        module.eval()
-        with recorder.following_modules(), torch.no_grad(), recorder:
+    with undisturbed(copies.original):
+        if not copies.needs_values:
             try:
-                output = module(recorder.picture)
-            except Exception as error:
-                calls = tuple(recorder.calls)
-                failed = recorder.failed or ("", ())
-                raise TraceFailure(error, calls, *failed, recorder.graph([])) from error
-    finally:
-        for part, training in modes.items():
+                return _trace(copies.make(_META), shape)
+            except TraceFailure as failure:
+                if not wants_values(failure.cause):
+                    raise
+        # It asks for the value of a weight, or of a pixel.
+        graph = _trace(copies.make(), shape)
+        copies.needs_values = True
+        return graph
+
+
+def wants_values(error: BaseException) -> bool:
+    """Whether a net on the meta device failed because it asked for a value, which a tensor has not there."""
+    return isinstance(error, NotImplementedError) or any(word in str(error).lower() for word in ("meta", "no data"))
+
+
+def _trace(module: nn.Module, shape: Shape) -> Graph:
+    set_mode(module, training=False)
+    recorder = Recorder(module, shape)
+    with recorder.following_modules(), torch.no_grad(), recorder:
+        try:
+            output = module(recorder.picture)
+            tensors = outputs_in(output)
+            if not tensors:
+                raise NothingGiven(f"it gives {described(output)}: let it return the logits, a tensor (N, classes)")
+        except Exception as error:
+            calls = tuple(recorder.calls)
+            failed = recorder.failed or ("", ())
+            raise TraceFailure(error, calls, *failed, recorder.graph([])) from error
+    return recorder.graph(tensors)
+
+
+class NothingGiven(Exception):
+    """The net ran and gave no tensor."""
+
+
+def set_mode(module: nn.Module, training: bool) -> None:
+    """As `module.train(training)`, which exported programs refuse."""
+    try:
+        module.train(training)
+    except NotImplementedError:
+        for part in module.modules():
             part.training = training
-    return recorder.graph([leaf for leaf in tree_leaves(output) if isinstance(leaf, Tensor)])
+
+
+def picture_type(module: nn.Module) -> torch.dtype | None:
+    """Of the pictures that a net computes with: the type of its first real weight; torch's default if None."""
+    return next((value.dtype for value in module.parameters() if value.is_floating_point()), None)
 
 
 @dataclass(slots=True)
@@ -164,8 +205,7 @@ class Recorder(LightMode):  # type: ignore[no-untyped-call]
         self.alive: list[Tensor] = []  # so that no storage's address is used again
         for name, parameter in self.module.named_parameters():
             self._remember(parameter, _Value(None, (name,)))
-        kinds = [parameter.dtype for parameter in self.module.parameters() if parameter.is_floating_point()]
-        self.picture = torch.empty(self.input_shape, device="meta", dtype=kinds[0] if kinds else None)
+        self.picture = torch.empty(self.input_shape, device="meta", dtype=picture_type(self.module))
         self.nodes.append(self._node("input", (), self.input_shape, {}, (), 0, 0))
         self._remember(self.picture, _Value(0))
 

@@ -11,6 +11,7 @@ from striate.anatomy.graph import Call, Graph, Shape, TraceFailure, trace
 from striate.anatomy.heads import WithHeads
 from striate.anatomy.table import dimensions
 from striate.errors import UsageError
+from striate.nets.copying import Copies
 
 _LARGEST = 1024
 _ON_VALUES = "The net was run on shapes alone; one whose forward pass depends on pixel values cannot be read so."
@@ -40,13 +41,14 @@ def check_lazy(module: nn.Module, input_shape: Sequence[int], name: str) -> None
         )
 
 
-def smallest_input(module: nn.Module, channels: int, *, at_most: int = _LARGEST) -> int | None:
+def smallest_input(module: nn.Module | Copies, channels: int, *, at_most: int = _LARGEST) -> int | None:
     """Side in pixels of the smallest square picture that the net takes; None if it takes none up to `at_most`.
 
     Found by halving the interval between a size that fails and one that works, and confirmed: a net may take some small
     sizes and refuse larger ones (windows that divide evenly), so all sizes below the one found are tried as well where there
     are few, and the size found is one that works, with the next smaller one failing.
     """
+    module = _with_heads(module)
     works = first_usual(module, channels, at_most)
     if works is None:
         return None
@@ -63,17 +65,23 @@ def smallest_input(module: nn.Module, channels: int, *, at_most: int = _LARGEST)
     return works
 
 
-def runs(module: nn.Module, input_shape: Sequence[int]) -> bool:
+def _with_heads(module: nn.Module | Copies) -> Copies:
+    """Copies of the net with its auxiliary heads."""
+    return module if isinstance(module, Copies) else Copies(WithHeads(module))
+
+
+def runs(module: nn.Module | Copies, input_shape: Sequence[int]) -> bool:
     """Whether the net, with its auxiliary heads, takes that input."""
     try:
-        trace(WithHeads(module), input_shape)
+        trace(_with_heads(module), input_shape)
     except TraceFailure:
         return False
     return True
 
 
-def first_usual(module: nn.Module, channels: int, at_most: int = _LARGEST) -> int | None:
+def first_usual(module: nn.Module | Copies, channels: int, at_most: int = _LARGEST) -> int | None:
     """The first of the usual sides of pictures, 224 before all, that the net takes; None if it takes none up to `at_most`."""
+    module = _with_heads(module)
     usual = (224, 32, 28, 64, 96, 128, 227, 299, 256, 384, 512, at_most)
     return next((side for side in usual if side <= at_most and runs(module, (1, channels, side, side))), None)
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 from dataclasses import dataclass
 from inspect import getsourcefile
 from pathlib import Path
@@ -15,10 +14,12 @@ from striate.anatomy.limits import check_lazy, first_usual, smallest_input, trac
 from striate.anatomy.table import dimensions
 from striate.errors import UsageError
 from striate.nets import build, spec
+from striate.nets.copying import copied, plain
 from striate.nets.elsewhere import ElsewhereFacts, Input, Logits, Made, inner, input_channels, is_elsewhere, make
 from striate.nets.net import Net
 from striate.nets.netspec import NetFacts
 from striate.nets.sources import read_source, source_path
+from striate.nets.undisturbed import undisturbed
 from striate.nets.weightless import weightless
 
 _ANY_CLASSES = 10
@@ -96,13 +97,14 @@ def facts(net: object) -> NetFacts:
 
 
 def _facts_of_module(module: nn.Module) -> NetFacts:
+    module = plain(module)
     kind = type(module)
     name = f"{kind.__module__}:{kind.__qualname__}"
 
     def given(channels: int, classes: int, pretrained: bool) -> Made:
         if pretrained:
             raise UsageError(f"pretrained is for nets that are named: the {name} that was given begins as it is")
-        return Made(module=copy.deepcopy(module).cpu())
+        return Made(module=copied(plain(module), "cpu"))
 
     row = getattr(module, "spec", None)
     if isinstance(module, Net) and isinstance(row, NetFacts):  # of the catalogue: a run finds it by its name
@@ -195,9 +197,10 @@ def check_fit(net: Net, size: tuple[int, int], classes: int, data: str) -> tuple
 
 def _training_output(module: nn.Module, picture: Input, name: str) -> object:
     """What a copy of the net gives for two black pictures while it trains."""
-    twin = copy.deepcopy(module).train()
+    twin = copied(module)
     try:
-        with torch.no_grad():
+        with undisturbed(module), torch.no_grad():
+            twin.train()
             return twin(torch.zeros(2, *picture))
     except Exception as error:
         raise UsageError(
