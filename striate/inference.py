@@ -52,7 +52,8 @@ def logits(
     training = net.training
     net.eval()
     try:
-        with torch.inference_mode():
+        # Not inference mode: what a net keeps from its first call must serve in training too.
+        with torch.no_grad():
             parts = [
                 net(preprocessing.tensor(pixels[start : start + batch_size]).to(device)).cpu()
                 for start in range(0, len(pixels), batch_size)

@@ -11,6 +11,7 @@ PACKAGE = Path(striate.__file__).parent
 
 LAYERS = (
     {"errors", "notebook"},
+    {"arguments"},
     {"data", "nets"},
     {"anatomy", "checkup", "metrics", "machine"},
     {"recipe"},

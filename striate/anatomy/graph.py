@@ -123,14 +123,21 @@ def trace(module: nn.Module | Copies, input_shape: Sequence[int]) -> Graph:
     copies = module if isinstance(module, Copies) else Copies(module)
     shape = tuple(int(size) for size in input_shape)
     with undisturbed(copies.original):
+        first: TraceFailure | None = None
         if not copies.needs_values:
             try:
                 return _trace(copies.make(_META), shape)
             except TraceFailure as failure:
                 if not wants_values(failure.cause):
                     raise
+                first = failure
         # It asks for the value of a weight, or of a pixel.
-        graph = _trace(copies.make(), shape)
+        try:
+            graph = _trace(copies.make(), shape)
+        except TraceFailure as again:
+            if first is None or not wants_values(again.cause):
+                raise
+            raise first from first.cause  # a copy with values, and a picture without them: that adds nothing
         copies.needs_values = True
         return graph
 

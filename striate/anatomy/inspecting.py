@@ -20,6 +20,7 @@ from striate.anatomy.memory import Memory, estimate_memory
 from striate.anatomy.rows import Row, make_rows, unused_parameters
 from striate.anatomy.table import render, summarise
 from striate.anatomy.targets import Target, resolve
+from striate.arguments import checked
 from striate.errors import UsageError
 from striate.nets.netspec import NetFacts
 
@@ -130,6 +131,7 @@ class Anatomy:
         }
 
 
+@checked
 def inspect(
     net: nn.Module | str,
     input: Sequence[int] | None = None,

@@ -9,13 +9,23 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-from striate.anatomy.graph import TraceFailure, trace
+from striate.anatomy.graph import TraceFailure, picture_type, trace
 from striate.anatomy.limits import check_lazy, first_usual, smallest_input, trace_or_explain
 from striate.anatomy.table import dimensions
 from striate.errors import UsageError
 from striate.nets import build, spec
-from striate.nets.copying import copied, plain
-from striate.nets.elsewhere import ElsewhereFacts, Input, Logits, Made, inner, input_channels, is_elsewhere, make
+from striate.nets.copying import UncopyableError, copied, plain
+from striate.nets.elsewhere import (
+    ElsewhereFacts,
+    Input,
+    Logits,
+    Made,
+    inner,
+    input_channels,
+    is_elsewhere,
+    make,
+    parts_of,
+)
 from striate.nets.net import Net
 from striate.nets.netspec import NetFacts
 from striate.nets.sources import read_source, source_path
@@ -126,7 +136,7 @@ def _file_of(module: nn.Module, input: Input) -> dict[str, str]:
     Empty if that is not so, and for classes of a script that is running: to run that again would train again.
     """
     kind = type(module)
-    if kind.__module__ == "__main__":
+    if kind.__module__ == "__main__" or kind.__module__.split(".")[0] == "torch":
         return {}
     try:
         source = read_source(Path(getsourcefile(kind) or ""))
@@ -140,7 +150,7 @@ def _file_of(module: nn.Module, input: Input) -> dict[str, str]:
             and {name: value.shape for name, value in again.state_dict().items()}
             == {name: value.shape for name, value in module.state_dict().items()}
         )
-    except (UsageError, TraceFailure, TypeError, OSError):
+    except (UsageError, TraceFailure, TypeError, OSError, IndexError):
         return {}
     return {"target": target, "file": str(source.path), "sha256": source.sha256} if same else {}
 
@@ -180,9 +190,10 @@ def check_fit(net: Net, size: tuple[int, int], classes: int, data: str) -> tuple
     graph = trace_or_explain(module, (1, *picture), name)
     output = _training_output(module, picture, name)
     logits = Logits()(output)
+    flat = ". End it with nn.Flatten()" if logits.ndim > 2 and set(logits.shape[2:]) == {1} else ""
     if logits.ndim != 2 or len(logits) != 2:
         raise UsageError(
-            f"{name} gives a tensor of {dimensions(logits.shape[1:])} a picture: its forward must give logits (N, classes)"
+            f"{name} gives a tensor of {dimensions(logits.shape[1:])} a picture: its forward must give logits (N, classes){flat}"
         )
     if logits.shape[1] != classes:
         last = next((node.module for node in reversed(graph.nodes) if node.parameters), "")
@@ -191,18 +202,31 @@ def check_fit(net: Net, size: tuple[int, int], classes: int, data: str) -> tuple
             f"{name} gives {logits.shape[1]} classes, and {data} has {classes}: give {layer} {classes} outputs, or let what "
             "makes it take an argument `classes`"
         )
-    left = [key for key in getattr(output, "_fields", ()) if key != "logits"]
+    left = [key for key in parts_of(output) if key != "logits"]
     return (f"its {', '.join(left)} are left aside",) if left else ()
 
 
 def _training_output(module: nn.Module, picture: Input, name: str) -> object:
     """What a copy of the net gives for two black pictures while it trains."""
-    twin = copied(module)
+    twin = copied(module, "cpu")
+    try:
+        twin.train()
+    except NotImplementedError as error:
+        raise UsageError(
+            f"{name} is an exported program (torch.export), whose operations are fixed: it can be inspected, and not trained. "
+            "Give the module that it was exported from"
+        ) from error
     try:
         with undisturbed(module), torch.no_grad():
-            twin.train()
             return twin(torch.zeros(2, *picture))
     except Exception as error:
+        kind = picture_type(module)
+        advice = (
+            ""
+            if kind in (None, torch.float32)
+            else f". Its weights are {kind}, and training is in float32: give net.float()"
+        )
+        said = "" if isinstance(error, UncopyableError) else f"{type(error).__name__}: "
         raise UsageError(
-            f"{name} cannot be trained on pictures of {dimensions(picture)}: {type(error).__name__}: {error}"
+            f"{name} cannot be trained on pictures of {dimensions(picture)}: {said}{error}{advice}"
         ) from error

@@ -10,6 +10,8 @@ from typing import Literal
 
 import torch
 
+from striate.arguments import checked
+from striate.data import DataSet
 from striate.data.augmentation import Augmentation
 from striate.data.preprocessing import Fit
 from striate.errors import UsageError
@@ -21,6 +23,7 @@ from striate.experiment.preparing import check_space, for_length, manners, plan,
 from striate.experiment.restarting import begun_before, check_restarts, has_checkpoint
 from striate.experiment.resuming import finished, go_on, resume
 from striate.experiment.settings import Settings
+from striate.nets.undisturbed import same_generators
 from striate.recipe import Balance, Keep, Recipe, Sizes
 from striate.run import Run
 from striate.tracking import Kind
@@ -33,9 +36,10 @@ from striate.training.ranks import Ranks, spread
 __all__ = ["Settings", "compare_views", "evaluate", "resume", "search_rate", "train", "train_with", "try_out"]
 
 
+@checked
 def train(
     net: str | torch.nn.Module = "lenet5",
-    data: str | Path = "fashion-mnist-sample",
+    data: str | Path | DataSet = "fashion-mnist-sample",
     *,
     recipe: str | Recipe = "fast",
     epochs: float | None = None,
@@ -138,7 +142,8 @@ def train_with(
     """As `train`. `started`: `time.perf_counter()` from which a budget counts; now if None."""
     started = started if started is not None else time.perf_counter()
     check_restarts()
-    path = spread(settings.processes, _train, settings, name, Path(out), progress or Progress(), started)
+    with same_generators():
+        path = spread(settings.processes, _train, settings, name, Path(out), progress or Progress(), started)
     return Run(path, module=settings.net if isinstance(settings.net, torch.nn.Module) else None)
 
 
@@ -193,6 +198,7 @@ def _train(ranks: Ranks, settings: Settings, name: str | None, out: Path, progre
     return run.path
 
 
+@checked
 def try_out(settings: Settings, *, progress: Progress | None = None) -> list[Check]:
     """The pre-flight: what can be known of a training in about ten seconds. Nothing is written, and no test picture is looked at.
 
@@ -200,12 +206,14 @@ def try_out(settings: Settings, *, progress: Progress | None = None) -> list[Che
     """
     progress = progress or Progress()
     _require_one(settings)
-    begun = begin(settings, progress)
-    progress.table(announcement(begun.job, begun.row, begun.dataset, begun.config))
-    progress.table(worth_a_word(begun.findings, begun.dataset))
-    return preflight(begun.job)
+    with same_generators():
+        begun = begin(settings, progress)
+        progress.table(announcement(begun.job, begun.row, begun.dataset, begun.config))
+        progress.table(worth_a_word(begun.findings, begun.dataset))
+        return preflight(begun.job)
 
 
+@checked
 def search_rate(settings: Settings, *, progress: Progress | None = None) -> Found:
     """The learning-rate finder: what the loss does while the rate rises. Nothing is written.
 
@@ -213,9 +221,10 @@ def search_rate(settings: Settings, *, progress: Progress | None = None) -> Foun
     """
     progress = progress or Progress()
     _require_one(settings)
-    begun = begin(settings, progress)
-    progress.table(announcement(begun.job, begun.row, begun.dataset, begun.config))
-    return find_rate(begun.job)
+    with same_generators():
+        begun = begin(settings, progress)
+        progress.table(announcement(begun.job, begun.row, begun.dataset, begun.config))
+        return find_rate(begun.job)
 
 
 def _require_one(settings: Settings) -> None:

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import torch
 
+from striate.arguments import checked
 from striate.data import DataSet, Preprocessing, load_data
 from striate.errors import DataError, UsageError
 from striate.experiment.extending import extended
@@ -23,6 +24,7 @@ from striate.training.clock import Clock
 from striate.training.ranks import Ranks, spread
 
 
+@checked
 def resume(
     path: str | Path,
     *,

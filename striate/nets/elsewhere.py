@@ -102,16 +102,22 @@ def _tensors(output: object, seen: set[int]) -> list[Tensor]:
     return [tensor for part in parts for tensor in _tensors(part, seen)]
 
 
+def parts_of(output: object) -> list[str]:
+    """The names of what is in a dict, a named tuple or a dataclass that a net gives, but for those that hold nothing."""
+    if isinstance(output, Mapping):
+        return [str(name) for name, value in output.items() if value is not None]
+    named = [field.name for field in fields(output)] if is_dataclass(output) else getattr(output, "_fields", ())
+    return [name for name in named if getattr(output, name, None) is not None]
+
+
 def described(output: object) -> str:
     """What a net gives, in words: `a tuple of 2 tensors`, `a dict of features and maps`, `None`."""
     if output is None:
         return "None"
     kind = type(output).__name__
     name = f"{'an' if kind[:1].lower() in 'aeiou' else 'a'} {kind}"
-    if isinstance(output, Mapping):
-        return f"{name} of {', '.join(map(str, output)) or 'nothing'}"
-    if is_dataclass(output):
-        return f"{name} of {', '.join(field.name for field in fields(output))}"
+    if names := parts_of(output):
+        return f"{name} of {', '.join(names)}"
     if isinstance(output, list | tuple):
         return f"{name} of {len(output)} things"
     return name

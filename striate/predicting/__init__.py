@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from weakref import WeakKeyDictionary
 
+from striate.arguments import checked
 from striate.data.images import Pixels
 from striate.data.pictures import Picture, Unreadable, expanded, from_stream, read
 from striate.evaluation.calibration import Strangers
@@ -30,6 +31,7 @@ __all__ = [
 ]
 
 
+@checked
 def predict(
     run: Run, pictures: Iterable[Picture], *, top: int = 3, abstain: bool = False, device: str = "auto"
 ) -> Predictions:
