@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import sys
+from contextlib import redirect_stdout
 from pathlib import Path
 from typing import Any, get_args
 
@@ -53,7 +55,8 @@ def logits(
     net.eval()
     try:
         # Not inference mode: what a net keeps from its first call must serve in training too.
-        with torch.no_grad():
+        # And what a net prints is no part of an answer, which goes to stdout.
+        with torch.no_grad(), redirect_stdout(sys.stderr):
             parts = [
                 net(preprocessing.tensor(pixels[start : start + batch_size]).to(device)).cpu()
                 for start in range(0, len(pixels), batch_size)

@@ -70,6 +70,8 @@ class Graph:
     """Paths of the modules that have no children."""
     parameters: Mapping[str, int]
     """Name -> number of values, of every parameter, tied ones once."""
+    frozen: frozenset[str]
+    """Names of the parameters that training leaves as they are (`requires_grad` is False)."""
     buffers_bytes: int
     parameter_bytes: int
 
@@ -237,6 +239,8 @@ class Recorder(LightMode):  # type: ignore[no-untyped-call]
 
         try:
             for name, part in self.module.named_modules():
+                if isinstance(part, torch.jit.ScriptModule):
+                    continue  # it takes no hooks: its operations are those of the module that holds it
                 handles.append(part.register_forward_pre_hook(enter(name)))
                 handles.append(part.register_forward_hook(leave))
             yield
@@ -359,6 +363,7 @@ class Recorder(LightMode):  # type: ignore[no-untyped-call]
             modules={name: type(part).__name__ for name, part in named},
             leaves=frozenset(name for name, part in named if next(part.children(), None) is None),
             parameters={name: parameter.numel() for name, parameter in self.module.named_parameters()},
+            frozen=frozenset(name for name, value in self.module.named_parameters() if not value.requires_grad),
             parameter_bytes=sum(p.numel() * p.element_size() for p in self.module.parameters()),
             buffers_bytes=sum(b.numel() * b.element_size() for b in self.module.buffers()),
         )

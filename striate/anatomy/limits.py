@@ -131,7 +131,8 @@ def _is_mismatch(part: nn.Module, call: Call) -> bool:
 def _reason(part: nn.Module, call: Call, failure: TraceFailure) -> str:
     """The layer's rule with its numbers, and the change that would satisfy it."""
     shape = call.inputs[0] if call.inputs else ()
-    if not isinstance(failure.cause, RuntimeError | IndexError):  # what torch's layers say of shapes
+    # What torch's layers say of shapes is a RuntimeError or an IndexError.
+    if _has_no_forward(failure.cause) or not isinstance(failure.cause, RuntimeError | IndexError):
         return _own_reason(part, failure)
     if wants_values(failure.cause):
         return f"torch says: {str(failure.cause).rstrip('.')}. {_ON_VALUES}"
@@ -174,10 +175,14 @@ def _own_reason(part: nn.Module, failure: TraceFailure) -> str:
             f"Its forward takes {' and '.join(missing)} besides the picture, and is given a picture alone: give that a default, "
             "or wrap the net in a module that supplies what it needs."
         )
-    if isinstance(cause, NotImplementedError) and type(part).forward is nn.Module.forward:
+    if _has_no_forward(cause):
         return "It has no forward method: write one that takes the pictures and returns the logits."
     advice = f" {_ON_VALUES}" if wants_values(cause) else ""
     return f"It raises {type(cause).__name__}: {str(cause).rstrip('.')}.{advice}"
+
+
+def _has_no_forward(cause: Exception) -> bool:
+    return isinstance(cause, NotImplementedError) and 'missing the required "forward"' in str(cause)
 
 
 def _needed(part: nn.Module) -> list[str]:

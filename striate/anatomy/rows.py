@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import groupby
 from typing import Any
 
@@ -49,6 +49,8 @@ class Row:
     """Pixels that one position of the output reads; None where that cannot be followed."""
     nodes: tuple[int, ...]
     """Of the graph; the last one makes the output."""
+    frozen: int = 0
+    """Of its parameters, those that training leaves as they are."""
 
 
 def make_rows(graph: Graph) -> tuple[Row, ...]:
@@ -68,7 +70,9 @@ def make_rows(graph: Graph) -> tuple[Row, ...]:
         seen.update(used)
         layer = nodes[0].module if nodes[0].module in layers else None
         parameters = sum(graph.parameters[name] for name in used)
-        rows.append(_row(graph, nodes, layer, parameters, fields[nodes[-1].index]))
+        row = _row(graph, nodes, layer, parameters, fields[nodes[-1].index])
+        frozen = sum(graph.parameters[name] for name in used if name in graph.frozen)
+        rows.append(replace(row, frozen=frozen) if frozen else row)
     return tuple(rows)
 
 

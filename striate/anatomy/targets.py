@@ -183,6 +183,11 @@ def check_fit(net: Net, size: tuple[int, int], classes: int, data: str) -> tuple
     picture = (net.channels, *size)
     if not any(parameter.requires_grad for parameter in module.parameters()):
         raise UsageError(f"{name} has no weights to train")
+    if not_real := [key for key, value in module.named_parameters() if value.is_complex()]:
+        raise UsageError(
+            f"{name} has complex weights ({', '.join(not_real[:3])}): it can be inspected, and not trained. Keep their real and "
+            "imaginary parts as weights (torch.view_as_real), and join them in forward (torch.view_as_complex)"
+        )
     if odd := [key for key, value in module.state_dict().items() if not isinstance(value, Tensor)]:
         raise UsageError(
             f"the state of {name} holds something else than tensors, which cannot be saved: {', '.join(odd)}"

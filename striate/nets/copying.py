@@ -278,8 +278,7 @@ class _Unpickler(pickle.Unpickler):
         if isinstance(thing, Tensor):
             return self._tensor(thing)
         if isinstance(thing, torch.jit.ScriptModule):
-            script = copy.deepcopy(thing)
-            return script if self.device is None or self.device.type == "meta" else script.to(self.device)
+            return self._script(thing)
         if isinstance(thing, torch.Generator):
             return thing.clone_state()
         if isinstance(thing, _Kept):
@@ -287,6 +286,16 @@ class _Unpickler(pickle.Unpickler):
         if thing is _refer:
             return self._refer
         return _LOCKS[type(thing)]() if type(thing) in _LOCKS else thing
+
+    def _script(self, module: torch.jit.ScriptModule) -> torch.jit.ScriptModule:
+        """A scripted or traced module keeps its values, also where the rest has none: it cannot be on the meta device."""
+        with torch.no_grad():
+            script = copy.deepcopy(module)
+            if self.device is not None and self.device.type != "meta":
+                script = script.to(self.device)
+        for parameter, given in zip(script.parameters(), module.parameters(), strict=True):
+            parameter.detach_().requires_grad_(given.requires_grad)
+        return script
 
     def _refer(self, thing: Any) -> Any:
         if thing is None:

@@ -69,7 +69,8 @@ class Logits(nn.Module):
                 f"the net gives {described(output)}: its forward must give logits, a tensor (N, classes), or something "
                 'with such a tensor as .logits or ["logits"]'
             )
-        return logits
+        # A net that computes in half precision, as under autocast, is scored in float32.
+        return logits if logits.dtype is torch.float32 else logits.float()
 
 
 def logits_in(output: object) -> Tensor | None:

@@ -1,0 +1,60 @@
+"""Modules of odd kinds are read, or refused for the true reason, and left as they were. Run: pytest tests/nets/test_odd_modules.py"""
+
+import warnings
+
+import pytest
+import torch
+from odd_modules import READ, REFUSED, snapshot
+
+import striate
+from striate.anatomy.targets import check_fit, facts
+from striate.errors import UsageError
+from striate.nets.elsewhere import adapt
+from striate.training import Progress
+
+QUIET = Progress(quiet=True)
+
+
+def made(build):
+    torch.manual_seed(0)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # torch's own, on what it calls old
+        return build()
+
+
+def fitted(net):
+    """What `train` does with a net before it has pictures."""
+    row = facts(net)
+    own = adapt(row.make(3, 10, False).module, row, 3, 10)
+    check_fit(own, (32, 32), 10, "ten")
+    return own
+
+
+@pytest.mark.parametrize("kind", READ)
+def test_it_is_inspected_and_fitted_and_left_as_it_was(kind, capsys):
+    net = made(READ[kind])
+    before = snapshot(net)
+    anatomy = striate.inspect(net, (3, 32, 32))
+    assert str(anatomy)
+    assert anatomy.as_dict()
+    assert anatomy.totals.parameters + anatomy.totals.parameters_unused == sum(p.numel() for p in net.parameters())
+    assert snapshot(net) == before
+    own = fitted(net)
+    assert snapshot(net) == before
+    assert own.train()(torch.rand(2, 3, 32, 32)).shape == (2, 10)
+    assert snapshot(net)[0] == before[0]
+    assert capsys.readouterr().out == ("" if kind != "prints" else "shape torch.Size([2, 8, 30, 30])\n")
+
+
+@pytest.mark.parametrize("kind", REFUSED)
+def test_it_is_refused_for_the_true_reason_and_left_as_it_was(kind):
+    build, not_read, not_trained = REFUSED[kind]
+    net = made(build)
+    before = snapshot(net)
+    for why, use in ((not_read, lambda: str(striate.inspect(net, (3, 32, 32)))), (not_trained, lambda: fitted(net))):
+        if why is None:
+            use()
+        else:
+            with pytest.raises(UsageError, match=rf"(?s){why}"):
+                use()
+        assert snapshot(net) == before
