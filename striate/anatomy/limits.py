@@ -34,6 +34,11 @@ def trace_or_explain(module: nn.Module, input_shape: Sequence[int], name: str) -
         raise UsageError(explain_failure(module, input_shape, name, failure)) from failure
 
 
+def asked_for_values(error: UsageError) -> bool:
+    """Whether a net was refused because it asked for values, which a net that was built without weights has none of."""
+    return isinstance(error.__cause__, TraceFailure) and wants_values(error.__cause__.cause)
+
+
 def check_lazy(module: nn.Module, input_shape: Sequence[int], name: str) -> None:
     """Raises UsageError if the net has layers that have no shapes before their first batch."""
     lazy = [path for path, part in module.named_modules() if isinstance(part, nn.modules.lazy.LazyModuleMixin)]

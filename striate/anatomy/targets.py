@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from striate.anatomy.graph import TraceFailure, picture_type, trace
-from striate.anatomy.limits import check_lazy, first_usual, smallest_input, trace_or_explain
+from striate.anatomy.limits import asked_for_values, check_lazy, first_usual, smallest_input, trace_or_explain
 from striate.anatomy.table import dimensions
 from striate.errors import UsageError
 from striate.nets import build, spec
@@ -48,8 +48,10 @@ class Target:
     """Number of classes that was asked for, or that the catalogue's row has."""
 
 
-def resolve(target: str, *, channels: int | None = None, classes: int | None = None) -> Target:
-    """Finds and builds what `target` names, without weights.
+def resolve(
+    target: str, *, channels: int | None = None, classes: int | None = None, without_weights: bool = True
+) -> Target:
+    """Finds and builds what `target` names, without weights unless one from elsewhere is to have them.
 
     Args:
         target: a catalogue name (`lenet5`), or what `striate.nets.elsewhere.make` takes: `FILE.py:OBJECT`,
@@ -61,7 +63,7 @@ def resolve(target: str, *, channels: int | None = None, classes: int | None = N
         UsageError: there is no such net, file or object, or it takes no such channels or classes.
     """
     if is_elsewhere(target):
-        made = make(target, channels=channels, classes=classes, without_weights=True)
+        made = make(target, channels=channels, classes=classes, without_weights=without_weights)
         return Target(name=target, module=made.module, input=made.input, classes=classes)
     with weightless():
         net = build(target, channels=channels, classes=classes)
@@ -89,7 +91,13 @@ def facts(net: object) -> NetFacts:
     source = None if path is None else read_source(path)
     # Three channels: a net that takes any number is to see photos in colour.
     made = make(net, channels=3, classes=_ANY_CLASSES, without_weights=True, source=source)
-    input, smallest = _pictures(made, net)
+    try:
+        input, smallest = _pictures(made, net)
+    except UsageError as error:
+        if not asked_for_values(error):
+            raise
+        made = make(net, channels=3, classes=_ANY_CLASSES, source=source)
+        input, smallest = _pictures(made, net)
     origin = {"target": net, "min_size": smallest} | (
         {"file": str(source.path), "sha256": source.sha256} if source is not None else {}
     )

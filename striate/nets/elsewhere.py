@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import importlib
 import inspect
+import sys
 from collections.abc import Callable, Mapping, Sequence, Set
+from contextlib import redirect_stdout
 from dataclasses import dataclass, fields, is_dataclass, replace
 from typing import Any
 
@@ -191,12 +193,14 @@ def input_channels(module: nn.Module) -> int | None:
 def _from_file(
     source: Source, name: str, target: str, channels: int | None, classes: int | None, without_weights: bool
 ) -> Made:
-    found = find_object(source, name, target)
+    with redirect_stdout(sys.stderr):  # what a file prints is no part of an answer
+        found = find_object(source, name, target)
     if isinstance(found, nn.Module):
         return Made(module=found)
     given = arguments(found, target, channels, classes)
     try:
-        module = _construct(lambda: found(**given), without_weights)
+        with redirect_stdout(sys.stderr):
+            module = _construct(lambda: found(**given), without_weights)
     except Exception as error:
         raise UsageError(f"{target} could not be built: {type(error).__name__}: {error}") from error
     if not isinstance(module, nn.Module):

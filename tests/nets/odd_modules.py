@@ -1,11 +1,13 @@
-"""Small nets of kinds that people write, for pictures 3x32x32 and ten classes, and a deep look at a module that tells every change."""
+"""Small nets of kinds that people write, for pictures 3x32x32 and ten classes, and a look at a module that tells any change."""
 
 import contextlib
 import functools
+import random
 import threading
 import weakref
 from collections import OrderedDict, namedtuple
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 import torch
@@ -136,7 +138,7 @@ class HoldsFile(Base):
 
     def __init__(self):
         super().__init__()
-        self.file, self.numbers = open(__file__, "rb"), (i for i in range(3))  # noqa: SIM115
+        self.file, self.numbers = Path(__file__).open("rb"), (i for i in range(3))  # noqa: SIM115
         weakref.finalize(self, self.file.close)
 
 
@@ -367,7 +369,7 @@ class Draws(Base):
     """Random numbers from three generators, whatever the mode."""
 
     def between(self, x):
-        return x + torch.rand(()) + np.random.rand() + torch.rand_like(x) * 0
+        return x + torch.rand(()) + np.random.rand() + torch.rand_like(x) * 0  # noqa: NPY002
 
 
 class InPlace(Base):
@@ -564,5 +566,6 @@ def snapshot(module):
     with contextlib.suppress(TypeError):
         known |= {"names": list(module.state_dict())}
     outside = (look(GLOBAL_TABLES), table.cache_info().currsize)
-    drawn = (torch.get_rng_state().numpy().tobytes(), np.random.get_state()[1].tobytes(), np.random.get_state()[2])
+    numpy_state = np.random.get_state()  # noqa: NPY002
+    drawn = (torch.get_rng_state().numpy().tobytes(), numpy_state[1].tobytes(), numpy_state[2], random.getstate())
     return look(module), known, outside, drawn

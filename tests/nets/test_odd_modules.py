@@ -1,5 +1,6 @@
-"""Modules of odd kinds are read, or refused for the true reason, and left as they were. Run: pytest tests/nets/test_odd_modules.py"""
+"""Odd modules are read, or refused for the true reason, and left as they were. Run: pytest tests/nets/test_odd_modules.py"""
 
+import json
 import warnings
 
 import pytest
@@ -10,9 +11,6 @@ import striate
 from striate.anatomy.targets import check_fit, facts
 from striate.errors import UsageError
 from striate.nets.elsewhere import adapt
-from striate.training import Progress
-
-QUIET = Progress(quiet=True)
 
 
 def made(build):
@@ -58,3 +56,41 @@ def test_it_is_refused_for_the_true_reason_and_left_as_it_was(kind):
             with pytest.raises(UsageError, match=rf"(?s){why}"):
                 use()
         assert snapshot(net) == before
+
+
+FILE = """
+print("from the file")
+from odd_modules import AsksItsWeights, Gives, LearnedQueries, Out, Prints, Recurrent
+def answers(): return Gives(Out)
+"""
+
+
+@pytest.mark.parametrize("name", ["Recurrent", "LearnedQueries", "AsksItsWeights", "Prints", "answers"])
+def test_the_command_line_reads_them_as_python_does(name, tmp_path, call):
+    (tmp_path / "own.py").write_text(FILE)
+    code, out, _ = call("inspect", "own.py:" + name, "--input", "3x32x32", "--json")
+    assert code == 0
+    namespace = {"Recurrent": "LSTM", "LearnedQueries": "learned queries", "AsksItsWeights": "asks its weights"}
+    kind = READ[namespace.get(name, {"Prints": "prints", "answers": "dataclass"}.get(name))]
+    same = striate.inspect(made(kind), (3, 32, 32)).totals
+    assert {key: json.loads(out)["totals"][key] for key in ("parameters", "macs")} == {
+        "parameters": same.parameters, "macs": same.macs,
+    }  # fmt: skip
+
+
+def test_states_that_nobody_uses_are_no_dead_branch_and_one_by_one_maps_are_told_to_flatten():
+    found = {
+        kind: [f.name for f in striate.inspect(made(build), (3, 32, 32)).findings]
+        for kind, build in READ.items()
+        if kind in ("LSTM", "GRU")
+    }
+    assert not any("dead-branch" in names for names in found.values())
+    discriminator = striate.inspect(made(REFUSED["discriminator"][0]), (3, 32, 32))
+    assert "not-flattened" in [finding.name for finding in discriminator.findings]
+
+
+def test_frozen_layers_are_marked():
+    anatomy = striate.inspect(made(READ["frozen"]), (3, 32, 32))
+    assert [row.frozen for row in anatomy.rows if row.parameters] == [224, 0]
+    assert "Conv2d 3x3, frozen" in str(anatomy)
+    assert "224 of the parameters are frozen" in str(anatomy)
