@@ -12,10 +12,10 @@ import os
 import sys
 import types
 import typing
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Hashable, Mapping
 from dataclasses import fields
 from pathlib import Path
-from typing import Any, Literal, ParamSpec, TypeVar
+from typing import Any, Literal, ParamSpec, TypeVar, cast
 
 from striate.errors import UsageError
 
@@ -63,7 +63,7 @@ def checked(function: Callable[_P, _T]) -> Callable[_P, _T]:
 
 def check_fields(thing: Any) -> None:
     """As `checked`, for the fields of a dataclass."""
-    hints = _hints(type(thing))
+    hints = _hints(cast(Hashable, type(thing)))
     for field in fields(thing):
         if field.name in hints:
             check(field.name, getattr(thing, field.name), hints[field.name])
@@ -106,11 +106,11 @@ def _instead(value: object, hint: Any) -> str:
 
 
 @functools.cache
-def _hints(annotated: Any) -> Mapping[str, Any]:
+def _hints(annotated: Hashable) -> Mapping[str, Any]:
     """The annotations as objects, but for those with names that only type checkers know."""
     scope = vars(sys.modules[annotated.__module__])
     found = {}
-    for name, text in inspect.get_annotations(annotated).items():
+    for name, text in inspect.get_annotations(cast(type, annotated)).items():
         try:
             alone = types.SimpleNamespace(__annotations__={name: text})
             found[name] = typing.get_type_hints(alone, dict(scope))[name]

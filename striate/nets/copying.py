@@ -18,7 +18,7 @@ import types
 import weakref
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar, cast
 
 import torch
 from torch import Tensor, nn
@@ -26,6 +26,7 @@ from torch import Tensor, nn
 from striate.errors import UsageError
 from striate.nets.netspec import NetFacts
 
+_Module = TypeVar("_Module", bound=nn.Module)
 _LOCKS: dict[type, Callable[[], Any]] = {
     type(threading.Lock()): threading.Lock,
     type(threading.RLock()): threading.RLock,
@@ -49,9 +50,9 @@ def plain(module: nn.Module) -> nn.Module:
             return module
 
 
-def copied(module: nn.Module, device: torch.device | str | None = None) -> nn.Module:
+def copied(module: _Module, device: torch.device | str | None = None) -> _Module:
     """A copy with the same values, on `device`, or where its tensors are. Raises UsageError as `Copies` does."""
-    return Copies(module).make(None if device is None else torch.device(device))
+    return cast(_Module, Copies(module).make(None if device is None else torch.device(device)))
 
 
 class Copies:
@@ -95,6 +96,8 @@ class Copies:
 
 class Uncopyable:
     """In a copy, in place of something that cannot be copied."""
+
+    what: str
 
     def __init__(self, what: str) -> None:
         vars(self)["what"] = what
@@ -177,7 +180,7 @@ class _Kept:
     thing: Any
 
 
-_MAKERS = {_new, _fill, _new_cell, _fill_cell, _new_function, _fill_function, _same, _refer}
+_MAKERS: set[object] = {_new, _fill, _new_cell, _fill_cell, _new_function, _fill_function, _same, _refer}
 
 
 class _Pickler(pickle.Pickler):
@@ -236,7 +239,7 @@ class _Pickler(pickle.Pickler):
         state.pop("_compiled_call_impl", None)
         own = kind.__getstate__ not in (nn.Module.__getstate__, object.__getstate__)
         if own and kind.__module__.split(".")[0] != "torch":  # the author says what its state is
-            return _new, (kind,), module.__getstate__()
+            return _new, (kind,), module.__getstate__()  # type: ignore[no-untyped-call]
         return _new, (kind,), state, None, None, _fill
 
     def _other(self, thing: Any) -> Any:
@@ -326,7 +329,7 @@ class _Unpickler(pickle.Unpickler):
         given = tensor.untyped_storage()
         key = given._cdata
         if key not in self.storages:
-            made = torch.UntypedStorage(given.nbytes(), device=device)
+            made = torch.UntypedStorage(given.nbytes(), device=device)  # type: ignore[no-untyped-call]
             if device.type != "meta" and given.device.type != "meta":
                 made.copy_(given)
             self.storages[key] = made

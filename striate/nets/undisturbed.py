@@ -17,7 +17,7 @@ from torch import nn
 
 _OTHERS = {"torch", "torchvision", "timm", "striate", "builtins", "typing", "collections", "abc"}
 _MISSING = object()
-_Containers = dict | list | set
+_CONTAINERS = (dict, list, set)
 
 
 @contextmanager
@@ -30,7 +30,7 @@ def undisturbed(module: nn.Module) -> Iterator[None]:
         for names in _namespaces(module):
             stack.callback(_remember(names))
         if sys.modules.get("torch._dynamo") is not None:  # what was compiled runs as it was written
-            stack.enter_context(torch.compiler.set_stance("force_eager"))  # type: ignore[no-untyped-call]
+            stack.enter_context(torch.compiler.set_stance("force_eager"))
         stack.enter_context(redirect_stdout(io.StringIO()))
         yield
 
@@ -40,7 +40,7 @@ def same_generators() -> Iterator[None]:
     """At the end, the global generators of torch, on every device in use, of Python and of NumPy are where they were."""
     state, legacy = random.getstate(), sys.modules.get("numpy.random")
     numpy_state = None if legacy is None else legacy.get_state()
-    cuda = list(range(torch.cuda.device_count())) if torch.cuda.is_initialized() else []
+    cuda = list(range(torch.cuda.device_count())) if torch.cuda.is_initialized() else []  # type: ignore[no-untyped-call]
     try:
         with torch.random.fork_rng(devices=cuda):
             yield
@@ -62,7 +62,7 @@ def _namespaces(module: nn.Module) -> Iterator[Any]:
 def _remember(names: Any) -> Callable[[], None]:
     """What puts the values of a class or a Python module back, and what its lists, dicts, sets and caches hold."""
     before = {name: value for name, value in vars(names).items() if not name.startswith("__")}
-    held = [(value, value.copy()) for value in before.values() if isinstance(value, _Containers)]
+    held = [(value, value.copy()) for value in before.values() if isinstance(value, _CONTAINERS)]
     caches = [
         (value, value.cache_info().currsize)
         for value in map(_unbound, before.values())
