@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-import copy
+import sys
+from contextlib import redirect_stdout
 from pathlib import Path
 from typing import Any, get_args
 
@@ -14,6 +15,7 @@ from striate.data.images import Pictures
 from striate.data.preprocessing import Preprocessing
 from striate.errors import DataError, UsageError
 from striate.nets import Net, build
+from striate.nets.copying import copied, plain
 from striate.nets.elsewhere import adapt, inner, is_elsewhere, make
 from striate.nets.netspec import NetFacts
 from striate.nets.sources import source_path, trusted_source
@@ -57,7 +59,9 @@ def logits(
     training = net.training
     net.eval()
     try:
-        with torch.inference_mode():
+        # Not inference mode: what a net keeps from its first call must serve in training too.
+        # And what a net prints is no part of an answer, which goes to stdout.
+        with torch.no_grad(), redirect_stdout(sys.stderr):
             parts = [
                 net(preprocessing.tensor(pixels[start : start + batch_size]).to(device)).cpu()
                 for start in range(0, len(pixels), batch_size)
@@ -112,7 +116,7 @@ def build_net(run: Run) -> Net:
     if run.module is None and not is_elsewhere(wanted["name"]):
         return build(wanted["name"], channels=channels, classes=classes, init=wanted["init"])
     if run.module is not None:
-        module = copy.deepcopy(run.module).cpu()
+        module = copied(plain(run.module), "cpu")
     elif "target" not in origin:
         raise UsageError(
             f"{run.path} holds the weights of a {wanted['name']} that was given to striate.train(), and not its code.\n"

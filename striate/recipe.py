@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, fields, replace
 from typing import Any, Literal
 
+from striate.arguments import check_fields
 from striate.data.augmentation import Augmentation
 from striate.errors import UsageError, unknown_name
 from striate.nets import FAMILIES
@@ -73,6 +74,7 @@ class Recipe:
     """Decides weights, order, augmentation and dropout."""
 
     def __post_init__(self) -> None:
+        check_fields(self)
         self._require(math.isfinite(self.epochs) and self.epochs > 0, "epochs", "above 0")
         self._require(self.budget is None or self.budget > 0, "budget", "above 0 seconds")
         self._require(self.batch_size >= 1, "batch_size", "at least 1")

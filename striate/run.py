@@ -20,6 +20,7 @@ import numpy.typing as npt
 import yaml
 
 from striate import notebook
+from striate.arguments import checked
 from striate.errors import DataError, StriateError, UsageError
 from striate.outcome import Ending, Learning
 from striate.strictjson import to_json
@@ -262,6 +263,7 @@ class Run:
         return notebook.card(f"Run {self.path}", fields, f"The whole report: {self.path / 'report.html'}")
 
 
+@checked
 def load(path: str | Path, *, module: nn.Module | None = None, trust_code: bool = False) -> Run:
     """The run in that directory: `striate.load("runs/lenet5").predict("boot.png")`. See `Run.open`."""
     return Run.open(path, module=module, trust_code=trust_code)
@@ -277,9 +279,12 @@ def leading(config: dict[str, Any], evaluations: dict[str, dict[str, Any]]) -> s
     return next(iter(centre + tests + own), None)
 
 
-def list_runs(out: Path) -> list[Run]:
+@checked
+def list_runs(out: str | Path = "runs") -> list[Run]:
     """The runs in a folder, oldest first; anything else in it is passed over."""
-    return [Run(file.parent) for file in sorted(out.glob("*/config.yaml"), key=lambda file: file.stat().st_mtime_ns)]
+    return [
+        Run(file.parent) for file in sorted(Path(out).glob("*/config.yaml"), key=lambda file: file.stat().st_mtime_ns)
+    ]
 
 
 def write_atomic(path: Path, content: bytes | str) -> None:

@@ -11,6 +11,7 @@ PACKAGE = Path(striate.__file__).parent
 
 LAYERS = (
     {"errors", "notebook", "strictjson"},
+    {"arguments"},
     {"catalogue", "data", "nets"},
     {"anatomy", "checkup", "metrics", "machine"},
     {"recipe", "outcome"},

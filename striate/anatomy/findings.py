@@ -60,6 +60,7 @@ def find_mistakes(
         _missing_activation(graph, readers),
         _wrong_number_of_classes(graph, classes),
         _batch_size_changed(graph),
+        _not_flattened(graph),
         *unsound_causes(module, graph.input_shape[1:]),
     ]
     return tuple(finding for finding in found if finding is not None)
@@ -170,10 +171,13 @@ def _dead_branch(graph: Graph, readers: list[list[int]]) -> Finding | None:
             alive.add(index)
             stack += graph.nodes[index].inputs
     # of a chain that leads nowhere, its last layer is the place to look at
+    # of several outputs of a layer, as the states of an LSTM, it is enough that one is used
+    used = {(node.module, node.call) for node in graph.nodes if node.index in alive and node.module in graph.leaves}
     ends = [
         node
         for node in graph.nodes[1:]
         if node.index not in alive
+        and (node.module, node.call) not in used
         and not readers[node.index]
         and (node.macs or node.parameters or (node.module and node.module in graph.leaves))
         and node.operation != "write"
@@ -250,6 +254,18 @@ def _batch_size_changed(graph: Graph) -> Finding | None:
         [_place(node) for node in wrong],
         f"A batch of {graph.input_shape[0]} comes out as {rows} rows: a reshape has cut one picture into several.",
         "Flatten with nn.Flatten() or x.flatten(1), which keep the batch, instead of view(-1, features).",
+    )
+
+
+def _not_flattened(graph: Graph) -> Finding | None:
+    ends = [graph.nodes[index] for index in graph.outputs[:1]]
+    places = [_place(_before_views(graph, node)) for node in ends if len(node.shape) > 2 and set(node.shape[2:]) == {1}]
+    shape = "x".join(map(str, ends[0].shape[1:])) if ends else ""
+    return make_finding(
+        "not-flattened",
+        places,
+        f"The output is {shape} a picture: the loss wants logits (N, classes), and takes this for a map of classes.",
+        "End with nn.Flatten(), or with x.flatten(1).",
     )
 
 

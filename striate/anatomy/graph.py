@@ -17,13 +17,17 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 from torch._ops import OpOverload
-from torch.utils._pytree import tree_leaves, tree_map_only
+from torch.utils._pytree import tree_map_only
 
 from striate.anatomy.operations import count_macs, name_of
 from striate.anatomy.shapes import quick_result, tensors_in
+from striate.nets.copying import Copies
+from striate.nets.elsewhere import described, outputs_in
+from striate.nets.undisturbed import undisturbed
 from striate.nets.weightless import LightMode
 
 Shape = tuple[int, ...]
+_META = torch.device("meta")
 _SPLITS = {"split", "split_with_sizes", "unbind", "chunk"}
 
 
@@ -76,6 +80,8 @@ class Graph:
     """Paths of torch's own recurrent layers, each one layer of many products."""
     parameters: Mapping[str, int]
     """Name -> number of values, of every parameter, tied ones once."""
+    frozen: frozenset[str]
+    """Names of the parameters that training leaves as they are (`requires_grad` is False)."""
     buffers_bytes: int
     parameter_bytes: int
 
@@ -116,31 +122,75 @@ class TraceFailure(Exception):
         return str(self.cause)
 
 
-def trace(module: nn.Module, input_shape: Sequence[int]) -> Graph:
-    """Runs `module` once, in eval mode, on a meta tensor of `input_shape` (N, C, H, W), and gives its graph of operations.
+def trace(module: nn.Module | Copies, input_shape: Sequence[int]) -> Graph:
+    """Runs a copy of `module` once, in eval mode, on a meta tensor of `input_shape` (N, C, H, W): its graph of operations.
 
-    The module's own weights, buffers and modes are left as they were, on whatever device they are.
+    The module is left as it was, whatever it holds, and so are random generators and what its class and file keep. Of one that
+    is to be traced often `Copies` can be given.
 
     Raises:
         TraceFailure: the module cannot take that input.
+        UsageError: it cannot be copied.
     """
+    copies = module if isinstance(module, Copies) else Copies(module)
     shape = tuple(int(size) for size in input_shape)
-    modes = {part: part.training for part in module.modules()}
-    recorder = Recorder(module, shape)
-    calls: tuple[Call, ...] = ()
-    try:
-        module.eval()
-        with recorder.following_modules(), torch.no_grad(), recorder:
+    with undisturbed(copies.original):
+        first: TraceFailure | None = None
+        if not copies.needs_values:
             try:
-                output = module(recorder.picture)
-            except Exception as error:
-                calls = tuple(recorder.calls)
-                failed = recorder.failed or ("", ())
-                raise TraceFailure(error, calls, *failed, recorder.graph([])) from error
-    finally:
-        for part, training in modes.items():
+                return _trace(copies.make(_META), shape)
+            except TraceFailure as failure:
+                if not wants_values(failure.cause):
+                    raise
+                first = failure
+        # It asks for the value of a weight, or of a pixel.
+        try:
+            graph = _trace(copies.make(), shape)
+        except TraceFailure as again:
+            if first is None or not wants_values(again.cause):
+                raise
+            raise first from first.cause  # a copy with values, and a picture without them: that adds nothing
+        copies.needs_values = True
+        return graph
+
+
+def wants_values(error: BaseException) -> bool:
+    """Whether a net on the meta device failed because it asked for a value, which a tensor has not there."""
+    return isinstance(error, NotImplementedError) or any(word in str(error).lower() for word in ("meta", "no data"))
+
+
+def _trace(module: nn.Module, shape: Shape) -> Graph:
+    set_mode(module, training=False)
+    recorder = Recorder(module, shape)
+    with recorder.following_modules(), torch.no_grad(), recorder:
+        try:
+            output = module(recorder.picture)
+            tensors = outputs_in(output)
+            if not tensors:
+                raise NothingGiven(f"it gives {described(output)}: let it return the logits, a tensor (N, classes)")
+        except Exception as error:
+            calls = tuple(recorder.calls)
+            failed = recorder.failed or ("", ())
+            raise TraceFailure(error, calls, *failed, recorder.graph([])) from error
+    return recorder.graph(tensors)
+
+
+class NothingGiven(Exception):
+    """The net ran and gave no tensor."""
+
+
+def set_mode(module: nn.Module, training: bool) -> None:
+    """As `module.train(training)`, which exported programs refuse."""
+    try:
+        module.train(training)
+    except NotImplementedError:
+        for part in module.modules():
             part.training = training
-    return recorder.graph([leaf for leaf in tree_leaves(output) if isinstance(leaf, Tensor)])
+
+
+def picture_type(module: nn.Module) -> torch.dtype | None:
+    """Of the pictures that a net computes with: the type of its first real weight; torch's default if None."""
+    return next((value.dtype for value in module.parameters() if value.is_floating_point()), None)
 
 
 @dataclass(slots=True)
@@ -179,8 +229,7 @@ class Recorder(LightMode):  # type: ignore[no-untyped-call]
         for name, parameter in self.module.named_parameters():
             self._remember(parameter, _Value(None, (name,)))
             self.sizes[name] = parameter.numel()
-        kinds = [parameter.dtype for parameter in self.module.parameters() if parameter.is_floating_point()]
-        self.picture = torch.empty(self.input_shape, device="meta", dtype=kinds[0] if kinds else None)
+        self.picture = torch.empty(self.input_shape, device="meta", dtype=picture_type(self.module))
         self.nodes.append(self._joint("input", (), self.input_shape, {}, ()))
         self._remember(self.picture, _Value(0, picture=True))
 
@@ -205,6 +254,8 @@ class Recorder(LightMode):  # type: ignore[no-untyped-call]
 
         try:
             for name, part in self.module.named_modules():
+                if isinstance(part, torch.jit.ScriptModule):
+                    continue  # it takes no hooks: its operations are those of the module that holds it
                 handles.append(part.register_forward_pre_hook(enter(name)))
                 handles.append(part.register_forward_hook(leave))
             yield
@@ -348,6 +399,7 @@ class Recorder(LightMode):  # type: ignore[no-untyped-call]
             placeholders=frozenset(name for name, part in named if type(part) in (nn.Identity, nn.Sequential)),
             recurrent=frozenset(name for name, part in named if isinstance(part, nn.RNNBase)),
             parameters={name: parameter.numel() for name, parameter in self.module.named_parameters()},
+            frozen=frozenset(name for name, value in self.module.named_parameters() if not value.requires_grad),
             parameter_bytes=sum(p.numel() * p.element_size() for p in self.module.parameters()),
             buffers_bytes=sum(b.numel() * b.element_size() for b in self.module.buffers()),
         )

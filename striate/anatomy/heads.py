@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from torch import Tensor, nn
-from torch.utils._pytree import tree_leaves
 
+from striate.nets.elsewhere import outputs_in
 from striate.nets.net import Net
 
 
@@ -19,7 +19,7 @@ class WithHeads(nn.Module):
     def forward(self, x: Tensor) -> list[Tensor]:
         """(N, C, H, W) -> all outputs, the net's own last."""
         if not (self.heads and isinstance(self.net, Net)):
-            return [leaf for leaf in tree_leaves(self.net(x)) if isinstance(leaf, Tensor)]
+            return outputs_in(self.net(x))
         outputs = []
         for name, stage in self.net.stages.items():
             x = stage(x)

@@ -15,13 +15,14 @@ from striate.anatomy.explain import explain
 from striate.anatomy.finding import Finding
 from striate.anatomy.findings import find_mistakes
 from striate.anatomy.graph import Graph
-from striate.anatomy.limits import smallest_input, trace_or_explain
+from striate.anatomy.limits import asked_for_values, smallest_input, trace_or_explain
 from striate.anatomy.maps import draw_maps
 from striate.anatomy.memory import Memory, estimate_memory
 from striate.anatomy.operations import in_words
 from striate.anatomy.rows import Row, make_rows, per_picture, uncounted, unused_parameters
 from striate.anatomy.table import render, summarise
 from striate.anatomy.targets import Target, resolve
+from striate.arguments import checked
 from striate.errors import UsageError
 from striate.nets.netspec import NetFacts
 
@@ -141,6 +142,7 @@ class Anatomy:
         }
 
 
+@checked
 def inspect(
     net: nn.Module | str,
     input: Sequence[int] | None = None,
@@ -169,7 +171,13 @@ def inspect(
     picture = target.input if input is None else (int(input[0]), int(input[1]), int(input[2]))
     if picture is None:
         raise UsageError(f"{target.name} has no default input: say which pictures it takes, as in --input 3x32x32")
-    graph = trace_or_explain(target.module, (1, *picture), target.name)
+    try:
+        graph = trace_or_explain(target.module, (1, *picture), target.name)
+    except UsageError as error:
+        if not (isinstance(net, str) and asked_for_values(error)):
+            raise
+        target = resolve(net, channels=picture[0], classes=classes, without_weights=False)
+        graph = trace_or_explain(target.module, (1, *picture), target.name)
     rows = make_rows(graph)
     unused = unused_parameters(graph)
     totals = Totals(

@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Sequence
 from math import prod
 
 from torch import nn
 
-from striate.anatomy.graph import Call, Graph, Shape, TraceFailure, trace
+from striate.anatomy.graph import Call, Graph, NothingGiven, Shape, TraceFailure, trace, wants_values
 from striate.anatomy.heads import WithHeads
 from striate.anatomy.table import dimensions
 from striate.errors import UsageError
+from striate.nets.copying import Copies, UncopyableError
 
 _LARGEST = 1024
-_ON_VALUES = "The net was run on shapes alone; one whose forward pass depends on pixel values cannot be read so."
+_ON_VALUES = (
+    "The net was run on shapes alone, and its forward asks for values, as `if x.sum() > 0`, `.item()`, `.numpy()` and a mask "
+    "as an index do: what it computes depends on pixel values. Ask for shapes only, or choose by arithmetic, as torch.where does."
+)
 
 
 def trace_or_explain(module: nn.Module, input_shape: Sequence[int], name: str) -> Graph:
@@ -29,6 +34,11 @@ def trace_or_explain(module: nn.Module, input_shape: Sequence[int], name: str) -
         raise UsageError(explain_failure(module, input_shape, name, failure)) from failure
 
 
+def asked_for_values(error: UsageError) -> bool:
+    """Whether a net was refused because it asked for values, which a net that was built without weights has none of."""
+    return isinstance(error.__cause__, TraceFailure) and wants_values(error.__cause__.cause)
+
+
 def check_lazy(module: nn.Module, input_shape: Sequence[int], name: str) -> None:
     """Raises UsageError if the net has layers that have no shapes before their first batch."""
     lazy = [path for path, part in module.named_modules() if isinstance(part, nn.modules.lazy.LazyModuleMixin)]
@@ -40,13 +50,14 @@ def check_lazy(module: nn.Module, input_shape: Sequence[int], name: str) -> None
         )
 
 
-def smallest_input(module: nn.Module, channels: int, *, at_most: int = _LARGEST) -> int | None:
+def smallest_input(module: nn.Module | Copies, channels: int, *, at_most: int = _LARGEST) -> int | None:
     """Side in pixels of the smallest square picture that the net takes; None if it takes none up to `at_most`.
 
     Found by halving the interval between a size that fails and one that works, and confirmed: a net may take some small
     sizes and refuse larger ones (windows that divide evenly), so all sizes below the one found are tried as well where there
     are few, and the size found is one that works, with the next smaller one failing.
     """
+    module = _with_heads(module)
     works = first_usual(module, channels, at_most)
     if works is None:
         return None
@@ -63,17 +74,23 @@ def smallest_input(module: nn.Module, channels: int, *, at_most: int = _LARGEST)
     return works
 
 
-def runs(module: nn.Module, input_shape: Sequence[int]) -> bool:
+def _with_heads(module: nn.Module | Copies) -> Copies:
+    """Copies of the net with its auxiliary heads."""
+    return module if isinstance(module, Copies) else Copies(WithHeads(module))
+
+
+def runs(module: nn.Module | Copies, input_shape: Sequence[int]) -> bool:
     """Whether the net, with its auxiliary heads, takes that input."""
     try:
-        trace(WithHeads(module), input_shape)
+        trace(_with_heads(module), input_shape)
     except TraceFailure:
         return False
     return True
 
 
-def first_usual(module: nn.Module, channels: int, at_most: int = _LARGEST) -> int | None:
+def first_usual(module: nn.Module | Copies, channels: int, at_most: int = _LARGEST) -> int | None:
     """The first of the usual sides of pictures, 224 before all, that the net takes; None if it takes none up to `at_most`."""
+    module = _with_heads(module)
     usual = (224, 32, 28, 64, 96, 128, 227, 299, 256, 384, 512, at_most)
     return next((side for side in usual if side <= at_most and runs(module, (1, channels, side, side))), None)
 
@@ -93,20 +110,38 @@ def explain_failure(module: nn.Module, input_shape: Sequence[int], name: str, fa
     lines += [f"What ran before: {trail}." for trail in [_trail(failure.graph)] if trail]
     if (failure.operation or failure.calls[1:]) and not _is_mismatch(part, call):
         smallest = smallest_input(module, input_shape[1])
+        if smallest is None and (whole := _only_batch(module, input_shape)):
+            lines.append(
+                f"It takes {whole} pictures at a time and no other number: let it read the number from its input, as len(x), or "
+                "reshape by flatten(1)."
+            )
         if smallest is not None:
             lines.append(f"The smallest square picture that it takes is {smallest}x{smallest}.")
     return "\n".join(lines)
 
 
+def _only_batch(module: nn.Module, input_shape: Sequence[int]) -> int | None:
+    """The one number of pictures that the net takes at a time, of the usual ones; None if it takes none."""
+    copies = _with_heads(module)
+    return next((many for many in (2, 4, 8, 16, 32, 64, 128, 256) if runs(copies, (many, *input_shape[1:]))), None)
+
+
 def _is_mismatch(part: nn.Module, call: Call) -> bool:
     """The layer's own numbers are wrong whatever the picture's size."""
-    return isinstance(part, nn.modules.conv._ConvNd) and call.inputs[0][1:2] != (part.in_channels,)
+    return (
+        isinstance(part, nn.modules.conv._ConvNd) and bool(call.inputs) and call.inputs[0][1:2] != (part.in_channels,)
+    )
 
 
 def _reason(part: nn.Module, call: Call, failure: TraceFailure) -> str:
     """The layer's rule with its numbers, and the change that would satisfy it."""
     shape = call.inputs[0] if call.inputs else ()
-    if isinstance(part, nn.Linear):
+    # What torch's layers say of shapes is a RuntimeError or an IndexError.
+    if _has_no_forward(failure.cause) or not isinstance(failure.cause, RuntimeError | IndexError):
+        return _own_reason(part, failure)
+    if wants_values(failure.cause):
+        return f"torch says: {str(failure.cause).rstrip('.')}. {_ON_VALUES}"
+    if isinstance(part, nn.Linear) and shape[-1:] != (part.in_features,):
         return _linear_reason(part, shape, failure.graph)
     if isinstance(part, nn.modules.conv._ConvNd) and _is_mismatch(part, call):
         got = shape[1] if len(shape) > 1 else 0
@@ -119,8 +154,8 @@ def _reason(part: nn.Module, call: Call, failure: TraceFailure) -> str:
             f"It was built for {part.num_features} channels and gets {shape[1]}: build it with num_features={shape[1]}."
         )
     kernel = getattr(part, "kernel_size", None)
-    if kernel is not None and len(shape) == 4:
-        return _window_reason(part, shape)
+    if kernel is not None and len(shape) == 4 and (reason := _window_reason(part, shape)):
+        return reason
     if failure.operation in ("cat", "add", "sub", "mul", "add_") and len(failure.operands) > 1:
         return _meeting_reason(failure.operation, failure.operands)
     if failure.operation in ("addmm", "mm", "bmm") and len(failure.operands) > 1:
@@ -132,8 +167,38 @@ def _reason(part: nn.Module, call: Call, failure: TraceFailure) -> str:
     if failure.operation in ("view", "_unsafe_view", "reshape") and failure.operands:
         count = prod(failure.operands[0][1:])
         return f"It reshapes {count:,} values a picture ({dimensions(failure.operands[0][1:])}); {failure.cause}."
-    advice = _ON_VALUES if "meta" in str(failure.cause) else ""
-    return f"torch says: {failure.cause}. {advice}".rstrip()
+    return f"torch says: {str(failure.cause).rstrip('.')}."
+
+
+def _own_reason(part: nn.Module, failure: TraceFailure) -> str:
+    """What the author's code raised, or what it is not given."""
+    cause = failure.cause
+    if isinstance(cause, NothingGiven | UncopyableError):
+        return f"{str(cause)[:1].upper()}{str(cause)[1:]}."
+    if isinstance(cause, TypeError) and (missing := _needed(part)):
+        return (
+            f"Its forward takes {' and '.join(missing)} besides the picture, and is given a picture alone: give that a default, "
+            "or wrap the net in a module that supplies what it needs."
+        )
+    if _has_no_forward(cause):
+        return "It has no forward method: write one that takes the pictures and returns the logits."
+    advice = f" {_ON_VALUES}" if wants_values(cause) else ""
+    return f"It raises {type(cause).__name__}: {str(cause).rstrip('.')}.{advice}"
+
+
+def _has_no_forward(cause: Exception) -> bool:
+    return isinstance(cause, NotImplementedError) and 'missing the required "forward"' in str(cause)
+
+
+def _needed(part: nn.Module) -> list[str]:
+    """Arguments of its forward without a default, the first one aside: that is the picture."""
+    try:
+        arguments = list(inspect.signature(part.forward).parameters.values())
+    except (TypeError, ValueError):
+        return []
+    named = [one for one in arguments if one.kind in (one.POSITIONAL_ONLY, one.POSITIONAL_OR_KEYWORD, one.KEYWORD_ONLY)]
+    positional = [one for one in named if one.kind is not one.KEYWORD_ONLY]
+    return [one.name for one in named if one.default is one.empty and one not in positional[:1]]
 
 
 def _linear_reason(part: nn.Linear, shape: Shape, graph: Graph) -> str:
@@ -162,11 +227,16 @@ def _linear_reason(part: nn.Linear, shape: Shape, graph: Graph) -> str:
     return f"{text}. Build it with in_features={got}."
 
 
-def _window_reason(part: nn.Module, shape: Shape) -> str:
+def _window_reason(part: nn.Module, shape: Shape) -> str | None:
+    """That the layer's window is wider than the map; None if it is not."""
+
     def pair(value: object) -> tuple[int, int]:
         return (value, value) if isinstance(value, int) else (value[0], value[-1])  # type: ignore[index]
 
-    kernel, padding = pair(part.kernel_size), pair(getattr(part, "padding", 0))
+    padding = getattr(part, "padding", 0)
+    if isinstance(padding, str):
+        return None
+    kernel, padding = pair(part.kernel_size), pair(padding)
     dilation = pair(getattr(part, "dilation", 1))
     for size, k, p, d in zip(shape[2:], kernel, padding, dilation, strict=True):
         reach = d * (k - 1) + 1
@@ -176,7 +246,7 @@ def _window_reason(part: nn.Module, shape: Shape) -> str:
                 f"Its window is {wide} wide, and the map that reaches it only {size} + 2*{p} = {size + 2 * p}. Earlier layers "
                 "have shrunk the picture too much: give a larger picture, or take out a pool or a stride before it."
             )
-    return f"It cannot work on a map of {dimensions(shape[2:])}: its stride leaves no position."
+    return None
 
 
 def _meeting_reason(operation: str, operands: Sequence[Shape]) -> str:

@@ -9,21 +9,23 @@ from __future__ import annotations
 
 import weakref
 from collections.abc import Mapping, Sequence
-from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
 from torch._ops import OpOverload
-from torch.func import functional_call
 from torch.utils._pytree import tree_map_only
 
+from striate.anatomy.graph import picture_type, set_mode, wants_values
 from striate.anatomy.heads import WithHeads
 from striate.anatomy.shapes import quick_result, tensors_in
+from striate.nets.copying import Copies
+from striate.nets.undisturbed import undisturbed
 from striate.nets.weightless import LightMode
 
 _aten = torch.ops.aten
+_META = torch.device("meta")
 Optimizer = Literal["sgd", "momentum", "adam"]
 _COPIES: Mapping[Optimizer, tuple[int, int]] = {"sgd": (0, 1), "momentum": (1, 1), "adam": (2, 2)}
 """Values kept for each parameter, and made for the largest one while the optimizer steps (torch's loop, weight decay on)."""
@@ -53,17 +55,19 @@ def estimate_memory(module: nn.Module, picture: Sequence[int], batch: int, optim
 
     Auxiliary heads of a `Net` take part in training. The module stays as it is.
     """
-    step = WithHeads(module)
-    state = _meta_state(step)
-    parameters = [tensor for tensor in state.values() if tensor.requires_grad]
+    shape = (batch, *picture)
+    with undisturbed(module):
+        inference = _inference(Copies(WithHeads(module, heads=False)), shape)
+        step = Copies(WithHeads(module)).make(_META)
+        state = [*step.parameters(), *step.buffers()]
+        parameters = [tensor for tensor in step.parameters() if tensor.requires_grad]
+        try:
+            peak, activations, gradients = _run(step, shape, training=True)
+        except Exception:  # whatever its author raises: it does not train on such a batch, or not without values
+            peak, activations, gradients = 0, None, sum(map(_bytes, parameters))
     kept, transient = _COPIES[optimizer]
-    weights = sum(map(_bytes, state.values()))
+    weights = sum(map(_bytes, state))
     optimizer_state = kept * sum(map(_bytes, parameters))
-    inference, _, _ = _run(WithHeads(module, heads=False), state, (batch, *picture), training=False)
-    try:
-        peak, activations, gradients = _run(step, state, (batch, *picture), training=True)
-    except (RuntimeError, ValueError):
-        peak, activations, gradients = 0, None, sum(map(_bytes, parameters))
     update = gradients + transient * max(map(_bytes, parameters), default=0)
     return Memory(
         batch=batch, optimizer=optimizer, weights=weights, gradients=gradients, optimizer_state=optimizer_state,
@@ -73,21 +77,21 @@ def estimate_memory(module: nn.Module, picture: Sequence[int], batch: int, optim
 
 
 def parameters_without_gradient(module: nn.Module, picture: Sequence[int]) -> list[str]:
-    """Names of the parameters that a training step leaves without a gradient, auxiliary heads of a `Net` taking part."""
-    step = WithHeads(module)
-    state = _meta_state(step)
-    _run(step, state, (2, *picture), training=True)
-    return [name.removeprefix("net.") for name, tensor in state.items() if tensor.requires_grad and tensor.grad is None]
+    """Names of the parameters that a training step leaves without a gradient, auxiliary heads of a `Net` taking part.
 
-
-def _meta_state(step: nn.Module) -> dict[str, Tensor]:
-    """Parameters and buffers of the same shapes on the meta device."""
-    return {
-        name: torch.empty_strided(
-            tensor.shape, tensor.stride(), dtype=tensor.dtype, device="meta", requires_grad=tensor.requires_grad
-        )
-        for name, tensor in [*step.named_parameters(), *step.named_buffers()]
-    }
+    Empty where it cannot be trained on shapes.
+    """
+    with undisturbed(module):
+        step = Copies(WithHeads(module)).make(_META)
+        try:
+            _run(step, (2, *picture), training=True)
+        except Exception:  # it does not train so: then nothing is known of its gradients
+            return []
+    return [
+        name.removeprefix("net.")
+        for name, value in step.named_parameters()
+        if value.requires_grad and value.grad is None
+    ]
 
 
 class _Loss(torch.autograd.Function):
@@ -96,7 +100,7 @@ class _Loss(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, *outputs: Tensor) -> Tensor:
         ctx.save_for_backward(*(_like(output) for output in outputs))
-        return outputs[0].new_empty(())
+        return outputs[0].new_empty((), dtype=torch.float32)
 
     @staticmethod
     def backward(ctx: Any, *_: Tensor) -> tuple[Tensor, ...]:
@@ -107,37 +111,36 @@ def _like(tensor: Tensor) -> Tensor:
     return torch.empty(tensor.shape, device="meta", dtype=tensor.dtype)
 
 
-def _run(
-    step: WithHeads, state: Mapping[str, Tensor], shape: Sequence[int], training: bool
-) -> tuple[int, int | None, int]:
-    """(bytes at the peak, bytes kept for the backward pass, bytes of gradients), weights left out."""
-    picture = torch.empty(tuple(shape), device="meta", dtype=next((t.dtype for t in state.values()), None))
+def _inference(copies: Copies, shape: Sequence[int]) -> int:
+    """Bytes at the peak of a forward pass, weights left out."""
+    try:
+        return _run(copies.make(_META), shape, training=False)[0]
+    except Exception as error:
+        if not wants_values(error):
+            raise
+    return _run(copies.make(), shape, training=False)[0]
+
+
+def _run(step: nn.Module, shape: Sequence[int], training: bool) -> tuple[int, int | None, int]:
+    """(bytes at the peak, bytes kept for the backward pass, bytes of gradients), weights left out; `step` is a copy."""
+    picture = torch.empty(tuple(shape), device=_META, dtype=picture_type(step))
     meter = _Meter()
     meter.count(picture)
-    for tensor in state.values():
+    for tensor in [*step.parameters(), *step.buffers()]:
         meter.known.add(tensor.untyped_storage()._cdata)
     kept = None
-    with _modes(step, training), torch.set_grad_enabled(training), meter:
-        outputs = functional_call(step, dict(state), (picture,))
-        if training:
-            loss = _Loss.apply(*[output for output in outputs if output.requires_grad])
-            del outputs
+    set_mode(step, training)
+    with torch.set_grad_enabled(training), meter:
+        outputs = step(picture)
+        if training and (learning := [output for output in outputs if output.requires_grad]):
+            loss = _Loss.apply(*learning)
+            del outputs, learning
             kept = meter.live
             loss.backward()
-    gradients = sum(_bytes(tensor.grad) for tensor in state.values() if tensor.grad is not None)
+        elif training:  # there is nothing to learn
+            kept = meter.live
+    gradients = sum(_bytes(tensor.grad) for tensor in step.parameters() if tensor.grad is not None)
     return meter.peak, kept, gradients
-
-
-@contextmanager
-def _modes(module: nn.Module, training: bool) -> Any:
-    """Every module in training or eval mode for a while."""
-    before = {part: part.training for part in module.modules()}
-    try:
-        module.train(training)
-        yield
-    finally:
-        for part, mode in before.items():
-            part.training = mode
 
 
 class _Meter(LightMode):  # type: ignore[no-untyped-call]
@@ -152,9 +155,12 @@ class _Meter(LightMode):  # type: ignore[no-untyped-call]
         self, func: OpOverload, types: Sequence[type], args: Sequence[Any] = (), kwargs: Mapping[str, Any] | None = None
     ) -> Any:
         kwargs = kwargs or {}
-        if not all(tensor.is_meta for tensor in tensors_in(*args, kwargs)):
-            args, kwargs = tree_map_only(Tensor, lambda tensor: tensor.to("meta"), (tuple(args), kwargs))
-        output = quick_result(func, args, kwargs)
+        places = [tensor.is_meta for tensor in tensors_in(*args, kwargs)]
+        if any(places) and not all(places):
+            args, kwargs = tree_map_only(Tensor, lambda tensor: tensor.to(_META), (tuple(args), kwargs))
+        if any(places) and "device" in kwargs:
+            kwargs = {**kwargs, "device": _META}
+        output = quick_result(func, args, kwargs) if any(places) else None
         output = func(*args, **kwargs) if output is None else output
         for tensor in tensors_in(output):
             self.count(tensor)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import groupby
 from math import inf
 from typing import Any
@@ -52,6 +52,8 @@ class Row:
     """False for what is made of parameters alone: learned queries, tables of positions."""
     nodes: tuple[int, ...]
     """Of the graph; the last one makes the output."""
+    frozen: int = 0
+    """Of its parameters, those that training leaves as they are."""
 
 
 def make_rows(graph: Graph) -> tuple[Row, ...]:
@@ -73,7 +75,9 @@ def make_rows(graph: Graph) -> tuple[Row, ...]:
         seen.update(used)
         layer = nodes[0].module if nodes[0].module in layers else None
         parameters = sum(graph.parameters[name] for name in used)
-        rows.append(_row(graph, nodes, layer, parameters, fields[nodes[-1].index]))
+        row = _row(graph, nodes, layer, parameters, fields[nodes[-1].index])
+        frozen = sum(graph.parameters[name] for name in used if name in graph.frozen)
+        rows.append(replace(row, frozen=frozen) if frozen else row)
     return tuple(rows)
 
 

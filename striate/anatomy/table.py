@@ -74,6 +74,8 @@ def render(anatomy: Anatomy, depth: int | None, width: int) -> str:
         text.append(f"{totals.macs_in_words} are {totals.flops:,} FLOPs (2 x MACs).")
     if totals.parameters_unused:
         text.append(f"{totals.parameters_unused:,} more are not read by the forward pass: {_owners(anatomy)}.")
+    if frozen := sum(row.frozen for row in anatomy.rows):
+        text.append(f"{frozen:,} of the parameters are frozen: training leaves them as they are.")
     if depth is None and shown < deepest:
         text.append(f"Folded to {shown} of {deepest} levels; --depth {deepest} shows every operation.")
     return "\n".join(text)
@@ -123,6 +125,9 @@ def _lines(rows: Sequence[Row], depth: int) -> list[_Line]:
         folded = len(_parts(group[0].path)) > depth
         for row in [_folded(group)] if folded else group:
             what = f"({len(group)} layers)" if folded else f"{row.operation} {row.setting}".rstrip()
+            held = sum(row.frozen for row in group)
+            if held:
+                what += ", frozen" if held == sum(row.parameters for row in group) else ", partly frozen"
             name = what if own == row.operation or row.operation == own else f"{own}  {what}"
             lines.append(_Line(name, len(outer), _cells(row)))
     return lines

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 from dataclasses import dataclass
 from inspect import getsourcefile
 from pathlib import Path
@@ -10,15 +9,27 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-from striate.anatomy.graph import TraceFailure, trace
-from striate.anatomy.limits import check_lazy, first_usual, smallest_input, trace_or_explain
+from striate.anatomy.graph import TraceFailure, picture_type, trace
+from striate.anatomy.limits import asked_for_values, check_lazy, first_usual, smallest_input, trace_or_explain
 from striate.anatomy.table import dimensions
 from striate.errors import UsageError
 from striate.nets import build, spec
-from striate.nets.elsewhere import ElsewhereFacts, Input, Logits, Made, inner, input_channels, is_elsewhere, make
+from striate.nets.copying import UncopyableError, copied, plain
+from striate.nets.elsewhere import (
+    ElsewhereFacts,
+    Input,
+    Logits,
+    Made,
+    inner,
+    input_channels,
+    is_elsewhere,
+    make,
+    parts_of,
+)
 from striate.nets.net import Net
 from striate.nets.netspec import NetFacts
 from striate.nets.sources import read_source, source_path
+from striate.nets.undisturbed import undisturbed
 from striate.nets.weightless import weightless
 
 _ANY_CLASSES = 10
@@ -37,8 +48,10 @@ class Target:
     """Number of classes that was asked for, or that the catalogue's row has."""
 
 
-def resolve(target: str, *, channels: int | None = None, classes: int | None = None) -> Target:
-    """Finds and builds what `target` names, without weights.
+def resolve(
+    target: str, *, channels: int | None = None, classes: int | None = None, without_weights: bool = True
+) -> Target:
+    """Finds and builds what `target` names, without weights unless one from elsewhere is to have them.
 
     Args:
         target: a catalogue name (`lenet5`), or what `striate.nets.elsewhere.make` takes: `FILE.py:OBJECT`,
@@ -50,7 +63,7 @@ def resolve(target: str, *, channels: int | None = None, classes: int | None = N
         UsageError: there is no such net, file or object, or it takes no such channels or classes.
     """
     if is_elsewhere(target):
-        made = make(target, channels=channels, classes=classes, without_weights=True)
+        made = make(target, channels=channels, classes=classes, without_weights=without_weights)
         return Target(name=target, module=made.module, input=made.input, classes=classes)
     with weightless():
         net = build(target, channels=channels, classes=classes)
@@ -78,7 +91,13 @@ def facts(net: object) -> NetFacts:
     source = None if path is None else read_source(path)
     # Three channels: a net that takes any number is to see photos in colour.
     made = make(net, channels=3, classes=_ANY_CLASSES, without_weights=True, source=source)
-    input, smallest = _pictures(made, net)
+    try:
+        input, smallest = _pictures(made, net)
+    except UsageError as error:
+        if not asked_for_values(error):
+            raise
+        made = make(net, channels=3, classes=_ANY_CLASSES, source=source)
+        input, smallest = _pictures(made, net)
     origin = {"target": net, "min_size": smallest} | (
         {"file": str(source.path), "sha256": source.sha256} if source is not None else {}
     )
@@ -96,13 +115,14 @@ def facts(net: object) -> NetFacts:
 
 
 def _facts_of_module(module: nn.Module) -> NetFacts:
+    module = plain(module)
     kind = type(module)
     name = f"{kind.__module__}:{kind.__qualname__}"
 
     def given(channels: int, classes: int, pretrained: bool) -> Made:
         if pretrained:
             raise UsageError(f"pretrained is for nets that are named: the {name} that was given begins as it is")
-        return Made(module=copy.deepcopy(module).cpu())
+        return Made(module=copied(plain(module), "cpu"))
 
     row = getattr(module, "spec", None)
     if isinstance(module, Net) and isinstance(row, NetFacts):  # of the catalogue: a run finds it by its name
@@ -124,7 +144,7 @@ def _file_of(module: nn.Module, input: Input) -> dict[str, str]:
     Empty if that is not so, and for classes of a script that is running: to run that again would train again.
     """
     kind = type(module)
-    if kind.__module__ == "__main__":
+    if kind.__module__ == "__main__" or kind.__module__.split(".")[0] == "torch":
         return {}
     try:
         source = read_source(Path(getsourcefile(kind) or ""))
@@ -138,7 +158,7 @@ def _file_of(module: nn.Module, input: Input) -> dict[str, str]:
             and {name: value.shape for name, value in again.state_dict().items()}
             == {name: value.shape for name, value in module.state_dict().items()}
         )
-    except (UsageError, TraceFailure, TypeError, OSError):
+    except (UsageError, TraceFailure, TypeError, OSError, IndexError):
         return {}
     return {"target": target, "file": str(source.path), "sha256": source.sha256} if same else {}
 
@@ -171,6 +191,11 @@ def check_fit(net: Net, size: tuple[int, int], classes: int, data: str) -> tuple
     picture = (net.channels, *size)
     if not any(parameter.requires_grad for parameter in module.parameters()):
         raise UsageError(f"{name} has no weights to train")
+    if not_real := [key for key, value in module.named_parameters() if value.is_complex()]:
+        raise UsageError(
+            f"{name} has complex weights ({', '.join(not_real[:3])}): it can be inspected, and not trained. Keep their real and "
+            "imaginary parts as weights (torch.view_as_real), and join them in forward (torch.view_as_complex)"
+        )
     if odd := [key for key, value in module.state_dict().items() if not isinstance(value, Tensor)]:
         raise UsageError(
             f"the state of {name} holds something else than tensors, which cannot be saved: {', '.join(odd)}"
@@ -178,9 +203,10 @@ def check_fit(net: Net, size: tuple[int, int], classes: int, data: str) -> tuple
     graph = trace_or_explain(module, (1, *picture), name)
     output = _training_output(module, picture, name)
     logits = Logits()(output)
+    flat = ". End it with nn.Flatten()" if logits.ndim > 2 and set(logits.shape[2:]) == {1} else ""
     if logits.ndim != 2 or len(logits) != 2:
         raise UsageError(
-            f"{name} gives a tensor of {dimensions(logits.shape[1:])} a picture: its forward must give logits (N, classes)"
+            f"{name} gives a tensor of {dimensions(logits.shape[1:])} a picture: its forward must give logits (N, classes){flat}"
         )
     if logits.shape[1] != classes:
         last = next((node.module for node in reversed(graph.nodes) if node.parameters), "")
@@ -189,17 +215,31 @@ def check_fit(net: Net, size: tuple[int, int], classes: int, data: str) -> tuple
             f"{name} gives {logits.shape[1]} classes, and {data} has {classes}: give {layer} {classes} outputs, or let what "
             "makes it take an argument `classes`"
         )
-    left = [key for key in getattr(output, "_fields", ()) if key != "logits"]
+    left = [key for key in parts_of(output) if key != "logits"]
     return (f"its {', '.join(left)} are left aside",) if left else ()
 
 
 def _training_output(module: nn.Module, picture: Input, name: str) -> object:
     """What a copy of the net gives for two black pictures while it trains."""
-    twin = copy.deepcopy(module).train()
+    twin = copied(module, "cpu")
     try:
-        with torch.no_grad():
+        twin.train()
+    except NotImplementedError as error:
+        raise UsageError(
+            f"{name} is an exported program (torch.export), whose operations are fixed: it can be inspected, and not trained. "
+            "Give the module that it was exported from"
+        ) from error
+    try:
+        with undisturbed(module), torch.no_grad():
             return twin(torch.zeros(2, *picture))
     except Exception as error:
+        kind = picture_type(module)
+        advice = (
+            ""
+            if kind in (None, torch.float32)
+            else f". Its weights are {kind}, and training is in float32: give net.float()"
+        )
+        said = "" if isinstance(error, UncopyableError) else f"{type(error).__name__}: "
         raise UsageError(
-            f"{name} cannot be trained on pictures of {dimensions(picture)}: {type(error).__name__}: {error}"
+            f"{name} cannot be trained on pictures of {dimensions(picture)}: {said}{error}{advice}"
         ) from error

@@ -6,9 +6,11 @@ This module loads without torch's data sets; `load_data` reads what it is asked 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Literal, get_args
 
+from striate.arguments import checked
 from striate.data.arrays import load_npz
 from striate.data.cache import Told
 from striate.data.folder import load_folder
@@ -23,6 +25,7 @@ SHOWN = 20
 """How many files that cannot be read an error names."""
 
 
+@checked
 def load_data(
     data: str | Path,
     *,
@@ -74,10 +77,13 @@ def load_data(
         return load_npz(path, partial)
     if path.is_dir() or len(path.parts) > 1 or path.suffix.lower() in (".csv", ".tsv", ".parquet"):
         preprocessing = Preprocessing(size=size, channels=channels, mean=(), std=(), fit=fit)
+        read_as = {
+            "size": size, "channels": channels, "fit": fit, "group_by": group_by, "exclude": tuple(exclude), "splits": splits,
+        }  # fmt: skip
         dataset = load_folder(path, preprocessing, workers, group_by, exclude, splits, told, partial=partial)
         if on_bad == "stop" and dataset.unreadable:
             raise DataError(_bad_files(dataset.unreadable))
-        return dataset
+        return replace(dataset, read_as=read_as)
     raise unknown_name("data set or folder", str(data), NAMED, f"{', '.join(NAMED)}, or the path of a folder")
 
 

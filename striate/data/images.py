@@ -3,16 +3,21 @@
 from __future__ import annotations
 
 import hashlib
+import operator
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar, overload
 
 import numpy as np
 import numpy.typing as npt
 
+from striate.arguments import check_fields
 from striate.data.decode import FileFacts
 from striate.data.ledger import Ledger
 from striate.errors import DataError, UsageError
+
+if TYPE_CHECKING:
+    import torch
 
 Pixels = npt.NDArray[np.uint8]
 Labels = npt.NDArray[np.int64]
@@ -66,7 +71,7 @@ def portions(pixels: Pictures) -> Iterator[Pixels]:
     return (pixels[start : start + step] for start in range(0, len(pixels), step))
 
 
-@dataclass(frozen=True, eq=False, slots=True)
+@dataclass(frozen=True, eq=False, slots=True, repr=False)
 class ImageData:
     """Labelled pictures of one size, as they are trained on.
 
@@ -87,6 +92,7 @@ class ImageData:
     hashes: tuple[str, ...] | None = None
 
     def __post_init__(self) -> None:
+        check_fields(self)
         if self.pixels.dtype != np.uint8 or self.pixels.ndim != 4:
             raise ValueError(f"pixels must be uint8 (N, H, W, C), got {self.pixels.dtype} {self.pixels.shape}")
         if self.labels.shape != (len(self.pixels),):
@@ -106,6 +112,27 @@ class ImageData:
         """(H, W, C) of one picture."""
         height, width, channels = self.pixels.shape[1:]
         return height, width, channels
+
+    @overload
+    def __getitem__(self, key: slice) -> ImageData: ...
+
+    @overload
+    def __getitem__(self, key: int) -> tuple[torch.Tensor, int]: ...
+
+    def __getitem__(self, key: int | slice) -> tuple[torch.Tensor, int] | ImageData:
+        """(uint8 tensor (C, H, W), label) of one picture, as `torch.utils.data.DataLoader` takes it; of a slice, an ImageData."""
+        import torch
+
+        if isinstance(key, slice):
+            return self.select(np.arange(len(self))[key])
+        position = operator.index(key)
+        if not -len(self) <= position < len(self):
+            raise IndexError(f"there are {len(self)} pictures, and no number {position}")
+        position %= len(self)
+        return torch.from_numpy(np.array(self.pixels[position]).transpose(2, 0, 1).copy()), int(self.labels[position])
+
+    def __repr__(self) -> str:
+        return f"<ImageData: {len(self):,} pictures of {'x'.join(map(str, self.shape))}, {len(self.classes)} classes>"
 
     def class_counts(self) -> list[int]:
         """Pictures of each class, in the order of `classes`."""
@@ -167,7 +194,7 @@ def _joined(parts: Sequence[Pictures]) -> Pictures:
     return Rows(rows[0].store, np.concatenate([part.rows for part in rows]))
 
 
-@dataclass(frozen=True, eq=False, kw_only=True, slots=True)
+@dataclass(frozen=True, eq=False, kw_only=True, slots=True, repr=False)
 class DataSet:
     """A set of pictures under one name: its splits, where it came from, and what may be done to it.
 
@@ -186,6 +213,7 @@ class DataSet:
         facts: path -> what its file is, for those that could be read; empty where pictures are no files.
         place: of files, the folder of their pixel cache, or why there is none.
         numbered: whether classes have numbers only, for want of names.
+        read_as: of files, the arguments of `load_data` that decided which pictures came of them, and how.
     """
 
     name: str
@@ -202,6 +230,7 @@ class DataSet:
     facts: Mapping[str, FileFacts] = field(default_factory=dict)
     place: str = ""
     numbered: bool = False
+    read_as: Mapping[str, Any] = field(default_factory=dict)
 
     @property
     def train(self) -> ImageData:
@@ -223,6 +252,24 @@ class DataSet:
     def junk(self) -> int:
         """How many hidden files, leftovers of systems, and links that lead back were left out unseen."""
         return 0 if self.ledger is None else self.ledger.count("junk")
+
+    def __repr__(self) -> str:
+        """A line for the set, one for its classes, one a split."""
+        names = [name if len(name) <= 24 else f"{name[:23]}…" for name in self.classes[:8]]
+        more = f" and {len(self.classes) - 8} more" if len(self.classes) > 8 else ""
+        left = {
+            "not readable": len(self.unreadable),
+            "excluded": len(self.excluded_files()),
+            "leftovers of systems": self.junk,
+        }
+        lines = [f"<DataSet {self.name[:80]}", f"  {len(self.classes)} classes: {', '.join(names)}{more}"]
+        lines += [
+            f"  {split}: {len(data):,} pictures of {'x'.join(map(str, data.shape))}"
+            for split, data in self.splits.items()
+        ]
+        if any(left.values()):
+            lines.append(f"  left out: {', '.join(f'{count} {what}' for what, count in left.items() if count)}")
+        return "\n".join(lines) + ">"
 
     def excluded_files(self) -> list[str]:
         """The files that some pattern names, each once."""

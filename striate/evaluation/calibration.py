@@ -24,6 +24,7 @@ from striate.inference import BATCH, logits
 from striate.metrics.calibration import expected_calibration_error, fit_temperature, tempered
 from striate.metrics.strangers import OF_LOGITS, Scores, nearest_cosine, threshold_keeping
 from striate.nets import Net
+from striate.nets.elsewhere import logits_in
 from striate.run import Run, write_atomic, write_json
 
 Score = Literal["nearest", "energy", "max_logit", "max_softmax"]
@@ -209,7 +210,9 @@ def _entering(net: Net) -> Iterator[list[Tensor]]:
     found: list[Tensor] = []
 
     def take(head: torch.nn.Module, inputs: tuple[Any, ...]) -> None:
-        maps = getattr(inputs[0], "logits", inputs[0])  # what a net from elsewhere gives may hold its logits so
+        maps = logits_in(inputs[0])  # what a net from elsewhere gives may hold its logits
+        if maps is None:
+            return  # the head says so
         if maps.ndim == 4:
             side = max(1, math.isqrt(LONGEST // maps.shape[1]))
             maps = functional.adaptive_avg_pool2d(maps, (min(side, maps.shape[2]), min(side, maps.shape[3])))

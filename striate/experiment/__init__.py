@@ -10,6 +10,8 @@ from typing import Literal
 
 import torch
 
+from striate.arguments import checked
+from striate.data import DataSet
 from striate.data.augmentation import Augmentation
 from striate.data.preprocessing import Fit
 from striate.errors import UsageError
@@ -22,6 +24,7 @@ from striate.experiment.restarting import begun_before, check_restarts, has_chec
 from striate.experiment.resuming import finished, go_on, resume
 from striate.experiment.settings import Settings
 from striate.experiment.sounding import require_sound, soundness, worries
+from striate.nets.undisturbed import same_generators
 from striate.recipe import Balance, Keep, Recipe, Sizes
 from striate.run import Run
 from striate.tracking import Kind
@@ -34,9 +37,10 @@ from striate.training.ranks import Ranks, spread
 __all__ = ["Settings", "compare_views", "evaluate", "resume", "search_rate", "train", "train_with", "try_out"]
 
 
+@checked
 def train(
     net: str | torch.nn.Module = "lenet5",
-    data: str | Path = "fashion-mnist-sample",
+    data: str | Path | DataSet = "fashion-mnist-sample",
     *,
     recipe: str | Recipe = "fast",
     epochs: float | None = None,
@@ -141,7 +145,8 @@ def train_with(
     """As `train`. `started`: `time.perf_counter()` from which a budget counts; now if None."""
     started = started if started is not None else time.perf_counter()
     check_restarts()
-    path = spread(settings.processes, _train, settings, name, Path(out), progress or Progress(), started)
+    with same_generators():
+        path = spread(settings.processes, _train, settings, name, Path(out), progress or Progress(), started)
     return Run(path, module=settings.net if isinstance(settings.net, torch.nn.Module) else None)
 
 
@@ -199,6 +204,7 @@ def _train(ranks: Ranks, settings: Settings, name: str | None, out: Path, progre
     return run.path
 
 
+@checked
 def try_out(settings: Settings, *, progress: Progress | None = None) -> list[Check]:
     """The pre-flight: what can be known of a training in about ten seconds. Nothing is written, and no test picture is looked at.
 
@@ -206,15 +212,17 @@ def try_out(settings: Settings, *, progress: Progress | None = None) -> list[Che
     """
     progress = progress or Progress()
     _require_one(settings)
-    begun = begin(settings, progress)
-    progress.table(announcement(begun.job, begun.row, begun.dataset, begun.config))
-    progress.table(worth_a_word(begun.findings, begun.dataset, begun.wanting))
-    checks = soundness(begun)
-    if checks[0].verdict == "failed":
-        return checks  # a net that answers otherwise each time can be measured no further
-    return [*checks, *preflight(begun.job, usual=begun.config["plan"]["usual_lr"])]
+    with same_generators():
+        begun = begin(settings, progress)
+        progress.table(announcement(begun.job, begun.row, begun.dataset, begun.config))
+        progress.table(worth_a_word(begun.findings, begun.dataset, begun.wanting))
+        checks = soundness(begun)
+        if checks[0].verdict == "failed":
+            return checks  # a net that answers otherwise each time can be measured no further
+        return [*checks, *preflight(begun.job, usual=begun.config["plan"]["usual_lr"])]
 
 
+@checked
 def search_rate(settings: Settings, *, progress: Progress | None = None) -> Found:
     """The learning-rate finder: what the loss does while the rate rises. Nothing is written.
 
@@ -222,10 +230,11 @@ def search_rate(settings: Settings, *, progress: Progress | None = None) -> Foun
     """
     progress = progress or Progress()
     _require_one(settings)
-    begun = begin(settings, progress)
-    progress.table({**announcement(begun.job, begun.row, begun.dataset, begun.config), **worries(begun)})
-    require_sound(begun)
-    return find_rate(begun.job)
+    with same_generators():
+        begun = begin(settings, progress)
+        progress.table({**announcement(begun.job, begun.row, begun.dataset, begun.config), **worries(begun)})
+        require_sound(begun)
+        return find_rate(begun.job)
 
 
 def _require_one(settings: Settings) -> None:

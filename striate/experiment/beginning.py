@@ -74,20 +74,8 @@ def begin(settings: Settings, progress: Progress, ranks: Ranks = ALONE) -> Begun
         be_deterministic()
     if settings.threads is not None:
         torch.set_num_threads(settings.threads)
+    dataset, settings = _data(settings, row, progress)
     size = settings.size
-    dataset = load_data(
-        settings.data,
-        data_dir=settings.data_dir,
-        size=(size, size) if size else (row.input[1], row.input[2]),
-        channels=row.input[0],
-        workers=usable_cores(),
-        group_by=settings.group_by,
-        exclude=settings.exclude,
-        splits=settings.splits,
-        on_bad=settings.on_bad,
-        fit=settings.fit,
-        told=progress.reading,
-    )
     dataset.require_excluded()
     picture = (size, size) if size else dataset.train.shape[:2]
     check_size(row, picture)
@@ -100,6 +88,11 @@ def begin(settings: Settings, progress: Progress, ranks: Ranks = ALONE) -> Begun
     if recipe.freeze and not any(True for _ in net.head.parameters()):
         raise UsageError(f"--freeze is for nets whose head learns by itself, and {row.name} is all body")
     wanting = require_pictures(dataset, training, validation, recipe)
+    if dataset.read_as and dataset.read_as["channels"] != net.channels:
+        raise UsageError(
+            f"{row.name} takes {net.channels}-channel pictures, and the files were read in {dataset.read_as['channels']}: "
+            f"striate.load_data(..., channels={net.channels})"
+        )
     preprocessing = preprocessing_for(training, picture, net.channels, settings.fit)
     if published is not None and published.mean is not None and published.std is not None:
         preprocessing = replace(preprocessing, mean=published.mean, std=published.std)
@@ -116,6 +109,43 @@ def begin(settings: Settings, progress: Progress, ranks: Ranks = ALONE) -> Begun
     if isinstance(row, ElsewhereFacts):
         mistakes = inspect(inner(net), (net.channels, *preprocessing.size), classes=net.classes).findings
     return Begun(row, dataset, held, config, findings, job, cores, tuple(wanting), mistakes)
+
+
+def _data(settings: Settings, row: NetFacts, progress: Progress) -> tuple[DataSet, Settings]:
+    """The data, loaded unless it was given so, and the settings that lead to the very same pictures again.
+
+    Raises:
+        UsageError: it was loaded otherwise than is asked for.
+    """
+    size = settings.size
+    if not isinstance(settings.data, DataSet):
+        dataset = load_data(
+            settings.data,
+            data_dir=settings.data_dir,
+            size=(size, size) if size else (row.input[1], row.input[2]),
+            channels=row.input[0],
+            workers=usable_cores(),
+            group_by=settings.group_by,
+            exclude=settings.exclude,
+            splits=settings.splits,
+            on_bad=settings.on_bad,
+            fit=settings.fit,
+            told=progress.reading,
+        )
+        return replace(dataset, read_as={}), settings
+    dataset, read_as = settings.data, dict(settings.data.read_as)
+    usual = {"group_by": None, "exclude": (), "splits": None, "fit": "crop"}
+    asked: dict[str, Any] = {name: getattr(settings, name) for name in usual} | {"exclude": tuple(settings.exclude)}
+    if size is not None and read_as:
+        asked["size"] = (size, size)
+    for name, value in asked.items():
+        if value != usual.get(name) and value != read_as.get(name, usual.get(name)) and (read_as or name != "fit"):
+            raise UsageError(
+                f"{name} is for reading files, and {dataset.name} was given as it was loaded: "
+                f"striate.load_data(..., {name}={value!r})"
+            )
+    kept = {name: read_as[name] for name in usual if name in read_as}
+    return dataset, replace(settings, **kept)
 
 
 def write_start(run: Run, begun: Begun) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
+from striate.arguments import checked
 from striate.data import Preprocessing
 from striate.evaluation import Evaluation, ViewsTable
 from striate.evaluation import compare_views as compare_run_views
@@ -18,6 +19,7 @@ from striate.report.attention import write_attention
 from striate.run import Run
 
 
+@checked
 def evaluate(
     run: Run,
     data: str | Path | None = None,
@@ -38,6 +40,7 @@ def evaluate(
     return evaluation
 
 
+@checked
 def compare_views(
     run: Run,
     data: str | Path | None = None,

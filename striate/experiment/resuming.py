@@ -10,6 +10,7 @@ from pathlib import Path
 
 import torch
 
+from striate.arguments import checked
 from striate.data import NAMED, DataSet, Preprocessing, load_data
 from striate.errors import DataError, UsageError
 from striate.evaluation.subject import SHOWN, require_place
@@ -27,6 +28,7 @@ from striate.training.clock import Clock
 from striate.training.ranks import Ranks, spread
 
 
+@checked
 def resume(
     path: str | Path,
     *,

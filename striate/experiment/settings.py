@@ -9,6 +9,8 @@ from typing import Literal
 
 import torch
 
+from striate.arguments import check_fields
+from striate.data import DataSet
 from striate.data.augmentation import Augmentation
 from striate.data.preprocessing import Fit
 from striate.recipe import Balance, Keep, Recipe, Sizes
@@ -22,8 +24,9 @@ class Settings:
     net: str | torch.nn.Module = "lenet5"
     """A name of the catalogue; `torchvision:NAME`, `timm:NAME` or `FILE.py:OBJECT`, see docs/elsewhere.md; or a module, whose
     present weights are the start. A module is copied, not changed."""
-    data: str | Path = "fashion-mnist-sample"
-    """A set's name, a folder or table of pictures, or a NumPy archive: see `load_data`."""
+    data: str | Path | DataSet = "fashion-mnist-sample"
+    """A set's name, a folder or table of pictures, or a NumPy archive: see `load_data`; or what that gave. What decides how files
+    are read (`group_by`, `exclude`, `fit`, `size`) is that of `load_data` then."""
     recipe: str | Recipe = "fast"
     """`fast`, `paper`, `tutorial`, or a Recipe of your own. What follows is laid over it where it is given."""
     epochs: float | None = None
@@ -84,6 +87,9 @@ class Settings:
     """Log the run in `tensorboard` or `mlflow` too, see docs/tracking.md; a resumed run goes on with the same log."""
     data_dir: str | Path | None = None
     """Where to look for named sets first."""
+
+    def __post_init__(self) -> None:
+        check_fields(self)
 
     @property
     def first_seed(self) -> int:

@@ -13,6 +13,7 @@ import torch
 from PIL import Image
 from torch import Tensor
 
+from striate.arguments import checked
 from striate.data import Preprocessing
 from striate.data.images import Pixels
 from striate.data.pictures import Picture, expanded, name_of, read
@@ -149,6 +150,7 @@ class Explanation:
         )
 
 
+@checked
 def explain(
     run: Run,
     pictures: Picture | Sequence[Picture],

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 from dataclasses import dataclass
 from typing import Any
 
@@ -16,6 +15,7 @@ from striate.explaining.attributing import PORTION, attribution
 from striate.explaining.layers import LEAST, evaluating
 from striate.explaining.palette import Heat
 from striate.nets.blocks import he_init
+from striate.nets.copying import copied
 from striate.nets.net import Net
 
 PATCHES = 14
@@ -112,7 +112,7 @@ def randomised(net: Net, seed: int) -> Net:
     Convolutions and linear layers are drawn by He's rule, norms begin as they do, and every other parameter is shuffled.
     """
     device = next(net.parameters()).device
-    twin = copy.deepcopy(net).cpu()
+    twin = copied(net, "cpu")
     with torch.random.fork_rng(devices=[]), torch.no_grad():
         torch.manual_seed(seed)
         drawn: set[int] = set()

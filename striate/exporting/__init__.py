@@ -9,6 +9,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from striate.arguments import checked
 from striate.errors import CheckError, UsageError, unknown_name
 from striate.exporting.checking import (
     LIMIT,
@@ -114,6 +115,7 @@ class Exported:
         )
 
 
+@checked
 def export(run: Run, *, to: str, path: str | Path | None = None, pictures: int = 64) -> Exported:
     """Writes a run's net in another form and keeps it if, opened again, it answers as the run does.
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,6 +13,7 @@ from striate import __version__
 from striate.data.preprocessing import HEADROOM, Preprocessing, constants
 from striate.inference import load_net, set_layout
 from striate.nets import Net
+from striate.nets.copying import copied
 from striate.nets.sources import source_path
 from striate.run import Run
 from striate.strictjson import to_json
@@ -94,7 +94,7 @@ class Deployed(nn.Module):
 
     def __init__(self, model: Model) -> None:
         super().__init__()
-        self.net = copy.deepcopy(model.net)
+        self.net = copied(model.net)
         self.net.auxiliary_heads = nn.ModuleDict()  # they are for training, and their weights would go along
         set_layout(self.net, "nchw")
         scale, shift = constants(model.preprocessing.mean, model.preprocessing.std, torch.device("cpu"))

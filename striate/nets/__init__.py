@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Literal
 
+from striate.arguments import checked
 from striate.errors import UsageError, unknown_name
 from striate.nets import alexnet, densenet, googlenet, lenet, nin, preresnet, resnet, vgg
 from striate.nets.net import Net
@@ -24,6 +25,7 @@ def spec(name: str) -> NetSpec:
     return CATALOGUE[name]
 
 
+@checked
 def build(
     name: str, *, channels: int | None = None, classes: int | None = None, init: Literal["default", "paper"] = "default"
 ) -> Net:

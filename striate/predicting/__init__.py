@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from weakref import WeakKeyDictionary
 
+from striate.arguments import checked
 from striate.data.images import Pixels
 from striate.data.listing import PictureFiles
 from striate.data.pictures import Picture, Unreadable, expanded, from_stream, ledger_of, read
@@ -33,6 +34,7 @@ __all__ = [
 ]
 
 
+@checked
 def predict(
     run: Run, pictures: Iterable[Picture], *, top: int = 3, abstain: bool = False, device: str = "auto"
 ) -> Predictions:

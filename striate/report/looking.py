@@ -14,6 +14,7 @@ import torch
 from PIL import Image
 
 from striate.anatomy.targets import facts
+from striate.arguments import checked
 from striate.data import Preprocessing
 from striate.errors import UsageError, unknown_name
 from striate.evaluation import subject_of
@@ -39,6 +40,7 @@ HUES = (
 THUMBNAIL = 96
 
 
+@checked
 def look(
     subject: Run | str,
     picture: str | Path | None = None,

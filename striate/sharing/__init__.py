@@ -20,6 +20,7 @@ from typing import Any
 import torch
 
 from striate import __version__
+from striate.arguments import checked
 from striate.errors import DataError, StriateError, UsageError
 from striate.inference import load_net
 from striate.nets.elsewhere import is_elsewhere
@@ -62,6 +63,7 @@ class Pushed:
     sent: bool
 
 
+@checked
 def push(
     run: Run,
     to: str,
@@ -108,6 +110,7 @@ def push(
     return Pushed(_url(to), files, sent=True)
 
 
+@checked
 def pull(source: str, *, out: str | Path = "runs", name: str | None = None, revision: str | None = None) -> Run:
     """Brings a run from the Hugging Face Hub, as a new run that can predict at once.
 

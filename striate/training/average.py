@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import copy
 from typing import Any
 
 import torch
 from torch import Tensor
 
 from striate.nets import Net
+from striate.nets.copying import copied
 
 
 class Average:
@@ -23,7 +23,7 @@ class Average:
     """
 
     def __init__(self, net: Net, decay: float) -> None:
-        self.net = copy.deepcopy(net).requires_grad_(False).eval()
+        self.net = copied(net).requires_grad_(False).eval()
         self.decay = decay
 
     def update(self, net: Net, step: int) -> None:

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import copy
 import math
 from dataclasses import asdict, dataclass
 from typing import Any
 
+from striate.nets.copying import copied
 from striate.training.job import Job, seed_step
 from striate.training.optimizers import make_optimizer
 from striate.training.step import TrainingStep
@@ -43,7 +43,7 @@ def find_rate(job: Job, steps: int = STEPS) -> Found:
 
     The batches are those of the first epochs, and the draws those of the recipe, so that the same job gives the same answer.
     """
-    net = copy.deepcopy(job.net).train()
+    net = copied(job.net).train()
     step, optimizer = TrainingStep(net, job.recipe.label_smoothing, job.step.weights), make_optimizer(net, job.recipe)
     rates: list[float] = []
     losses: list[float] = []

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 import math
 import time
 from collections.abc import Sequence
@@ -18,6 +17,7 @@ from striate.data.preprocessing import Preprocessing
 from striate.errors import StriateError, UsageError
 from striate.inference import BATCH, logits, set_layout
 from striate.nets import Net
+from striate.nets.copying import copied
 from striate.recipe import Recipe
 from striate.training.optimizers import make_optimizer
 from striate.training.ranks import ALONE, Ranks
@@ -247,7 +247,7 @@ def _time_steps(job: Job, manner: Manner, limit: float, parts: int) -> tuple[flo
 
 
 def _steps_in_parts(job: Job, manner: Manner, limit: float, parts: int, side: int | None = None) -> float:
-    net = copy.deepcopy(job.net)
+    net = copied(job.net)
     module = TrainingStep(net, job.recipe.label_smoothing, job.step.weights)
     manner.adopt(module)
     optimizer = make_optimizer(net, job.recipe)

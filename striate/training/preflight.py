@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 import math
 import time
 from collections.abc import Iterator
@@ -14,6 +13,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from striate.nets.copying import copied
 from striate.outcome import JUMP, STILL, rate_to_try
 from striate.training.job import Job, seed_step
 from striate.training.learning import chance
@@ -73,7 +73,7 @@ def first_step(job: Job) -> list[Check]:
 
 
 def _first_step(job: Job) -> list[Check]:
-    net = copy.deepcopy(job.net).train()
+    net = copied(job.net).train()
     step = TrainingStep(net, job.recipe.label_smoothing, job.step.weights)
     x, targets = job.batches.batch(0, 0)
     with _silent_units(net) as silent:
@@ -135,7 +135,7 @@ def _dead(silent: dict[str, float]) -> Check:
 def _by_heart(job: Job, seconds: float) -> Check:
     """Whether the net can learn a few pictures by heart, without augmentation, dropout or schedule."""
     name = f"{PICTURES} pictures by heart"
-    net = copy.deepcopy(job.net).train()
+    net = copied(job.net).train()
     for module in net.modules():
         if isinstance(module, nn.modules.dropout._DropoutNd):
             module.p = 0.0
@@ -167,7 +167,7 @@ def _by_heart(job: Job, seconds: float) -> Check:
 
 def _rate(job: Job, seconds: float, usual: float | None) -> Check:
     """Whether the loss explodes within some steps at the recipe's highest rate, to which the rate rises as fast as it can."""
-    net = copy.deepcopy(job.net).train()
+    net = copied(job.net).train()
     step, optimizer = TrainingStep(net, job.recipe.label_smoothing, job.step.weights), make_optimizer(net, job.recipe)
     begin, losses = time.perf_counter(), list[float]()
     while len(losses) < RATE_STEPS and (len(losses) < 2 * RISE or time.perf_counter() - begin < seconds):

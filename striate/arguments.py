@@ -1,0 +1,179 @@
+"""Arguments of the public functions, checked against what their signatures say: a wrong type is an error in words, not a
+traceback from somewhere inside.
+"""
+
+from __future__ import annotations
+
+import collections.abc
+import functools
+import inspect
+import numbers
+import os
+import sys
+import types
+import typing
+from collections.abc import Callable, Hashable, Mapping
+from dataclasses import fields
+from pathlib import Path
+from typing import Any, Literal, ParamSpec, TypeVar, cast
+
+from striate.errors import UsageError
+
+_P = ParamSpec("_P")
+_T = TypeVar("_T")
+_NUMBERS: dict[object, tuple[type, str]] = {
+    int: (numbers.Integral, "a whole number"),
+    float: (numbers.Real, "a number"),
+    complex: (numbers.Complex, "a number"),
+}
+_KNOWN = {
+    "Run": "a Run, as striate.load() gives it",
+    "DataSet": "a DataSet, as striate.load_data() gives it",
+    "Module": "a torch.nn.Module",
+}
+_SHOWN = 60
+"""Characters of a wrong value that an error shows."""
+
+
+def checked(function: Callable[_P, _T]) -> Callable[_P, _T]:
+    """The function with its arguments checked by its annotations, as far as these can be checked without using the values.
+
+    NumPy's numbers are numbers; True and False are none; a path may be a text. What only type checkers know, and the values that
+    a `Literal` allows, is left to the function.
+
+    Raises, when it is called:
+        UsageError: a missing or unknown argument, or one of another type; it is named with what it must be.
+    """
+    signature = inspect.signature(function)
+
+    @functools.wraps(function)
+    def wrapper(*args: _P.args, **kwargs: _P.kwargs) -> _T:
+        try:
+            given = signature.bind(*args, **kwargs).arguments
+        except TypeError as error:
+            raise UsageError(f"{function.__name__}(): {error}; it takes {', '.join(signature.parameters)}") from None
+        hints = _hints(function)
+        for name, value in given.items():
+            if name in hints:
+                check(name, value, hints[name])
+        return function(*args, **kwargs)
+
+    return wrapper
+
+
+def check_fields(thing: Any) -> None:
+    """As `checked`, for the fields of a dataclass."""
+    hints = _hints(cast(Hashable, type(thing)))
+    for field in fields(thing):
+        if field.name in hints:
+            check(field.name, getattr(thing, field.name), hints[field.name])
+
+
+def check(name: str, value: object, hint: Any) -> None:
+    """Raises UsageError if a value is not what the annotation says."""
+    if _fits(value, hint):
+        return
+    shown = repr(value)
+    if len(shown) > _SHOWN or "\n" in shown:
+        shown = f"{shown.splitlines()[0][:_SHOWN]}..."
+    kind = type(value).__name__
+    wanted = " or ".join(dict.fromkeys(_words(hint)))
+    if isinstance(value, type):
+        made = f": make one, as in {value.__name__}()" if any(issubclass(value, one) for one in _classes(hint)) else ""
+        raise UsageError(f"{name} must be {wanted}, got the class {value.__name__}{made}")
+    of_type = "" if value is None or isinstance(value, str | bool | int | float) else f", a {kind}"
+    raise UsageError(f"{name} must be {wanted}, got {shown}{of_type}{_instead(value, hint)}")
+
+
+def _classes(hint: Any) -> list[type]:
+    return [one for one in (hint, *typing.get_args(hint)) if isinstance(one, type) and one is not type(None)]
+
+
+def _instead(value: object, hint: Any) -> str:
+    """What to do with pictures that are at hand in another form, where data is wanted."""
+    if "DataSet" not in {one.__name__ for one in _classes(hint)}:
+        return ""
+    parents = {f"{kind.__module__}.{kind.__name__}" for kind in type(value).__mro__}
+    holds = (
+        isinstance(value, tuple | list) or hasattr(value, "__array__") or "torch.utils.data.dataset.Dataset" in parents
+    )
+    if not holds and "torch.utils.data.dataloader.DataLoader" not in parents:
+        return ""
+    return (
+        ". Pictures that are at hand are saved as an archive first: np.savez('mine.npz', images=pixels, labels=labels), pixels "
+        "uint8 (N, H, W) or (N, H, W, 3), labels whole numbers (N,); then give 'mine.npz'"
+    )
+
+
+@functools.cache
+def _hints(annotated: Hashable) -> Mapping[str, Any]:
+    """The annotations as objects, but for those with names that only type checkers know."""
+    scope = vars(sys.modules[annotated.__module__])
+    found = {}
+    for name, text in inspect.get_annotations(cast(type, annotated)).items():
+        try:
+            alone = types.SimpleNamespace(__annotations__={name: text})
+            found[name] = typing.get_type_hints(alone, dict(scope))[name]
+        except (NameError, AttributeError, TypeError):
+            continue
+    return found
+
+
+def _fits(value: object, hint: Any) -> bool:
+    if hint is None or hint is type(None):
+        return value is None
+    if hint in _NUMBERS:
+        return isinstance(value, _NUMBERS[hint][0]) and not isinstance(value, bool)
+    if hint is bool:
+        return isinstance(value, bool) or type(value).__name__ in ("bool", "bool_")
+    if hint is Path:
+        return isinstance(value, str | os.PathLike) and "\0" not in str(value)
+    origin, inside = typing.get_origin(hint), typing.get_args(hint)
+    if origin in (typing.Union, types.UnionType):
+        return any(_fits(value, one) for one in inside)
+    if origin is Literal:
+        return any(_fits(value, type(one)) for one in inside)
+    if origin is None:
+        return not isinstance(hint, type) or getattr(hint, "_is_protocol", False) or isinstance(value, hint)
+    if origin in (tuple, list, collections.abc.Sequence, collections.abc.Iterable):
+        return _all_fit(value, origin, inside)
+    return not isinstance(origin, type) or isinstance(value, origin)
+
+
+def _all_fit(value: object, origin: type, inside: tuple[Any, ...]) -> bool:
+    """Whether it is a row of what is wanted. A text is no row of texts."""
+    if isinstance(value, str | bytes):
+        return False
+    if origin is collections.abc.Iterable:
+        return isinstance(value, collections.abc.Iterable)
+    if not isinstance(value, collections.abc.Sequence) and not hasattr(value, "__array__"):
+        return False
+    things = list(value)  # type: ignore[call-overload]
+    if origin is tuple and inside[-1:] != (...,):
+        return len(things) == len(inside) and all(map(_fits, things, inside))
+    return not inside or all(_fits(one, inside[0]) for one in things)
+
+
+def _words(hint: Any) -> list[str]:
+    """What may be given, in words."""
+    if hint is None or hint is type(None):
+        return ["None"]
+    if hint in _NUMBERS:
+        return [_NUMBERS[hint][1]]
+    if hint in (str, bool, Path):
+        return [{str: "a text", bool: "True or False", Path: "a path"}[hint]]
+    origin, inside = typing.get_origin(hint), typing.get_args(hint)
+    if origin in (typing.Union, types.UnionType):
+        return [word for one in inside for word in _words(one)]
+    if origin is Literal:
+        return [repr(one) for one in inside]
+    if origin is tuple and inside[-1:] != (...,):
+        return [f"{len(inside)} values, each {' or '.join(dict.fromkeys(w for one in inside for w in _words(one)))}"]
+    if origin in (tuple, list, collections.abc.Sequence, collections.abc.Iterable):
+        return [f"a list, each of it {' or '.join(_words(inside[0]))}" if inside else "a list"]
+    if getattr(hint, "__name__", "") in _KNOWN:
+        return [_KNOWN[hint.__name__]]
+    if origin is collections.abc.Callable:
+        return ["something to call"]
+    name = getattr(hint, "__name__", str(hint))
+    return [f"{'an' if name[:1] in 'AEIOU' else 'a'} {name}"]

@@ -1,0 +1,336 @@
+"""Copies of any module, however odd its contents, that share nothing with it which running them could change.
+
+`copy.deepcopy` refuses tensors that have a history, locks and open files, lets a class answer as it likes, and leaves hooks and
+lambdas with the module that they were written for: running such a copy changes the original. Here a module is taken apart by
+Python's pickler, which finds every object once, and put together again in the same process; nothing is written or imported.
+"""
+
+from __future__ import annotations
+
+import contextvars
+import copy
+import copyreg
+import io
+import pickle
+import sys
+import threading
+import types
+import weakref
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, TypeVar, cast
+
+import torch
+from torch import Tensor, nn
+
+from striate.errors import UsageError
+from striate.nets.netspec import NetFacts
+
+_Module = TypeVar("_Module", bound=nn.Module)
+_LOCKS: dict[type, Callable[[], Any]] = {
+    type(threading.Lock()): threading.Lock,
+    type(threading.RLock()): threading.RLock,
+}
+_BY_REFERENCE = (
+    type, types.ModuleType, types.BuiltinFunctionType, types.CodeType, types.MethodDescriptorType, types.WrapperDescriptorType,
+    contextvars.ContextVar, NetFacts, torch.dtype, torch.device, torch.layout, torch.memory_format, bytes, str,
+)  # fmt: skip
+_WRAPPERS = (nn.DataParallel, nn.parallel.DistributedDataParallel)
+
+
+def plain(module: nn.Module) -> nn.Module:
+    """The module inside what `torch.compile` or one of torch's wrappers for several devices made of it: its state has the names
+    that its author knows."""
+    while True:
+        if isinstance(module, _WRAPPERS):
+            module = module.module
+        elif _is_compiled(module):
+            module = module._orig_mod  # type: ignore[assignment]
+        else:
+            return module
+
+
+def copied(module: _Module, device: torch.device | str | None = None) -> _Module:
+    """A copy with the same values, on `device`, or where its tensors are. Raises UsageError as `Copies` does."""
+    return cast(_Module, Copies(module).make(None if device is None else torch.device(device)))
+
+
+class Copies:
+    """Makes any number of copies of a module as it is now.
+
+    Raises:
+        UsageError: it is too large a tangle of objects to be taken apart. What cannot be copied inside it, such as an open file
+            or a generator, does not stop that: the copy has something in its place that says so when it is used.
+    """
+
+    def __init__(self, module: nn.Module) -> None:
+        self.original = module
+        self.name = type(module).__name__
+        self.needs_values = False
+        """Whether its forward has been found to ask for values of weights: it cannot be run on the meta device."""
+        file = io.BytesIO()
+        self._pickler = _Pickler(file)
+        try:
+            self._pickler.dump(module)
+        except RecursionError as error:
+            raise UsageError(
+                f"{self.name} cannot be copied, and nothing is done with a net that was given but on a copy: its objects refer "
+                "to each other more than a thousand deep"
+            ) from error
+        self._taken = file.getbuffer()
+
+    def make(self, device: torch.device | None = None) -> nn.Module:
+        """One copy, its tensors on `device`; on the meta device they have no values, and take no memory."""
+        unpickler = _Unpickler(io.BytesIO(self._taken), self._pickler.kept, device)
+        try:
+            module: nn.Module = unpickler.load()
+        except Exception as error:
+            raise UsageError(
+                f"{self.name} cannot be copied, and nothing is done with a net that was given but on a copy: "
+                f"{type(error).__name__}: {error}"
+            ) from error
+        if unpickler.alive:
+            vars(module)["_kept_alive"] = unpickler.alive
+        return module
+
+
+class Uncopyable:
+    """In a copy, in place of something that cannot be copied."""
+
+    what: str
+
+    def __init__(self, what: str) -> None:
+        vars(self)["what"] = what
+
+    def _refuse(self, *_: Any, **__: Any) -> Any:
+        raise UncopyableError(
+            f"its forward uses {self.what}, which cannot be copied, and the net is run on a copy so that it stays as it is: "
+            "make it in forward, or leave it out of the module"
+        )
+
+    __getattr__ = __setattr__ = __call__ = __iter__ = __next__ = __enter__ = __exit__ = __getitem__ = __len__ = _refuse
+
+
+class UncopyableError(Exception):
+    """A copy was run and needs what only the original has."""
+
+
+def _is_compiled(module: object) -> bool:
+    """Whether `torch.compile` made it; torch's compiler is loaded if so, and is not loaded to find out."""
+    compiler = sys.modules.get("torch._dynamo.eval_frame")
+    return compiler is not None and isinstance(module, compiler.OptimizedModule)
+
+
+class _Uncompiled(nn.Module):
+    """In a copy, in place of a module that `torch.compile` made: the names of its state are the same."""
+
+    _orig_mod: nn.Module
+
+    def __getattr__(self, name: str) -> Any:
+        try:
+            return super().__getattr__(name)
+        except AttributeError:
+            return getattr(super().__getattr__("_orig_mod"), name)
+
+    def forward(self, *args: Any, **kwargs: Any) -> Any:
+        return self._orig_mod(*args, **kwargs)
+
+
+def _new(kind: type) -> Any:
+    return object.__new__(kind)
+
+
+def _fill(thing: Any, state: dict[str, Any]) -> None:
+    vars(thing).update(state)
+
+
+def _new_cell() -> types.CellType:
+    return types.CellType()
+
+
+def _fill_cell(cell: types.CellType, contents: tuple[Any, ...]) -> None:
+    if contents:
+        (cell.cell_contents,) = contents
+
+
+def _new_function(
+    code: types.CodeType, name: str, closure: tuple[types.CellType, ...] | None, scope: dict[str, Any]
+) -> Any:
+    return types.FunctionType(code, scope, name, None, closure)
+
+
+def _fill_function(function: Any, state: tuple[Any, ...]) -> None:
+    function.__defaults__, function.__kwdefaults__, attributes, function.__module__, function.__qualname__ = state
+    vars(function).update(attributes)
+
+
+def _same(thing: Any) -> Any:
+    return thing
+
+
+def _refer(thing: Any) -> Any:
+    """A weak reference to it. The unpickler has its own, which keeps the copy alive."""
+    return weakref.ref(thing)
+
+
+@dataclass(eq=False, slots=True)
+class _Kept:
+    """What the copy has by reference, not taken apart: the globals of a function, an object that is found by its name."""
+
+    thing: Any
+
+
+_MAKERS: set[object] = {_new, _fill, _new_cell, _fill_cell, _new_function, _fill_function, _same, _refer}
+
+
+class _Pickler(pickle.Pickler):
+    """Takes a module apart. Tensors, classes, plain functions and the like are kept aside, by number."""
+
+    def __init__(self, file: io.BytesIO) -> None:
+        super().__init__(file, protocol=4)
+        self.kept: list[Any] = []
+        self._number: dict[int, int] = {}
+
+    def persistent_id(self, thing: Any) -> int | None:
+        aside = (
+            isinstance(thing, (*_BY_REFERENCE, Tensor, torch.jit.ScriptModule, torch.Generator, _Kept))
+            or type(thing) in _LOCKS
+            or (type(thing) is types.FunctionType and (thing in _MAKERS or not _has_own(thing)))
+        )
+        if not aside:
+            return None
+        if id(thing) not in self._number:
+            self._number[id(thing)] = len(self.kept)
+            self.kept.append(thing)
+        return self._number[id(thing)]
+
+    def reducer_override(self, thing: Any) -> Any:
+        if isinstance(thing, nn.Module):
+            return self._module(thing)
+        if isinstance(thing, types.FunctionType):
+            state = (thing.__defaults__, thing.__kwdefaults__, dict(vars(thing)), thing.__module__, thing.__qualname__)
+            made = (thing.__code__, thing.__name__, thing.__closure__, _Kept(thing.__globals__))
+            return _new_function, made, state, None, None, _fill_function
+        if isinstance(thing, types.CellType):
+            try:
+                contents: tuple[Any, ...] = (thing.cell_contents,)
+            except ValueError:  # nothing is in it yet
+                contents = ()
+            return _new_cell, (), contents, None, None, _fill_cell
+        if isinstance(thing, types.MethodType):
+            return types.MethodType, (thing.__func__, thing.__self__)
+        if isinstance(thing, Uncopyable):
+            return Uncopyable, (vars(thing)["what"],)
+        if isinstance(thing, weakref.ref):
+            return _refer, (thing(),)
+        return self._other(thing)
+
+    def _module(self, module: nn.Module) -> Any:
+        kind = type(module)
+        state: Any = dict(vars(module))
+        usual = vars(nn.Module())
+        if _is_compiled(module):
+            return _new, (_Uncompiled,), {name: state[name] for name in usual if name in state}, None, None, _fill
+        if isinstance(module, torch.fx.GraphModule):  # its graph and code are not changed by running it
+            state = {
+                name: value if name in usual or isinstance(value, Tensor) else _Kept(value)
+                for name, value in state.items()
+            }
+        state.pop("_compiled_call_impl", None)
+        own = kind.__getstate__ not in (nn.Module.__getstate__, object.__getstate__)
+        if own and kind.__module__.split(".")[0] != "torch":  # the author says what its state is
+            return _new, (kind,), module.__getstate__()  # type: ignore[no-untyped-call]
+        return _new, (kind,), state, None, None, _fill
+
+    def _other(self, thing: Any) -> Any:
+        try:
+            reduced = copyreg.dispatch_table.get(type(thing))
+            found = thing.__reduce_ex__(4) if reduced is None else reduced(thing)
+        except Exception:
+            found = None
+        if isinstance(found, tuple):
+            return found
+        if isinstance(found, str):  # it is found by that name
+            return _same, (_Kept(thing),)
+        kind = type(thing)
+        return Uncopyable, (f"{'an' if kind.__name__[:1] in 'aeiouAEIOU' else 'a'} {kind.__name__}",)
+
+
+def _has_own(function: types.FunctionType) -> bool:
+    """Whether a function holds objects that running it could change."""
+    return bool(function.__closure__ or function.__defaults__ or function.__kwdefaults__ or vars(function))
+
+
+class _Unpickler(pickle.Unpickler):
+    """Puts a module together again."""
+
+    def __init__(self, file: io.BytesIO, kept: list[Any], device: torch.device | None) -> None:
+        super().__init__(file)
+        self.kept, self.device = kept, device
+        self.made: dict[int, Any] = {}
+        self.storages: dict[int, torch.UntypedStorage] = {}
+        self.alive: list[Any] = []
+        """What weak references point to: nothing else may hold it."""
+
+    def persistent_load(self, number: int) -> Any:
+        if number not in self.made:
+            self.made[number] = self._make(self.kept[number])
+        return self.made[number]
+
+    def _make(self, thing: Any) -> Any:
+        if isinstance(thing, Tensor):
+            return self._tensor(thing)
+        if isinstance(thing, torch.jit.ScriptModule):
+            return self._script(thing)
+        if isinstance(thing, torch.Generator):
+            return thing.clone_state()
+        if isinstance(thing, _Kept):
+            return thing.thing
+        if thing is _refer:
+            return self._refer
+        return _LOCKS[type(thing)]() if type(thing) in _LOCKS else thing
+
+    def _script(self, module: torch.jit.ScriptModule) -> torch.jit.ScriptModule:
+        """A scripted or traced module keeps its values, also where the rest has none: it cannot be on the meta device."""
+        with torch.no_grad():
+            script = copy.deepcopy(module)
+            if self.device is not None and self.device.type != "meta":
+                script = script.to(self.device)
+        for parameter, given in zip(script.parameters(), module.parameters(), strict=True):
+            parameter.detach_().requires_grad_(given.requires_grad)
+        return script
+
+    def _refer(self, thing: Any) -> Any:
+        if thing is None:
+            return lambda: None
+        self.alive.append(thing)
+        return weakref.ref(thing)
+
+    def _tensor(self, tensor: Tensor) -> Tensor:
+        """A tensor of the same form without history; tensors that share values in the original share them in the copy."""
+        kind = type(tensor)
+        plain_kind = kind in (Tensor, nn.Parameter) or isinstance(tensor, nn.Buffer)
+        if not plain_kind or tensor.layout is not torch.strided or tensor.is_quantized or tensor.is_conj():
+            return copy.deepcopy(tensor.detach()).requires_grad_(tensor.requires_grad)
+        device = self.device or tensor.device
+        with torch.no_grad(), torch.inference_mode(False):
+            fresh = torch.empty(0, dtype=tensor.dtype, device=device)
+            fresh.set_(self._storage(tensor, device), tensor.storage_offset(), tensor.shape, tensor.stride())
+        if kind is nn.Parameter:
+            fresh = nn.Parameter(fresh, requires_grad=tensor.requires_grad)
+        else:
+            fresh.requires_grad_(tensor.requires_grad and tensor.is_leaf)
+            if isinstance(tensor, nn.Buffer):
+                fresh = nn.Buffer(fresh, persistent=tensor.persistent)
+        vars(fresh).update(vars(tensor))
+        return fresh
+
+    def _storage(self, tensor: Tensor, device: torch.device) -> torch.UntypedStorage:
+        given = tensor.untyped_storage()
+        key = given._cdata
+        if key not in self.storages:
+            made = torch.UntypedStorage(given.nbytes(), device=device)  # type: ignore[no-untyped-call]
+            if device.type != "meta" and given.device.type != "meta":
+                made.copy_(given)
+            self.storages[key] = made
+        return self.storages[key]
