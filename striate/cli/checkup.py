@@ -30,6 +30,10 @@ def check(
     exclude: Annotated[
         list[str] | None, typer.Option(help="Leave out files whose path or name fits, as in 'ants/*.gif'.")
     ] = None,
+    range: Annotated[
+        str | None,
+        typer.Option(help="Values of black and white in images of more than 8 bits, as in 0,4095.", metavar="LOW,HIGH"),
+    ] = None,
     data_dir: DataDir = None,
     as_json: AsJson = False,
 ) -> None:
@@ -46,8 +50,9 @@ def check(
     opened = None if run is None else Run.open(run)
     progress = Progress(quiet=as_json)
     dataset = load_data(
-        name, data_dir=data_dir, size=SIZE, workers=usable_cores(), exclude=exclude or (), told=progress.reading
-    )
+        name, data_dir=data_dir, size=SIZE, workers=usable_cores(), exclude=exclude or (), range=range,
+        told=progress.reading,
+    )  # fmt: skip
     dataset.require_excluded()
     progress.say(f"look    for copies among {sum(map(len, dataset.splits.values())):,} pictures")
     found = check_up(dataset)

@@ -47,6 +47,10 @@ def show(
     exclude: Annotated[
         list[str] | None, typer.Option(help="Leave out files whose path or name fits, as in 'ants/*.gif'.")
     ] = None,
+    range: Annotated[
+        str | None,
+        typer.Option(help="Values of black and white in images of more than 8 bits, as in 0,4095.", metavar="LOW,HIGH"),
+    ] = None,
     data_dir: DataDir = None,
     as_json: AsJson = False,
 ) -> None:
@@ -59,7 +63,9 @@ def show(
     if augmented and augment is not None:
         raise UsageError("--augmented shows every kind, and --augment those that it names: give one of them")
     chosen = None if augment is None else Augmentation.parse(augment)
-    dataset = load_data(name, data_dir=data_dir, size=(96, 96), workers=usable_cores(), exclude=exclude or ())
+    dataset = load_data(
+        name, data_dir=data_dir, size=(96, 96), workers=usable_cores(), exclude=exclude or (), range=range
+    )
     dataset.require_excluded()
     if augmented or chosen is not None:
         picture = write_augmented_grid(dataset, chosen, grid)
@@ -74,6 +80,8 @@ def show(
         "left out": f"{len(dataset.unreadable)} unreadable files, {len(card['excluded'])} excluded, "
         f"{dataset.junk} hidden or left behind by systems"
     }
+    if dataset.values:
+        fields["values"] = "; ".join(map(str, dataset.values))
     if not dataset.flippable:
         fields["no flip"] = "a mirrored picture of this set can mean another class: recipes do not mirror it"
     show_fields(fields)

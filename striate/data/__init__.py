@@ -6,6 +6,7 @@ This module loads without torch's data sets; `load_data` reads what it is asked 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Literal, get_args
 
@@ -15,6 +16,7 @@ from striate.data.folder import load_folder
 from striate.data.images import DataSet, ImageData
 from striate.data.named import NAMED, load_named
 from striate.data.preprocessing import Fit, Preprocessing
+from striate.data.ranges import range_of
 from striate.errors import DataError, UsageError, unknown_name
 
 __all__ = ["NAMED", "DataSet", "ImageData", "Preprocessing", "load_data"]
@@ -34,6 +36,7 @@ def load_data(
     exclude: Sequence[str] = (),
     on_bad: Literal["skip", "stop"] = "skip",
     fit: Fit = "crop",
+    range: str | Sequence[float] | None = None,
     told: Told | None = None,
 ) -> DataSet:
     """A set by name; a folder or table of pictures; or a NumPy archive (`.npz`). docs/data.md has the forms.
@@ -46,6 +49,7 @@ def load_data(
         group_by: for files, a pattern in their names; those in which it finds the same are never on two sides of a split.
         exclude: for files, patterns such as `ants/*.gif` of those to leave out, of the path below the folder or of the name.
         on_bad: what files that cannot be read do: they are left out and named, or they are an error.
+        range: black and white of images of more than 8 bits, as in `(0, 4095)`; None for what is known of them (docs/data.md).
         told: is told, while files are decoded, how many are done, of how many.
 
     Raises:
@@ -56,16 +60,17 @@ def load_data(
         raise UsageError(f"--fit must be {', '.join(get_args(Fit)[:-1])} or {get_args(Fit)[-1]}, got {fit!r}")
     if on_bad not in ("skip", "stop"):
         raise UsageError(f"--on-bad must be skip or stop, got {on_bad!r}")
+    wanted = range_of(range)
     path = Path(data)
     named = isinstance(data, str) and data in NAMED
     if (named or path.suffix.lower() == ".npz") and (group_by is not None or exclude):
         raise UsageError(f"--{'exclude' if exclude else 'group-by'} is for file names, and {data} has none")
     if isinstance(data, str) and data in NAMED:
-        return load_named(NAMED[data], data_dir)
+        return replace(load_named(NAMED[data], data_dir), range=wanted)
     if path.suffix.lower() == ".npz":
-        return load_npz(path)
+        return load_npz(path, wanted)
     if path.is_dir() or len(path.parts) > 1 or path.suffix.lower() in (".csv", ".tsv", ".parquet"):
-        preprocessing = Preprocessing(size=size, channels=channels, mean=(), std=(), fit=fit)
+        preprocessing = Preprocessing(size=size, channels=channels, mean=(), std=(), fit=fit, range=wanted)
         dataset = load_folder(path, preprocessing, workers, group_by, exclude, told)
         if on_bad == "stop" and dataset.unreadable:
             raise DataError(_bad_files(dataset.unreadable))

@@ -250,6 +250,8 @@ def _mapped(path: Path, shape: tuple[int, ...]) -> Pixels:
 def _folder_of(source: Path, preprocessing: Preprocessing) -> Path:
     absolute = source.resolve()
     settings = (str(absolute), preprocessing.size, preprocessing.channels, preprocessing.fit, DECODER, PIL.__version__)
+    if preprocessing.range is not None:
+        settings = (*settings, preprocessing.range)
     digest = hashlib.blake2b(repr(settings).encode(), digest_size=8).hexdigest()
     return cache_root() / f"{re.sub(r'[^A-Za-z0-9._-]+', '-', absolute.name)[:40].strip('-.') or 'pictures'}-{digest}"
 

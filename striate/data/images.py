@@ -11,6 +11,8 @@ import numpy as np
 import numpy.typing as npt
 
 from striate.data.decode import FileFacts
+from striate.data.ranges import Values, doubt
+from striate.data.values import Range
 from striate.errors import DataError, UsageError
 
 Pixels = npt.NDArray[np.uint8]
@@ -184,6 +186,8 @@ class DataSet:
         junk: how many hidden files, leftovers of systems, and links that lead back were left out unseen.
         facts: path -> what its file is, for those that could be read; empty where pictures are no files.
         place: of files, the folder of their pixel cache, or why there is none.
+        values: of pictures that are wider than 8 bits.
+        range: their black and white, where it was stated.
     """
 
     name: str
@@ -199,6 +203,8 @@ class DataSet:
     junk: int = 0
     facts: Mapping[str, FileFacts] = field(default_factory=dict)
     place: str = ""
+    values: tuple[Values, ...] = ()
+    range: Range | None = None
 
     @property
     def train(self) -> ImageData:
@@ -225,6 +231,20 @@ class DataSet:
         if unused := [pattern for pattern, paths in self.excluded.items() if not paths]:
             raise UsageError(f"--exclude {unused[0]!r} names no file of {self.location}")
 
+    def require_range(self) -> None:
+        """Raises an error if training would have to guess at black and white.
+
+        Raises:
+            UsageError: a range was stated, and all pictures are of 8 bits.
+            DataError: none was stated, and values are not known, or 16 bits are filled so little that they may be fewer.
+        """
+        if self.range is not None and not self.values:
+            raise UsageError(
+                f"--range is for images of more than 8 bits, and {self.location} has none that can be read so"
+            )
+        if self.range is None and (asked := doubt(self.values, self.unreadable.values())):
+            raise DataError(f"{self.location}: {asked}")
+
     def as_dict(self) -> dict[str, Any]:
         """What the set holds, in plain types."""
         return {
@@ -240,4 +260,5 @@ class DataSet:
             "unreadable": dict(self.unreadable),
             "excluded": self.excluded_files(),
             "junk": self.junk,
+            "values": [row.as_dict() for row in self.values],
         }

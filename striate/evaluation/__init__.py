@@ -276,8 +276,11 @@ def subject_of(run: Run, data: str | Path | None, split: str, device: str, data_
         group_by=run.config["data"].get("group_by") if data is None else None,
         exclude=run.config["data"].get("exclude", ()) if data is None else (),
         fit=preprocessing.fit,
+        range=preprocessing.range,
     )
     of_run = dataset.location == own
+    if not of_run and preprocessing.range is None and not preprocessing.sixteen:
+        dataset.require_range()
     pictures = _split(run, dataset, split, own=of_run)
     if pictures.classes != tuple(run.data["classes"]):
         raise DataError(

@@ -79,6 +79,13 @@ def worth_a_word(findings: Sequence[Finding], dataset: DataSet) -> dict[str, str
     return {"check": "\n        ".join(lines)} if lines else {}
 
 
+def _range(ends: Sequence[float] | None, python: bool) -> tuple[float, ...] | str | None:
+    """A range as it is given in Python, or on the command line."""
+    if ends is None:
+        return None
+    return tuple(ends) if python else ",".join(f"{end:.12g}" for end in ends)
+
+
 def prediction(plan: dict[str, Any]) -> str:
     """What was measured: how long an epoch and the whole training take on this machine."""
     threads = f", {count(plan['threads'], 'thread')}" if plan["device"] == "cpu" else ""
@@ -121,6 +128,7 @@ def repeat_command(config: dict[str, Any]) -> str:
         "processes": config["plan"].get("ranks", 1),
         "size": config["preprocessing"]["size"][0],
         "fit": config["preprocessing"].get("fit", "crop"),
+        "range": _range(config["preprocessing"].get("range"), bool(net["origin"].get("given"))),
         "balance": recipe.get("balance", "none"),
         "accumulate": recipe.get("accumulate", 1),
         "freeze": recipe.get("freeze", 0.0),

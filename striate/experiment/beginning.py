@@ -15,6 +15,7 @@ from striate.anatomy.targets import facts
 from striate.checkup import Finding, quick
 from striate.data import NAMED, DataSet, load_data
 from striate.data.preprocessing import preprocessing_for
+from striate.data.ranges import fills_sixteen
 from striate.data.splits import record, seen_in_training
 from striate.errors import UsageError
 from striate.experiment.preparing import begin_net, check_size, make_config, manners, resolve_recipe, split
@@ -76,9 +77,11 @@ def begin(settings: Settings, progress: Progress, ranks: Ranks = ALONE) -> Begun
         exclude=settings.exclude,
         on_bad=settings.on_bad,
         fit=settings.fit,
+        range=settings.range,
         told=progress.reading,
     )
     dataset.require_excluded()
+    dataset.require_range()
     picture = (size, size) if size else dataset.train.shape[:2]
     check_size(row, picture)
     net, published = begin_net(row, dataset, picture, settings)
@@ -89,7 +92,11 @@ def begin(settings: Settings, progress: Progress, ranks: Ranks = ALONE) -> Begun
         raise UsageError(f"{asked} goes by validation pictures, and there are none: give --validation 0.1")
     if recipe.freeze and not any(True for _ in net.head.parameters()):
         raise UsageError(f"--freeze is for nets whose head learns by itself, and {row.name} is all body")
-    preprocessing = preprocessing_for(training, picture, net.channels, settings.fit)
+    preprocessing = replace(
+        preprocessing_for(training, picture, net.channels, settings.fit),
+        range=dataset.range,
+        sixteen=fills_sixteen(dataset.values),
+    )
     if published is not None and published.mean is not None and published.std is not None:
         preprocessing = replace(preprocessing, mean=published.mean, std=published.std)
     config = make_config(net, dataset, preprocessing, recipe, settings)
@@ -128,6 +135,7 @@ def write_start(run: Run, begun: Begun) -> None:
             "unreadable": dict(dataset.unreadable),
             "excluded": dataset.excluded_files(),
             "junk": dataset.junk,
+            "values": [row.as_dict() for row in dataset.values],
             "seen_in_training": seen_in_training(dataset),
             "findings": [
                 {key: value for key, value in finding.as_dict().items() if key not in ("pictures", "pairs", "files")}

@@ -128,6 +128,7 @@ def _made_again(ranks: Ranks, run: Run, data_dir: str | Path | None, progress: P
         group_by=config["data"].get("group_by"),
         exclude=config["data"].get("exclude", ()),
         fit=preprocessing.fit,
+        range=preprocessing.range,
         told=progress.reading,
     )
     if dataset.train.fingerprint() != run.data["fingerprint"]:
