@@ -249,7 +249,8 @@ def _mapped(path: Path, shape: tuple[int, ...]) -> Pixels:
 
 def _folder_of(source: Path, preprocessing: Preprocessing) -> Path:
     absolute = source.resolve()
-    settings = (str(absolute), preprocessing.size, preprocessing.channels, preprocessing.fit, DECODER, PIL.__version__)
+    kept = (preprocessing.size, preprocessing.channels, preprocessing.fit)
+    settings: tuple[Any, ...] = (str(absolute), *kept, DECODER, PIL.__version__)
     if preprocessing.range is not None:
         settings = (*settings, preprocessing.range)
     digest = hashlib.blake2b(repr(settings).encode(), digest_size=8).hexdigest()

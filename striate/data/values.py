@@ -209,8 +209,8 @@ def _deep_colour(image: Image.Image, wanted: Range | None) -> Found:
         raise Unclear("16 bits a channel in colour cannot be read by a --range: store 8 bits a channel")
     bands = image.getbands()
     extremes = [image.getchannel(band).getextrema() for band in bands if band not in "Aa"]
-    least, most = min(low for low, _ in extremes), max(high for _, high in extremes)
-    return Found(COLOUR, 257.0 * float(least), 257.0 * float(most), 0, 65535)
+    least, most = np.min(extremes), np.max(extremes)
+    return Found(COLOUR, 257 * float(least), 257 * float(most), 0, 65535)
 
 
 def _with_alpha(image: Image.Image, kept: Stored) -> Image.Image:

@@ -15,7 +15,7 @@ import torch
 from striate.data import DataSet, ImageData, Preprocessing, load_data
 from striate.data.splits import recorded
 from striate.errors import DataError, UsageError
-from striate.evaluation.calibration import calibrate
+from striate.evaluation.calibration import FEWEST, calibrate
 from striate.evaluation.protocols import PROTOCOLS, VIEWS, Protocol, protocol
 from striate.evaluation.robustness import robustness as accuracy_of_worse
 from striate.evaluation.summary import PER_CLASS_COLUMNS, PREDICTION_COLUMNS, prediction_rows, summarise
@@ -140,7 +140,8 @@ def evaluate(
         worse = accuracy_of_worse(subject.net, subject.preprocessing, subject.sized, subject.device, told=told)
         evaluation = replace(evaluation, robustness=worse)
     write_evaluation(run, evaluation)
-    if split == "validation" and subject.own and "abstain" not in run.calibration:
+    complete = "abstain" in run.calibration or run.calibration.get("n", FEWEST) < FEWEST
+    if split == "validation" and subject.own and not complete:
         calibrate(run, subject.net, subject.preprocessing, subject.sized, subject.device)
     return evaluation
 
