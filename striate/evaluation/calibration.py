@@ -89,7 +89,7 @@ def calibrate(
     if references is not None:
         # The references are made of pictures, so a run may be handed on without them.
         abstain["without_references"] = _threshold("energy", OF_LOGITS["energy"](outputs))
-    calibration = {
+    calibration: dict[str, Any] = {
         "split": "validation",
         "n": len(labels),
         "not_finite": len(data) - len(labels),
