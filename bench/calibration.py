@@ -1,6 +1,6 @@
 """What a temperature that was fitted on few pictures does to the loss on new ones: rules against leaving it out.
 
-Nets are simulated so that the truth is known: labels are drawn from softmax(logits / T) of a population of 1,500 pictures, and
+Nets are simulated so that the truth is known: labels are drawn from softmax(logits / T) of a population of 1,000 pictures, and
 the loss on new ones is its expectation over that population. Cells are 3 kinds of logits (alike in spread; of unlike spread; each
 picture with a temperature of its own) x 2, 10 or 100 classes x accuracies of 0.3 to 0.99 x true temperatures of 0.3 to 5.
 """
@@ -19,11 +19,11 @@ from bench.record import append, conditions
 from striate.metrics.calibration import DOUBT, SPREAD
 
 Floats = npt.NDArray[np.float64]
-GRID = np.linspace(np.log(0.05), np.log(20), 201)
+GRID = np.linspace(np.log(0.05), np.log(20), 101)
 """Logarithms of temperatures."""
 ONE = int(np.argmin(np.abs(GRID)))
 PICTURES = (5, 10, 20, 50, 100, 200, 500, 1000)
-POPULATION, TRIALS = 1500, 60
+POPULATION, TRIALS = 1000, 40
 
 
 def population(kind: str, classes: int, accuracy: float, temperature: float, draw: Any) -> tuple[Floats, Floats]:
