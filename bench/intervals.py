@@ -1,4 +1,4 @@
-"""How often intervals of macro F1 cover the truth, and what temperatures of few pictures do to the loss on new ones.
+"""How often intervals of macro F1 cover the truth.
 
 Nets are simulated, so that the truth is known: a net is the probability of each answer to each class. Compared are our
 interval, the jackknife with a normal or a logit form, and the bootstrap's percentiles and bias-corrected form (BCa).
@@ -10,8 +10,6 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from scipy.optimize import minimize_scalar
-from scipy.special import log_softmax, logsumexp
 from scipy.stats import norm
 
 from bench.record import append, conditions
@@ -21,8 +19,6 @@ Floats = npt.NDArray[np.float64]
 Interval = tuple[float, float]
 Z = float(norm.ppf(0.975))
 RESAMPLES = 1000
-SMOOTHINGS = (0.0, 0.5, 1.0)
-"""Pictures of no class that are added when a temperature is fitted."""
 
 
 def worlds(kind: str, count: int, seed: int = 0) -> Any:
@@ -94,56 +90,10 @@ def coverage(kind: str, count: int) -> None:
         append("intervals", {**conditions(), **row})
 
 
-def fitted(logits: Floats, labels: Any, smoothing: float) -> float:
-    """The temperature of least loss between 1/20 and 20, targets smoothed by so many pictures of no class."""
-    share = smoothing / (len(labels) + smoothing)
-
-    def loss(log_inverse: float) -> float:
-        scaled = logits * np.exp(log_inverse)
-        own = (1 - share) * scaled[np.arange(len(labels)), labels] + share * scaled.mean(1)
-        return float((logsumexp(scaled, axis=1) - own).mean())
-
-    return float(np.exp(-minimize_scalar(loss, bounds=(-np.log(20), np.log(20)), method="bounded").x))
-
-
-def temperatures(pictures: int, repeats: int = 60) -> None:
-    """A row for each smoothing: the loss on 4,000 new pictures above that of the true temperature; its mean and its worst."""
-    generator = np.random.default_rng(2)
-
-    def draw(count: int, classes: int, spread: float, factor: float) -> tuple[Floats, Any]:
-        # Normal logits, for which the posterior is the softmax; the net says it `factor` times too sharply.
-        labels = generator.integers(0, classes, count)
-        logits = generator.normal(0, spread, (count, classes))
-        logits[np.arange(count), labels] += spread**2
-        return logits * factor, labels
-
-    def loss(logits: Floats, labels: Any, temperature: float) -> float:
-        return float(-log_softmax(logits / temperature, axis=1)[np.arange(len(labels)), labels].mean())
-
-    above: dict[float, list[float]] = {smoothing: [] for smoothing in SMOOTHINGS}
-    for classes, spread in ((2, 2.0), (10, 2.0), (10, 3.3), (2, 3.0)):
-        for factor in (0.5, 1.0, 2.0):
-            new = draw(4000, classes, spread, factor)
-            best = loss(*new, factor)
-            some = [draw(pictures, classes, spread, factor) for _ in range(repeats)]
-            for smoothing in SMOOTHINGS:
-                above[smoothing].append(float(np.mean([loss(*new, fitted(*one, smoothing)) - best for one in some])))
-    for smoothing, values in above.items():
-        row = {
-            "pictures": pictures,
-            "smoothing": smoothing,
-            "loss": round(np.mean(values), 4),
-            "worst": round(max(values), 4),
-        }
-        append("temperature", {**conditions(), **row})
-
-
 def main() -> None:
-    """Rows of intervals.csv and temperature.csv."""
+    """Rows of intervals.csv."""
     for kind, count in (("2 to 20 classes", 3000), ("100 classes of 10", 600), ("10 classes, 99 %", 2000)):
         coverage(kind, count)
-    for pictures in (10, 20, 50, 200, 1000):
-        temperatures(pictures)
 
 
 if __name__ == "__main__":

@@ -118,8 +118,8 @@ def test_what_cannot_be_read_is_named_and_the_rest_predicted(trained, png_files,
 
 
 def test_odd_arrays_are_refused_with_what_is_taken(trained):
-    with pytest.raises(DataError, match=r"uint8 \(H, W\)"):
-        predicting.read(Preprocessing.from_dict(trained.config["preprocessing"]), np.zeros((4, 4)))
+    with pytest.raises(DataError, match=r"must be \(H, W\)"):
+        predicting.read(Preprocessing.from_dict(trained.config["preprocessing"]), np.zeros((4, 4, 2)))
 
 
 def test_tensors_are_pictures_too(trained, test_set):
@@ -136,12 +136,15 @@ def test_tensors_are_pictures_too(trained, test_set):
 @pytest.mark.parametrize(
     ("tensor", "said"),
     [
-        (torch.zeros(3, 4, 4) - 0.5, "from 0 to 1, got -0.5 to -0.5: give it before it is normalised"),
-        (torch.full((1, 4, 4), torch.nan), "from 0 to 1, got nan"),
-        (torch.zeros(1, 4, 4, dtype=torch.int64), "must be uint8, or floating from 0 to 1, got torch.int64"),
-        (torch.zeros(28, 28), r"must be (C, H, W) or (N, C, H, W) with 1 or 3 channels, got (28, 28)"),
+        (torch.zeros(3, 4, 4) - 0.5, "a picture that is normalised already is to be given as it was before"),
+        (torch.full((1, 4, 4), torch.nan), "16 of its 16 values are NaN"),
+        (
+            torch.zeros(1, 4, 4, dtype=torch.int64),
+            "whole-number values from 0 to 0, whose black and white are not known",
+        ),
+        (torch.zeros(28), r"must be (H, W), (C, H, W) or (N, C, H, W) with 1 or 3 channels, got (28,)"),
         (torch.zeros(28, 28, 3), "got (28, 28, 3)"),
-        (torch.zeros(3, 0, 4, dtype=torch.uint8), "pixels must be uint8"),
+        (torch.zeros(3, 0, 4, dtype=torch.uint8), "got (3, 0, 4)"),
     ],
 )
 def test_odd_tensors_are_refused_with_what_is_taken(trained, tensor, said):

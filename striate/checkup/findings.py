@@ -10,7 +10,8 @@ from striate.data.images import DataSet
 Severity = Literal["serious", "warning", "hint"]
 """`serious`: what is measured on these pictures is wrong. `warning`: mend it or know why not. `hint`: worth a look."""
 Kind = Literal[
-    "leakage", "near-leakage", "label-conflict", "near-label-conflict", "unreadable", "blank", "few-pictures", "imbalance",
+    "leakage", "near-leakage", "label-conflict", "near-label-conflict", "unreadable", "unused-range", "clipped",
+    "blank", "few-pictures", "imbalance",
     "duplicates", "near-duplicates", "odd-mode", "odd-size", "small", "long", "outliers",
 ]  # fmt: skip
 TITLES: dict[Kind, str] = {
@@ -19,6 +20,8 @@ TITLES: dict[Kind, str] = {
     "label-conflict": "The same picture in two classes",
     "near-label-conflict": "Nearly the same picture in two classes",
     "unreadable": "Files that cannot be read",
+    "unused-range": "Values that use little of their range",
+    "clipped": "Values beyond their range",
     "blank": "Blank pictures",
     "few-pictures": "Classes with too few pictures",
     "imbalance": "Classes of very different size",

@@ -9,6 +9,7 @@ import numpy as np
 
 from striate.checkup.copies import copy_findings, equal_groups, equal_pairs
 from striate.checkup.findings import TITLES, Finding, Kind, Picture, counted, picture
+from striate.checkup.values import value_findings
 from striate.data.decode import FileFacts
 from striate.data.images import DataSet, Pixels, portions
 
@@ -28,7 +29,7 @@ _UNEVEN, _VERY_UNEVEN = 3, 10
 
 
 def quick(dataset: DataSet) -> list[Finding]:
-    """Unreadable files, odd modes and sizes, blank pictures, equal pictures, and the sizes of the classes.
+    """Unreadable files, ranges of values, odd modes and sizes, blank pictures, equal pictures, and the sizes of the classes.
 
     Nothing is decoded, and only pixels that are loaded are looked at: 60,000 pictures of 32x32 take less than half a second.
     """
@@ -38,6 +39,7 @@ def quick(dataset: DataSet) -> list[Finding]:
     return in_order(
         [
             *_unreadable(dataset.unreadable),
+            *value_findings(dataset),
             *_blank(blanks),
             *_class_sizes(dataset),
             *_odd_files(dataset),

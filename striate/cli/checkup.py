@@ -31,6 +31,10 @@ def check(
         list[str] | None, typer.Option(help="Leave out files whose path or name fits, as in 'ants/*.gif'.")
     ] = None,
     splits: Annotated[str | None, Splits] = None,
+    range: Annotated[
+        str | None,
+        typer.Option(help="Values of black and white in images of more than 8 bits, as in 0,4095.", metavar="LOW,HIGH"),
+    ] = None,
     data_dir: DataDir = None,
     as_json: AsJson = False,
 ) -> None:
@@ -54,6 +58,7 @@ def check(
         workers=usable_cores(),
         exclude=exclude or (),
         splits=splits,
+        range=range,
         told=progress.reading,
     )
     dataset.require_excluded()

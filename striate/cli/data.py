@@ -48,6 +48,10 @@ def show(
         list[str] | None, typer.Option(help="Leave out files whose path or name fits, as in 'ants/*.gif'.")
     ] = None,
     splits: Annotated[str | None, Splits] = None,
+    range: Annotated[
+        str | None,
+        typer.Option(help="Values of black and white in images of more than 8 bits, as in 0,4095.", metavar="LOW,HIGH"),
+    ] = None,
     data_dir: DataDir = None,
     as_json: AsJson = False,
 ) -> None:
@@ -61,7 +65,13 @@ def show(
         raise UsageError("--augmented shows every kind, and --augment those that it names: give one of them")
     chosen = None if augment is None else Augmentation.parse(augment)
     dataset = load_data(
-        name, data_dir=data_dir, size=(96, 96), workers=usable_cores(), exclude=exclude or (), splits=splits
+        name,
+        data_dir=data_dir,
+        size=(96, 96),
+        workers=usable_cores(),
+        exclude=exclude or (),
+        splits=splits,
+        range=range,
     )
     dataset.require_excluded()
     if augmented or chosen is not None:
@@ -74,6 +84,8 @@ def show(
         return
     shown = ("title", "source", "licence", "location", "shape", "pictures", "grid")
     fields = {key: words(card[key]) for key in shown}
+    if dataset.values:
+        fields["values"] = "; ".join(map(str, dataset.values))
     if not dataset.flippable:
         fields["no flip"] = "a mirrored picture of this set can mean another class: recipes do not mirror it"
     show_fields(fields)

@@ -90,6 +90,10 @@ def train(
         str,
         typer.Option(help="How pictures of another shape come to size: crop the middle, pad with black, or squash."),
     ] = "crop",
+    range: Annotated[
+        str | None,
+        typer.Option(help="Values of black and white in images of more than 8 bits, as in 0,4095.", metavar="LOW,HIGH"),
+    ] = None,
     sizes: Annotated[
         str | None,
         typer.Option(help="Progressive sizes of the training pictures, as in 112,168@0.5,224@0.75, or full for none."),
@@ -186,6 +190,7 @@ def train(
             on_bad="stop" if on_bad == "stop" else "skip",
             size=size,
             fit=cast("Fit", fit),
+            range=range,
             sizes=sizes,
             init="paper" if init == "paper" else "default",
             pretrained=pretrained,

@@ -17,6 +17,7 @@ from striate.data.folder import load_folder
 from striate.data.images import DataSet, ImageData
 from striate.data.named import NAMED, load_named
 from striate.data.preprocessing import Fit, Preprocessing
+from striate.data.ranges import range_of
 from striate.errors import DataError, UsageError, unknown_name
 
 __all__ = ["NAMED", "DataSet", "ImageData", "Preprocessing", "load_data"]
@@ -39,6 +40,7 @@ def load_data(
     on_bad: Literal["skip", "stop"] = "skip",
     fit: Fit = "crop",
     partial: bool = False,
+    range: str | Sequence[float] | None = None,
     told: Told | None = None,
 ) -> DataSet:
     """A set by name; a folder or table of pictures; or a NumPy archive (`.npz`). docs/data.md has the forms.
@@ -54,6 +56,7 @@ def load_data(
             `none` if each is a class.
         on_bad: what files that cannot be read do: they are left out and named, or they are an error.
         partial: the pictures may be of some classes only, also in one split other ones than in another: to evaluate with.
+        range: black and white of images of more than 8 bits, as in `(0, 4095)`; None for what is known of them (docs/data.md).
         told: is told, while files are decoded, how many are done, of how many.
 
     Raises:
@@ -64,6 +67,7 @@ def load_data(
         raise UsageError(f"--fit must be {', '.join(get_args(Fit)[:-1])} or {get_args(Fit)[-1]}, got {fit!r}")
     if on_bad not in ("skip", "stop"):
         raise UsageError(f"--on-bad must be skip or stop, got {on_bad!r}")
+    wanted = range_of(range)
     path = Path(data)
     named = isinstance(data, str) and data in NAMED
     if named or path.suffix.lower() == ".npz":
@@ -72,13 +76,14 @@ def load_data(
         if splits is not None:
             raise UsageError(f"--splits is for folders, and {data} is none")
     if isinstance(data, str) and data in NAMED:
-        return load_named(NAMED[data], data_dir)
+        return replace(load_named(NAMED[data], data_dir), range=wanted)
     if path.suffix.lower() == ".npz":
-        return load_npz(path, partial)
+        return load_npz(path, partial, wanted)
     if path.is_dir() or len(path.parts) > 1 or path.suffix.lower() in (".csv", ".tsv", ".parquet"):
-        preprocessing = Preprocessing(size=size, channels=channels, mean=(), std=(), fit=fit)
+        preprocessing = Preprocessing(size=size, channels=channels, mean=(), std=(), fit=fit, range=wanted)
         read_as = {
             "size": size, "channels": channels, "fit": fit, "group_by": group_by, "exclude": tuple(exclude), "splits": splits,
+            "range": wanted,
         }  # fmt: skip
         dataset = load_folder(path, preprocessing, workers, group_by, exclude, splits, told, partial=partial)
         if on_bad == "stop" and dataset.unreadable:

@@ -12,18 +12,23 @@ import numpy as np
 from striate.data.images import DataSet, ImageData, Labels, Pixels
 from striate.data.layout import SPLIT_NAMES
 from striate.data.ledger import ARRAYS, Ledger
+from striate.data.ranges import gathered
 from striate.data.splits import with_test_split
+from striate.data.values import Found, Range, Unclear, eight_bits
 from striate.errors import DataError
 
 _IMAGES, _LABELS = ("images", "x", "data"), ("labels", "y", "targets")
 
 
-def load_npz(path: Path, partial: bool = False) -> DataSet:
-    """The pictures of an archive, at their own size. `partial`: whether a split may lack classes.
+def load_npz(path: Path, partial: bool = False, wanted: Range | None = None) -> DataSet:
+    """The pictures of an archive, at their own size. A split may lack classes where `partial`; `wanted`: black and white, if stated.
 
     It holds `images` and `labels` (or `x` and `y`, `data` and `targets`), for each split with its name before or after:
-    `train_images`, `y_test`. Images are uint8 (N, H, W) or (N, H, W, 1 or 3), labels whole numbers (N,) or (N, 1). `classes`,
+    `train_images`, `y_test`. Images are (N, H, W) or (N, H, W, 1 or 3), labels whole numbers (N,) or (N, 1). `classes`,
     texts (K,), names them; the numbers do otherwise.
+
+    Args:
+        wanted: black and white of values that are not uint8, where they were stated.
 
     Raises:
         DataError: no archive, a missing array, one of another form, or one that would have to be unpickled.
@@ -41,8 +46,9 @@ def load_npz(path: Path, partial: bool = False) -> DataSet:
         raise DataError(f"{path}: no such file") from None
     except (ValueError, OSError, EOFError, zipfile.BadZipFile) as error:
         raise DataError(f"{path} cannot be read as a NumPy archive: {error}") from error
-    pairs = {split: pair for split in SPLIT_NAMES if (pair := _pair(path, arrays, split)) is not None}
-    if "train" not in pairs and (bare := _pair(path, arrays, "")) is not None:
+    found: list[Found] = []
+    pairs = {split: pair for split in SPLIT_NAMES if (pair := _pair(path, arrays, split, wanted, found)) is not None}
+    if "train" not in pairs and (bare := _pair(path, arrays, "", wanted, found)) is not None:
         pairs = {"train": bare, **pairs}
     if not pairs:
         raise DataError(f"{path} holds no images and labels: name its arrays so; it has {', '.join(arrays) or 'none'}")
@@ -61,6 +67,8 @@ def load_npz(path: Path, partial: bool = False) -> DataSet:
         unreadable={},
         ledger=ledger,
         numbered="classes" not in arrays,
+        values=gathered(found),
+        range=wanted,
     )
 
 
@@ -80,8 +88,13 @@ def _ledger(arrays: Mapping[str, np.ndarray[Any, Any]], pairs: Mapping[str, Any]
     return ledger
 
 
-def _pair(path: Path, arrays: Mapping[str, np.ndarray[Any, Any]], split: str) -> tuple[Pixels, Labels] | None:
-    """Images and labels of a split (`""`: of the whole archive), checked; None where it has neither."""
+def _pair(
+    path: Path, arrays: Mapping[str, np.ndarray[Any, Any]], split: str, wanted: Range | None, found: list[Found]
+) -> tuple[Pixels, Labels] | None:
+    """Images and labels of a split (`""`: of the whole archive), checked; None where it has neither.
+
+    `found` gets what is to be said of the values of each picture that are wider than 8 bits.
+    """
     names = {kind: _named(arrays, kind, split) for kind in (_IMAGES, _LABELS)}
     images, labels = names[_IMAGES], names[_LABELS]
     if images is None and labels is None:
@@ -91,9 +104,15 @@ def _pair(path: Path, arrays: Mapping[str, np.ndarray[Any, Any]], split: str) ->
     pixels, given = arrays[images], arrays[labels]
     if pixels.ndim == 3:
         pixels = pixels[..., None]
-    if pixels.dtype != np.uint8 or pixels.ndim != 4 or pixels.shape[3] not in (1, 3) or not pixels.size:
+    shape = arrays[images].shape
+    if pixels.ndim != 4 or pixels.shape[3] not in (1, 3) or not pixels.size:
+        hint = ": channels come last, transpose(0, 2, 3, 1)" if len(shape) == 4 and shape[1] in (1, 3) else ""
         raise DataError(
-            f"{images} in {path} must be uint8 (N, H, W) or (N, H, W, 1 or 3), got {arrays[images].dtype} {arrays[images].shape}"
+            f"{images} in {path} must be (N, H, W) or (N, H, W, 1 or 3), got {arrays[images].dtype} {shape}{hint}"
+        )
+    if len(shape) == 4 and shape[1] in (1, 3) and shape[1:] != (1, 1, 1):
+        raise DataError(
+            f"{images} in {path}, {shape}, can have its channels second or last: store sides of neither 1 nor 3 pixels"
         )
     if given.ndim == 2 and given.shape[1] == 1:
         given = given[:, 0]
@@ -103,7 +122,21 @@ def _pair(path: Path, arrays: Mapping[str, np.ndarray[Any, Any]], split: str) ->
         raise DataError(
             f"{labels} in {path} must be {len(pixels)} whole numbers, one a picture, got {given.dtype} {given.shape}"
         )
-    return np.ascontiguousarray(pixels), given.astype(np.int64)
+    return np.ascontiguousarray(_eight_bits(path, images, pixels, wanted, found)), given.astype(np.int64)
+
+
+def _eight_bits(
+    path: Path, images: str, pixels: np.ndarray[Any, Any], wanted: Range | None, found: list[Found]
+) -> Pixels:
+    """uint8 of an array of pictures. What is not known of its values is asked of all of them at once."""
+    try:
+        eight, whole = eight_bits(pixels, wanted)
+    except Unclear as error:
+        raise DataError(f"{images} in {path}: {error}") from None
+    if whole is not None:
+        least, most = pixels.min(axis=(1, 2, 3)).tolist(), pixels.max(axis=(1, 2, 3)).tolist()
+        found += [Found(whole.kind, low, high, whole.low, whole.high) for low, high in zip(least, most, strict=True)]
+    return eight
 
 
 def _named(arrays: Mapping[str, Any], kinds: tuple[str, ...], split: str) -> str | None:

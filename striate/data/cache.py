@@ -253,7 +253,9 @@ def _folder_of(source: Path, preprocessing: Preprocessing) -> Path:
     absolute = source.resolve()
     # What reads the files is among the settings: a file that could not be read before may be read by what was installed since.
     readers = (DECODER, PIL.__version__, FORMATS, has_heif())
-    settings = (str(absolute), preprocessing.size, preprocessing.channels, preprocessing.fit, *readers)
+    settings: tuple[Any, ...] = (str(absolute), preprocessing.size, preprocessing.channels, preprocessing.fit, *readers)
+    if preprocessing.range is not None:
+        settings = (*settings, preprocessing.range)
     digest = hashlib.blake2b(repr(settings).encode(), digest_size=8).hexdigest()
     return cache_root() / f"{re.sub(r'[^A-Za-z0-9._-]+', '-', absolute.name)[:40].strip('-.') or 'pictures'}-{digest}"
 

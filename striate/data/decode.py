@@ -1,12 +1,14 @@
 """The one decoder: a file's bytes to an upright picture of mode L or RGB, the same way wherever pictures are read.
 
 Rules, in order: the format is found by content, never by the file's extension; of several frames the first is taken; EXIF
-orientation is applied; 16-bit and 32-bit integer grey is divided by 257 (65535 becomes 255), floating grey is taken as 0 to 1;
-transparency is laid over white; palettes, CMYK, YCbCr, Lab and HSV become RGB; 1-bit becomes grey.
+orientation is applied; values wider than 8 bits become 8 bits, and transparency is laid over white, as
+`striate.data.values` says; palettes, CMYK, YCbCr, Lab and HSV become RGB; 1-bit becomes grey.
 """
 
 from __future__ import annotations
 
+import ctypes
+import functools
 import stat
 import warnings
 from collections.abc import Iterator
@@ -14,18 +16,27 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-import numpy as np
 from PIL import Image, ImageOps, UnidentifiedImageError
 
 from striate.data.formats import open_picture, weight_of
+from striate.data.values import Found, Range, Unclear, grey_or_rgb, stored
 from striate.errors import DataError
 
 LARGEST = 120_000_000
 """Bytes of a picture once decoded (40 megapixels in colour): what comes after makes at most three copies."""
-DECODER = 3
+DECODER = 4
 """Counts up whenever a file's pixels change by a change of these rules: what was decoded before is decoded again then."""
 LARGEST_FILE = 150_000_000
 """Bytes of a file that is read at all: the largest pictures stored without compression, and some."""
+_TIFF = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
+_DECODER_ERRORS = {
+    "-1": "its data ends too early",
+    "-2": "its compressed data cannot be decoded",
+    "-3": "of a kind that Pillow does not read",
+    "-8": "its settings do not go together",
+    "-9": "memory ran out",
+}
+"""Pillow's numbers for why a decoder gave up (PIL.ImageFile.ERRORS)."""
 _BYTES = {"1": 1, "L": 1, "LA": 2, "La": 2, "I;16": 2, "I;16B": 2, "I;16L": 2, "RGB": 3}
 """Of a pixel once decoded; 4 in other modes. A palette, or a transparent colour, becomes RGBA on the way."""
 
@@ -38,12 +49,14 @@ class FileFacts:
         format: Pillow's name of it, such as `JPEG`.
         mode: Pillow's name of its kind of pixels, such as `RGB`, `L`, `P`, `CMYK`.
         width, height: in pixels.
+        found: its values, where they are wider than 8 bits.
     """
 
     format: str
     mode: str
     width: int
     height: int
+    found: Found | None = None
 
 
 def decode(source: str | Path | bytes, at_least: int | None = None) -> Image.Image:
@@ -60,36 +73,52 @@ def decode(source: str | Path | bytes, at_least: int | None = None) -> Image.Ima
         return decode_with_facts(source, at_least)[0]
 
 
-def decode_with_facts(source: str | Path | bytes, at_least: int | None = None) -> tuple[Image.Image, FileFacts]:
-    """As `decode`, with what the file is; for threads, which are to run inside of `quiet_pillow`."""
+def decode_with_facts(
+    source: str | Path | bytes, at_least: int | None = None, wanted: Range | None = None
+) -> tuple[Image.Image, FileFacts]:
+    """As `decode`, with what the file is; for threads, which are to run inside of `quiet_pillow`.
+
+    Args:
+        wanted: black and white of values wider than 8 bits, where they were stated.
+    """
     name = "the picture" if isinstance(source, bytes) else str(source)
     content = source if isinstance(source, bytes) else read_bytes(source)
     if not content:
         raise DataError(f"{name}: empty file")
     try:
         image = open_picture(content)
-        facts = FileFacts(image.format or "", image.mode, *image.size)
+        mode, size, kept = image.mode, image.size, stored(image)
         if at_least is not None:
             image.draft(None, (at_least, at_least))
         # A progressive JPEG is kept whole in coefficients while it is decoded, however small it comes out.
-        width, height = (facts.width, facts.height) if image.info.get("progressive") else image.size
+        width, height = size if image.info.get("progressive") else image.size
         bytes_each = 4 if "transparency" in image.info else _BYTES.get(image.mode, 4)
         if (needed := width * height * bytes_each * weight_of(image)) > LARGEST:
             raise DataError(
-                f"{name}: {facts.width}x{facts.height} pixels are {needed / 1e6:,.0f} MB once decoded, and at most "
+                f"{name}: {size[0]}x{size[1]} pixels are {needed / 1e6:,.0f} MB once decoded, and at most "
                 f"{LARGEST / 1e6:,.0f} MB are read: store it smaller"
             )
+        if image.format == "TIFF":
+            _silence_libtiff()
         image.load()
         ImageOps.exif_transpose(image, in_place=True)
-        return _grey_or_rgb(image), facts
+        upright_image, found = grey_or_rgb(image, kept, wanted)
+        return upright_image, FileFacts(image.format or "", mode, *size, found)
     except DataError:
         raise
+    except Unclear as error:
+        raise DataError(f"{name}: {error}") from None
     except UnidentifiedImageError as error:
+        if content[:4] in _TIFF:
+            raise DataError(
+                f"{name}: damaged, or a TIFF of a kind that is not read (such as half or double floats, or several channels of "
+                "more than 16 bits): store it with 8 or 16 bits, or as one channel of 32-bit floats"
+            ) from None
         raise DataError(f"{name}: {error}") from None
     except Image.DecompressionBombError:
         raise DataError(f"{name}: more pixels than any camera makes, refused as a possible bomb") from None
     except Exception as error:  # damaged files make Pillow raise many types: OSError, SyntaxError, struct.error, ...
-        raise DataError(f"{name}: damaged ({type(error).__name__}: {error})") from error
+        raise DataError(f"{name}: damaged ({_reason(error)})") from error
 
 
 def read_bytes(path: str | Path) -> bytes:
@@ -122,24 +151,45 @@ def quiet_pillow() -> Iterator[None]:
         yield
 
 
-def upright(image: Image.Image) -> Image.Image:
-    """The same rules on a picture that is decoded already: EXIF orientation applied, mode `L` or `RGB`."""
-    return _grey_or_rgb(ImageOps.exif_transpose(image))
+def upright(image: Image.Image, wanted: Range | None = None) -> tuple[Image.Image, Found | None]:
+    """The same rules on a picture that is opened already: EXIF orientation applied, mode `L` or `RGB`; and its wide values.
+
+    Raises DataError if black and white are not known, or if it cannot be loaded.
+    """
+    try:
+        kept = stored(image)
+        if image.format == "TIFF":
+            _silence_libtiff()
+        image.load()
+        return grey_or_rgb(ImageOps.exif_transpose(image), kept, wanted)
+    except Unclear as error:
+        raise DataError(str(error)) from None
+    except Exception as error:
+        raise DataError(f"damaged ({_reason(error)})") from error
 
 
-def _grey_or_rgb(image: Image.Image) -> Image.Image:
-    if image.mode in ("L", "RGB") and "transparency" not in image.info:
-        return image
-    if image.mode == "1":
-        return image.convert("L")
-    if image.mode.startswith("I") or image.mode == "F":
-        values = np.asarray(image).astype(np.float32)
-        values *= 255.0 if image.mode == "F" else 1 / 257
-        return Image.fromarray(np.rint(np.clip(values, 0, 255, out=values), out=values).astype(np.uint8))
-    if image.has_transparency_data:
-        overlay = image if image.mode in ("RGBA", "LA") else image.convert("RGBA")
-        grey = overlay.mode == "LA" or image.mode in ("L", "La")
-        flat = Image.new("L" if grey else "RGB", overlay.size, "white")
-        flat.paste(overlay.convert(flat.mode), mask=overlay.getchannel("A"))
-        return flat
-    return image.convert("RGB")
+def _reason(error: Exception) -> str:
+    """What a decoder's error says, in words where it is a number of Pillow's."""
+    number = str(error).removeprefix("decoder error").strip()
+    if number in _DECODER_ERRORS:
+        return _DECODER_ERRORS[number]
+    return f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
+
+
+@functools.cache
+def _silence_libtiff() -> None:
+    """Keeps libtiff from writing to standard error: what is wrong comes as an exception.
+
+    Its handlers are the process's, and found through Pillow's own module, so that they are those of the library that Pillow uses.
+    Where that one exports no such functions, because libtiff was linked into it, libtiff goes on speaking.
+    """
+    from PIL import _imaging
+
+    try:
+        library = ctypes.CDLL(_imaging.__file__)
+        for name in ("TIFFSetErrorHandler", "TIFFSetWarningHandler"):
+            function = getattr(library, name)
+            function.restype, function.argtypes = ctypes.c_void_p, [ctypes.c_void_p]
+            function(None)
+    except (OSError, AttributeError):
+        pass

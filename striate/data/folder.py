@@ -12,6 +12,7 @@ from striate.data.cache import Prepared, Told, fits_memory, prepare
 from striate.data.images import DataSet, ImageData, Rows
 from striate.data.listing import Listing, list_files
 from striate.data.preprocessing import Preprocessing
+from striate.data.ranges import gathered
 from striate.data.splits import with_test_split
 from striate.data.tables import Listed
 from striate.errors import DataError, UsageError
@@ -58,6 +59,7 @@ def load_folder(
         for split in dict.fromkeys(file.split for file in files)
     }
     name = source.resolve().name
+    facts = {str(files[row].path): facts for row in rows if (facts := prepared.entries[row].facts) is not None}
     return DataSet(
         name=name,
         location=str(source.resolve()),
@@ -70,8 +72,10 @@ def load_folder(
         unreadable=unreadable,
         ledger=listing.ledger(unreadable),
         excluded=listing.excluded,
-        facts={str(files[row].path): facts for row in rows if (facts := prepared.entries[row].facts) is not None},
+        facts=facts,
         place=prepared.place,
+        values=gathered(one.found for one in facts.values() if one.found is not None),
+        range=preprocessing.range,
     )
 
 

@@ -14,6 +14,8 @@ import numpy.typing as npt
 from striate.arguments import check_fields
 from striate.data.decode import FileFacts
 from striate.data.ledger import Ledger
+from striate.data.ranges import Values, doubt
+from striate.data.values import Range
 from striate.errors import DataError, UsageError
 
 if TYPE_CHECKING:
@@ -214,6 +216,8 @@ class DataSet:
         place: of files, the folder of their pixel cache, or why there is none.
         numbered: whether classes have numbers only, for want of names.
         read_as: of files, the arguments of `load_data` that decided which pictures came of them, and how.
+        values: of pictures that are wider than 8 bits.
+        range: their black and white, where it was stated.
     """
 
     name: str
@@ -231,6 +235,8 @@ class DataSet:
     place: str = ""
     numbered: bool = False
     read_as: Mapping[str, Any] = field(default_factory=dict)
+    values: tuple[Values, ...] = ()
+    range: Range | None = None
 
     @property
     def train(self) -> ImageData:
@@ -280,6 +286,20 @@ class DataSet:
         if unused := [pattern for pattern, paths in self.excluded.items() if not paths]:
             raise UsageError(f"--exclude {unused[0]!r} names no file of {self.location}")
 
+    def require_range(self) -> None:
+        """Raises an error if training would have to guess at black and white.
+
+        Raises:
+            UsageError: a range was stated, and all pictures are of 8 bits.
+            DataError: none was stated, and values are not known, or 16 bits are filled so little that they may be fewer.
+        """
+        if self.range is not None and not self.values:
+            raise UsageError(
+                f"--range is for images of more than 8 bits, and {self.location} has none that can be read so"
+            )
+        if self.range is None and (asked := doubt(self.values, self.unreadable.values())):
+            raise DataError(f"{self.location}: {asked}")
+
     def as_dict(self) -> dict[str, Any]:
         """What the set holds, in plain types."""
         return {
@@ -296,4 +316,5 @@ class DataSet:
             "excluded": self.excluded_files(),
             "junk": self.junk,
             "ledger": None if self.ledger is None else self.ledger.as_dict(),
+            "values": [row.as_dict() for row in self.values],
         }

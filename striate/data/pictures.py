@@ -6,9 +6,10 @@ import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import chain
 from pathlib import Path
-from typing import BinaryIO, NamedTuple
+from typing import Any, BinaryIO, NamedTuple
 
 import numpy as np
+import numpy.typing as npt
 import torch
 from PIL import Image
 
@@ -18,6 +19,7 @@ from striate.data.images import Pixels
 from striate.data.ledger import Ledger
 from striate.data.listing import PictureFiles, picture_files
 from striate.data.preprocessing import Preprocessing
+from striate.data.values import Unclear, eight_bits
 from striate.errors import DataError
 
 
@@ -28,9 +30,9 @@ class Unreadable(NamedTuple):
     reason: str
 
 
-Picture = str | Path | bytes | Image.Image | Pixels | torch.Tensor | Unreadable
-"""A file; a folder, for the pictures in it and below; a file's bytes; a PIL picture; uint8 pixels (H, W), (H, W, C) or
-(N, H, W, C); a tensor (C, H, W) or (N, C, H, W), uint8 or, as torchvision's ToTensor makes it, floating from 0 to 1."""
+Picture = str | Path | bytes | Image.Image | npt.NDArray[Any] | torch.Tensor | Unreadable
+"""A file; a folder, for the pictures in it and below; a file's bytes; a PIL picture; an array (H, W), (H, W, C) or (N, H, W, C);
+a tensor (H, W), (C, H, W) or (N, C, H, W). The values of arrays and tensors are read as those of files are (docs/data.md)."""
 
 
 def expanded(pictures: Iterable[Picture], folders: list[PictureFiles] | None = None) -> Iterator[Picture]:
@@ -91,18 +93,17 @@ def read(preprocessing: Preprocessing, picture: Picture) -> Pixels:
         raise DataError(picture.reason)
     if isinstance(picture, str | Path | bytes):
         return preprocessing.read(picture)
-    if isinstance(picture, torch.Tensor):
-        picture = _of_tensor(picture)
-    if isinstance(picture, np.ndarray):
-        if (
-            picture.dtype != np.uint8
-            or picture.ndim not in (2, 3)
-            or (picture.ndim == 3 and picture.shape[2] not in (1, 3))
-            or not picture.size
-        ):
-            raise DataError(f"pixels must be uint8 (H, W), (H, W, 1) or (H, W, 3), got {picture.dtype} {picture.shape}")
-        picture = Image.fromarray(picture[..., 0] if picture.ndim == 3 and picture.shape[2] == 1 else picture)
-    return preprocessing.pixels(upright(picture))
+    if isinstance(picture, Image.Image):
+        image, found = upright(picture, preprocessing.range)
+    else:
+        try:
+            values = _last_channel(picture) if isinstance(picture, torch.Tensor) else _checked(picture)
+            eight, found = eight_bits(values, preprocessing.range)
+        except Unclear as error:
+            raise DataError(str(error)) from None
+        image = Image.fromarray(eight)
+    preprocessing.require_clear(found)
+    return preprocessing.pixels(image)
 
 
 def name_of(number: int, picture: Picture) -> str:
@@ -119,19 +120,37 @@ def _of_folder(held: PictureFiles) -> Iterator[Picture]:
         yield Unreadable(str(held.source), "no pictures in this folder or below it")
 
 
-def _of_tensor(picture: torch.Tensor) -> Pixels:
-    """uint8 (H, W, C) of a tensor (C, H, W)."""
+def _last_channel(picture: torch.Tensor) -> npt.NDArray[Any]:
+    """(H, W) or (H, W, 3) of a tensor (H, W), (1, H, W) or (3, H, W)."""
     shape = tuple(picture.shape)
-    if len(shape) != 3 or shape[0] not in (1, 3):
-        raise DataError(f"a tensor must be (C, H, W) or (N, C, H, W) with 1 or 3 channels, got {shape}")
-    if picture.is_floating_point() and picture.numel():
-        least, most = picture.min().item(), picture.max().item()
-        if not 0 <= least <= most <= 1:  # NaN too
-            raise DataError(
-                f"a floating tensor must hold values from 0 to 1, got {least:.3g} to {most:.3g}: give it before it is "
-                "normalised, as this run normalises by itself, or as uint8 from 0 to 255"
-            )
-        picture = (picture * 255).round().to(torch.uint8)
-    if picture.dtype != torch.uint8:
-        raise DataError(f"a tensor must be uint8, or floating from 0 to 1, got {picture.dtype}")
-    return np.ascontiguousarray(picture.detach().cpu().permute(1, 2, 0).numpy())
+    if len(shape) not in (2, 3) or (len(shape) == 3 and shape[0] not in (1, 3)) or not picture.numel():
+        hint = ": channels come first in a tensor, permute(2, 0, 1)" if len(shape) == 3 and shape[2] in (1, 3) else ""
+        raise DataError(f"a tensor must be (H, W), (C, H, W) or (N, C, H, W) with 1 or 3 channels, got {shape}{hint}")
+    _require_one_reading("a tensor", shape, "(C, H, W)")
+    if picture.dtype == torch.bfloat16:  # which NumPy does not have
+        picture = picture.float()
+    if picture.is_complex() or picture.is_quantized:
+        raise DataError(f"a tensor of {picture.dtype} is no grey or colour")
+    values = picture.detach().cpu().resolve_neg().numpy()
+    return (
+        values if len(shape) == 2 else values[0] if shape[0] == 1 else np.ascontiguousarray(values.transpose(1, 2, 0))
+    )
+
+
+def _checked(picture: npt.NDArray[Any]) -> npt.NDArray[Any]:
+    """(H, W) or (H, W, 3) of an array (H, W), (H, W, 1) or (H, W, 3)."""
+    shape = picture.shape
+    if len(shape) not in (2, 3) or (len(shape) == 3 and shape[2] not in (1, 3)) or not picture.size:
+        hint = ": channels come last in an array, transpose(1, 2, 0)" if len(shape) == 3 and shape[0] in (1, 3) else ""
+        raise DataError(f"pixels must be (H, W), (H, W, 1) or (H, W, 3), got {picture.dtype} {shape}{hint}")
+    _require_one_reading("an array", shape, "(H, W, C)")
+    return picture[..., 0] if len(shape) == 3 and shape[2] == 1 else picture
+
+
+def _require_one_reading(what: str, shape: tuple[int, ...], rule: str) -> None:
+    """Raises DataError if the channels may be the first axis as well as the last one."""
+    if len(shape) == 3 and shape[0] in (1, 3) and shape[2] in (1, 3) and shape != (1, 1, 1):
+        raise DataError(
+            f"{what} of shape {shape} can have its channels first or last ({rule} is the rule): give a PIL picture, or sides of "
+            "neither 1 nor 3 pixels"
+        )

@@ -16,6 +16,8 @@ from torch import Tensor
 
 from striate.data.decode import FileFacts, decode_with_facts, quiet_pillow
 from striate.data.images import ImageData, Pictures, Pixels, portions
+from striate.data.values import Found, Range, in_doubt
+from striate.errors import DataError
 
 Fit = Literal["crop", "pad", "squash"]
 PORTION = 2**19
@@ -36,6 +38,8 @@ class Preprocessing:
         mean, std: of each channel, of pixel values divided by 255.
         fit: how a picture of another shape comes to `size`. `crop`: it is scaled until it covers it and the middle is cut
             out. `pad`: it is scaled until it is inside, and the rest is black. `squash`: each side is scaled by itself.
+        range: the values that are black and white in pictures of more than 8 bits; None where nobody stated them.
+        sixteen: whether the 16-bit pictures of the training set fill their range, so that a dark one is dark.
     """
 
     size: tuple[int, int]
@@ -43,16 +47,31 @@ class Preprocessing:
     mean: tuple[float, ...]
     std: tuple[float, ...]
     fit: Fit = "crop"
+    range: Range | None = None
+    sixteen: bool = False
 
     def read(self, source: str | Path | bytes) -> Pixels:
-        """uint8 (H, W, C) of a file or its bytes: the same pixels wherever a file is read. Raises DataError as `decode`."""
+        """uint8 (H, W, C) of a file or its bytes: the same pixels wherever a file is read.
+
+        Raises DataError as `decode`, or if it may be fewer bits in a container of 16.
+        """
         with quiet_pillow():
-            return self.read_with_facts(source)[0]
+            pixels, facts = self.read_with_facts(source)
+        self.require_clear(facts.found, "" if isinstance(source, bytes) else f"{source}: ")
+        return pixels
 
     def read_with_facts(self, source: str | Path | bytes) -> tuple[Pixels, FileFacts]:
-        """As `read`, with what the file is; for threads, which are to run inside of `quiet_pillow`."""
-        image, facts = decode_with_facts(source, at_least=math.ceil(HEADROOM * max(self.size)))
+        """As `read`, with what the file is; for threads, which are to run inside of `quiet_pillow`.
+
+        A picture of a set may be dark: whether its bits fill their container is the set's to say.
+        """
+        image, facts = decode_with_facts(source, math.ceil(HEADROOM * max(self.size)), self.range)
         return self.pixels(image), facts
+
+    def require_clear(self, found: Found | None, name: str = "") -> None:
+        """Raises DataError for a picture that comes alone, fills little of 16 bits, and has no stated range."""
+        if found is not None and found.dark and self.range is None and not self.sixteen:
+            raise DataError(f"{name}{in_doubt(found)}")
 
     def pixels(self, image: Image.Image) -> Pixels:
         """uint8 (H, W, C) of a decoded picture of any size."""
@@ -103,6 +122,8 @@ class Preprocessing:
             mean=tuple(values["mean"]),
             std=tuple(values["std"]),
             fit=values.get("fit", "crop"),
+            range=(float(ends[0]), float(ends[1])) if (ends := values.get("range")) else None,
+            sixteen=values.get("sixteen", False),
         )
 
 

@@ -14,6 +14,7 @@ import numpy as np
 from striate.data.decode import FileFacts, quiet_pillow, read_bytes
 from striate.data.images import Indices, Pixels, content_hash
 from striate.data.preprocessing import Preprocessing
+from striate.data.values import Found
 from striate.errors import DataError
 
 PORTION = 128
@@ -43,7 +44,10 @@ class Entry(NamedTuple):
     def as_list(self) -> list[Any]:
         """Plain values, for JSON."""
         *values, facts = self
-        return [*values, *((facts.format, facts.mode, facts.width, facts.height) if facts else ())]
+        return [
+            *values,
+            *((facts.format, facts.mode, facts.width, facts.height, *(facts.found or ())) if facts else ()),
+        ]
 
     @classmethod
     def from_list(cls, values: list[Any]) -> Entry:
@@ -52,7 +56,9 @@ class Entry(NamedTuple):
         return cls(size, changed, digest, content, error, _facts(*facts) if facts else None)
 
 
-_facts = functools.lru_cache(maxsize=10_000)(FileFacts)  # few kinds, many files
+@functools.lru_cache(maxsize=10_000)  # few kinds, many files
+def _facts(form: str, mode: str, width: int, height: int, *found: Any) -> FileFacts:
+    return FileFacts(form, mode, width, height, Found(*found) if found else None)
 
 
 class Known(Protocol):

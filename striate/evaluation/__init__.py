@@ -13,7 +13,7 @@ import torch
 
 from striate.data import ImageData, Preprocessing
 from striate.errors import UsageError
-from striate.evaluation.calibration import calibrate
+from striate.evaluation.calibration import FEWEST, calibrate
 from striate.evaluation.protocols import PROTOCOLS, VIEWS, Protocol, protocol
 from striate.evaluation.robustness import robustness as accuracy_of_worse
 from striate.evaluation.subject import Subject, subject_of
@@ -120,7 +120,8 @@ def evaluate(
         worse = accuracy_of_worse(subject.net, subject.preprocessing, subject.sized, subject.device, told=told)
         evaluation = replace(evaluation, robustness=worse)
     write_evaluation(run, evaluation)
-    if split == "validation" and subject.own and "abstain" not in run.calibration:
+    complete = "abstain" in run.calibration or run.calibration.get("n", FEWEST) < FEWEST
+    if split == "validation" and subject.own and not complete:
         calibrate(run, subject.net, subject.preprocessing, subject.sized, subject.device)
     return evaluation
 

@@ -21,7 +21,7 @@ from striate.data import ImageData, Preprocessing
 from striate.data.images import Indices, Pictures
 from striate.errors import DataError, UsageError
 from striate.inference import BATCH, logits
-from striate.metrics.calibration import expected_calibration_error, fit_temperature, tempered
+from striate.metrics.calibration import expected_calibration_error, tempered, weigh_temperature
 from striate.metrics.strangers import OF_LOGITS, Scores, nearest_cosine, threshold_keeping
 from striate.nets import Net
 from striate.nets.elsewhere import logits_in
@@ -32,6 +32,8 @@ DEFAULT_SCORE: Score = "nearest"
 """The best of those tried (docs/prediction.md)."""
 KEEP = 0.95
 """Share of the validation pictures that are to be kept."""
+FEWEST = 19
+"""Validation pictures below which none can be refused: the lowest of n is refused by one new picture in n + 1, more than 5 %."""
 REFERENCES = 1000
 """Validation pictures that others are compared with, at most."""
 NEIGHBOUR = 5
@@ -53,13 +55,18 @@ def calibrate(
 ) -> dict[str, Any]:
     """Fits temperature and threshold on a run's validation pictures, keeps them in the run, and returns calibration.json.
 
-    calibration.json has n, temperature, loss and ece of the validation pictures with it and before it, and abstain: the score,
-    the share to keep and the threshold; a picture with a lower score is a stranger. The references of the score `nearest` go
-    into calibration.safetensors; without that file `without_references` counts, a score of logits.
+    calibration.json has n, temperature, how (`fitted`; `shrunk` towards 1 or `left out`, which is 1, where the pictures are too
+    few to tell), likeliest (the temperature before that), loss and ece of the validation pictures with it and before it, and
+    abstain: the score, the share to keep and the threshold; a picture with a lower score is a stranger. Below `FEWEST` pictures
+    there is no abstain. Pictures for which the net gives no finite logits are left out, and counted as not_finite. The references
+    of the score `nearest` go into calibration.safetensors; without that file `without_references` counts, a score of logits.
 
     Args:
         net: as the run keeps it: with its last weights, or its best ones.
         data: the validation pictures, at least one, none of which it was trained on.
+
+    Raises:
+        DataError: the net gives no finite logits for any of them.
     """
     data = preprocessing.resized(data)
     references: Features | None = None
@@ -68,28 +75,37 @@ def calibrate(
         chosen = np.linspace(0, len(data) - 1, min(REFERENCES, len(data))).round().astype(np.int64)
         # As the file will have them, so that what is fitted is what will be compared.
         of_chosen, features = observe(net, preprocessing, data.pixels[chosen], device)
-        answered = np.isfinite(of_chosen).all(1)
+        answered = np.isfinite(of_chosen).all(1) & np.isfinite(features).all(1)
         chosen, features = chosen[answered], features[answered]
+        if not len(chosen):
+            raise DataError(f"{run.path}: the net's features of {len(data)} validation pictures are no finite numbers")
         references = features.astype(np.float16).astype(np.float32)
     outputs, of_pictures = _scored(net, preprocessing, data.pixels, device, score, references, chosen)
-    numbers = np.isfinite(outputs).all(1)  # the rest has no answer, and no part in this
-    if not numbers.any():
-        raise DataError(f"the net gives values that are no numbers (NaN) for all {len(data)} validation pictures")
-    outputs, of_pictures, labels = outputs[numbers], of_pictures[numbers], data.labels[numbers]
-    temperature = fit_temperature(outputs, labels)
-    before, after = tempered(outputs, 1.0), tempered(outputs, temperature)
+    finite = np.isfinite(outputs).all(axis=1)
+    if not finite.any():
+        raise DataError(f"{run.path}: the net gives no finite logits for any of {len(data)} validation pictures")
+    outputs, of_pictures, labels = outputs[finite], of_pictures[finite], data.labels[finite]
+    weighed = weigh_temperature(outputs, labels)
+    before, after = tempered(outputs, 1.0), tempered(outputs, weighed.temperature)
     abstain: dict[str, Any] = _threshold(score, of_pictures)
     if references is not None:
         # The references are made of pictures, so a run may be handed on without them.
         abstain["without_references"] = _threshold("energy", OF_LOGITS["energy"](outputs))
-    calibration = {
+    calibration: dict[str, Any] = {
         "split": "validation",
         "n": len(labels),
-        "temperature": temperature,
+        "not_finite": len(data) - len(labels),
+        "temperature": weighed.temperature,
+        "how": weighed.how,
+        "likeliest": weighed.likeliest,
         **_fit(before, labels, "_before"),
         **_fit(after, labels, ""),
-        "abstain": abstain,
     }
+    if len(labels) >= FEWEST:
+        calibration["abstain"] = abstain
+    else:
+        references = None
+        (run.path / FILE).unlink(missing_ok=True)
     if references is not None:
         from safetensors.numpy import save
 
@@ -120,6 +136,11 @@ class Strangers:
     """
 
     def __init__(self, run: Run) -> None:
+        if "abstain" not in run.calibration and (seen := run.calibration.get("n")):
+            raise UsageError(
+                f"{run.path} was validated with {seen} pictures, too few to say when to abstain: {FEWEST} are needed. "
+                "Train with more of them, as --validation 0.2 gives"
+            )
         if "abstain" not in run.calibration:
             raise UsageError(
                 f"{run.path} has no calibration.json, so nothing says when to abstain. Its validation pictures do:\n"

@@ -95,7 +95,7 @@ def load_for(
     def load(place: str | Path, choices: Mapping[str, Any]) -> DataSet:
         return load_data(
             place, data_dir=data_dir, size=preprocessing.size, channels=preprocessing.channels, workers=usable_cores(),
-            fit=preprocessing.fit, partial=True, **choices,
+            fit=preprocessing.fit, range=preprocessing.range, partial=True, **choices,
         )  # fmt: skip
 
     choices = {"group_by": kept.get("group_by"), "exclude": kept.get("exclude", ()), "splits": kept.get("splits")}
@@ -110,6 +110,8 @@ def load_for(
         except (UsageError, DataError):
             pass
     dataset = load(data, {})
+    if preprocessing.range is None and not preprocessing.sixteen:
+        dataset.require_range()
     return dataset, dataset.location == own or is_own(run, dataset)
 
 

@@ -17,6 +17,7 @@ from striate.anatomy.targets import facts
 from striate.checkup import Finding, quick
 from striate.data import NAMED, DataSet, load_data
 from striate.data.preprocessing import preprocessing_for
+from striate.data.ranges import fills_sixteen
 from striate.data.splits import record, seen_in_training
 from striate.errors import UsageError
 from striate.experiment.preparing import begin_net, check_size, make_config, manners, resolve_recipe, split, usual_rate
@@ -77,6 +78,7 @@ def begin(settings: Settings, progress: Progress, ranks: Ranks = ALONE) -> Begun
     dataset, settings = _data(settings, row, progress)
     size = settings.size
     dataset.require_excluded()
+    dataset.require_range()
     picture = (size, size) if size else dataset.train.shape[:2]
     check_size(row, picture)
     net, published = begin_net(row, dataset, picture, settings)
@@ -93,7 +95,11 @@ def begin(settings: Settings, progress: Progress, ranks: Ranks = ALONE) -> Begun
             f"{row.name} takes {net.channels}-channel pictures, and the files were read in {dataset.read_as['channels']}: "
             f"striate.load_data(..., channels={net.channels})"
         )
-    preprocessing = preprocessing_for(training, picture, net.channels, settings.fit)
+    preprocessing = replace(
+        preprocessing_for(training, picture, net.channels, settings.fit),
+        range=dataset.range,
+        sixteen=fills_sixteen(dataset.values),
+    )
     if published is not None and published.mean is not None and published.std is not None:
         preprocessing = replace(preprocessing, mean=published.mean, std=published.std)
     config = make_config(net, dataset, preprocessing, recipe, settings)
@@ -128,6 +134,7 @@ def _data(settings: Settings, row: NetFacts, progress: Progress) -> tuple[DataSe
             group_by=settings.group_by,
             exclude=settings.exclude,
             splits=settings.splits,
+            range=settings.range,
             on_bad=settings.on_bad,
             fit=settings.fit,
             told=progress.reading,
@@ -176,6 +183,7 @@ def write_start(run: Run, begun: Begun) -> None:
             "excluded": dataset.excluded_files(),
             "junk": dataset.junk,
             "ledger": None if dataset.ledger is None else dataset.ledger.as_dict(),
+            "values": [row.as_dict() for row in dataset.values],
             "seen_in_training": seen_in_training(dataset),
             "findings": [
                 {key: value for key, value in finding.as_dict().items() if key not in ("pictures", "pairs", "files")}

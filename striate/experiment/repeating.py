@@ -126,6 +126,7 @@ def _choices(config: dict[str, Any], epochs: float) -> dict[str, Any]:
         "group_by": data.get("group_by"),
         "exclude": data.get("exclude", []),
         "splits": data.get("splits"),
+        "range": ",".join(map(_text, config["preprocessing"].get("range") or ())) or None,
         "log": config.get("log"),
     }
 

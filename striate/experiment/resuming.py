@@ -173,6 +173,7 @@ def _made_again(ranks: Ranks, run: Run, data_dir: str | Path | None, progress: P
         exclude=config["data"].get("exclude", ()),
         splits=config["data"].get("splits"),
         fit=preprocessing.fit,
+        range=preprocessing.range,
         told=progress.reading,
     )
     if dataset.train.fingerprint() != run.data["fingerprint"]:

@@ -60,6 +60,8 @@ class Settings:
     """Pictures are scaled to (size, size) pixels."""
     fit: Fit = "crop"
     """How pictures of another shape come to that: `crop`, `pad` or `squash`, see `Preprocessing`."""
+    range: str | Sequence[float] | None = None
+    """The values that are black and white in images of more than 8 bits, as in `(0, 4095)`; None for what is known of them."""
     init: Literal["default", "paper"] = "default"
     """How the weights are drawn."""
     pretrained: bool = False

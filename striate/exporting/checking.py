@@ -93,7 +93,9 @@ def pictures_of(run: Run, preprocessing: Preprocessing, count: int = COUNT) -> C
         if location in NAMED or location.endswith(".npz"):
             if location in NAMED and find(NAMED[location]) is None:
                 raise DataError(f"{location} is not on this machine")
-            return _of_set(load_data(location).splits, preprocessing, count, f"pictures of {name}")
+            return _of_set(
+                load_data(location, range=preprocessing.range).splits, preprocessing, count, f"pictures of {name}"
+            )
         return _of_files(run, preprocessing, count)
     except StriateError:
         sample = load_data(SAMPLE).splits

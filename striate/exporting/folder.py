@@ -7,12 +7,15 @@ import zipfile
 from importlib.metadata import version
 from pathlib import Path
 
+from striate.data import values
 from striate.exporting.graphs import write_onnx
 from striate.exporting.model import Model
 from striate.run import Run
 from striate.strictjson import to_json
 
 HANDED = Path(__file__).parent / "handed"
+"""The scripts that are for the folder alone."""
+SCRIPTS = (HANDED / "predict.py", HANDED / "pictures.py", Path(values.__file__))
 """The scripts that go along."""
 PACKAGES = ("numpy", "onnxruntime", "pillow")
 """All that the scripts need."""
@@ -28,9 +31,7 @@ def write_folder(model: Model, run: Run, folder: Path) -> None:
     """Makes `folder`, with model.onnx, predict.py, pictures.py and what explains them. Raises as `write_onnx`."""
     folder.mkdir()
     write_onnx(model, folder / "model.onnx")
-    for script in ("predict.py", "pictures.py"):
-        text = (HANDED / script).read_text(encoding="utf-8")
-        (folder / script).write_text(text.replace(_FOR_MYPY, ""), encoding="utf-8")
+    write_scripts(folder)
     for name in ("classes", "preprocessing"):
         (folder / f"{name}.json").write_text(to_json(model.about[name], indent=1) + "\n", encoding="utf-8")
     (folder / "requirements.txt").write_text("".join(f"{name}=={version(name)}\n" for name in PACKAGES))
@@ -38,6 +39,13 @@ def write_folder(model: Model, run: Run, folder: Path) -> None:
     card = run.path / "README.md"
     text = card.read_text(encoding="utf-8") if card.is_file() else f"# {run.name}\n"
     (folder / "README.md").write_text(readme(text, model), encoding="utf-8")
+
+
+def write_scripts(folder: Path) -> None:
+    """Puts the scripts into a folder."""
+    for script in SCRIPTS:
+        text = script.read_text(encoding="utf-8")
+        (folder / script.name).write_text(text.replace(_FOR_MYPY, ""), encoding="utf-8")
 
 
 def write_zip(folder: Path, path: Path) -> None:
@@ -88,8 +96,8 @@ python predict.py picture.jpg
 | `model.onnx` | the net: uint8 {kind} pixels `pixels` (N, {height}, {width}, {channels}) to `probabilities` and `logits` (N, \
 {len(model.about["classes"])}). Normalisation and softmax are inside, and in its metadata all of the JSON files here |
 | `predict.py` | reads pictures, asks the net, prints the likeliest classes; `from predict import predict` in a program |
-| `pictures.py` | from a file to the very pixels that the net learned from: orientation, modes, scaling |
-| `classes.json`, `preprocessing.json` | the classes in the order of the outputs; size, channels and fit of the pictures |
+| `pictures.py`, `values.py` | from a file to the very pixels that the net learned from: orientation, modes, values, scaling |
+| `classes.json`, `preprocessing.json` | the classes in the order of the outputs; size, channels, fit and range of the pictures |
 | `LICENCE.txt` | what is known of what it may be used for |
 
 Any other program that can run ONNX can use `model.onnx`, if it brings pictures to {height}x{width} as `pictures.py` does."""

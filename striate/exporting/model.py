@@ -79,7 +79,7 @@ def licence(data: dict[str, Any]) -> str:
     return (
         f"The weights were learned from {data.get('title') or data['name']}; licence of these pictures: "
         f"{data.get('licence', 'not stated')}. Whoever trained the net says under which licence the weights are given on; "
-        "Striate claims none. Striate itself, with predict.py and pictures.py, is under the Apache License 2.0."
+        "Striate claims none. Striate itself, with predict.py, pictures.py and values.py, is under the Apache License 2.0."
     )
 
 

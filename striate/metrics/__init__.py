@@ -7,6 +7,7 @@ from striate.metrics.calibration import (
     fit_temperature,
     reliability,
     tempered,
+    weigh_temperature,
 )
 from striate.metrics.classification import (
     balanced_accuracy,
@@ -32,5 +33,6 @@ __all__ = [
     "reliability",
     "tempered",
     "top_k_hits",
+    "weigh_temperature",
     "wilson",
 ]

@@ -227,9 +227,15 @@ def _classes(rows: Sequence[dict[str, Any]], interval: str) -> str:
 def _confidence(run: Run, lead: dict[str, Any] | None) -> str:
     """What was fitted on the validation pictures."""
     fitted = run.calibration
+    if fitted.get("how") == "left out":
+        return (
+            "## Confidence\n\nThe logits are made probabilities as they are: the net's "
+            f"{thousands(fitted['n'])} validation pictures do not show that another temperature than 1 would be better."
+        )
+    shrunk = ", and drawn towards 1 because they are few" if fitted.get("how") == "shrunk" else ""
     text = (
         f"## Confidence\n\nThe logits are divided by {fitted['temperature']:.3f}, fitted on "
-        f"{thousands(fitted['n'])} validation pictures, before they are made probabilities. There the calibration error "
+        f"{thousands(fitted['n'])} validation pictures{shrunk}, before they are made probabilities. There the calibration error "
         f"went from {percent(fitted['ece_before'], 2)} to {percent(fitted['ece'], 2)}"
     )
     if lead and "ece_calibrated" in lead:

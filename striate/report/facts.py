@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from striate.data.values import plain
 from striate.report.wording import duration, percent, thousands
 from striate.strictjson import to_json
 
@@ -200,7 +201,12 @@ def ignorance(evaluation: dict[str, Any]) -> float:
 def size(preprocessing: dict[str, Any]) -> str:
     """The pictures that the net takes: `28 × 28 pixels in grey`."""
     height, width = preprocessing["size"]
-    return f"{height} × {width} pixels in {'grey' if preprocessing['channels'] == 1 else 'colour'}"
+    text = f"{height} × {width} pixels in {'grey' if preprocessing['channels'] == 1 else 'colour'}"
+    if ends := preprocessing.get("range"):
+        text += (
+            f", of values from {plain(ends[0])} (black) to {plain(ends[1])} (white) where they have more than 8 bits"
+        )
+    return text
 
 
 def cell(key: str, item: Any) -> str:

@@ -43,7 +43,7 @@ MOST_PIXELS = 50_000_000
 
 _WORDS = {
     "split", "views", "protocol", "fingerprint", "classes", "class", "truth", "predicted", "name", "score", "source", "fit",
-    "device", "layout", "precision",
+    "how", "device", "layout", "precision",
 }  # fmt: skip
 """Keys whose values are words of ours, or class names."""
 _MACHINE = (*PACKAGES, "python", "cpu", "cores", "threads", "device")

@@ -154,8 +154,8 @@ def test_archives_that_cannot_be_used_say_why(tmp_path, arrays):
     for content, message in (
         ({"pictures": images}, "holds no images and labels: name its arrays so; it has pictures"),
         ({"images": images}, "has images but not the labels"),
-        ({"images": images / 255, "labels": labels}, "must be uint8"),
-        ({"images": images.transpose(0, 3, 1, 2)[:, :2], "labels": labels}, "must be uint8"),
+        ({"images": images / 1.0, "labels": labels}, "floating values from 0 to 255.*--range 0,255"),
+        ({"images": images.transpose(0, 3, 1, 2)[:, :2], "labels": labels}, r"must be \(N, H, W\)"),
         ({"images": images, "labels": labels[:3]}, "must be 20 whole numbers"),
         ({"images": images, "labels": labels / 2}, "must be 20 whole numbers"),
         ({"images": images, "labels": labels - 1}, "run from -1 to 0"),

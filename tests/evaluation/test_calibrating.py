@@ -20,6 +20,7 @@ from striate.inference import load_net, logits
 from striate.metrics.calibration import fit_temperature
 from striate.metrics.strangers import OF_LOGITS
 from striate.nets import Net
+from striate.report.card import render
 
 CPU = torch.device("cpu")
 
@@ -53,7 +54,10 @@ def test_the_file_holds_what_the_formulas_give(run, validation):
     assert written["loss"] == pytest.approx(loss(best), rel=1e-9)
     assert written["loss_before"] == pytest.approx(loss(1), rel=1e-9)
     assert written["temperature"] == pytest.approx(fit_temperature(outputs, validation.labels), rel=1e-6)
-    assert loss(best) < min(loss(1), loss(best * 1.1), loss(best / 1.1))
+    likeliest = written["likeliest"]
+    assert loss(likeliest) < min(loss(1), loss(likeliest * 1.1), loss(likeliest / 1.1))
+    assert min(1, likeliest) <= best <= max(1, likeliest)
+    assert written["how"] == ("left out" if best == 1 else "fitted")
     assert written["abstain"]["keep"] == 0.95
 
 
@@ -108,9 +112,41 @@ def test_no_picture_is_its_own_reference(run, validation):
     assert threshold == pytest.approx(np.sort(np.sort(cosines, axis=1)[:, -5])[2], abs=1e-3)  # 38 of 40 are kept
 
 
-def test_one_picture_calibrates(run, validation):
+@pytest.mark.parametrize("count", [1, 10, 18])
+def test_few_pictures_change_no_confidence_and_refuse_nothing(run, validation, count):
     net, preprocessing = parts(run)
-    assert math.isfinite(calibrate(run, net, preprocessing, validation.select(np.arange(1)), CPU)["loss"])
+    written = calibrate(run, net, preprocessing, validation.select(np.arange(count)), CPU)
+    assert math.isfinite(written["loss"])
+    assert (written["temperature"], written["how"]) == (1, "left out")
+    assert written["loss"] == written["loss_before"]
+    assert "abstain" not in written
+    assert not (run.path / FILE).exists()
+    with pytest.raises(
+        UsageError, match=f"validated with {count} pictures, too few to say when to abstain: 19 are needed"
+    ):
+        Strangers(run)
+    assert "as they are" in render(run)
+    calibrate(run, net, preprocessing, validation.select(np.arange(19)), CPU)
+    assert Strangers(run).threshold
+
+
+def test_pictures_without_finite_logits_are_left_out_and_counted(run, validation):
+    preprocessing = parts(run)[1]
+
+    class Broken(nn.Module):
+        def forward(self, x):
+            out = nn.functional.adaptive_avg_pool2d(x, (2, 5)).flatten(1)
+            return torch.where(out.mean(1, keepdim=True) > 0.3, torch.nan, out)
+
+    broken = Net({"net": Broken()}, nn.Identity())
+    whole = calibrate(run, broken, preprocessing, validation, CPU)
+    assert 0 < whole["not_finite"] < 900
+    assert whole["n"] + whole["not_finite"] == 1000
+    assert math.isfinite(whole["temperature"] + whole["loss"] + whole["abstain"]["threshold"])
+    constant = Net({"net": nn.Sequential(nn.Flatten(), nn.Linear(784, 10))}, nn.Identity())
+    nn.init.constant_(constant.stages["net"][1].weight, torch.nan)
+    with pytest.raises(DataError, match="no finite"):
+        calibrate(run, constant, preprocessing, validation, CPU)
 
 
 def test_pictures_of_another_size_are_brought_to_the_nets(run, validation):

@@ -185,8 +185,8 @@ def test_the_folder_is_all_that_others_need(photos, handed):
     assert handed.checked_on == "pictures of birds"
     assert handed.check.pictures == 16
     assert {file.name for file in handed.path.iterdir()} == {
-        "model.onnx", "predict.py", "pictures.py", "classes.json", "preprocessing.json", "requirements.txt", "README.md",
-        "LICENCE.txt",
+        "model.onnx", "predict.py", "pictures.py", "values.py", "classes.json", "preprocessing.json", "requirements.txt",
+        "README.md", "LICENCE.txt",
     }  # fmt: skip
     assert json.loads((handed.path / "classes.json").read_text()) == ["crow", "gull"]
     assert set((handed.path / "requirements.txt").read_text().split()) == {

@@ -1,6 +1,8 @@
 """pictures.py, which goes along in a ZIP, reads the very pixels that the run reads."""
 
 import itertools
+import sys
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -9,11 +11,24 @@ from PIL import Image
 from striate.data import Preprocessing
 from striate.data.formats import FORMATS
 from striate.data.preprocessing import HEADROOM
-from striate.exporting.folder import HANDED
+from striate.errors import DataError
+from striate.exporting.folder import HANDED, write_scripts
 
 SIZES = ((24, 24), (20, 33))
-READ = {}
-exec(compile((HANDED / "pictures.py").read_text(), "pictures.py", "exec"), READ)
+
+
+@pytest.fixture(scope="module")
+def handed(tmp_path_factory):
+    """The module pictures.py, as it lies in the folder that is handed over."""
+    folder = tmp_path_factory.mktemp("handed")
+    write_scripts(folder)
+    sys.path.insert(0, str(folder))
+    try:
+        import pictures
+    finally:
+        sys.path.remove(str(folder))
+    yield pictures
+    del sys.modules["pictures"], sys.modules["values"]
 
 
 def picture(generator, width, height):
@@ -33,14 +48,14 @@ def forms(image, folder):
     modes = {
         "png": [
             image, image.convert("L"), image.convert("1"), paletted, with_alpha, grey_alpha,
-            Image.fromarray(grey.astype(np.uint16) * 257),
+            Image.fromarray(grey.astype(np.uint16) * 257), Image.fromarray(grey.astype(np.uint16) * 200),
         ],
         "jpg": [image, image.convert("L"), image.convert("CMYK")],
         "webp": [image, with_alpha],
         "gif": [paletted, image.convert("L")],
         "bmp": [image, image.convert("L"), paletted],
         "tiff": [
-            image, image.convert("CMYK"), Image.fromarray(grey.astype(np.int32) * 200),
+            image, image.convert("CMYK"), Image.fromarray(grey.astype(np.uint16) * 150),
             Image.fromarray(grey.astype(np.float32) / 255),
         ],
     }  # fmt: skip
@@ -49,6 +64,9 @@ def forms(image, folder):
         for each in images:
             number += 1
             each.save(folder / f"{number}.{ending}")
+    sixteen = Image.fromarray(grey.astype(np.uint16) * 257)
+    sixteen.save(folder / "see-through-16.png", transparency=int(grey[0, 0]) * 257)
+    image.convert("1").save(folder / "see-through-1.png", transparency=0)
     paletted.save(folder / "see-through.gif", transparency=7)
     image.save(folder / "see-through.png", transparency=image.getpixel((0, 0)))
     image.save(folder / "progressive.jpg", progressive=True)
@@ -67,20 +85,47 @@ def files(request, tmp_path_factory):
 
 @pytest.mark.parametrize("fit", ["crop", "pad", "squash"])
 @pytest.mark.parametrize("channels", [1, 3])
-def test_the_same_pixels(files, fit, channels):
-    assert len(files) == 40
+def test_the_same_pixels(handed, files, fit, channels):
+    assert len(files) == 43
     for size in SIZES:
         preprocessing = Preprocessing(size=size, channels=channels, mean=(), std=(), fit=fit)
         how = {**preprocessing.as_dict(), "headroom": HEADROOM}
         for file in files:
-            assert np.array_equal(READ["read"](file, how), preprocessing.read(file)), (file.name, size)
+            assert np.array_equal(handed.read(file, how), preprocessing.read(file)), (file.name, size)
 
 
-def test_the_same_formats_are_read_and_none_else(tmp_path):
+def test_a_stated_range_goes_along_and_what_is_in_doubt_is_refused_in_both(handed, tmp_path):
+    generator = np.random.default_rng(0)
+    kinds = {"uint16": 4095, "int32": 4095, "float32": 4095.0}
+    for name, most in kinds.items():
+        values = (generator.random((24, 24)) * most).astype(name)
+        Image.fromarray(values).save(tmp_path / f"{name}.tif")
+    plain = Preprocessing(size=(24, 24), channels=1, mean=(), std=())
+    for preprocessing in (plain, replace(plain, range=(0, 4095)), replace(plain, range=(1000, 3000))):
+        how = {**preprocessing.as_dict(), "headroom": HEADROOM}
+        for name in kinds:
+            path = tmp_path / f"{name}.tif"
+            if preprocessing.range is None:
+                with pytest.raises(DataError, match="--range 0,4095"):
+                    preprocessing.read(path)
+                with pytest.raises(ValueError, match="--range 0,4095"):
+                    handed.read(path, how)
+            else:
+                low, high = preprocessing.range
+                expected = np.asarray(Image.open(path)).astype(np.float64)
+                expected = np.rint(np.clip((expected - low) / (high - low), 0, 1) * 255)
+                assert np.abs(handed.read(path, how)[..., 0] - expected).max() <= 1
+                assert np.array_equal(handed.read(path, how), preprocessing.read(path))
+    dark = replace(plain, sixteen=True)
+    how = {**dark.as_dict(), "headroom": HEADROOM}
+    assert np.array_equal(handed.read(tmp_path / "uint16.tif", how), dark.read(tmp_path / "uint16.tif"))
+
+
+def test_the_same_formats_are_read_and_none_else(handed, tmp_path):
     Image.new("RGB", (8, 8)).save(tmp_path / "picture.jpg", format="SPIDER")
     with pytest.raises(OSError, match="cannot identify"):
-        READ["read"](tmp_path / "picture.jpg", {"headroom": HEADROOM, "size": [8, 8], "channels": 3, "fit": "crop"})
-    assert READ["FORMATS"] == FORMATS
+        handed.read(tmp_path / "picture.jpg", {"headroom": HEADROOM, "size": [8, 8], "channels": 3, "fit": "crop"})
+    assert handed.FORMATS == FORMATS
 
 
 def test_the_scripts_are_short_and_need_three_packages():
@@ -89,4 +134,15 @@ def test_the_scripts_are_short_and_need_three_packages():
         code = [line for line in source.splitlines() if line.strip() and not line.strip().startswith(('"', "#"))]
         assert len(code) <= longest, name
         packages = {line.split()[1].split(".")[0] for line in code if line.startswith(("import ", "from "))}
-        assert packages <= {"json", "sys", "math", "pathlib", "typing", "numpy", "onnxruntime", "PIL", "pictures"}
+        assert packages <= {
+            "json",
+            "sys",
+            "math",
+            "pathlib",
+            "typing",
+            "numpy",
+            "onnxruntime",
+            "PIL",
+            "pictures",
+            "values",
+        }

@@ -13,6 +13,7 @@ from striate.metrics import (
     fit_temperature,
     reliability,
     tempered,
+    weigh_temperature,
 )
 
 
@@ -96,20 +97,26 @@ def test_tempered_equals_scipy_and_takes_log_probabilities_for_logits():
 @pytest.mark.parametrize("classes", [2, 10, 100])
 @pytest.mark.parametrize("pictures", [3, 40, 2000])
 @pytest.mark.parametrize("factor", [0.2, 1.0, 3.0])
-def test_the_temperature_is_scipys_minimum(pictures, classes, factor):
+def test_the_likeliest_temperature_is_scipys_minimum_and_is_weighed_by_its_evidence(pictures, classes, factor):
     logits, labels = overconfident(pictures, classes, 2.0, factor)
-    smooth = 0.5 / (pictures + 0.5)
 
     def loss(inverse):
         scaled = logits * inverse
-        target = (1 - smooth) * scaled[np.arange(pictures), labels] + smooth * scaled.mean(1)
-        return (logsumexp(scaled, axis=1) - target).mean()
+        return (logsumexp(scaled, axis=1) - scaled[np.arange(pictures), labels]).sum()
 
-    best = minimize_scalar(loss, bounds=(1 / 20, 20), method="bounded", options={"xatol": 1e-12})
-    found = fit_temperature(logits, labels)
-    assert 1 / found == pytest.approx(best.x, rel=1e-6)
-    assert fit_temperature(logits + 1000, labels) == pytest.approx(found, rel=1e-9)
-    assert fit_temperature(tempered(logits, 1.0), labels) == pytest.approx(found, rel=1e-9)
+    def with_prior(logarithm):
+        return loss(np.exp(-logarithm)) + logarithm**2 / (2 * 0.5**2)
+
+    best = minimize_scalar(with_prior, bounds=(-np.log(20), np.log(20)), method="bounded", options={"xatol": 1e-12})
+    found = weigh_temperature(logits, labels)
+    assert np.log(found.likeliest) == pytest.approx(best.x, rel=1e-5, abs=1e-6)
+    evidence = 2 * (loss(1.0) - loss(np.exp(-best.x)))
+    assert found.evidence == pytest.approx(evidence, rel=1e-4, abs=1e-6)
+    share = 1 - (8 / evidence) ** 2 if evidence > 8 else 0
+    assert np.log(found.temperature) == pytest.approx(share * best.x, rel=1e-4, abs=1e-6)
+    assert found.how == ("left out" if share == 0 else "fitted" if share >= 0.95 else "shrunk")
+    for same in (logits + 1000, tempered(logits, 1.0)):
+        assert fit_temperature(same, labels) == pytest.approx(found.temperature, rel=1e-9)
 
 
 @pytest.mark.parametrize("factor", [0.25, 0.5, 1.0, 2.0, 8.0])
@@ -126,31 +133,54 @@ def test_the_temperature_takes_back_a_factor(factor):
     assert factor == 1 or error(tempered(own, temperature)) < error(tempered(own, 1.0))
 
 
-def test_the_temperature_of_pictures_that_are_all_right_promises_less_than_certainty():
-    for pictures in (1, 10, 100):
+@pytest.mark.parametrize("pictures", [5, 10, 20])
+@pytest.mark.parametrize(("classes", "spread"), [(2, 2.0), (10, 2.0), (10, 3.3), (100, 3.0)])
+def test_of_few_pictures_the_loss_on_new_ones_is_not_more_than_before(pictures, classes, spread):
+    """Over nets that are too sure, just right and too unsure; of those that are right nothing is made worse but by chance."""
+
+    def loss(logits, labels, temperature):
+        return -log_softmax(logits / temperature, axis=1)[np.arange(len(labels)), labels].mean()
+
+    changes = {}
+    for factor in (0.5, 1.0, 1.4, 2.0, 4.0):
+        new = overconfident(30_000 // classes + 300, classes, spread, factor, seed=10_000)
+        changes[factor] = np.mean([
+            loss(*new, fit_temperature(*overconfident(pictures, classes, spread, factor, seed))) - loss(*new, 1.0)
+            for seed in range(20)
+        ])  # fmt: skip
+    assert np.mean(list(changes.values())) < 0
+    assert max(changes.values()) < 0.01
+
+
+def test_pictures_that_are_all_right_or_all_of_one_class_make_nothing_certain():
+    for pictures in (1, 5, 10, 20):
         logits = np.zeros((pictures, 4))
-        logits[:, 2] = 5.0
-        temperature = fit_temperature(logits, np.full(pictures, 2))
-        confidence = np.exp(tempered(logits, temperature).max(1))
-        # All logits alike: the temperature says how often such an answer is right, half a picture being of no class.
-        assert confidence == pytest.approx((pictures + 0.5 / 4) / (pictures + 0.5), abs=1e-9)
+        logits[:, 2] = 3.0
+        found = weigh_temperature(logits, np.full(pictures, 2))
+        assert 0.4 < found.temperature <= 1
+        sure = np.zeros((pictures, 4))
+        sure[:, 2] = 30.0
+        assert weigh_temperature(sure, np.full(pictures, 2)).how == "left out"
 
 
 @pytest.mark.parametrize(
     ("logits", "labels", "expected"),
     [
-        (np.array([[9.0, 0.0]] * 5), np.ones(5, dtype=np.int64), 20.0),  # always wrong: as unsure as it may be
+        (np.array([[9.0, 0.0]] * 5), np.ones(5, dtype=np.int64), (2, 8)),  # always wrong, and of few pictures
         (
-            np.array([[0.001, 0.0]] * 500),
-            np.zeros(500, dtype=np.int64),
-            0.05,
-        ),  # always right by a hair: as sure as it may be
-        (np.zeros((5, 3)), np.arange(5) % 3, 1.0),  # no temperature makes a difference
-        (np.array([[1e30, 0.0], [0.0, 1e30]]), np.array([0, 0]), 20.0),
+            np.array([[9.0, 0.0]] * 5000),
+            np.ones(5000, dtype=np.int64),
+            (19.9, 20),
+        ),  # always wrong: as unsure as it may be
+        (np.array([[0.001, 0.0]] * 500), np.zeros(500, dtype=np.int64), (1, 1)),  # always right by a hair: no evidence
+        (np.array([[0.2, 0.0]] * 5000), np.zeros(5000, dtype=np.int64), (0.05, 0.1)),
+        (np.zeros((5, 3)), np.arange(5) % 3, (1, 1)),  # no temperature makes a difference
+        (np.array([[1e30, 0.0], [0.0, 1e30]]), np.array([0, 0]), (20, 20)),
     ],
 )
 def test_the_temperature_keeps_within_its_bounds(logits, labels, expected):
-    assert fit_temperature(logits, labels) == pytest.approx(expected, rel=1e-6)
+    low, high = expected
+    assert low * (1 - 1e-6) <= fit_temperature(logits, labels) <= high * (1 + 1e-6)
 
 
 def test_a_temperature_needs_numbers():

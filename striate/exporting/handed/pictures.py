@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 from PIL import Image, ImageOps
+from values import grey_or_rgb, in_doubt, stored  # type: ignore[import-not-found]
 
 FORMATS = (
     "JPEG",
@@ -28,34 +29,21 @@ FORMATS = (
 
 def read(path: str | Path, how: dict[str, Any]) -> np.ndarray[Any, np.dtype[np.uint8]]:
     """uint8 (height, width, channels) of a picture's file; `how` as in preprocessing.json."""
+    wanted = tuple(how["range"]) if how.get("range") else None
     with Image.open(path, formats=FORMATS) as file:
+        kept = stored(file)
         # A JPEG is decoded at 1/2, 1/4 or 1/8 where it is so much larger than needed.
         least = math.ceil(how["headroom"] * max(how["size"]))
         file.draft(None, (least, least))
         file.load()
-        image = upright(file).convert("L" if how["channels"] == 1 else "RGB")
+        image, found = grey_or_rgb(ImageOps.exif_transpose(file), kept, wanted)
+    if found is not None and found.dark and wanted is None and not how.get("sixteen"):
+        raise ValueError(in_doubt(found))
+    image = image.convert("L" if how["channels"] == 1 else "RGB")
     height, width = how["size"]
     if image.size != (width, height):
         image = FITS[how["fit"]](image, width, height)
     return np.asarray(image).reshape(height, width, how["channels"])
-
-
-def upright(image: Image.Image) -> Image.Image:
-    """Turned as EXIF says, in mode L or RGB: transparency over white, 16 bits by 257, floats from 0 to 1."""
-    image = ImageOps.exif_transpose(image)
-    if image.mode in ("L", "RGB") and "transparency" not in image.info:
-        return image
-    if image.mode == "1":
-        return image.convert("L")
-    if image.mode.startswith("I") or image.mode == "F":
-        values = np.asarray(image).astype(np.float32) * np.float32(255.0 if image.mode == "F" else 1 / 257)
-        return Image.fromarray(np.rint(np.clip(values, 0, 255)).astype(np.uint8))
-    if image.has_transparency_data:
-        layer = image if image.mode in ("RGBA", "LA") else image.convert("RGBA")
-        paper = Image.new("L" if layer.mode == "LA" or image.mode in ("L", "La") else "RGB", layer.size, "white")
-        paper.paste(layer.convert(paper.mode), mask=layer.getchannel("A"))
-        return paper
-    return image.convert("RGB")
 
 
 def crop(image: Image.Image, width: int, height: int) -> Image.Image:

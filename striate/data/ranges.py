@@ -1,0 +1,117 @@
+"""The values of a whole set that are wider than 8 bits: what they reach, what is black and white, and what has to be asked."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from striate.data.values import SIXTEEN, UNUSED, Found, Range, in_doubt, plain
+from striate.errors import UsageError
+
+ASKED = "--range"
+"""In the reason why a picture cannot be read, where a stated range would mend it."""
+_STRAYS = 0.1
+"""Share of a set's wide pictures up to which those without a known range are strays, to be left out and named."""
+
+
+@dataclass(frozen=True, slots=True)
+class Values:
+    """Pictures of a set whose values are of one kind and range.
+
+    Attributes:
+        kind: `16-bit`, `floating`, `whole-number` or `16-bit colour`.
+        count: how many pictures.
+        least, most: over all of them.
+        low, high: black and white.
+        outside: how many pictures hold values below `low` or above `high`, which become black and white.
+    """
+
+    kind: str
+    count: int
+    least: float
+    most: float
+    low: float
+    high: float
+    outside: int
+
+    @property
+    def whole(self) -> Found:
+        """All of them as if they were one picture."""
+        return Found(self.kind, self.least, self.most, self.low, self.high)
+
+    def __str__(self) -> str:
+        return (
+            f"{self.count:,} {self.kind} from {plain(self.least)} to {plain(self.most)}, read as {plain(self.low)} (black) to "
+            f"{plain(self.high)} (white)"
+        )
+
+    def as_dict(self) -> dict[str, Any]:
+        """For JSON."""
+        return {name: getattr(self, name) for name in self.__slots__}
+
+
+def gathered(found: Iterable[Found]) -> tuple[Values, ...]:
+    """A row a kind and range, the most frequent first."""
+    groups: dict[tuple[str, float, float], list[Found]] = {}
+    for one in found:
+        groups.setdefault((one.kind, one.low, one.high), []).append(one)
+    rows = [
+        Values(
+            kind,
+            len(ones),
+            min(one.least for one in ones),
+            max(one.most for one in ones),
+            low,
+            high,
+            sum(one.least < low or one.most > high for one in ones),
+        )
+        for (kind, low, high), ones in groups.items()
+    ]
+    return tuple(sorted(rows, key=lambda row: -row.count))
+
+
+def doubt(values: Sequence[Values], reasons: Iterable[str]) -> str | None:
+    """What has to be asked of a set before it is trained on without a stated range, or None.
+
+    Args:
+        values: of the pictures that could be read.
+        reasons: why others could not.
+    """
+    asked = [reason for reason in reasons if ASKED in reason]
+    if len(asked) > _STRAYS * (len(asked) + sum(row.count for row in values)):
+        return f"{len(asked):,} of its images hold values that are not known; the first: {asked[0]}"
+    dark = next((row for row in values if row.whole.dark), None)
+    return None if dark is None else f"{dark.count:,} of its images hold {in_doubt(dark.whole)}"
+
+
+def fills_sixteen(values: Sequence[Values]) -> bool:
+    """Whether there are values of 16 bits that fill their range."""
+    return any(row.kind == SIXTEEN and row.high == 65535 and not row.whole.dark for row in values)
+
+
+def unused(values: Values) -> str | None:
+    """What is to be said where nine tenths of the range are unused, or more."""
+    if values.whole.used > UNUSED:
+        return None
+    return (
+        f"{values.count:,} {values.kind} images use {values.whole.used:.1%} of their range: {plain(values.least)} to "
+        f"{plain(values.most)} of {plain(values.low)} to {plain(values.high)}"
+    )
+
+
+def range_of(wanted: str | Sequence[float] | None) -> Range | None:
+    """(black, white) of `0,4095` or of two numbers; None of None.
+
+    Raises UsageError for anything else than two finite numbers, the first one lower.
+    """
+    if wanted is None:
+        return None
+    try:
+        low, high = (float(part) for part in (wanted.split(",") if isinstance(wanted, str) else wanted))
+    except (TypeError, ValueError):
+        low = high = math.nan
+    if not (math.isfinite(low) and math.isfinite(high) and low < high):
+        raise UsageError(f"--range is the values of black and of white, as in 0,4095, got {wanted!r}")
+    return low, high
