@@ -10,11 +10,14 @@ import striate
 PACKAGE = Path(striate.__file__).parent
 
 LAYERS = (
-    {"errors", "notebook"},
+    {"errors", "notebook", "terminal"},
+    {"forms"},
     {"data", "nets"},
     {"anatomy", "checkup", "metrics", "machine"},
     {"recipe"},
+    {"runfiles", "runforms"},
     {"run"},
+    {"trust"},
     {"inference", "tracking"},
     {"training"},
     {"evaluation"},

@@ -10,7 +10,7 @@ from typer.core import TyperGroup
 
 from striate.cli.checkup import check
 from striate.cli.options import AsJson, DataDir
-from striate.cli.output import show_fields, show_json, show_table, words
+from striate.cli.output import show_fields, show_json, show_line, show_table, words
 from striate.errors import UsageError
 
 
@@ -77,7 +77,7 @@ def show(
     if not dataset.flippable:
         fields["no flip"] = "a mirrored picture of this set can mean another class: recipes do not mirror it"
     show_fields(fields)
-    print()
+    show_line()
     show_table(
         [
             {"class": label, **{split: counts[place] for split, counts in card["class_counts"].items()}}
@@ -86,4 +86,4 @@ def show(
         right=tuple(card["class_counts"]),
     )
     for path, reason in dataset.unreadable.items():
-        typer.echo(f"{path}: {reason}", err=True)
+        show_line(f"{path}: {reason}", err=True)

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from striate.cli.options import AsJson, Device, RunPath, TrustCode
+from striate.cli.output import show_line
 from striate.errors import UsageError
 
 if TYPE_CHECKING:
@@ -48,7 +49,7 @@ def predict(
 ) -> None:
     """Say what is in pictures. One that cannot be read is named, the rest are still predicted, and the exit code is 3."""
     from striate.predicting import expanded, from_stream, predict_many
-    from striate.predicting.writing import legible, write_predictions
+    from striate.predicting.writing import write_predictions
     from striate.run import Run, writing
 
     form = _format({"csv": as_csv, "json": as_json, "parquet": as_parquet}, output)
@@ -62,17 +63,17 @@ def predict(
     if form is None:
         for prediction in watched:
             if prediction.error is None:
-                typer.echo(legible(str(prediction)))
+                show_line(prediction)
     elif output is None:
         sys.stdout.flush()
-        write_predictions(watched, sys.stdout.buffer, form, top)
+        write_predictions(watched, sys.stdout.buffer, form, top, shown=sys.stdout.isatty())
     else:
         with writing(output) as file:
             write_predictions(watched, file, form, top)
-        typer.echo(f"{count.done:,} predictions: {output}")
+        show_line(f"{count.done:,} predictions: {output}")
     if count.unreadable:
         if count.done > 1:
-            typer.echo(f"{count.unreadable:,} of {count.done:,} could not be read", err=True)
+            show_line(f"{count.unreadable:,} of {count.done:,} could not be read", err=True)
         raise typer.Exit(3)
 
 
@@ -110,14 +111,12 @@ class _Count:
 
 def _watched(predictions: Iterable[Prediction], count: _Count, quiet: bool) -> Iterator[Prediction]:
     """Hands predictions on, counts them, and says on stderr which pictures cannot be read, and how far it is unless `quiet`."""
-    from striate.predicting.writing import legible
-
     with _progress(count, quiet) as show:
         for prediction in predictions:
             count.done += 1
             if prediction.error is not None:
                 count.unreadable += 1
-                typer.echo(legible(str(prediction)), err=True)
+                show_line(prediction, err=True)
             yield prediction
             show()
 
@@ -143,6 +142,6 @@ def _progress(count: _Count, quiet: bool) -> Iterator[Callable[[], None]]:
             now = time.perf_counter()
             if now - said >= SECONDS:
                 said = now
-                typer.echo(f"{count}, {count.done / (now - began):,.0f} a second", err=True)
+                show_line(f"{count}, {count.done / (now - began):,.0f} a second", err=True)
 
         yield line

@@ -256,9 +256,9 @@ def _checked(
             missing = sorted(set(classes) - set(names[split]))
             extra = sorted(set(names[split]) - set(classes))
             raise DataError(
-                f"the splits of {source} have different classes.\n"
-                f"{split} lacks: {', '.join(missing) or 'none'}; has besides: {', '.join(extra) or 'none'}.\n"
-                f"Give each split pictures of every class, with the same names as in {first}."
+                f"the splits of {source} have different classes.",
+                f"{split} lacks: {', '.join(missing) or 'none'}; has besides: {', '.join(extra) or 'none'}.",
+                f"Give each split pictures of every class, with the same names as in {first}.",
             )
     if len(classes) < 2:
         raise DataError(f"{source} has {len(classes)} class(es): a classifier needs at least two")

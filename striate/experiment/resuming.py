@@ -22,6 +22,9 @@ from striate.training import Job, Manner, Progress, make_job, resumed_state
 from striate.training.clock import Clock
 from striate.training.ranks import Ranks, spread
 
+RANKS_A_CORE = 4
+"""Processes that a run may ask for by itself."""
+
 
 def resume(
     path: str | Path,
@@ -62,9 +65,21 @@ def resume(
             f"is to have in all: striate train --resume {run.path} --epochs {2 * plan['epochs']:g}"
         )
     if processes is None and Ranks.here().count == 1:
-        processes = plan.get("ranks", 1)
+        processes = _ranks(run)
     spread(processes, go_on, run, epochs, data_dir, progress or Progress(), started)
     return Run(run.path, module=module, trust_code=trust_code)
+
+
+def _ranks(run: Run) -> int:
+    """As many as the run had. Raises DataError if this machine is much too small for them."""
+    ranks: int = run.config["plan"].get("ranks", 1)
+    most = max(RANKS_A_CORE * usable_cores(), torch.accelerator.device_count())
+    if ranks > most:
+        raise DataError(
+            f"{run.path / 'config.yaml'}: plan.ranks is {ranks}, and this machine has {usable_cores()} cores: at most {most} "
+            "processes are started for a run without being asked. Say how many with --processes"
+        )
+    return ranks
 
 
 def finished(run: Run) -> bool:
@@ -132,8 +147,17 @@ def _made_again(ranks: Ranks, run: Run, data_dir: str | Path | None, progress: P
     )
     if dataset.train.fingerprint() != run.data["fingerprint"]:
         raise DataError(f"{dataset.location} has changed since {run.path} was begun: its training pictures differ")
-    training, validation, _ = split(dataset, Recipe.from_dict(config["recipe"]))
-    validation = validation and preprocessing.resized(validation)
-    job = make_job(config, preprocessing.resized(training), validation, device, build_net(run), ranks)
+    net = build_net(run)
+    try:
+        training, validation, _ = split(dataset, Recipe.from_dict(config["recipe"]))
+        validation = validation and preprocessing.resized(validation)
+        job = make_job(config, preprocessing.resized(training), validation, device, net, ranks)
+    except (UsageError, DataError) as error:  # nobody asked for what the config says
+        raise DataError(f"{run.path / 'config.yaml'}: {error}") from error
+    if (steps := job.batches.steps_per_epoch) != plan["steps_per_epoch"]:
+        raise DataError(
+            f"{run.path / 'config.yaml'}: plan.steps_per_epoch is {plan['steps_per_epoch']:,}, and its pictures make {steps:,} "
+            f"batches of recipe.batch_size, {job.recipe.batch_size:,}"
+        )
     manner.adopt(job.step)
     return dataset, job
