@@ -57,7 +57,8 @@ def read(kind: type[Form], value: object, field: str = "") -> Form:
     Raises:
         DataError: something is missing, of another type or beyond a limit; it names the field.
     """
-    made: Form = _reader(kind)(value, field)
+    hint: Any = kind
+    made: Form = _reader(hint)(value, field)
     return made
 
 
@@ -105,14 +106,14 @@ def _wrong(field: str, wanted: str, value: object) -> DataError:
     return DataError(f"{field or 'it'} must be {wanted}, got {shown(value)}")
 
 
-def _number(kind: type, word: str, default: Within) -> Callable[[Within | None], Reader]:
+def _number(kinds: tuple[type, ...], word: str, default: Within) -> Callable[[Within | None], Reader]:
     def limited(within: Within | None) -> Reader:
         limits = within or default
         words = word if within is None else f"{word} {within}"
 
         def reader(value: Any, field: str) -> Any:
             # NaN is within no limits.
-            if isinstance(value, bool) or not isinstance(value, kind) or not limits.low <= value <= limits.high:
+            if type(value) not in kinds or not limits.low <= value <= limits.high:
                 raise _wrong(field, words, value)
             if isinstance(value, float) and math.isinf(value):
                 raise _wrong(field, words, value)
@@ -139,8 +140,8 @@ def _truth(within: Within | None) -> Reader:
 
 
 _SCALARS: Mapping[Any, Callable[[Within | None], Reader]] = {
-    int: _number(int, "a whole number", Within(-LARGEST, LARGEST)),
-    float: _number((int, float), "a number", Within(-1e300, 1e300)),  # type: ignore[arg-type]
+    int: _number((int,), "a whole number", Within(-LARGEST, LARGEST)),
+    float: _number((int, float), "a number", Within(-1e300, 1e300)),
     str: _text,
     bool: _truth,
 }

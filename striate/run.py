@@ -48,7 +48,7 @@ class Run:
     Attributes:
         path: its directory.
         module: the net that was given to `striate.train`, where it was no name; the run holds its weights and not its code.
-        trust_code: whether a net's file is run though it has changed, or came with the run.
+        trust_code: whether a net's file is run that no training on this machine has run as it is.
     """
 
     def __init__(self, path: Path, module: nn.Module | None = None, trust_code: bool = False) -> None:
@@ -96,8 +96,8 @@ class Run:
             path: the directory.
             module: a net like the one that was given to `striate.train`; needed where the run was trained so, and then for
                 what uses the net only. It is copied, not changed.
-            trust_code: run the file that holds the run's net though it has changed since, or lies in the run's directory. To
-                load such a net is to run that file: read it first.
+            trust_code: run the file that holds the run's net, which no training on this machine has run as it is, and trust it
+                from then on. To load such a net is to run that file: read it first. See `striate.trust`.
 
         Raises:
             DataError: it is not a run, of a later format than this version reads, or one of its files is damaged; it names the

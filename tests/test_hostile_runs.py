@@ -301,3 +301,17 @@ def test_every_table_is_written_so(base, call):
     assert row["picture"] == "'=x.png"
     assert {row[f"class_{place}"] for place in (1, 2, 3)} == {f"'{name}" for name in data["classes"]}
     assert float(row["confidence"]) > 0
+
+
+def test_an_errors_lines_are_its_arguments_so_that_no_name_can_make_one():
+    """A line break within a literal of a StriateError would be shown as an escape."""
+    import ast
+
+    kinds = ("StriateError", "UsageError", "DataError", "CheckError")
+    for path in Path(striate.__file__).parent.rglob("*.py"):
+        for node in ast.walk(ast.parse(path.read_text())):
+            if isinstance(node, ast.Call) and ast.unparse(node.func) in kinds:
+                texts = [
+                    one.value for one in ast.walk(node) if isinstance(one, ast.Constant) and isinstance(one.value, str)
+                ]
+                assert not any("\n" in text for text in texts), f"{path.name}: {ast.unparse(node)[:100]}"

@@ -12,6 +12,8 @@ AsJson = Annotated[bool, typer.Option("--json", help="Print the result as JSON."
 Device = Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1 or mps.")]
 TrustCode = Annotated[
     bool,
-    typer.Option("--trust-code", help="Run the file that holds the net, though it has changed or came with the run."),
+    typer.Option(
+        "--trust-code", help="Run the file that holds the net, though no training here has; it is trusted then."
+    ),
 ]
 DataDir = Annotated[Path | None, typer.Option(help="Where to look for named sets first.", envvar="STRIATE_DATA")]

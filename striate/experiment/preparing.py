@@ -200,8 +200,8 @@ def make_config(
 
 
 def check_size(row: NetFacts, size: tuple[int, int]) -> None:
-    """Raises UsageError if pictures of `size` (H, W) are too large for any run, or too small for the net; it names its family's nets
-    that take them.
+    """Raises UsageError if pictures of `size` (H, W) are too large for any run, or too small for the net; it names nets of its
+    family that take them.
     """
     if min(size) < row.min_size:
         others = [

@@ -30,7 +30,8 @@ class _Numbers:
 
 def most_bytes(job: Job) -> int:
     """Bytes of a checkpoint of the job, at most."""
-    return SPARE + 8 * TENSORS * sum(tensor.numel() for tensor in job.net.state_dict().values())
+    values: int = sum(tensor.numel() for tensor in job.net.state_dict().values())
+    return SPARE + 8 * TENSORS * values
 
 
 def require_fit(saved: Any, job: Job, average: Average | None, steps: int) -> None:
