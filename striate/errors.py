@@ -7,15 +7,26 @@ from collections.abc import Iterable
 
 
 class StriateError(Exception):
-    """The run failed for a reason that we can explain (exit code 1)."""
+    """The run failed for a reason that we can explain (exit code 1).
+
+    Each argument is a line. What a line quotes, names of files among it, may hold line breaks of its own, which a terminal is
+    shown as escapes: see `striate.terminal`.
+    """
 
     exit_code = 1
+
+    def __str__(self) -> str:
+        return "\n".join(map(str, self.args))
 
 
 class UsageError(StriateError):
     """What was asked for cannot be done as asked: an unknown name, a value out of range (exit code 2)."""
 
     exit_code = 2
+
+
+class UnknownName(UsageError):
+    """A name that is not among those that there are."""
 
 
 class DataError(StriateError):
@@ -38,10 +49,10 @@ class Interrupted(StriateError):
         self.exit_code = exit_code
 
 
-def unknown_name(kind: str, name: str, known: Iterable[str], listing: str) -> UsageError:
+def unknown_name(kind: str, name: str, known: Iterable[str], listing: str) -> UnknownName:
     """The error for a name that is not known: the nearest known ones, and the command that lists all of them."""
     known = sorted(known)
     lowered = {one.lower(): one for one in known}
     near = difflib.get_close_matches(name.lower(), lowered, n=3, cutoff=0.4)
     guess = f" Did you mean {' or '.join(lowered[one] for one in near)}?" if near else ""
-    return UsageError(f"there is no {kind} named {name!r}.{guess} All of them: {listing}")
+    return UnknownName(f"there is no {kind} named {name!r}.{guess} All of them: {listing}")

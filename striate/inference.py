@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from contextlib import redirect_stdout
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -13,16 +13,18 @@ from torch import Tensor
 from striate.anatomy.asking import LIGHT, answers, images_as_fed, lost_by_loading, reproduces
 from striate.data.images import Pictures
 from striate.data.preprocessing import Preprocessing
-from striate.errors import DataError, UsageError
+from striate.errors import DataError, UnknownName, UsageError
 from striate.nets import Net, build
 from striate.nets.copying import copied, plain
 from striate.nets.elsewhere import adapt, inner, is_elsewhere, make
 from striate.nets.netspec import NetFacts
-from striate.nets.sources import source_path, trusted_source
+from striate.nets.sources import source_path
 from striate.nets.weightfiles import load_weights
-from striate.recipe import Keep
+from striate.nets.weightless import weightless
 from striate.run import Run, write_atomic, write_json
+from striate.runfiles import place
 from striate.strictjson import to_json
+from striate.trust import trusted_source
 
 BATCH = 500
 """Pictures at a time where no gradient is needed, at most."""
@@ -40,8 +42,8 @@ ANSWER = "answer.json"
 """What the net of a run answered to the fixed images when it was saved."""
 HEAVY = LIGHT
 """MACs an image from which a net is asked for fewer images."""
-MOST_CHANNELS, MOST_CLASSES = 64, 100_000
-"""Of a net that a run names: a config that came from somebody cannot ask for more memory than that takes."""
+MOST_BYTES = 4 * 2**30
+"""Of a run's weights. VGG-19: 0.55 GB."""
 
 
 def logits(
@@ -98,36 +100,41 @@ def save_weights(net: torch.nn.Module, path: Path, config: dict[str, Any]) -> No
     write_atomic(path, save(tensors, metadata))
 
 
-def build_net(run: Run) -> Net:
+def build_net(run: Run, most: int | None = None) -> Net:
     """The run's net, its weights not yet those of the run.
 
     One of the catalogue by its name; a torchvision or a timm model by its name there. A net in a file is made by running that
     file, if `trusted_source` lets it. A copy of `run.module` where that was given.
 
+    Args:
+        most: bytes of its file of weights: a net that has more values than that is refused before it takes memory.
+
     Raises:
         UsageError: its file is gone, changed or not to be trusted; the module must be given; timm is not installed.
-        DataError: the config names a net of absurd size.
+        DataError: the config is damaged, or names a net that there is not or that takes no pictures of its size.
     """
     wanted = run.config["net"]
     origin: dict[str, Any] = wanted.get("origin", {})
     channels, classes = wanted["channels"], wanted["classes"]
-    if channels not in range(1, MOST_CHANNELS + 1) or classes not in range(1, MOST_CLASSES + 1):
-        raise DataError(f"{run.path}/config.yaml is damaged: a net of {channels} channels and {classes} classes")
     if run.module is None and not is_elsewhere(wanted["name"]):
-        return build(wanted["name"], channels=channels, classes=classes, init=wanted["init"])
+        _check_named(run, most)
+        return build(wanted["name"], channels=channels, classes=classes, init=wanted.get("init", "default"))
     if run.module is not None:
         module = copied(plain(run.module), "cpu")
-    elif "target" not in origin:
+    elif origin.get("target") is None:
         raise UsageError(
-            f"{run.path} holds the weights of a {wanted['name']} that was given to striate.train(), and not its code.\n"
-            f"Give such a net again: striate.load({str(run.path)!r}, module=...), or resume(..., module=...).\n"
-            "A net that is trained as FILE.py:OBJECT is found again by every command."
+            f"{run.path} holds the weights of a {wanted['name']} that was given to striate.train(), and not its code.",
+            f"Give such a net again: striate.load({str(run.path)!r}, module=...), or resume(..., module=...).",
+            "A net that is trained as FILE.py:OBJECT is found again by every command.",
         )
     else:
         # Whether a target is code is decided as `make` decides it, not by what else the run says.
         code = source_path(origin["target"]) is not None
         source = trusted_source(origin, run.path, run.trust_code) if code else None
-        module = make(origin["target"], channels=channels, classes=classes, source=source).module
+        try:
+            module = make(origin["target"], channels=channels, classes=classes, source=source).module
+        except UnknownName as error:
+            raise DataError(f"{run.path}/config.yaml: net.origin.target: {error}") from error
     height, width = run.config["preprocessing"]["size"]
     facts = NetFacts(
         name=wanted["name"],
@@ -138,6 +145,29 @@ def build_net(run: Run) -> Net:
         origin=origin,
     )
     return adapt(module, facts, channels, classes)
+
+
+def _check_named(run: Run, most: int | None) -> None:
+    """Raises DataError, which names the field, if a net of the catalogue is not as the run's config says; it takes no memory."""
+    wanted, file = run.config["net"], run.path / "config.yaml"
+    height, width = run.config["preprocessing"]["size"]
+    with weightless():
+        try:
+            twin = build(wanted["name"], channels=wanted["channels"], classes=wanted["classes"]).eval()
+        except UsageError as error:
+            raise DataError(f"{file}: net.name: {error}") from error
+        values = sum(tensor.numel() for tensor in twin.state_dict().values())
+        if most is not None and values > most:
+            raise DataError(
+                f"{file}: net: a {wanted['name']} of {wanted['classes']:,} classes has {values:,} values, and the run's weights "
+                f"are a file of {most:,} bytes"
+            )
+        try:
+            twin(torch.empty(1, twin.channels, height, width))
+        except RuntimeError as error:
+            raise DataError(
+                f"{file}: preprocessing.size: {wanted['name']} takes no pictures of {height}x{width} pixels"
+            ) from error
 
 
 def load_net(run: Run, device: torch.device, *, asked: bool = True) -> Net:
@@ -152,13 +182,10 @@ def load_net(run: Run, device: torch.device, *, asked: bool = True) -> Net:
             when it was saved.
         UsageError: the net cannot be made: see `build_net`.
     """
-    keep = run.config["recipe"].get("keep", "last")
-    if keep not in get_args(Keep):
-        raise DataError(f"{run.path}/config.yaml is damaged: its recipe keeps the {keep!r} weights")
-    path = run.path / "weights" / f"{keep}.safetensors"
-    if not path.is_file():
+    path = place(run.path, f"weights/{run.recipe.keep}.safetensors", most=MOST_BYTES)
+    if path is None:
         raise DataError(f"{run.path} has no finished weights: go on with striate train --resume {run.path}")
-    net = build_net(run)
+    net = build_net(run, most=path.stat().st_size)
     load_weights(net, path)
     # As it was trained, so that the same pictures give the same bits.
     set_layout(net, run.config["plan"]["layout"])

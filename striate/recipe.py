@@ -10,6 +10,7 @@ from typing import Any, Literal
 from striate.arguments import check_fields
 from striate.data.augmentation import Augmentation
 from striate.errors import UsageError, unknown_name
+from striate.forms import read
 from striate.nets import FAMILIES
 
 Optimizer = Literal["adamw", "adam", "sgd"]
@@ -75,9 +76,9 @@ class Recipe:
 
     def __post_init__(self) -> None:
         check_fields(self)
-        self._require(math.isfinite(self.epochs) and self.epochs > 0, "epochs", "above 0")
+        self._require(0 < self.epochs <= 10**6, "epochs", "above 0 and at most 1,000,000")
         self._require(self.budget is None or self.budget > 0, "budget", "above 0 seconds")
-        self._require(self.batch_size >= 1, "batch_size", "at least 1")
+        self._require(1 <= self.batch_size <= 2**24, "batch_size", f"at least 1 and at most {2**24:,}")
         self._require(math.isfinite(self.lr) and self.lr > 0, "lr", "above 0")
         self._require(0 <= self.momentum < 1, "momentum", "at least 0 and below 1")
         self._require(self.weight_decay >= 0, "weight_decay", "at least 0")
@@ -95,7 +96,9 @@ class Recipe:
         shares = [share for share, _ in self.sizes]
         in_order = shares == sorted(set(shares)) and shares[:1] in ([], [0.0]) and all(share < 1 for share in shares)
         self._require(
-            in_order and all(side >= 1 for _, side in self.sizes), "sizes", "sides from shares 0 to below 1 on"
+            in_order and all(1 <= side <= 4096 for _, side in self.sizes),
+            "sizes",
+            "sides of at most 4096 pixels from shares 0 to below 1 on",
         )
         self._require(self.balance in ("none", "weights", "sampler"), "balance", "none, weights or sampler")
 
@@ -138,13 +141,17 @@ class Recipe:
         return {**asdict(self), **pairs, "augmentation": str(self.augmentation)}
 
     @classmethod
-    def from_dict(cls, values: Mapping[str, Any]) -> Recipe:
-        """The inverse of `as_dict`. Raises UsageError for a field that there is not."""
+    def from_dict(cls, values: Mapping[str, Any], *, newer: bool = False) -> Recipe:
+        """The inverse of `as_dict`. `newer`: whether fields that there are not are left aside.
+
+        Raises:
+            UsageError: a field that there is not.
+            DataError: one is missing, of another type or out of its range; it names the field.
+        """
         known = {field.name for field in fields(cls)}
-        if unknown := sorted(values.keys() - known):
+        if not newer and (unknown := sorted(values.keys() - known)):
             raise unknown_name("recipe field", unknown[0], known, ", ".join(sorted(known)))
-        pairs = {key: tuple((share, value) for share, value in values.get(key, ())) for key in ("steps", "sizes")}
-        return cls(**{**values, **pairs, "augmentation": Augmentation.parse(values.get("augmentation", "none"))})
+        return read(cls, dict(values), "recipe")
 
 
 def parse_sizes(text: str) -> Sizes:

@@ -4,36 +4,40 @@ from __future__ import annotations
 
 import csv
 import io
-import json
 import math
 import os
 import re
 import tempfile
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, BinaryIO
+from typing import TYPE_CHECKING, Any, BinaryIO, TypeVar
 
 import numpy as np
 import numpy.typing as npt
 import yaml
 
-from striate import notebook
+from striate import notebook, runforms
 from striate.arguments import checked
 from striate.errors import DataError, StriateError, UsageError
 from striate.outcome import Ending, Learning
+from striate.runfiles import check_folders, csv_cell, number, place, read_csv, read_json, read_yaml
 from striate.strictjson import to_json
 
 if TYPE_CHECKING:
     from torch import nn
 
     from striate.predicting import Picture, Prediction, Predictions
+    from striate.recipe import Recipe
 
-LARGEST_CONFIG, LARGEST_TEXT = 2**18, 2**26
-"""Bytes of config.yaml, and of another file, at most: a run can come from anybody."""
-MOST_SETTINGS = 100_000
-"""Values in config.yaml, with those counted again that it refers to again."""
+Made = TypeVar("Made")
+
+LARGEST_FILE = 2**36
+"""Bytes of any file of a run. Those that are read have lower limits of their own."""
+MOST_EVALUATIONS = 1_000
+"""Of a run, that are read."""
+_LIST = "The runs that there are: striate runs"
 
 FORMAT = 1
 """Of the run directory. Older ones stay readable; newer ones are refused."""
@@ -47,7 +51,7 @@ class Run:
     Attributes:
         path: its directory.
         module: the net that was given to `striate.train`, where it was no name; the run holds its weights and not its code.
-        trust_code: whether a net's file is run though it has changed, or came with the run.
+        trust_code: whether a net's file is run that no training on this machine has run as it is.
     """
 
     def __init__(self, path: Path, module: nn.Module | None = None, trust_code: bool = False) -> None:
@@ -95,19 +99,44 @@ class Run:
             path: the directory.
             module: a net like the one that was given to `striate.train`; needed where the run was trained so, and then for
                 what uses the net only. It is copied, not changed.
-            trust_code: run the file that holds the run's net though it has changed since, or lies in the run's directory. To
-                load such a net is to run that file: read it first.
+            trust_code: run the file that holds the run's net, which no training on this machine has run as it is, and trust it
+                from then on. To load such a net is to run that file: read it first. See `striate.trust`.
 
         Raises:
-            DataError: it is not a run, or of a later format than this version reads.
+            DataError: it is not a run, of a later format than this version reads, or one of its files is damaged; it names the
+                file and the field.
         """
         run = cls(Path(path), module, trust_code)
-        if not (run.path / "config.yaml").is_file():
-            there = "is not a run: it has no config.yaml" if run.path.is_dir() else "does not exist"
-            raise DataError(f"{path} {there}. The runs that there are: striate runs")
-        if run.config.get("format", FORMAT) > FORMAT:
-            raise DataError(f"{path} was written by a later version of striate (format {run.config['format']}): update")
+        if not run.path.is_dir():
+            raise DataError(f"{path} {'is a file' if run.path.exists() else 'does not exist'}. {_LIST}")
+        if not os.path.lexists(run.path / "config.yaml"):
+            raise DataError(f"{path} is not a run: it has no config.yaml. {_LIST}")
+        run.check()
         return run
+
+    def check(self) -> None:
+        """Reads all of the run's files that describe it, but for the split, which can be long and is checked when it is used.
+
+        Raises:
+            DataError: one is damaged, too large or no file; it names the file and the field.
+        """
+        check_folders(self.path)
+        for name in ("split.json", "calibration.safetensors", "weights/last.safetensors", "weights/best.safetensors"):
+            place(self.path, name, most=LARGEST_FILE)  # what it holds is looked at when it is used
+        _ = self.config, self.summary, self.calibration, self.environment, self.metrics
+        evaluations = self.evaluations
+        if not self.data:
+            raise DataError(f"{self.path / 'data.json'} is not there")
+        classes, wanted = self.data["classes"], self.config["net"]["classes"]
+        if len(classes) != wanted:
+            raise DataError(
+                f"{self.path / 'data.json'}: classes must be {wanted:,} as net.classes in config.yaml, got {len(classes):,}"
+            )
+        for key, found in evaluations.items():
+            if found["correct"] > found["n"]:
+                raise DataError(
+                    f"{self.path}/evaluations/{key}/evaluation.json: correct is more than n, {found['n']:,}"
+                )
 
     @property
     def name(self) -> str:
@@ -116,31 +145,29 @@ class Run:
     @cached_property
     def config(self) -> dict[str, Any]:
         """Net, data, preprocessing, recipe and plan, resolved: enough to repeat the run."""
-        path = self.path / "config.yaml"
-        try:
-            config = yaml.safe_load(_text(path, LARGEST_CONFIG))
-        except (yaml.YAMLError, ValueError, RecursionError) as error:
-            raise DataError(f"{path} is damaged: {error}") from error
-        if not isinstance(config, dict) or not isinstance(config.get("format", FORMAT), int):
-            raise DataError(f"{path} is damaged: it holds no settings")
-        if _values(config, MOST_SETTINGS) > MOST_SETTINGS:
-            raise DataError(f"{path} is damaged: it holds more than {MOST_SETTINGS:,} settings")
-        return config
+        return read_yaml(self.path, "config.yaml", _readable)
+
+    @cached_property
+    def recipe(self) -> Recipe:
+        """How it was trained. Raises DataError, which names the field of config.yaml."""
+        from striate.recipe import Recipe
+
+        return self._of_config(lambda: Recipe.from_dict(self.config["recipe"], newer=True))
 
     @cached_property
     def environment(self) -> dict[str, Any]:
         """Versions and machine."""
-        return self._json("environment.json")
+        return read_json(self.path, "environment.json", runforms.Environment.from_dict)
 
     @cached_property
     def data(self) -> dict[str, Any]:
         """What it was trained on: name, classes, counts, fingerprint."""
-        return self._json("data.json")
+        return read_json(self.path, "data.json", runforms.Data.from_dict)
 
     @property
     def calibration(self) -> dict[str, Any]:
         """What was fitted on the validation pictures: temperature, and when to abstain; empty where there were none."""
-        return self._json("calibration.json")
+        return read_json(self.path, "calibration.json", runforms.Calibration.from_dict)
 
     @property
     def answer(self) -> list[list[float]] | None:
@@ -148,30 +175,26 @@ class Run:
 
         Raises DataError if answer.json holds something else.
         """
-        found = self._json("answer.json")
-        if not found:
-            return None
-        rows = found.get("logits")
-        if not isinstance(rows, list) or not all(isinstance(row, list) and len(row) == len(rows[0]) for row in rows):
-            raise DataError(f"{self.path / 'answer.json'} is damaged: `logits` is no table of numbers")
-        if any(not isinstance(value, int | float | None) or isinstance(value, bool) for row in rows for value in row):
-            raise DataError(f"{self.path / 'answer.json'} is damaged: `logits` holds something else than numbers")
-        return [[math.nan if value is None else float(value) for value in row] for row in rows]
+        rows = read_json(self.path, "answer.json", runforms.Answer.from_dict).get("logits")
+        return rows and [[math.nan if value is None else float(value) for value in row] for row in rows]
 
     def validation_indices(self) -> npt.NDArray[np.int64] | None:
         """Positions in the data's training split that the run kept for validation; None where the data has its own."""
-        indices = self._json("split.json").get("validation")
+        indices = self._split().get("validation")
         return None if indices is None else np.asarray(indices, dtype=np.int64)
 
     def split_content(self) -> dict[str, list[str]] | None:
         """Content hashes of the splits that were made of files, by name; None where all were given, or hold no files."""
-        content: dict[str, list[str]] | None = self._json("split.json").get("content")
+        content: dict[str, list[str]] | None = self._split().get("content")
         return content
+
+    def _split(self) -> dict[str, Any]:
+        return read_json(self.path, "split.json", runforms.Split.from_dict)
 
     @property
     def summary(self) -> dict[str, Any]:
         """Status, times and where they went."""
-        return self._json("summary.json")
+        return read_json(self.path, "summary.json", runforms.Summary.from_dict)
 
     @property
     def ending(self) -> Ending:
@@ -186,22 +209,24 @@ class Run:
     @property
     def metrics(self) -> list[dict[str, Any]]:
         """One row an epoch; numbers as numbers, an empty field as None."""
-        path = self.path / "metrics.csv"
-        if not path.is_file():
-            return []
-        try:
-            rows = csv.DictReader(io.StringIO(_text(path, LARGEST_TEXT), newline=""))
-            return [{key: _number(value) for key, value in row.items()} for row in rows]
-        except (ValueError, TypeError, csv.Error) as error:
-            raise DataError(f"{path} is damaged: {error}") from error
+        return read_csv(self.path, "metrics.csv", _epoch)
 
     @property
     def evaluations(self) -> dict[str, dict[str, Any]]:
         """Folder name -> evaluation.json, in the order in which they were made."""
-        files = sorted(
-            (self.path / "evaluations").glob("*/evaluation.json"), key=lambda file: (file.stat().st_mtime_ns, file)
-        )
-        return {file.parent.name: _mapping(file) for file in files}
+        folder, found = self.path / "evaluations", []
+        try:
+            names = [entry.name for entry in os.scandir(folder)] if folder.is_dir() else []
+            if len(names) > MOST_EVALUATIONS:
+                raise DataError(f"{folder} has {len(names):,} entries, and at most {MOST_EVALUATIONS:,} are read")
+            for name in names:
+                file = place(self.path, f"evaluations/{name}/evaluation.json") if (folder / name).is_dir() else None
+                if file is not None:
+                    found.append((file.stat().st_mtime_ns, name))
+        except OSError as error:
+            raise DataError(f"{folder} cannot be read ({error.strerror})") from error
+        check = runforms.EvaluationFigures.from_dict
+        return {name: read_json(self.path, f"evaluations/{name}/evaluation.json", check) for _, name in sorted(found)}
 
     def predict(self, *pictures: Picture, top: int = 3, abstain: bool = False) -> Predictions:
         """What the net sees in pictures: see `striate.predicting.predict`."""
@@ -238,15 +263,19 @@ class Run:
             "started": summary.get("started"),
         }
 
-    def _json(self, name: str) -> dict[str, Any]:
-        path = self.path / name
-        if not path.is_file():
-            return {}
-        return _mapping(path)
+    def _of_config(self, make: Callable[[], Made]) -> Made:
+        """What `make` makes of the config; an error of it names the file."""
+        try:
+            return make()
+        except (DataError, UsageError) as error:
+            raise DataError(f"{self.path / 'config.yaml'}: {error}") from error
 
     def __repr__(self) -> str:
-        net, data = self.config["net"]["name"], self.config["data"]["name"]
-        results = [f"{e['split']} accuracy {e['accuracy']:.1%}" for e in self.evaluations.values()]
+        try:
+            net, data = self.config["net"]["name"], self.config["data"]["name"]
+            results = [f"{e['split']} accuracy {e['accuracy']:.1%}" for e in self.evaluations.values()]
+        except DataError as error:
+            return f"<Run {self.path}: {error}>"
         return f"<Run {self.path}: {', '.join([f'{net} on {data}', *results[:1]])}>"
 
     def _repr_html_(self) -> str:
@@ -281,10 +310,44 @@ def leading(config: dict[str, Any], evaluations: dict[str, dict[str, Any]]) -> s
 
 @checked
 def list_runs(out: str | Path = "runs") -> list[Run]:
-    """The runs in a folder, oldest first; anything else in it is passed over."""
-    return [
-        Run(file.parent) for file in sorted(Path(out).glob("*/config.yaml"), key=lambda file: file.stat().st_mtime_ns)
-    ]
+    """The runs in a folder, oldest first; anything else in it is passed over. None of their files is read yet."""
+    return _runs(Path(out))[0]
+
+
+def overviews(out: Path) -> tuple[list[dict[str, Any]], dict[str, str]]:
+    """(`Run.overview` of each run in a folder that can be read, oldest first; path of each that cannot -> why).
+
+    Raises:
+        DataError: the folder itself cannot be read.
+    """
+    runs, closed = _runs(out)
+    rows = []
+    for run in runs:
+        try:
+            rows.append(run.overview())
+        except DataError as error:
+            closed[str(run.path)] = str(error)
+    return rows, closed
+
+
+def _runs(out: Path) -> tuple[list[Run], dict[str, str]]:
+    """(runs, oldest first; what may be a run and cannot be looked into -> why)."""
+    if not out.is_dir():
+        return [], {}
+    found, closed = [], {}
+    try:
+        entries = sorted(os.scandir(out), key=lambda entry: entry.name)
+    except OSError as error:
+        raise DataError(f"{out} cannot be read ({error.strerror})") from error
+    for entry in entries:
+        path = out / entry.name
+        try:
+            if path.is_dir() and any(inside.name == "config.yaml" for inside in path.iterdir()):
+                config = path / "config.yaml"
+                found.append((config.lstat().st_mtime_ns, entry.name, Run(path)))
+        except OSError as error:
+            closed[str(path)] = f"{path} cannot be read ({error.strerror})"
+    return [run for *_, run in sorted(found, key=lambda one: one[:2])], closed
 
 
 def write_atomic(path: Path, content: bytes | str) -> None:
@@ -346,46 +409,25 @@ def write_yaml(path: Path, content: Mapping[str, Any]) -> None:
 
 
 def write_csv(path: Path, rows: Iterable[Mapping[str, Any]], columns: Sequence[str]) -> None:
-    """`write_atomic` of rows as CSV with a header; None, NaN and infinity become an empty field."""
+    """`write_atomic` of rows as CSV with a header; None, NaN and infinity become an empty field, texts are as `csv_cell` says."""
     text = io.StringIO(newline="")
     writer = csv.DictWriter(text, columns, lineterminator="\n")
     writer.writeheader()
     for row in rows:
         odd = [key for key, value in row.items() if isinstance(value, float) and not math.isfinite(value)]
-        writer.writerow({**row, **dict.fromkeys(odd)})
+        writer.writerow({key: csv_cell(value) for key, value in row.items()} | dict.fromkeys(odd))
     write_atomic(path, text.getvalue())
 
 
-def _text(path: Path, most: int) -> str:
-    """A file's text. Raises DataError if it is larger than `most` bytes, before it is read."""
-    if (size := path.stat().st_size) > most:
-        raise DataError(f"{path} has {size:,} bytes, and at most {most:,} are read: it was not written by striate")
-    return path.read_text(encoding="utf-8")
+def _readable(config: object) -> None:
+    """Raises DataError if a config is of a later format, or not as its form says."""
+    written = config.get("format", FORMAT) if isinstance(config, dict) else FORMAT
+    if isinstance(written, int) and written > FORMAT:
+        raise DataError(f"format {written:,} is of a later version of striate, and this one reads {FORMAT}: update")
+    runforms.RunConfig.from_dict(config)
 
 
-def _mapping(path: Path) -> dict[str, Any]:
-    """What a JSON file holds."""
-    try:
-        content = json.loads(_text(path, LARGEST_TEXT))
-    except (ValueError, RecursionError) as error:
-        raise DataError(f"{path} is damaged: {error}") from error
-    if not isinstance(content, dict):
-        raise DataError(f"{path} is damaged: it holds no names and values")
-    return content
-
-
-def _values(value: object, most: int) -> int:
-    """How many values there are in dicts and lists, `most` or a few more if there are more: YAML can refer to one many times."""
-    found, left = 1, [value]
-    while left and found <= most:
-        one = left.pop()
-        inside = list(one.values()) if isinstance(one, dict) else one if isinstance(one, list) else []
-        found += len(inside)
-        left += inside
-    return found
-
-
-def _number(value: str) -> int | float | None:
-    if value == "":
-        return None
-    return float(value) if any(mark in value for mark in ".einf") else int(value)
+def _epoch(cells: dict[str, str]) -> dict[str, Any]:
+    row = {name: number(cell) for name, cell in cells.items()}
+    runforms.Epoch.from_dict(row)
+    return row

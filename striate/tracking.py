@@ -6,13 +6,13 @@ that fails costs a warning, never the training. Nothing goes over the network un
 
 from __future__ import annotations
 
-import json
 import logging
 import os
 import time
 import warnings
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from datetime import datetime
 from importlib import import_module
 from pathlib import Path
@@ -21,14 +21,23 @@ from typing import Any, Literal, Protocol, get_args
 
 import yaml
 
+from striate import forms
 from striate.errors import Interrupted, UsageError
 from striate.run import Run, write_json
+from striate.runfiles import read_json
 
 Kind = Literal["tensorboard", "mlflow"]
 FIGURES = ("accuracy", "low", "high", "top5", "macro_f1", "loss", "ece")
 """Of an evaluation, that are logged."""
 EXPERIMENT = "striate"
 """Name of the MLflow experiment that runs are filed under, unless MLFLOW_EXPERIMENT_NAME gives another."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Known:
+    """tracking.json"""
+
+    mlflow: str | None = None
 
 
 class Tracker(Protocol):
@@ -189,11 +198,12 @@ class MLflow:
 
     def _known(self, path: Path) -> str | None:
         """The MLflow run that this one was logged as, if the server has it."""
-        if not path.is_file():
+        known = read_json(path.parent, path.name, lambda values: forms.read(_Known, values)).get("mlflow")
+        if known is None:
             return None
         exceptions = import_module("mlflow.exceptions")
         try:
-            found = self.client.get_run(json.loads(path.read_text(encoding="utf-8"))["mlflow"])
+            found = self.client.get_run(known)
         except exceptions.MlflowException as error:
             if error.error_code != "RESOURCE_DOES_NOT_EXIST":
                 raise

@@ -23,9 +23,10 @@ def _one_thread():
 
 @pytest.fixture(scope="session", autouse=True)
 def _own_cache(tmp_path_factory):
-    """No test reads or leaves pixels where users have theirs."""
+    """No test reads or leaves pixels, or trusted files, where users have theirs."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("STRIATE_CACHE", str(tmp_path_factory.mktemp("cache")))
+        patch.setenv("STRIATE_TRUST", str(tmp_path_factory.mktemp("trust") / "trusted.jsonl"))
         yield
 
 

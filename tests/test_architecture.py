@@ -10,12 +10,14 @@ import striate
 PACKAGE = Path(striate.__file__).parent
 
 LAYERS = (
-    {"errors", "notebook", "strictjson"},
-    {"arguments"},
+    {"errors", "notebook", "strictjson", "terminal"},
+    {"arguments", "forms"},
     {"catalogue", "data", "nets"},
     {"anatomy", "checkup", "metrics", "machine"},
     {"recipe", "outcome"},
+    {"runfiles", "runforms"},
     {"run"},
+    {"trust"},
     {"inference", "tracking"},
     {"training"},
     {"evaluation"},

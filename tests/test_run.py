@@ -5,16 +5,13 @@ import time
 import pytest
 import torch
 import yaml
+from run_config import config
 
 from striate.errors import DataError
 from striate.inference import build_net, load_net
 from striate.run import Run, leading, write_yaml
 
-CONFIG = {
-    "format": 1,
-    "net": {"name": "lenet5", "channels": 1, "classes": 10, "init": "default", "origin": {}},
-    "recipe": {"keep": "last"},
-}
+CONFIG = config()
 
 
 @pytest.fixture
@@ -42,7 +39,10 @@ CONFIGS = {
     "an object": ("!!python/object/apply:os.system ['touch canary']", r"is damaged"),
     "a list": ("- 1\n- 2", r"holds no settings"),
     "no text": ("\x00\x01", r"is damaged"),
-    "a format that is a word": ("format: new", r"holds no settings"),
+    "a format that is a word": (
+        "format: new",
+        r"config\.yaml: format must be a whole number from 1 to 1,000,000, got 'new'",
+    ),
     "too large": ("a: " + "x" * 2**18, r"262,147 bytes"),
 }
 
@@ -77,21 +77,23 @@ def test_nor_can_another_file(run, text, reason):
 
 def test_metrics_are_numbers(run):
     (run.path / "metrics.csv").write_text("epoch,step\n1,rm -rf\n")
-    with pytest.raises(DataError, match=r"metrics\.csv is damaged"):
+    with pytest.raises(DataError, match=r"metrics\.csv: line 2: .*'rm -rf'"):
         _ = run.metrics
 
 
 @pytest.mark.parametrize("keep", ["../../../etc/passwd", "", None, ["last"]])
 def test_weights_are_those_of_the_run(run, keep):
-    write_yaml(run.path / "config.yaml", {**CONFIG, "recipe": {"keep": keep}})
-    with pytest.raises(DataError, match="its recipe keeps"):
+    write_yaml(run.path / "config.yaml", config(recipe={"keep": keep}))
+    with pytest.raises(DataError, match=r"config\.yaml: recipe\.keep must be last or best, got"):
         load_net(run, torch.device("cpu"))
 
 
 @pytest.mark.parametrize("size", [{"classes": 10**12}, {"channels": 10**9}, {"classes": "ten"}, {"channels": 0}])
 def test_a_net_is_of_sane_size(run, size):
     write_yaml(run.path / "config.yaml", {**CONFIG, "net": {**CONFIG["net"], **size}})
-    with pytest.raises(DataError, match=r"a net of .* channels"):
+    with pytest.raises(
+        DataError, match=r"config\.yaml: net\.(classes|channels) must be a whole number from 1 to .*, got"
+    ):
         build_net(run)
     assert yaml.safe_load((run.path / "config.yaml").read_text())["net"]["name"] == "lenet5"
 
@@ -100,13 +102,13 @@ def test_a_run_is_known_by_its_own_test_pictures_seen_once():
     def made(data, split, views):
         return {"data": data, "split": split, "views": views, "accuracy": 0.5}
 
-    config = {"data": {"name": "shoes"}}
+    shoes = {"data": {"name": "shoes"}}
     found = {
         "others": made("hats", "test", "centre"),
         "validation": made("shoes", "validation", "centre"),
         "dense": made("shoes", "test", "dense"),
         "centre": made("shoes", "test", "centre"),
     }
-    assert leading(config, found) == "centre"  # whichever was made first
-    assert leading(config, {key: found[key] for key in ("others", "validation", "dense")}) == "dense"
-    assert leading(config, {"others": found["others"]}) is None
+    assert leading(shoes, found) == "centre"  # whichever was made first
+    assert leading(shoes, {key: found[key] for key in ("others", "validation", "dense")}) == "dense"
+    assert leading(shoes, {"others": found["others"]}) is None

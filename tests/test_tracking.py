@@ -9,6 +9,7 @@ import time
 import urllib.request
 
 import pytest
+import run_config
 
 import striate
 from striate import tracking
@@ -71,7 +72,7 @@ def bare(tmp_path):
 
     def make(kind, name="bare"):
         run = Run(tmp_path / "runs" / name)
-        config = {"net": {"name": "lenet5"}, "recipe": {"lr": 0.1, "steps": [1, 2]}, "log": kind}
+        config = run_config.config(recipe={"lr": 0.1, "steps": [[0.1, 2]]}, log=kind)
         write_yaml(run.path / "config.yaml", config)
         write_json(run.path / "summary.json", {"started": "2026-01-02T03:04:05+00:00"})
         return run

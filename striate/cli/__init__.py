@@ -11,6 +11,7 @@ import typer
 
 from striate import __version__
 from striate.cli import cache, data, evaluating, explaining, exporting, predicting, reading, runs, sharing, training
+from striate.cli.output import show_line
 from striate.errors import StriateError
 from striate.machine import leave, sleep_soon, speaks
 
@@ -79,7 +80,9 @@ def _run(argv: Sequence[str] | None) -> NoReturn:
         if debug:
             raise
         if speaks():
-            print(f"striate: {error}", file=sys.stderr)
+            first, *more = map(str, error.args or ("",))
+            for line in (f"striate: {first}", *more):
+                show_line(line, err=True)
         sys.exit(error.exit_code)
     except BrokenPipeError:
         # The reader went away (striate nets | head): nothing is wrong, and nobody is left to tell.
@@ -88,5 +91,11 @@ def _run(argv: Sequence[str] | None) -> NoReturn:
     except (OSError, MemoryError) as error:
         if debug:
             raise
-        print(f"striate: {error or type(error).__name__}", file=sys.stderr)
+        show_line(f"striate: {str(error) or type(error).__name__}", err=True)
+        sys.exit(1)
+    except Exception as error:
+        if debug:
+            raise
+        show_line(f"striate: it failed where it should not: {type(error).__name__}: {error}", err=True)
+        show_line("The same command with --debug shows where; a report of that helps to mend it", err=True)
         sys.exit(1)

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from striate.cli.options import AsJson
-from striate.cli.output import show_json, show_table
+from striate.cli.output import show_json, show_line, show_table
 from striate.errors import UsageError
 
 if TYPE_CHECKING:
@@ -34,7 +34,7 @@ def list_(as_json: AsJson = False) -> None:
         return
     _show(caches)
     total = sum(cache.bytes for cache in caches)
-    print(f"{len(caches)} in {cache_root()}" + (f", {total / 1e6:,.1f} MB" if caches else ""))
+    show_line(f"{len(caches)} in {cache_root()}" + (f", {total / 1e6:,.1f} MB" if caches else ""))
 
 
 @app.command()
@@ -57,7 +57,7 @@ def clear(
         show_json([cache.as_dict() for cache in removed])
         return
     _show(removed)
-    print(f"removed {len(removed)}, {sum(cache.bytes for cache in removed) / 1e6:,.1f} MB")
+    show_line(f"removed {len(removed)}, {sum(cache.bytes for cache in removed) / 1e6:,.1f} MB")
 
 
 def _show(caches: Sequence[CacheFacts]) -> None:

@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from striate.cli.options import AsJson, DataDir, Splits
-from striate.cli.output import WIDTH, show_fields, show_json, show_ledger, show_table
+from striate.cli.output import WIDTH, show_fields, show_json, show_ledger, show_line, show_lines, show_table
 from striate.errors import CheckError
 
 SHOWN = 3
@@ -75,21 +75,22 @@ def check(
         show_fields({"checked": f"{looked} pictures of {len(found.classes)} classes", "page": page})
         if dataset.ledger is not None:
             show_ledger(dataset.ledger)
-        print()
+        show_line()
         rows = [{"weight": f.severity, "how many": f.count or "", "finding": f.title} for f in found.findings]
         show_table(rows, right=("how many",))
         for finding in found.findings:
-            print(
-                f"\n{finding.title}\n{textwrap.fill(finding.words, WIDTH, initial_indent='  ', subsequent_indent='  ')}"
-            )
+            show_line()
+            show_line(finding.title)
+            show_lines(textwrap.fill(finding.words, WIDTH, initial_indent="  ", subsequent_indent="  "))
             lines = names(finding, dataset)
             for line in lines[:SHOWN]:
-                print(f"    {line}")
+                show_line(f"    {line}")
             if len(lines) > SHOWN:
-                print(f"    and {len(lines) - SHOWN:,} more")
+                show_line(f"    and {len(lines) - SHOWN:,} more")
         for effect in effects:
-            print(f"\n{textwrap.fill(str(effect), WIDTH)}")
+            show_line()
+            show_lines(textwrap.fill(str(effect), WIDTH))
         if not found.findings:
-            print("nothing was found")
+            show_line("nothing was found")
     if strict and found.weighty:
         raise CheckError(f"{len(found.weighty)} findings of weight: {', '.join(f.kind for f in found.weighty)}")

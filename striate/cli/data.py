@@ -10,7 +10,7 @@ from typer.core import TyperGroup
 
 from striate.cli.checkup import check
 from striate.cli.options import AsJson, DataDir, Splits
-from striate.cli.output import show_fields, show_json, show_ledger, show_table, words
+from striate.cli.output import show_fields, show_json, show_ledger, show_line, show_table, words
 from striate.errors import UsageError
 
 
@@ -91,7 +91,7 @@ def show(
     show_fields(fields)
     if dataset.ledger is not None:
         show_ledger(dataset.ledger)
-    print()
+    show_line()
     show_table(
         [
             {"class": label, **{split: counts[place] for split, counts in card["class_counts"].items()}}
@@ -100,4 +100,4 @@ def show(
         right=tuple(card["class_counts"]),
     )
     for path, reason in dataset.unreadable.items():
-        typer.echo(f"{path}: {reason}", err=True)
+        show_line(f"{path}: {reason}", err=True)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from striate.cli.options import AsJson, DataDir, Device, RunPath, TrustCode
-from striate.cli.output import percent, show_fields, show_json, show_table
+from striate.cli.output import percent, show_fields, show_json, show_line, show_table
 from striate.errors import UsageError
 
 if TYPE_CHECKING:
@@ -177,13 +177,14 @@ def _show_views(run: Run, table: ViewsTable, as_json: bool) -> None:
     ]
     show_table(rows, right=("passes", "accuracy", "gained", "lost", "macro F1", "loss", "seconds"))
     first = table.evaluations[0].summary
-    print(
-        f"\nOf {first['n']:,} {first['split']} pictures. Passes: pictures that the net sees for one. Gained: right, and "
+    show_line()
+    show_line(
+        f"Of {first['n']:,} {first['split']} pictures. Passes: pictures that the net sees for one. Gained: right, and "
         f"wrong with {rows[0]['views']}; lost: the other way round."
     )
     for name, reason in table.impossible.items():
-        print(f"not {name}: {reason}")
-    print()
+        show_line(f"not {name}: {reason}")
+    show_line()
     show_fields(_places(place, run))
 
 

@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from striate.cli.options import AsJson, DataDir, Device, RunPath, TrustCode
-from striate.cli.output import percent, show_json, show_table
+from striate.cli.output import percent, show_json, show_line, show_table
 
 
 def explain(
@@ -61,13 +61,13 @@ def explain(
             }
         )
     show_table(rows, right=("confidence", "deletion", "insertion", "random weights"))
-    typer.echo(
+    show_line(
         f"{explanations[0].heading}. In brackets the same for patches in random order: deletion should be below it, "
         "insertion above. Random weights: correlation with the map of a net that has learnt nothing; it should be near 0."
     )
     for one in explanations:
         for warning in one.warnings:
-            typer.echo(f"{one.picture}: {warning}", err=True)
+            show_line(f"{one.picture}: {warning}", err=True)
 
 
 def look(
@@ -111,6 +111,6 @@ def look(
     if as_json:
         show_json({"title": found.title, "files": [str(path) for path in paths]})
         return
-    typer.echo(found.title)
+    show_line(found.title)
     for path in paths:
-        typer.echo(str(path))
+        show_line(str(path))

@@ -12,7 +12,9 @@ AsJson = Annotated[bool, typer.Option("--json", help="Print the result as JSON."
 Device = Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1 or mps.")]
 TrustCode = Annotated[
     bool,
-    typer.Option("--trust-code", help="Run the file that holds the net, though it has changed or came with the run."),
+    typer.Option(
+        "--trust-code", help="Run the file that holds the net, though no training here has; it is trusted then."
+    ),
 ]
 Splits = typer.Option(
     help="Which folders are splits, as in train=training_set,test=test_set; none if every folder is a class. By their names if "

@@ -11,17 +11,28 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from striate.data.ledger import Ledger
 
+import typer
+
 from striate.strictjson import to_json
+from striate.terminal import plain, plain_json
 
 WIDTH = 100
 
 
 def show_json(value: Any) -> None:
     """Prints a value as JSON."""
-    text = to_json(value, indent=2)
-    print(
-        text.encode(errors="backslashreplace").decode()
-    )  # lone surrogates of file names that are no UTF-8, as JSON escapes
+    print(plain_json(to_json(value, indent=2)))
+
+
+def show_line(text: object = "", *, err: bool = False) -> None:
+    """Prints one line, on stderr if `err`; what comes from outside cannot make it two, or speak to the terminal."""
+    typer.echo(plain(text), err=err)
+
+
+def show_lines(text: str) -> None:
+    """Prints lines of our own making."""
+    for line in text.split("\n"):
+        show_line(line)
 
 
 def show_table(rows: Sequence[Mapping[str, Any]], right: Sequence[str] = ()) -> None:
@@ -29,7 +40,7 @@ def show_table(rows: Sequence[Mapping[str, Any]], right: Sequence[str] = ()) -> 
     if not rows:
         return
     columns = list(rows[0])
-    cells = [columns, *([str(row[column]) for column in columns] for row in rows)]
+    cells = [columns, *([plain(row[column]) for column in columns] for row in rows)]
     widths = [max(_width(line[place]) for line in cells) for place in range(len(columns))]
     for line in cells:
         padded = []
@@ -41,10 +52,11 @@ def show_table(rows: Sequence[Mapping[str, Any]], right: Sequence[str] = ()) -> 
 
 def show_fields(fields: Mapping[str, Any]) -> None:
     """Prints names and values, aligned; long values are broken into lines between words, and paths stay whole."""
+    fields = {plain(name): value for name, value in fields.items()}
     indent = max(map(len, fields)) + 2
     for name, value in fields.items():
         text = textwrap.fill(
-            str(value), WIDTH, initial_indent=" " * indent, subsequent_indent=" " * indent,
+            plain(value), WIDTH, initial_indent=" " * indent, subsequent_indent=" " * indent,
             break_long_words=False, break_on_hyphens=False,
         )  # fmt: skip
         print(name + text[len(name) :])

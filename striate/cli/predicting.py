@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from striate.cli.options import AsJson, Device, RunPath, TrustCode
-from striate.cli.output import show_ledger
+from striate.cli.output import show_ledger, show_line
 from striate.errors import UsageError
 
 if TYPE_CHECKING:
@@ -49,7 +49,7 @@ def predict(
 ) -> None:
     """Say what is in pictures. One that cannot be read is named, the rest are still predicted, and the exit code is 3."""
     from striate.predicting import PictureFiles, expanded, from_stream, ledger_of, predict_many
-    from striate.predicting.writing import legible, write_predictions
+    from striate.predicting.writing import write_predictions
     from striate.run import Run, writing
 
     form = _format({"csv": as_csv, "json": as_json, "parquet": as_parquet}, output)
@@ -64,19 +64,19 @@ def predict(
     if form is None:
         for prediction in watched:
             if prediction.error is None:
-                typer.echo(legible(str(prediction)))
+                show_line(prediction)
     elif output is None:
         sys.stdout.flush()
-        write_predictions(watched, sys.stdout.buffer, form, top)
+        write_predictions(watched, sys.stdout.buffer, form, top, shown=sys.stdout.isatty())
     else:
         with writing(output) as file:
             write_predictions(watched, file, form, top)
-        typer.echo(f"{count.done:,} predictions: {output}")
+        show_line(f"{count.done:,} predictions: {output}")
     if (ledger := ledger_of(folders, count.errors)) is not None:
         show_ledger(ledger, beside=True, as_json=form == "json")
     if count.unanswered:
         if count.done > 1:
-            typer.echo(f"{count.unanswered:,} of {count.done:,} have no answer", err=True)
+            show_line(f"{count.unanswered:,} of {count.done:,} have no answer", err=True)
         raise typer.Exit(3)
 
 
@@ -116,7 +116,6 @@ class _Count:
 def _watched(predictions: Iterable[Prediction], count: _Count, quiet: bool) -> Iterator[Prediction]:
     """Hands predictions on, counts them, and says on stderr which pictures cannot be read, and how far it is unless `quiet`."""
     from striate.predicting.results import NO_NUMBER
-    from striate.predicting.writing import legible
 
     with _progress(count, quiet) as show:
         for prediction in predictions:
@@ -125,7 +124,7 @@ def _watched(predictions: Iterable[Prediction], count: _Count, quiet: bool) -> I
                 count.unanswered += 1
                 if prediction.error != NO_NUMBER:  # that one was read
                     count.errors[prediction.picture] = prediction.error
-                typer.echo(legible(str(prediction)), err=True)
+                show_line(prediction, err=True)
             yield prediction
             show()
 
@@ -151,6 +150,6 @@ def _progress(count: _Count, quiet: bool) -> Iterator[Callable[[], None]]:
             now = time.perf_counter()
             if now - said >= SECONDS:
                 said = now
-                typer.echo(f"{count}, {count.done / (now - began):,.0f} a second", err=True)
+                show_line(f"{count}, {count.done / (now - began):,.0f} a second", err=True)
 
         yield line

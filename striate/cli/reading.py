@@ -9,7 +9,7 @@ import typer
 
 from striate import catalogue
 from striate.cli.options import AsJson, DataDir
-from striate.cli.output import show_fields, show_json, show_table, words
+from striate.cli.output import show_fields, show_json, show_lines, show_table, words
 from striate.errors import UsageError
 
 
@@ -86,7 +86,8 @@ def inspect(
     if as_json:
         show_json(anatomy.as_dict() | ({"explanation": anatomy.explain()} if explain else {}))
         return
-    print(anatomy.explain() if explain else f"{anatomy.table(depth)}\n\n{anatomy.summary()}")
+    text = anatomy.explain() if explain else f"{anatomy.table(depth)}\n\n{anatomy.summary()}"
+    show_lines(text)
 
 
 def conv(
@@ -107,7 +108,7 @@ def conv(
     if as_json:
         show_json(asdict(worked))
     else:
-        print(worked)
+        show_lines(str(worked))
 
 
 def doctor(data_dir: DataDir = None, as_json: AsJson = False) -> None:

@@ -8,21 +8,23 @@ from typing import Annotated, Any
 import typer
 
 from striate.cli.options import AsJson
-from striate.cli.output import percent, show_json, show_table
+from striate.cli.output import percent, show_json, show_line, show_table
 
 
 def runs(
     out: Annotated[Path, typer.Option(help="Folder of the runs.")] = Path("runs"),
     as_json: AsJson = False,
 ) -> None:
-    """List the runs there are, oldest first."""
-    from striate.run import list_runs
+    """List the runs there are, oldest first. One that cannot be read is named, the rest are listed, and the exit code is 3."""
+    from striate.run import overviews
 
-    found = [run.overview() for run in list_runs(out)]
+    found, closed = overviews(out)
     if as_json:
-        show_json(found)
-    elif not found:
-        print(f"no runs in {out} yet: striate train")
+        unread = dict.fromkeys(found[0] if found else ("run",))
+        errors = [{**unread, "run": path, "status": "damaged", "error": reason} for path, reason in closed.items()]
+        show_json([*found, *errors])
+    elif not found and not closed:
+        show_line(f"no runs in {out} yet: striate train")
     else:
         show_table(
             [
@@ -40,6 +42,10 @@ def runs(
             ],
             right=("epochs", "accuracy", "seconds"),
         )
+    for reason in closed.values():
+        show_line(f"not listed: {reason}", err=True)
+    if closed:
+        raise typer.Exit(3)
 
 
 def _status(row: dict[str, Any]) -> str:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from striate.cli.options import AsJson, RunPath
-from striate.cli.output import show_fields, show_json, show_table
+from striate.cli.output import show_fields, show_json, show_line, show_table
 from striate.errors import UsageError
 
 if TYPE_CHECKING:
@@ -38,7 +38,7 @@ def push(
         if not as_json:
             show_table([{"file": file.name, "bytes": f"{file.bytes:,}"} for file in files], right=("bytes",))
             whom = "only those who may see it there" if private else "everybody"
-            typer.echo(f"{sum(file.bytes for file in files):,} bytes in {len(files)} files for {whom}", err=True)
+            show_line(f"{sum(file.bytes for file in files):,} bytes in {len(files)} files for {whom}", err=True)
         if dry_run or yes:
             return yes and not dry_run
         if not sys.stdin.isatty():

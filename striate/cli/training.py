@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Literal, cast
 import typer
 
 from striate.cli.options import Splits, TrustCode
-from striate.cli.output import percent, show_fields, show_json
+from striate.cli.output import percent, show_fields, show_json, show_line
 from striate.errors import CheckError, UsageError
 
 if TYPE_CHECKING:
@@ -240,7 +240,7 @@ def show_checks(checks: Sequence[Check], as_json: bool) -> None:
     if as_json:
         show_json([check.as_dict() for check in checks])
     else:
-        print()
+        show_line()
         show_fields({f"{check.verdict:<7}  {check.name}": check.said for check in checks})
     if failed := [check.name for check in checks if check.verdict == "failed"]:
         raise CheckError(f"this training will come to nothing: {', '.join(failed)}")

@@ -87,15 +87,13 @@ def load_data(
         }  # fmt: skip
         dataset = load_folder(path, preprocessing, workers, group_by, exclude, splits, told, partial=partial)
         if on_bad == "stop" and dataset.unreadable:
-            raise DataError(_bad_files(dataset.unreadable))
+            raise DataError(*_bad_files(dataset.unreadable))
         return replace(dataset, read_as=read_as)
     raise unknown_name("data set or folder", str(data), NAMED, f"{', '.join(NAMED)}, or the path of a folder")
 
 
-def _bad_files(unreadable: Mapping[str, str]) -> str:
+def _bad_files(unreadable: Mapping[str, str]) -> list[str]:
     shown = [f"{path}: {reason}" for path, reason in list(unreadable.items())[:SHOWN]]
     more = [f"and {len(unreadable) - SHOWN} more"] if len(unreadable) > SHOWN else []
-    listed = "\n".join([*shown, *more])
-    return (
-        f"{len(unreadable)} files cannot be read:\n{listed}\nMend or remove them, --exclude them, or use --on-bad skip."
-    )
+    way = "Mend or remove them, --exclude them, or use --on-bad skip."
+    return [f"{len(unreadable)} files cannot be read:", *shown, *more, way]

@@ -21,7 +21,7 @@ _IMAGES, _LABELS = ("images", "x", "data"), ("labels", "y", "targets")
 
 
 def load_npz(path: Path, partial: bool = False, wanted: Range | None = None) -> DataSet:
-    """The pictures of an archive, at their own size. A split may lack classes where `partial`; `wanted`: black and white, if stated.
+    """The pictures of an archive, at their own size. Where `partial`, a split may lack classes; `wanted`: black, white.
 
     It holds `images` and `labels` (or `x` and `y`, `data` and `targets`), for each split with its name before or after:
     `train_images`, `y_test`. Images are (N, H, W) or (N, H, W, 1 or 3), labels whole numbers (N,) or (N, 1). `classes`,

@@ -299,9 +299,9 @@ def _classes(
             missing = sorted(set(classes) - set(ordered[split]))
             extra = sorted(set(ordered[split]) - set(classes))
             raise DataError(
-                f"the splits of {source} have different classes.\n"
-                f"{split} lacks: {', '.join(missing) or 'none'}; has besides: {', '.join(extra) or 'none'}.\n"
-                f"Give each split pictures of every class, with the same names as in {first}."
+                f"the splits of {source} have different classes.",
+                f"{split} lacks: {', '.join(missing) or 'none'}; has besides: {', '.join(extra) or 'none'}.",
+                f"Give each split pictures of every class, with the same names as in {first}.",
             )
     if len(classes) < (1 if partial else 2):
         raise DataError(

@@ -17,6 +17,7 @@ import numpy as np
 from striate.data.idx import parse_idx, unpack
 from striate.data.images import DataSet, ImageData, Pixels
 from striate.errors import DataError
+from striate.terminal import plain
 
 _DIGITS = tuple("0123456789")
 _CLOTHES = (
@@ -220,7 +221,7 @@ def _download(row: NamedSet, data_dir: str | Path | None) -> Path:
     import torchvision.datasets
 
     root = cache_folder()
-    print(f"{row.title} is not on this machine yet: downloading it to {root} (once)", file=sys.stderr)
+    print(f"{row.title} is not on this machine yet: downloading it to {plain(root)} (once)", file=sys.stderr)
     try:
         root.mkdir(parents=True, exist_ok=True)
         with redirect_stdout(sys.stderr):  # stdout is for results

@@ -26,6 +26,7 @@ from striate.metrics.strangers import OF_LOGITS, Scores, nearest_cosine, thresho
 from striate.nets import Net
 from striate.nets.elsewhere import logits_in
 from striate.run import Run, write_atomic, write_json
+from striate.runfiles import place
 
 Score = Literal["nearest", "energy", "max_logit", "max_softmax"]
 DEFAULT_SCORE: Score = "nearest"
@@ -41,6 +42,8 @@ NEIGHBOUR = 5
 LONGEST = 2**14
 """Values of a feature vector, at most: larger maps are averaged over a coarser grid."""
 FILE = "calibration.safetensors"
+MOST_REFERENCES = 2 * REFERENCES * LONGEST + 2**20
+"""Bytes of that file."""
 
 Features = npt.NDArray[np.float32]
 
@@ -115,14 +118,8 @@ def calibrate(
 
 
 def temperature_of(run: Run) -> float:
-    """What a run's logits are divided by before the softmax: as its calibration says, 1 where it has none.
-
-    Raises DataError if calibration.json holds no number above 0.
-    """
-    temperature = run.calibration.get("temperature", 1.0)
-    if not isinstance(temperature, int | float) or not 0 < temperature < math.inf:
-        raise DataError(f"{run.path / 'calibration.json'} is damaged: its temperature is {temperature!r}")
-    return float(temperature)
+    """What a run's logits are divided by before the softmax: as its calibration says, 1 where it has none."""
+    return float(run.calibration.get("temperature", 1.0))
 
 
 class Strangers:
@@ -143,20 +140,16 @@ class Strangers:
             )
         if "abstain" not in run.calibration:
             raise UsageError(
-                f"{run.path} has no calibration.json, so nothing says when to abstain. Its validation pictures do:\n"
-                f"striate evaluate {run.path} --split validation"
+                f"{run.path} has no calibration.json, so nothing says when to abstain. Its validation pictures do:",
+                f"striate evaluate {run.path} --split validation",
             )
-        try:
-            abstain = run.calibration["abstain"]
-            if not (run.path / FILE).exists():
-                abstain = abstain.get("without_references", abstain)
-            self.score: Score = abstain["score"]
-            self.threshold = float(abstain["threshold"])
-            self.references = _read_references(run.path / FILE) if self.score == "nearest" else None
-            if self.references is None and self.score not in OF_LOGITS:
-                raise ValueError(f"no score is called {self.score!r}")
-        except (AttributeError, KeyError, TypeError, ValueError) as error:
-            raise DataError(f"{run.path / 'calibration.json'} is damaged: {error!r}") from error
+        abstain = run.calibration["abstain"]
+        references = place(run.path, FILE, MOST_REFERENCES)
+        if references is None:
+            abstain = abstain.get("without_references") or abstain
+        self.score: Score = abstain["score"]
+        self.threshold = float(abstain["threshold"])
+        self.references = _read_references(run.path / FILE) if self.score == "nearest" else None
 
     def known(self, outputs: npt.NDArray[np.float32], features: Features) -> npt.NDArray[np.bool_]:
         """bool (N,): which pictures are like those of validation, of what `observe` gives for them.

@@ -5,6 +5,7 @@ begin here.
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -31,6 +32,7 @@ from striate.run import Run, write_json, write_yaml
 from striate.tracking import require
 from striate.training import Job, Progress, make_job
 from striate.training.ranks import ALONE, Ranks
+from striate.trust import trust
 
 
 @dataclass(frozen=True, eq=False, slots=True)
@@ -156,7 +158,10 @@ def _data(settings: Settings, row: NetFacts, progress: Progress) -> tuple[DataSe
 
 
 def write_start(run: Run, begun: Begun) -> None:
-    """Writes what the run is, before its first step: config, environment, split and data."""
+    """Writes what the run is, before its first step: config, environment, split and data. The file of its net is trusted then."""
+    origin = begun.config["net"]["origin"]
+    if "file" in origin:
+        trust(Path(origin["file"]), origin["sha256"], origin["target"])
     dataset, held = begun.dataset, begun.held
     split = {"validation": None if held is None else held.tolist(), "content": record(dataset, held)}
     counts = {name: data.class_counts() for name, data in dataset.splits.items()}

@@ -29,6 +29,7 @@ from striate.nets.torchvision import Pretrained, pretrained
 from striate.nets.weightfiles import load_weights
 from striate.recipe import LONG_RUN, Recipe, for_long_runs, named_recipe, parse_sizes, progressive
 from striate.run import FORMAT
+from striate.runforms import LARGEST_SIDE, MOST_THREADS
 from striate.training import Job, Manner, Speed, duration, epoch_seconds, plan_steps
 from striate.training.clock import Clock
 
@@ -206,7 +207,9 @@ def make_config(
 
 
 def check_size(row: NetFacts, size: tuple[int, int]) -> None:
-    """Raises UsageError if pictures of `size` (H, W) are too small for the net; names its family's nets that take them."""
+    """Raises UsageError if pictures of `size` (H, W) are too large for any run, or too small for the net; it names nets of its
+    family that take them.
+    """
     if min(size) < row.min_size:
         others = [
             name for name, other in CATALOGUE.items() if other.family == row.family and other.min_size <= min(size)
@@ -216,6 +219,8 @@ def check_size(row: NetFacts, size: tuple[int, int]) -> None:
             f"{row.name} needs pictures of at least {row.min_size}x{row.min_size}, got {size[0]}x{size[1]}: "
             f"use --size {row.min_size}{instead}"
         )
+    if max(size) > LARGEST_SIDE:
+        raise UsageError(f"pictures can have at most {LARGEST_SIDE}x{LARGEST_SIDE} pixels, got {size[0]}x{size[1]}")
 
 
 def check_space(job: Job, out: Path) -> None:
@@ -238,8 +243,8 @@ def manners(device: torch.device, cores: int, settings: Settings) -> list[Manner
         UsageError: a number of threads, a layout or a precision that there is not.
     """
     threads, layout, precision = settings.threads, settings.layout, settings.precision
-    if threads is not None and threads < 1:
-        raise UsageError(f"threads must be at least 1, got {threads}")
+    if threads is not None and not 1 <= threads <= MOST_THREADS:
+        raise UsageError(f"threads must be at least 1 and at most {MOST_THREADS:,}, got {threads}")
     if layout not in (None, "nchw", "nhwc"):
         raise UsageError(f"layout must be nchw or nhwc, got {layout!r}")
     if precision not in (None, "fp32", "bf16"):

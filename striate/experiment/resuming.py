@@ -27,6 +27,9 @@ from striate.training import Job, Manner, Progress, make_job, resumed_state
 from striate.training.clock import Clock
 from striate.training.ranks import Ranks, spread
 
+RANKS_A_CORE = 4
+"""Processes that a run may ask for by itself."""
+
 
 @checked
 def resume(
@@ -63,14 +66,13 @@ def resume(
     started = started if started is not None else time.perf_counter()
     check_restarts()
     run = Run.open(path, module=module, trust_code=trust_code)
-    plan = run.config["plan"]
     if finished(run) and epochs is None:
         raise UsageError(
             f"{run.path} is {run.ending}. To train it longer, say how many epochs it is to have in all: "
             f"striate train --resume {shlex.quote(str(run.path))} --epochs {further(run.ending):g}"
         )
     if processes is None and Ranks.here().count == 1:
-        processes = plan.get("ranks", 1)
+        processes = _ranks(run)
     if data is not None:
         run.config["data"]["location"] = _absolute(data)
     spread(processes, go_on, run, epochs, data_dir, progress or Progress(), started)
@@ -106,6 +108,18 @@ def _difference(run: Run, dataset: DataSet) -> str:
     if count != len(dataset.train):
         return f"it has {len(dataset.train):,} training pictures, and had {count:,}"
     return "its training pictures, their labels or their order differ"
+
+
+def _ranks(run: Run) -> int:
+    """As many as the run had. Raises DataError if this machine is much too small for them."""
+    ranks: int = run.config["plan"].get("ranks", 1)
+    most = max(RANKS_A_CORE * usable_cores(), torch.accelerator.device_count())
+    if ranks > most:
+        raise DataError(
+            f"{run.path / 'config.yaml'}: plan.ranks is {ranks}, and this machine has {usable_cores()} cores: at most {most} "
+            "processes are started for a run without being asked. Say how many with --processes"
+        )
+    return ranks
 
 
 def finished(run: Run) -> bool:
@@ -181,8 +195,17 @@ def _made_again(ranks: Ranks, run: Run, data_dir: str | Path | None, progress: P
             f"{dataset.location} is not what {run.path} was begun with: {_difference(run, dataset)}. To go on, give back the "
             "pictures that it had, or train anew"
         )
-    training, validation, _ = split(dataset, Recipe.from_dict(config["recipe"]))
-    validation = validation and preprocessing.resized(validation)
-    job = make_job(config, preprocessing.resized(training), validation, device, build_net(run), ranks)
+    net = build_net(run)
+    try:
+        training, validation, _ = split(dataset, Recipe.from_dict(config["recipe"]))
+        validation = validation and preprocessing.resized(validation)
+        job = make_job(config, preprocessing.resized(training), validation, device, net, ranks)
+    except (UsageError, DataError) as error:  # nobody asked for what the config says
+        raise DataError(f"{run.path / 'config.yaml'}: {error}") from error
+    if (steps := job.batches.steps_per_epoch) != plan["steps_per_epoch"]:
+        raise DataError(
+            f"{run.path / 'config.yaml'}: plan.steps_per_epoch is {plan['steps_per_epoch']:,}, and its pictures make {steps:,} "
+            f"batches of recipe.batch_size, {job.recipe.batch_size:,}"
+        )
     manner.adopt(job.step)
     return dataset, job

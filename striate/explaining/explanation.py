@@ -251,7 +251,7 @@ def _read_all(preprocessing: Preprocessing, pictures: Sequence[Picture]) -> tupl
         except DataError as error:
             unreadable.append(f"{name}: {str(error).removeprefix(f'{name}: ')}")
     if unreadable:
-        raise DataError("\n".join(unreadable))
+        raise DataError(*unreadable)
     if not names:
         raise UsageError("there is no picture to explain")
     return names, pixels

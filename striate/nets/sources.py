@@ -1,4 +1,4 @@
-"""Python files that hold a user's net: read, hashed, run, and when a run may run one."""
+"""Python files that hold a user's net: read, hashed, run. `striate.trust` says when a run may run one."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import importlib.abc
 import importlib.util
 import inspect
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from types import ModuleType
@@ -15,8 +15,10 @@ from typing import Any
 
 from torch import nn
 
-from striate.errors import DataError, UsageError, unknown_name
+from striate.errors import UsageError, unknown_name
 
+LARGEST = 2**24
+"""Bytes of a Python file."""
 CLASSES = ("classes", "num_classes")
 CHANNELS = ("channels", "in_channels", "in_chans")
 """Arguments of a user's class or function that are given the data's numbers where it has them."""
@@ -43,55 +45,12 @@ def source_path(target: str) -> Path | None:
 
 
 def read_source(path: Path) -> Source:
-    """The file as it is now. Raises UsageError if it is not there."""
+    """The file as it is now. Raises UsageError if it is not there, or too large for a program."""
     if not path.is_file():
         raise UsageError(f"there is no file {path}")
+    if (size := path.stat().st_size) > LARGEST:
+        raise UsageError(f"{path} has {size:,} bytes, and at most {LARGEST:,} are read of a Python file")
     return Source(path.resolve(), path.read_bytes())
-
-
-def trusted_source(kept: Mapping[str, Any], run: Path, trust_code: bool) -> Source:
-    """The file that a run names, if it may be run.
-
-    To load a net from a file is to run that file. A run can come from anybody, and names the file itself. So a file is run
-    without being asked only if it is the very file that the run was trained from, by its path and its SHA-256, and lies
-    outside the run's folder: what came with a run is not run. This guards against a changed file and a file in the parcel; it
-    cannot tell who wrote a file that already lies at the path that a run names. Of files that came with a run, read both
-    before you trust them.
-
-    Args:
-        kept: the origin of the net in the run's config: `target`, `file`, `sha256`.
-        run: the run's folder.
-        trust_code: run the file wherever it lies and whatever it holds now.
-
-    Raises:
-        UsageError: the file is gone, has changed, or lies in the run's folder.
-        DataError: the config does not say which file it was.
-    """
-    if not {"file", "sha256"} <= kept.keys():
-        raise DataError(
-            f"{run}/config.yaml is damaged: its net is in a file, and it does not say which, or its SHA-256"
-        )
-    path, target = Path(kept["file"]), kept["target"]
-    if not path.is_file():
-        raise UsageError(
-            f"the net of {run} is {target}, and {path} is no longer there:\nput it back, or give the net in Python: "
-            f"striate.load({str(run)!r}, module=...)"
-        )
-    source = read_source(path)
-    if trust_code:
-        return source
-    if source.path.is_relative_to(run.resolve()):
-        raise UsageError(
-            f"the net of {run} is code that lies in the run's own folder: {path}\nIt is not run unless you trust it. "
-            "Read it first; then --trust-code (in Python: trust_code=True) runs it"
-        )
-    if source.sha256 != kept["sha256"]:
-        raise UsageError(
-            f"{path} has changed since {run} was trained: its SHA-256 is {source.sha256[:12]}..., it was "
-            f"{kept['sha256'][:12]}...\nPut the old file back, or run the new one all the same with --trust-code "
-            "(in Python: trust_code=True)"
-        )
-    return source
 
 
 def find_object(source: Source, name: str, target: str) -> Any:

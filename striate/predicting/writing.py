@@ -6,6 +6,7 @@ import csv
 import io
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import replace
 from importlib.util import find_spec
 from itertools import chain, islice
 from pathlib import Path
@@ -13,7 +14,9 @@ from typing import Any, BinaryIO, TextIO
 
 from striate.errors import UsageError
 from striate.predicting.results import Prediction
+from striate.runfiles import csv_cell
 from striate.strictjson import to_json
+from striate.terminal import plain, plain_json
 
 COLUMNS = ("picture", "label", "confidence", "known", "error")
 """Of a table; then `class_1`, `confidence_1` and so on, the likeliest classes."""
@@ -29,27 +32,32 @@ def format_of(path: Path) -> str:
     return ending
 
 
-def write_predictions(predictions: Iterable[Prediction], stream: BinaryIO, form: str, top: int) -> None:
+def write_predictions(
+    predictions: Iterable[Prediction], stream: BinaryIO, form: str, top: int, shown: bool = False
+) -> None:
     """Writes them in one of `FORMATS` as they come, in constant memory.
 
     Args:
         top: how many classes a table has columns for; JSON has what there is.
+        shown: whether the stream is a terminal, which is shown escapes for what it would act on.
 
     Raises:
         UsageError: Parquet without pyarrow.
     """
-    FORMATS[form](predictions, stream, top)
+    FORMATS[form](map(_plain, predictions) if shown else predictions, stream, top)
 
 
 def write_csv(predictions: Iterable[Prediction], stream: BinaryIO, top: int) -> None:
-    """A heading and a line a picture, UTF-8; probabilities with 6 decimals."""
+    """A heading and a line a picture, UTF-8; probabilities with 6 decimals, texts as `csv_cell` writes them."""
     with _text(stream) as text:
         writer = csv.DictWriter(text, list(_row(Prediction(picture=""), top)), lineterminator="\n")
         writer.writeheader()
         for prediction in predictions:
             row = _row(prediction, top)
             row["known"] = {True: "true", False: "false", None: ""}[row["known"]]
-            writer.writerow({key: f"{value:.6f}" if isinstance(value, float) else value for key, value in row.items()})
+            writer.writerow(
+                {key: f"{value:.6f}" if isinstance(value, float) else csv_cell(value) for key, value in row.items()}
+            )
 
 
 def write_json(predictions: Iterable[Prediction], stream: BinaryIO, top: int) -> None:
@@ -57,7 +65,7 @@ def write_json(predictions: Iterable[Prediction], stream: BinaryIO, top: int) ->
     with _text(stream) as text:
         separator = "[\n"
         for prediction in predictions:
-            item = to_json(prediction.as_dict(), indent=2)
+            item = plain_json(to_json(prediction.as_dict(), indent=2))
             text.write(separator + "  " + item.replace("\n", "\n  "))
             separator = ",\n"
         text.write("[]\n" if separator == "[\n" else "\n]\n")
@@ -97,6 +105,17 @@ def require_pyarrow() -> None:
     """Raises UsageError where pyarrow is not installed."""
     if find_spec("pyarrow") is None:
         raise UsageError("Parquet is written with pyarrow: pip install 'striate[parquet]'")
+
+
+def _plain(prediction: Prediction) -> Prediction:
+    """As a terminal may be shown it."""
+    return replace(
+        prediction,
+        picture=plain(prediction.picture),
+        label=prediction.label and plain(prediction.label),
+        top=tuple((plain(name), value) for name, value in prediction.top),
+        error=prediction.error and plain(prediction.error),
+    )
 
 
 def _row(prediction: Prediction, top: int) -> dict[str, Any]:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import csv
-import json
 import math
 import shlex
 import statistics
@@ -13,6 +11,8 @@ from typing import TYPE_CHECKING, Any
 
 from striate.data.values import plain
 from striate.report.wording import duration, percent, thousands
+from striate.runfiles import read_csv, read_json
+from striate.runforms import Robustness, Views
 from striate.strictjson import to_json
 
 if TYPE_CHECKING:
@@ -86,7 +86,7 @@ def read_views(run: Run, evaluations: dict[str, dict[str, Any]]) -> list[dict[st
     """The tables of views of the run's evaluations, each with the `data` and `split` that its rows are of."""
     found = []
     for path in sorted((run.path / "evaluations").glob("*-views.json")):
-        table = json.loads(path.read_text(encoding="utf-8"))
+        table = read_json(run.path, f"evaluations/{path.name}", Views.from_dict)
         rows = [row for row in table.get("rows", []) if row["key"] in evaluations]
         if rows:
             first = evaluations[rows[0]["key"]]
@@ -150,22 +150,19 @@ def course(metrics: Sequence[dict[str, Any]], quantity: str) -> str:
 
 def read_predictions(folder: Path) -> list[dict[str, Any]]:
     """predictions.csv of an evaluation's folder, numbers as numbers, None for no answer; empty where there is none."""
-    path = folder / "predictions.csv"
-    if not path.exists():
-        return []
-    with path.open(encoding="utf-8", newline="") as file:
-        return [
-            row | {"index": int(row["index"]), "confidence": measured(row, "confidence"), "loss": measured(row, "loss")}
-            for row in csv.DictReader(file)
-        ]
+    return read_csv(folder.parent.parent, f"evaluations/{folder.name}/predictions.csv", _prediction)
+
+
+def _prediction(row: dict[str, str]) -> dict[str, Any]:
+    figures = {"confidence": measured(row, "confidence"), "loss": measured(row, "loss")}
+    if not all(figure is None or math.isfinite(figure) for figure in figures.values()):
+        raise ValueError("confidence and loss must be finite numbers")
+    return {**row, "truth": row["truth"], "predicted": row["predicted"], "index": int(row["index"]), **figures}
 
 
 def read_robustness(folder: Path) -> dict[str, Any] | None:
     """robustness.json of an evaluation's folder; None where it was not tried."""
-    path = folder / "robustness.json"
-    if not path.is_file():
-        return None
-    found: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+    found = read_json(folder.parent.parent, f"evaluations/{folder.name}/robustness.json", Robustness.from_dict)
     return found if found.get("corruptions") else None
 
 

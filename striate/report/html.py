@@ -74,7 +74,7 @@ def render(run: Run) -> str:
         wording=wording,
         curves=list(_curves(metrics)),
         time_spent=_time_spent(run.summary),
-        samples=picture_for_page(run.path / "samples.png"),
+        samples=picture_for_page(run.path, "samples.png"),
         light=Markup(css_variables(PAPER)),
         night=Markup(css_variables(NIGHT)),
         font=Markup(FONT),
@@ -126,11 +126,11 @@ def _evaluation(run: Run, key: str, found: dict[str, Any]) -> dict[str, Any]:
             charts.confusion(found["confusion"], found["classes"], PAGE), matrix, 960 if n > 25 else 540
         ),
         "merged": n > charts.MOST_DRAWN,
-        "mistakes": picture_for_page(folder / "mistakes.png"),
+        "mistakes": picture_for_page(run.path, f"evaluations/{folder.name}/mistakes.png"),
         "worst": _worst(run, folder),
         "confidence": list(_confidence(found)),
         "robustness": _robustness(folder),
-        "attention": picture_for_page(folder / "attention.png"),
+        "attention": picture_for_page(run.path, f"evaluations/{folder.name}/attention.png"),
     }
 
 

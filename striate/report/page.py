@@ -17,6 +17,7 @@ import platformdirs
 from markupsafe import Markup
 
 from striate.run import write_atomic
+from striate.runfiles import place
 from striate.strictjson import to_json
 
 if TYPE_CHECKING:
@@ -51,9 +52,10 @@ def chart_for_page(chart: alt.TopLevelMixin, description: str, narrowest: int) -
     }
 
 
-def picture_for_page(path: Path) -> dict[str, Any] | None:
-    """A PNG file for the templates: data URI and size in pixels; None where there is no such file."""
-    if not path.is_file():
+def picture_for_page(run: Path, name: str) -> dict[str, Any] | None:
+    """A PNG file of a run's folder for the templates: data URI and size in pixels; None where there is no such file."""
+    path = place(run, name)
+    if path is None:
         return None
     content = path.read_bytes()
     width, height = (int.from_bytes(content[at : at + 4], "big") for at in (16, 20))  # IHDR

@@ -22,11 +22,11 @@ import torch
 from striate import __version__
 from striate.arguments import checked
 from striate.errors import DataError, StriateError, UsageError
-from striate.inference import load_net
+from striate.inference import MOST_BYTES, load_net
 from striate.nets.elsewhere import is_elsewhere
 from striate.report import write_all
 from striate.run import Run, write_atomic, write_json
-from striate.sharing.public import MOST_BYTES, write_public
+from striate.sharing.public import write_public
 
 __all__ = ["File", "Pushed", "pull", "push"]
 

@@ -6,13 +6,11 @@ weights is taken over from a stranger: no code, no path, no page.
 
 from __future__ import annotations
 
-import csv
-import json
 import math
 import re
 from collections.abc import Collection, Mapping
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any
 
 from PIL import Image
 from safetensors.torch import save
@@ -21,18 +19,19 @@ from striate.data import NAMED
 from striate.errors import DataError, UsageError
 from striate.evaluation.calibration import FILE as REFERENCES
 from striate.evaluation.summary import PER_CLASS_COLUMNS, PREDICTION_COLUMNS
+from striate.inference import MOST_BYTES
 from striate.machine import PACKAGES
 from striate.nets.elsewhere import is_elsewhere
 from striate.nets.sources import source_path
 from striate.nets.weightfiles import read_weights
-from striate.recipe import Keep, Recipe
+from striate.recipe import Recipe
 from striate.report import save_png
-from striate.report.facts import place_in
+from striate.report.facts import place_in, read_robustness
 from striate.run import Run, write_atomic, write_csv, write_json, write_yaml
+from striate.runfiles import number, place, read_csv, read_json
+from striate.runforms import Views
 from striate.strictjson import to_json
 
-MOST_BYTES = 4 * 2**30
-"""Of a run's weights. VGG-19: 0.55 GB."""
 PRIVATE = "private-pictures"
 """What data that are no set by name are called elsewhere."""
 CODE = "code"
@@ -71,9 +70,8 @@ def _write(run: Run, folder: Path, with_pictures: bool) -> None:
     config = public_config(run.config)
     own = run.config["data"]["name"]
     known = config["data"]["location"] in NAMED
-    keep = config["recipe"]["keep"]
-    weights = run.path / "weights" / f"{keep}.safetensors"
-    if keep not in get_args(Keep) or not weights.is_file():
+    weights = place(run.path, f"weights/{config['recipe']['keep']}.safetensors", MOST_BYTES)
+    if weights is None:
         raise DataError(f"{run.path} has no finished weights: go on with striate train --resume {run.path}")
     tensors, _ = read_weights(weights, most=MOST_BYTES)
     notes = {"striate": to_json({key: config[key] for key in ("net", "preprocessing")}, ascii=True)}
@@ -96,7 +94,7 @@ def _write(run: Run, folder: Path, with_pictures: bool) -> None:
         _write_evaluation(run, run.path / "evaluations" / key, found, names[found["data"]], target, with_pictures)
     _write_views(run, folder, keys)
     if with_pictures:
-        _copy_sheet(run.path / "samples.png", folder / "samples.png")
+        _copy_sheet(run.path, "samples.png", folder / "samples.png")
 
 
 def public_config(config: Mapping[str, Any]) -> dict[str, Any]:
@@ -187,11 +185,11 @@ def _write_calibration(run: Run, folder: Path, with_features: bool) -> None:
     found = _figures(run.calibration, _WORDS)
     if not found:
         return
-    references = run.path / REFERENCES
-    if references.is_file() and with_features:
+    references = place(run.path, REFERENCES, MOST_BYTES)
+    if references is not None and with_features:
         tensors, _ = read_weights(references, most=MOST_BYTES)
         write_atomic(folder / REFERENCES, save({"references": tensors["references"]}))
-    elif references.is_file():
+    elif references is not None:
         found.pop("abstain", None)
     write_json(folder / "calibration.json", found)
 
@@ -215,30 +213,28 @@ def _write_evaluation(
     write_json(target / "evaluation.json", summary)
     per_class = [{key: row.get(key) for key in PER_CLASS_COLUMNS} for row in summary["per_class"]]
     write_csv(target / "per_class.csv", per_class, PER_CLASS_COLUMNS)
-    robustness = source / "robustness.json"
-    if robustness.is_file():
-        write_json(target / "robustness.json", _figures(json.loads(robustness.read_text(encoding="utf-8")), _WORDS))
-    if (source / "predictions.csv").is_file():
-        classes = set(summary["classes"])
-        location = run.config["data"]["location"] if with_pictures else None
-        with (source / "predictions.csv").open(encoding="utf-8", newline="") as file:
-            rows = [
-                {
-                    key: _place(row.get(key), location) if key == "path" else _field(row.get(key), classes)
-                    for key in PREDICTION_COLUMNS
-                }
-                for row in csv.DictReader(file)
-            ]
+    if robustness := read_robustness(source):
+        write_json(target / "robustness.json", _figures(robustness, _WORDS))
+    classes = set(summary["classes"])
+    location = run.config["data"]["location"] if with_pictures else None
+
+    def public(row: Mapping[str, str]) -> dict[str, Any]:
+        return {
+            key: _place(row.get(key), location) if key == "path" else _field(row.get(key), classes)
+            for key in PREDICTION_COLUMNS
+        }
+
+    if rows := read_csv(run.path, f"evaluations/{source.name}/predictions.csv", public):
         write_csv(target / "predictions.csv", rows, PREDICTION_COLUMNS)
     if with_pictures:
         for sheet in GRIDS:
-            _copy_sheet(source / sheet, target / sheet)
+            _copy_sheet(run.path, f"evaluations/{source.name}/{sheet}", target / sheet)
 
 
 def _write_views(run: Run, folder: Path, keys: Mapping[str, str]) -> None:
     """The tables of views, each beside the evaluations of its rows."""
     for path in sorted((run.path / "evaluations").glob("*-views.json")):
-        rows = json.loads(path.read_text(encoding="utf-8"))["rows"]
+        rows = read_json(run.path, f"evaluations/{path.name}", Views.from_dict)["rows"]
         kept = [{**_figures(row, _WORDS), "key": keys[row["key"]]} for row in rows if row["key"] in keys]
         if kept:
             stem = kept[0]["key"].removesuffix(f"-{kept[0]['views']}")
@@ -249,19 +245,21 @@ def _place(path: str | None, location: object) -> str:
     return place_in(path, str(location)) if path and location is not None else ""
 
 
-def _field(value: str | None, classes: Collection[str]) -> str:
+def _field(value: str | None, classes: Collection[str]) -> str | float | None:
     """A field of predictions.csv: the name of a class, or a number."""
     if value is None or value in classes:
-        return value or ""
+        return value
     try:
-        return value if math.isfinite(float(value)) else ""
+        found = number(value)
     except ValueError:
-        return ""
+        return None
+    return found if found is not None and math.isfinite(found) else None
 
 
-def _copy_sheet(source: Path, target: Path) -> None:
+def _copy_sheet(run: Path, name: str, target: Path) -> None:
     """Draws a PNG anew: what was written beside its pixels stays behind."""
-    if not source.is_file():
+    source = place(run, name)
+    if source is None:
         return
     try:
         with Image.open(source, formats=("PNG",)) as image:

@@ -16,8 +16,11 @@ import torch
 from striate.errors import DataError
 from striate.nets.savedfiles import read_saved
 from striate.run import Run, write_atomic
+from striate.runfiles import place
 
 KEPT = 2
+LARGEST = 2**34
+"""Bytes of a checkpoint where nothing else is known of it."""
 RATIO = 50.0
 """The next checkpoint comes no sooner than so many times what the last one cost: 2 % of the time at the most."""
 SECONDS = 60.0
@@ -53,8 +56,14 @@ def save_checkpoint(run: Run, state: dict[str, Any]) -> Path:
     return path
 
 
-def load_checkpoint(run: Run) -> tuple[dict[str, Any], list[str]]:
+def load_checkpoint(
+    run: Run, fits: Callable[[Any], None] | None = None, most: int | None = None
+) -> tuple[dict[str, Any], list[str]]:
     """(state, reasons): the newest whole checkpoint, and why each newer one was passed over.
+
+    Args:
+        fits: raises DataError if the state is not one of this run, whose checkpoint is passed over then.
+        most: bytes that a checkpoint may have.
 
     Raises:
         DataError: there is none, or none that is whole.
@@ -62,17 +71,32 @@ def load_checkpoint(run: Run) -> tuple[dict[str, Any], list[str]]:
     reasons: list[str] = []
     for path in _newest_first(run):
         try:
-            content, expected = path.read_bytes(), _checksum_path(path).read_bytes().strip()
-        except OSError as error:
-            reasons.append(f"{path} is damaged: {error.filename} cannot be read ({error.strerror})")
-            continue
-        if hashlib.sha256(content).hexdigest().encode() != expected:
-            reasons.append(f"{path} is damaged: its SHA-256 is not the one in {_checksum_path(path).name}")
-            continue
-        # It may have come with somebody's run, its checksum too.
-        state: dict[str, Any] = read_saved(io.BytesIO(content), path)
-        return state, reasons
-    raise DataError("\n".join([f"{run.path} has no checkpoint to go on from: train it anew", *reasons]))
+            state = _read(run, path, most)
+            if fits is not None:
+                fits(state)
+        except DataError as error:
+            said = str(error)
+            reasons.append(said if said.startswith(str(path)) else f"{path} is damaged: {said}")
+        else:
+            return state, reasons
+    raise DataError(f"{run.path} has no checkpoint to go on from: train it anew", *reasons)
+
+
+def _read(run: Run, path: Path, most: int | None) -> dict[str, Any]:
+    """What a checkpoint holds. Raises DataError if it is no file, too large, damaged, or refused."""
+    checksum = _checksum_path(path)
+    try:
+        for file, limit in ((path, most or LARGEST), (checksum, 1024)):
+            if place(run.path, f"checkpoints/{file.name}", limit) is None:
+                raise DataError(f"{file} is not there")
+        content, expected = path.read_bytes(), checksum.read_bytes().strip()
+    except OSError as error:
+        raise DataError(f"{error.filename} cannot be read ({error.strerror})") from error
+    if hashlib.sha256(content).hexdigest().encode() != expected:
+        raise DataError(f"its SHA-256 is not the one in {checksum.name}")
+    # It may have come with somebody's run, its checksum too.
+    state: dict[str, Any] = read_saved(io.BytesIO(content), path)
+    return state
 
 
 class Checkpoints:

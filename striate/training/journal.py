@@ -20,6 +20,7 @@ from striate.tracking import Log
 from striate.training.average import Average
 from striate.training.checkpoint import SECONDS, Checkpoints, load_checkpoint
 from striate.training.clock import Clock
+from striate.training.fitting import most_bytes, require_fit
 from striate.training.guard import Guard
 from striate.training.job import Job, more_parts
 from striate.training.learning import best_epoch, learning, out_of_patience
@@ -79,10 +80,13 @@ def resumed_state(job: Job, run: Run) -> tuple[State, list[str]]:
     Raises:
         DataError: there is no whole checkpoint.
     """
-    saved, warnings = job.ranks.decided(lambda: load_checkpoint(run))
+    state, steps = fresh_state(job), run.config["plan"]["steps"]
+    saved, warnings = job.ranks.decided(
+        lambda: load_checkpoint(run, lambda found: require_fit(found, job, state.average, steps), most_bytes(job))
+    )
     job.net.load_state_dict(saved["net"])
-    job.optimizer.load_state_dict(saved["optimizer"])
-    state = fresh_state(job)
+    # Only the moments: what the optimizer is set to is the recipe's.
+    job.optimizer.load_state_dict({**job.optimizer.state_dict(), "state": saved["optimizer"]["state"]})
     totals, ranks = saved["totals"].view(-1, 3).to(job.device), job.ranks
     if len(totals) == ranks.count:
         state.totals += totals[ranks.rank]

@@ -7,6 +7,8 @@ import time
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, TextIO
 
+from striate.terminal import plain
+
 if TYPE_CHECKING:
     from rich.progress import Progress as Bar
 
@@ -37,8 +39,9 @@ class Progress:
         """One line."""
         if self.quiet:
             return
+        text = plain(text)
         if self._bar is not None:
-            self._bar.console.print(text, markup=False, highlight=False, soft_wrap=True)
+            self._bar.console.print(text, markup=False, emoji=False, highlight=False, soft_wrap=True)
         else:
             print(text, file=self.stream, flush=True)
 

@@ -231,7 +231,7 @@ def _started(count: int, work: Callable[..., Result], given: tuple[Any, ...]) ->
             except (ProcessException, EOFError) as error:  # EOFError: it was interrupted before it had anything to save
                 if stop.signal is not None:
                     raise Interrupted(f"the ranks were stopped. {GO_ON}", stop.exit_code) from error
-                raise StriateError(f"a rank failed: {error}\n{GO_ON}") from error
+                raise StriateError(*f"a rank failed: {error}".splitlines(), GO_ON) from error
     return outcome
 
 

@@ -7,6 +7,8 @@ import re
 
 import numpy as np
 import pytest
+from run_config import config
+from run_config import data as data_of
 
 from striate.checkup import Checkup, Finding, Pair, Picture
 from striate.errors import DataError, UsageError
@@ -105,10 +107,18 @@ def test_a_pattern_that_names_nothing_is_an_error(call, pictures):
 
 def run_folder(path, rows, data="animals", split="test"):
     """A run as far as the check-up reads it."""
-    write_yaml(path / "config.yaml", {"format": 1, "data": {"name": data}, "net": {"name": "lenet5"}})
+    write_yaml(path / "config.yaml", config(classes=2, data=data))
+    write_json(path / "data.json", data_of(("cat", "dog"), data))
     place = path / "evaluations" / f"{data}-{split}-centre"
     write_csv(place / "predictions.csv", rows, ("index", "path", "truth", "predicted", "confidence", "loss"))
-    write_json(place / "evaluation.json", {"data": data, "split": split, "views": "centre", "n": len(rows)})
+    right = sum(row["truth"] == row["predicted"] for row in rows)
+    one = {"precision": 0.5, "recall": 0.5, "f1": 0.5, "support": right}
+    figures = {
+        "data": data, "split": split, "views": "centre", "n": len(rows), "correct": right, "accuracy": right / len(rows),
+        "low": 0.1, "high": 0.9, "loss": 0.1, "macro_f1": 0.5, "ece": 0.1, "classes": ["cat", "dog"],
+        "confusion": [[0, 0], [0, 0]], "per_class": [{"class": name, **one} for name in ("cat", "dog")], "most_confused": [],
+    }  # fmt: skip
+    write_json(place / "evaluation.json", figures)
     return Run.open(path)
 
 

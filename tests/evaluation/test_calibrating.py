@@ -192,14 +192,14 @@ def test_what_is_damaged_is_named(run, validation):
         Strangers(run)
     for abstain in ({"score": "taste", "threshold": 1}, {"score": "energy"}, {"score": "energy", "threshold": None}, 3):
         (run.path / "calibration.json").write_text(json.dumps({"abstain": abstain}))
-        with pytest.raises(DataError, match=r"calibration\.json is damaged"):
+        with pytest.raises(DataError, match=r"calibration\.json: abstain"):
             Strangers(run)
 
 
 @pytest.mark.parametrize("temperature", [0, -1, "2", None, math.inf])
 def test_a_temperature_is_a_number_above_zero(run, temperature):
     (run.path / "calibration.json").write_text(json.dumps({"temperature": temperature}))
-    with pytest.raises(DataError, match=r"calibration\.json is damaged: its temperature"):
+    with pytest.raises(DataError, match=r"calibration\.json: temperature must be a number"):
         run.predict(np.zeros((28, 28), np.uint8))
 
 

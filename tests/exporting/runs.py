@@ -2,6 +2,7 @@
 
 import json
 
+import run_config
 import torch
 
 import striate
@@ -15,20 +16,18 @@ def make_run(folder, net, *, size, channels, classes, location="fashion-mnist-sa
     """A finished run of `net`: a Net, or a module that `target` names or that is given again when the run is opened."""
     given = not isinstance(net, Net) and target is None
     preprocessing = Preprocessing(size=size, channels=channels, mean=(0.4,) * channels, std=(0.3,) * channels)
-    config = {
-        "format": 1,
-        "net": {
-            "name": target or (type(net).__name__ if given else net.spec.name), "channels": channels, "classes": len(classes),
-            "init": "default", "origin": {"given": True} if given else {"target": target} if target else {},
-        },
-        "data": {"name": location.rstrip("/").rpartition("/")[2], "location": location},
-        "preprocessing": preprocessing.as_dict(),
-        "recipe": {"keep": "last"},
-        "plan": {"layout": "nchw", "params": 1},
-    }  # fmt: skip
+    config = run_config.config(
+        target or (type(net).__name__ if given else net.spec.name),
+        channels=channels,
+        classes=len(classes),
+        data=location.rstrip("/").rpartition("/")[2],
+        location=location,
+        preprocessing=preprocessing.as_dict(),
+    )
+    config["net"]["origin"] = {"given": True} if given else {"target": target} if target else {}
     folder.mkdir(parents=True)
     write_yaml(folder / "config.yaml", config)
-    (folder / "data.json").write_text(json.dumps({"name": config["data"]["name"], "classes": list(classes)}))
+    (folder / "data.json").write_text(json.dumps(run_config.data(classes, config["data"]["name"], (*size, channels))))
     save_weights(net, folder / "weights" / "last.safetensors", config)
     return Run.open(folder, module=net if given else None)
 

@@ -15,7 +15,8 @@ from striate.anatomy.targets import check_fit, facts
 from striate.errors import StriateError, UsageError
 from striate.nets import elsewhere
 from striate.nets.elsewhere import adapt, inner, make
-from striate.nets.sources import read_source, trusted_source
+from striate.nets.sources import read_source
+from striate.trust import trust, trusted_source
 
 OWN = """
 from torch import nn
@@ -96,6 +97,7 @@ def test_a_file_is_run_only_if_it_is_the_one_that_was_trained_and_came_not_with_
     run = tmp_path / "runs" / "one"
     run.mkdir(parents=True)
     kept = {"target": f"{own}:Own", "file": str(own), "sha256": read_source(own).sha256}
+    trust(own, kept["sha256"], kept["target"])
     assert trusted_source(kept, run, False).code == own.read_bytes()
     inside = run / "own.py"
     inside.write_bytes(own.read_bytes())

@@ -182,13 +182,13 @@ def write_run(
     }  # fmt: skip
     plan = {
         "steps": 1692, "steps_per_epoch": 141, "epochs": 12.0, "seconds_per_epoch": 3.19, "device": "cpu", "threads": 2,
-        "params": 61706, "macs": 416520,
+        "params": 61706, "macs": 416520, "layout": "nchw",
     }  # fmt: skip
     config = {
         "format": 1,
         "striate": "0.1.0",
         "net": {"name": "lenet5", "channels": 1, "classes": k, "init": "default"},
-        "data": {"name": "fashion-mnist-sample"},
+        "data": {"name": "fashion-mnist-sample", "location": "fashion-mnist-sample"},
         "preprocessing": {"size": [28, 28], "channels": 1, "mean": [0.2861], "std": [0.353]},
         "recipe": recipe,
         "plan": plan,

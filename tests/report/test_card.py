@@ -86,7 +86,7 @@ def test_other_data_is_listed_but_not_quoted(make_run):
 
 def test_a_set_of_ones_own_has_no_name_on_the_hub(make_run):
     run = make_run()
-    config = run.config | {"data": {"name": "photos"}}
+    config = run.config | {"data": {"name": "photos", "location": "photos"}}
     write_json(run.path / "config.yaml", config)  # JSON is YAML
     front, _ = split(card.render(Run.open(run.path)))
     assert "datasets" not in front

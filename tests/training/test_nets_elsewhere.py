@@ -184,7 +184,7 @@ def test_a_file_that_changed_or_came_with_the_run_is_run_only_if_trusted(own, da
         config.replace(f"    file: {inside}\n", "").replace(f"{own}:Own", f"{inside}:Own")
     )
     capsys.readouterr()
-    with pytest.raises(DataError, match="does not say which"):
+    with pytest.raises(DataError, match=r"config\.yaml: net\.origin\.file is missing"):
         striate.load(run.path).predict(picture)
     assert "it ran" not in capsys.readouterr().out
 

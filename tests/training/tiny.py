@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import run_config
 import torch
 
 from striate.data import ImageData, Preprocessing
@@ -55,17 +56,13 @@ def make_tiny(folder: Path, resume: bool, steps: int | None, changes: dict[str, 
     recipe = replace(RECIPE, **changes)
     preprocessing = Preprocessing(size=(28, 28), channels=1, mean=(0.5,), std=(0.25,))
     total = steps if steps is not None else round(recipe.epochs * PICTURES / BATCH)
-    config = {
-        "net": {"name": "lenet5-bn", "channels": 1, "classes": 10, "init": "default"},
-        "preprocessing": preprocessing.as_dict(),
-        "recipe": recipe.as_dict(),
-        "plan": {
-            "steps": total,
-            "steps_per_epoch": PICTURES // BATCH,
-            "seconds_per_step": 0.01,
-            "seconds_per_epoch": 0.1,
-        },
-    }
+    per_epoch = PICTURES // BATCH
+    config = run_config.config(
+        "lenet5-bn",
+        preprocessing=preprocessing.as_dict(),
+        recipe=recipe.as_dict(),
+        plan={"steps": total, "steps_per_epoch": per_epoch, "epochs": total / per_epoch, "seconds_per_step": 0.01},
+    )
     run = Run(folder)
     if resume:
         config = run.config

@@ -1,0 +1,128 @@
+"""When the file of a run's net is run: what this machine's own trainings, or `--trust-code`, have put on a list.
+
+To load a net from a file is to run that file. A run can come from anybody, and names the file itself, with any hash: what it says
+decides nothing. So the list is kept outside of all runs, in the user's own folder. An entry is a file by its absolute path
+without links, the SHA-256 of its bytes, and the object in it that makes the net: another object of the same file may do anything.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import platformdirs
+from filelock import FileLock
+
+from striate.errors import DataError, UsageError
+from striate.nets.sources import Source, read_source
+from striate.run import write_atomic
+
+MOST_BYTES = 2**24
+
+
+class Entry(NamedTuple):
+    """A net's file that may be run, and which object in it."""
+
+    path: str
+    sha256: str
+    object: str
+
+
+def trusted_files() -> Path:
+    """The list: $STRIATE_TRUST, or trusted.jsonl in the user's data folder."""
+    if place := os.environ.get("STRIATE_TRUST"):
+        return Path(place)
+    return platformdirs.user_data_path("striate") / "trusted.jsonl"
+
+
+def trust(path: Path, sha256: str, target: str) -> None:
+    """Puts a file, by its path and the hash of what was run of it, and the object that `target` (`FILE.py:OBJECT`) names on the
+    list.
+
+    Raises:
+        OSError: the list cannot be written.
+    """
+    place, entry = trusted_files(), _entry(path, sha256, target)
+    place.parent.mkdir(parents=True, exist_ok=True)
+    with FileLock(f"{place}.lock"):  # trainings that begin at the same time
+        known = _read(place)
+        if entry not in known:
+            lines = [json.dumps(one._asdict()) for one in (*known, entry)]
+            write_atomic(place, "".join(f"{line}\n" for line in lines))
+
+
+def is_trusted(source: Source, target: str) -> bool:
+    """Whether the file, as it was read, and the object that `target` names are on the list."""
+    return _entry(source.path, source.sha256, target) in _read(trusted_files())
+
+
+def trusted_source(kept: Mapping[str, Any], run: Path, trust_code: bool) -> Source:
+    """The file that a run names, read, if it may be run; what is run are the bytes that were looked at.
+
+    Args:
+        kept: the origin of the net in the run's config: `target`, `file`, `sha256`.
+        run: the run's folder.
+        trust_code: run the file wherever it lies and whatever it holds now, and put it on the list.
+
+    Raises:
+        UsageError: the file is gone, has changed, lies in the run's folder, or is not on the list.
+        DataError: the config does not say which file it was.
+    """
+    target, file, sha256 = (kept.get(key) for key in ("target", "file", "sha256"))
+    for key, value in (("file", file), ("sha256", sha256)):
+        if value is None:
+            raise DataError(f"{run}/config.yaml: net.origin.{key} is missing, and its net is in a file")
+    path = Path(str(file))
+    if not path.is_file():
+        raise UsageError(
+            f"the net of {run} is {target}, and {path} is no longer there:",
+            f"put it back, or give the net in Python: striate.load({str(run)!r}, module=...)",
+        )
+    source = read_source(path)
+    if trust_code:
+        trust(source.path, source.sha256, str(target))
+        return source
+    if source.path.is_relative_to(run.resolve()):
+        raise UsageError(f"the net of {run} is code that lies in the run's own folder: {path}", _READ_FIRST)
+    if source.sha256 != sha256:
+        raise UsageError(
+            f"{path} has changed since {run} was trained: its SHA-256 is {source.sha256[:12]}..., it was {str(sha256)[:12]}...",
+            "Put the old file back, or run the new one all the same with --trust-code (in Python: trust_code=True)",
+        )
+    if not path.is_absolute() or not is_trusted(source, str(target)):
+        raise UsageError(
+            f"the net of {run} is code in {path}, and no training on this machine has run {target} of that file",
+            _READ_FIRST,
+        )
+    return source
+
+
+_READ_FIRST = (
+    "It is not run unless you trust it. Read it first; then --trust-code (in Python: trust_code=True) runs it, and it is trusted "
+    "from then on as long as it does not change"
+)
+
+
+def _entry(path: Path, sha256: str, target: str) -> Entry:
+    return Entry(str(path), sha256, target.rpartition(":")[2])
+
+
+def _read(place: Path) -> list[Entry]:
+    """The entries; a line that is none is passed over, which trusts less and never more."""
+    try:
+        lines = place.read_bytes()[:MOST_BYTES].splitlines() if place.is_file() else []
+    except OSError:
+        return []
+    found = []
+    for line in lines:
+        try:
+            values = json.loads(line)
+            entry = Entry(**{key: values[key] for key in Entry._fields})
+        except (ValueError, TypeError, KeyError, RecursionError):
+            continue
+        if all(isinstance(value, str) for value in entry):
+            found.append(entry)
+    return found

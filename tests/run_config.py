@@ -1,0 +1,36 @@
+"""The config and the data of a run that nobody trained, whole, as a check of a run asks for them."""
+
+from striate.recipe import FAST_SMALL
+
+
+def config(
+    net="lenet5", *, classes=10, channels=1, size=(28, 28), data="fashion-mnist-sample", location=None, **changes
+):
+    """config.yaml as plain values; `changes` are laid over its parts, as in `plan={"steps": 3}`."""
+    made = {
+        "format": 1,
+        "striate": "0.1.0",
+        "net": {"name": net, "channels": channels, "classes": classes, "init": "default", "origin": {}},
+        "data": {"name": data, "location": location or data, "group_by": None, "exclude": []},
+        "preprocessing": {"size": list(size), "channels": channels, "mean": [0.4] * channels, "std": [0.3] * channels},
+        "recipe": FAST_SMALL.as_dict(),
+        "plan": {
+            "steps": 12, "steps_per_epoch": 1, "epochs": 12.0, "seconds_per_epoch": 0.1, "device": "cpu", "threads": 1,
+            "layout": "nchw", "params": 1, "macs": 1,
+        },
+    }  # fmt: skip
+    for part, values in changes.items():
+        made[part] = {**made[part], **values} if isinstance(values, dict) else values
+    return made
+
+
+def data(classes, name="fashion-mnist-sample", shape=(28, 28, 1)):
+    """data.json as plain values."""
+    return {
+        "name": name,
+        "classes": list(classes),
+        "counts": {"train": 90, "test": 20},
+        "class_counts": {"train": [9] * len(classes), "test": [2] * len(classes)},
+        "shape": list(shape),
+        "fingerprint": "sha256:0f2c7b1ad94e55d3c9f6",
+    }
