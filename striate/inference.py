@@ -10,6 +10,7 @@ from typing import Any, get_args
 import torch
 from torch import Tensor
 
+from striate.choices import Keep
 from striate.data.images import Pictures
 from striate.data.preprocessing import Preprocessing
 from striate.errors import DataError, UsageError
@@ -18,7 +19,6 @@ from striate.nets.elsewhere import adapt, inner, is_elsewhere, make
 from striate.nets.netspec import NetFacts
 from striate.nets.sources import source_path, trusted_source
 from striate.nets.weightfiles import load_weights
-from striate.recipe import Keep
 from striate.run import Run, write_atomic
 
 BATCH = 500

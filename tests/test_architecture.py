@@ -10,10 +10,11 @@ import striate
 PACKAGE = Path(striate.__file__).parent
 
 LAYERS = (
-    {"errors", "notebook"},
+    {"choices", "errors", "notebook"},
     {"catalogue", "data", "nets"},
     {"anatomy", "checkup", "metrics", "machine"},
     {"recipe"},
+    {"settings"},
     {"run"},
     {"inference", "tracking"},
     {"training"},

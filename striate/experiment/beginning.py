@@ -18,10 +18,10 @@ from striate.data.preprocessing import preprocessing_for
 from striate.data.splits import record, seen_in_training
 from striate.errors import UsageError
 from striate.experiment.preparing import begin_net, check_size, make_config, manners, resolve_recipe, split
-from striate.experiment.settings import Settings
 from striate.machine import be_deterministic, environment, usable_cores, use_cores
 from striate.nets.netspec import NetFacts
 from striate.run import Run, write_json, write_yaml
+from striate.settings import Settings
 from striate.tracking import require
 from striate.training import Job, Progress, make_job
 from striate.training.ranks import ALONE, Ranks

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shutil
 import time
-from dataclasses import replace
+from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +20,6 @@ from striate.data.augmentation import Augmentation
 from striate.data.splits import hold_out, together
 from striate.errors import StriateError, UsageError
 from striate.evaluation.calibration import REFERENCES
-from striate.experiment.settings import Settings
 from striate.nets import CATALOGUE, Net, build
 from striate.nets.elsewhere import ElsewhereFacts, adapt, input_channels
 from striate.nets.netspec import NetFacts
@@ -28,6 +27,7 @@ from striate.nets.torchvision import Pretrained, pretrained
 from striate.nets.weightfiles import load_weights
 from striate.recipe import LONG_RUN, Recipe, for_long_runs, named_recipe, parse_sizes, progressive
 from striate.run import FORMAT
+from striate.settings import Settings
 from striate.training import Job, Manner, Speed, duration, epoch_seconds, plan_steps
 from striate.training.clock import Clock
 
@@ -128,24 +128,8 @@ def resolve_recipe(row: NetFacts, net: Net, dataset: DataSet, size: tuple[int, i
         recipe = replace(recipe, sizes=wanted_sizes)
     if recipe.sizes:
         check_size(row, (min(side for _, side in recipe.sizes),) * 2)
-    given: dict[str, Any] = {
-        field: getattr(settings, field)
-        for field in (
-            "epochs",
-            "budget",
-            "batch_size",
-            "lr",
-            "seed",
-            "validation",
-            "balance",
-            "accumulate",
-            "freeze",
-            "ema",
-            "keep",
-            "patience",
-        )
-        if getattr(settings, field) is not None
-    }
+    both = {item.name for item in fields(Recipe)} & {item.name for item in fields(Settings)} - {"sizes"}
+    given: dict[str, Any] = {name: getattr(settings, name) for name in both if getattr(settings, name) is not None}
     if settings.augment is not None:
         wanted = settings.augment
         given["augmentation"] = Augmentation.parse(wanted) if isinstance(wanted, str) else wanted

@@ -17,6 +17,7 @@ from typing import Any, get_args
 from PIL import Image
 from safetensors.torch import save
 
+from striate.choices import Keep
 from striate.data import NAMED
 from striate.errors import DataError, UsageError
 from striate.evaluation.calibration import FILE as REFERENCES
@@ -25,7 +26,7 @@ from striate.machine import PACKAGES
 from striate.nets.elsewhere import is_elsewhere
 from striate.nets.sources import source_path
 from striate.nets.weightfiles import read_weights
-from striate.recipe import Keep, Recipe
+from striate.recipe import Recipe
 from striate.report import save_png
 from striate.report.facts import place_in
 from striate.run import Run, write_atomic, write_csv, write_json, write_yaml
