@@ -13,7 +13,7 @@ import sys
 import types
 import typing
 from collections.abc import Callable, Hashable, Mapping
-from dataclasses import fields
+from dataclasses import fields, is_dataclass
 from pathlib import Path
 from typing import Any, Literal, ParamSpec, TypeVar, cast
 
@@ -61,9 +61,12 @@ def checked(function: Callable[_P, _T]) -> Callable[_P, _T]:
     return wrapper
 
 
-def check_fields(thing: Any) -> None:
-    """As `checked`, for the fields of a dataclass."""
-    hints = _hints(cast(Hashable, type(thing)))
+def check_fields(thing: Any, **names: Any) -> None:
+    """As `checked`, for the fields of a dataclass. `names`: what its annotations name and its module does not import."""
+    classes = [kind for kind in reversed(type(thing).__mro__) if is_dataclass(kind)]
+    hints = {
+        name: hint for kind in classes for name, hint in _hints(cast(Hashable, kind), tuple(names.items())).items()
+    }
     for field in fields(thing):
         if field.name in hints:
             check(field.name, getattr(thing, field.name), hints[field.name])
@@ -106,14 +109,14 @@ def _instead(value: object, hint: Any) -> str:
 
 
 @functools.cache
-def _hints(annotated: Hashable) -> Mapping[str, Any]:
+def _hints(annotated: Hashable, names: tuple[tuple[str, Any], ...] = ()) -> Mapping[str, Any]:
     """The annotations as objects, but for those with names that only type checkers know."""
-    scope = vars(sys.modules[annotated.__module__])
+    scope = {**vars(sys.modules[annotated.__module__]), **dict(names)}
     found = {}
     for name, text in inspect.get_annotations(cast(type, annotated)).items():
         try:
             alone = types.SimpleNamespace(__annotations__={name: text})
-            found[name] = typing.get_type_hints(alone, dict(scope))[name]
+            found[name] = typing.get_type_hints(alone, scope)[name]
         except (NameError, AttributeError, TypeError):
             continue
     return found

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
+from typing import Any, get_args
 
 
 class StriateError(Exception):
@@ -47,6 +48,17 @@ class Interrupted(StriateError):
     def __init__(self, message: str, exit_code: int = 130) -> None:
         super().__init__(message)
         self.exit_code = exit_code
+
+
+def either(words: Sequence[str]) -> str:
+    """`adamw, adam or sgd`."""
+    return " or ".join(filter(None, (", ".join(words[:-1]), words[-1])))
+
+
+def check_choice(option: str, value: object, choice: Any) -> None:
+    """Raises UsageError if `value` is none of the words of `choice`, a Literal of `striate.choices`."""
+    if value not in get_args(choice):
+        raise UsageError(f"{option} must be {either(get_args(choice))}, got {value!r}")
 
 
 def unknown_name(kind: str, name: str, known: Iterable[str], listing: str) -> UnknownName:

@@ -5,18 +5,15 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, fields, replace
-from typing import Any, Literal
+from typing import Any
 
 from striate.arguments import check_fields
+from striate.choices import Balance, Keep, Optimizer, Schedule
 from striate.data.augmentation import Augmentation
-from striate.errors import UsageError, unknown_name
+from striate.errors import UsageError, check_choice, unknown_name
 from striate.forms import read
 from striate.nets import FAMILIES
 
-Optimizer = Literal["adamw", "adam", "sgd"]
-Schedule = Literal["one-cycle", "constant", "step"]
-Balance = Literal["none", "weights", "sampler"]
-Keep = Literal["last", "best"]
 Sizes = tuple[tuple[float, int], ...]
 NO_AUGMENTATION = Augmentation()
 
@@ -86,12 +83,11 @@ class Recipe:
         self._require(0 <= self.label_smoothing < 1, "label_smoothing", "at least 0 and below 1")
         self._require(0 <= self.validation < 1, "validation", "at least 0 and below 1")
         self._require(0 <= self.seed < 2**63, "seed", "from 0 to 2^63 - 1")
-        self._require(self.optimizer in ("adamw", "adam", "sgd"), "optimizer", "adamw, adam or sgd")
-        self._require(self.schedule in ("one-cycle", "constant", "step"), "schedule", "one-cycle, constant or step")
+        for field, choice in (("optimizer", Optimizer), ("schedule", Schedule), ("keep", Keep), ("balance", Balance)):
+            check_choice(field, getattr(self, field), choice)
         self._require(self.accumulate >= 1, "accumulate", "at least 1")
         self._require(0 <= self.freeze <= 1, "freeze", "from 0 to 1")
         self._require(0 <= self.ema < 1, "ema", "at least 0 and below 1")
-        self._require(self.keep in ("last", "best"), "keep", "last or best")
         self._require(self.patience is None or self.patience >= 1, "patience", "at least 1 epoch")
         shares = [share for share, _ in self.sizes]
         in_order = shares == sorted(set(shares)) and shares[:1] in ([], [0.0]) and all(share < 1 for share in shares)
@@ -100,7 +96,6 @@ class Recipe:
             "sizes",
             "sides of at most 4096 pixels from shares 0 to below 1 on",
         )
-        self._require(self.balance in ("none", "weights", "sampler"), "balance", "none, weights or sampler")
 
     def _require(self, holds: bool, field: str, limit: str) -> None:
         if not holds:

@@ -17,16 +17,16 @@ from datetime import datetime
 from importlib import import_module
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Literal, Protocol, get_args
+from typing import Any, Literal, Protocol
 
 import yaml
 
 from striate import forms
-from striate.errors import Interrupted, UsageError
+from striate.choices import LogKind
+from striate.errors import Interrupted, UsageError, check_choice
 from striate.run import Run, write_json
 from striate.runfiles import read_json
 
-Kind = Literal["tensorboard", "mlflow"]
 FIGURES = ("accuracy", "low", "high", "top5", "macro_f1", "loss", "ece")
 """Of an evaluation, that are logged."""
 EXPERIMENT = "striate"
@@ -125,8 +125,7 @@ def require(kind: str | None) -> None:
     """
     if kind is None:
         return
-    if kind not in get_args(Kind):
-        raise UsageError(f"--log must be {' or '.join(get_args(Kind))}, got {kind!r}")
+    check_choice("--log", kind, LogKind)
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")

@@ -10,12 +10,12 @@ import striate
 PACKAGE = Path(striate.__file__).parent
 
 LAYERS = (
-    {"errors", "notebook", "strictjson", "terminal"},
+    {"choices", "errors", "notebook", "strictjson", "terminal"},
     {"arguments", "forms"},
     {"catalogue", "data", "nets"},
     {"anatomy", "checkup", "metrics", "machine"},
     {"recipe", "outcome"},
-    {"runfiles", "runforms"},
+    {"runfiles", "runforms", "settings"},
     {"run"},
     {"trust"},
     {"inference", "tracking"},

@@ -19,7 +19,7 @@ import striate
 from striate import run as run_module
 from striate.cli import main
 from striate.cli.reading import parse_shape
-from striate.cli.training import parse_duration
+from striate.cli.settings import parse_duration
 from striate.errors import UsageError
 from striate.nets import torchvision as weights_module
 from striate.nets.torchvision import their_names

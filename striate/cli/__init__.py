@@ -12,6 +12,7 @@ import typer
 from striate import __version__
 from striate.cli import cache, data, evaluating, explaining, exporting, predicting, reading, runs, sharing, training
 from striate.cli.output import show_line
+from striate.cli.settings import GroupedCommand
 from striate.errors import StriateError
 from striate.machine import leave, sleep_soon, speaks
 
@@ -24,7 +25,7 @@ app = typer.Typer(
     help="The workbench of the classic convolutional networks: read them, measure them, train them in minutes, ship them.",
     epilog="Begin with: striate train",
 )
-app.command("train")(training.train)
+app.command("train", cls=GroupedCommand)(training.train)
 app.command("evaluate")(evaluating.evaluate)
 app.command("predict")(predicting.predict)
 app.command("export")(exporting.export)

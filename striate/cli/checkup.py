@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from striate.cli.options import AsJson, DataDir, Splits
+from striate.cli.options import AsJson, DataDir, Exclude, Range, Splits
 from striate.cli.output import WIDTH, show_fields, show_json, show_ledger, show_line, show_lines, show_table
 from striate.errors import CheckError
 
@@ -27,14 +27,9 @@ def check(
     run: Annotated[
         Path | None, typer.Option(help="A run: say its accuracy without the copies of training pictures.")
     ] = None,
-    exclude: Annotated[
-        list[str] | None, typer.Option(help="Leave out files whose path or name fits, as in 'ants/*.gif'.")
-    ] = None,
-    splits: Annotated[str | None, Splits] = None,
-    range: Annotated[
-        str | None,
-        typer.Option(help="Values of black and white in images of more than 8 bits, as in 0,4095.", metavar="LOW,HIGH"),
-    ] = None,
+    exclude: Exclude = None,
+    splits: Splits = None,
+    range: Range = None,
     data_dir: DataDir = None,
     as_json: AsJson = False,
 ) -> None:

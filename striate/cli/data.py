@@ -9,7 +9,7 @@ import typer
 from typer.core import TyperGroup
 
 from striate.cli.checkup import check
-from striate.cli.options import AsJson, DataDir, Splits
+from striate.cli.options import AsJson, DataDir, Exclude, Range, Splits
 from striate.cli.output import show_fields, show_json, show_ledger, show_line, show_table, words
 from striate.errors import UsageError
 
@@ -44,14 +44,9 @@ def show(
     augment: Annotated[
         str | None, typer.Option(help="Draw what a net is fed with this augmentation, as in flip,shift=4,colour.")
     ] = None,
-    exclude: Annotated[
-        list[str] | None, typer.Option(help="Leave out files whose path or name fits, as in 'ants/*.gif'.")
-    ] = None,
-    splits: Annotated[str | None, Splits] = None,
-    range: Annotated[
-        str | None,
-        typer.Option(help="Values of black and white in images of more than 8 bits, as in 0,4095.", metavar="LOW,HIGH"),
-    ] = None,
+    exclude: Exclude = None,
+    splits: Splits = None,
+    range: Range = None,
     data_dir: DataDir = None,
     as_json: AsJson = False,
 ) -> None:

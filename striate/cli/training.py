@@ -2,130 +2,29 @@
 
 from __future__ import annotations
 
-import re
 import shlex
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal, cast
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from striate.cli.options import Splits, TrustCode
+from striate.cli.options import AsJson, TrustCode
 from striate.cli.output import percent, show_fields, show_json, show_line
+from striate.cli.settings import with_settings
 from striate.errors import CheckError, UsageError
+from striate.settings import Settings
 
 if TYPE_CHECKING:
-    from striate.data.preprocessing import Fit
-    from striate.recipe import Balance, Keep
     from striate.run import Run
-    from striate.tracking import Kind
     from striate.training.finder import Found
     from striate.training.preflight import Check
 
-_DURATION = re.compile(r"(?:(\d+(?:\.\d+)?)h)?(?:(\d+(?:\.\d+)?)m)?(?:(\d+(?:\.\d+)?)s?)?")
 
-
+@with_settings
 def train(
     context: typer.Context,
-    net: Annotated[
-        str,
-        typer.Argument(
-            help="A net of the catalogue (striate nets lists them), FILE.py:OBJECT, torchvision:NAME or timm:NAME."
-        ),
-    ] = "lenet5",
-    data: Annotated[
-        str,
-        typer.Option(
-            help="A set by name, or pictures of yours: a folder with one folder a class, a table of paths and labels, a .npz."
-        ),
-    ] = "fashion-mnist-sample",
-    epochs: Annotated[float | None, typer.Option(help="Passes over the training pictures.")] = None,
-    budget: Annotated[
-        str | None, typer.Option(help="Time for the whole command instead, as in 90s, 5m or 1h30m.")
-    ] = None,
-    recipe: Annotated[str, typer.Option(help="fast, paper or tutorial.")] = "fast",
-    batch_size: Annotated[int | None, typer.Option("--batch-size", "-b", help="Pictures a step.")] = None,
-    lr: Annotated[float | None, typer.Option(help="Highest learning rate.")] = None,
-    seed: Annotated[int | None, typer.Option(help="Decides weights, order and augmentation.")] = None,
-    validation: Annotated[
-        float | None, typer.Option(help="Share of the training pictures kept for validation.")
-    ] = None,
-    augment: Annotated[
-        str | None,
-        typer.Option(
-            help="What is done to training pictures, as in flip,shift=4,colour; docs/data.md lists the kinds."
-        ),
-    ] = None,
-    group_by: Annotated[
-        str | None,
-        typer.Option(help="Pattern in file names; files in which it finds the same are never on two sides of a split."),
-    ] = None,
-    exclude: Annotated[
-        list[str] | None,
-        typer.Option(help="Leave out files whose path or name fits, as in 'ants/*.gif'; any number of times."),
-    ] = None,
-    splits: Annotated[str | None, Splits] = None,
-    on_bad: Annotated[
-        str, typer.Option(help="Files that cannot be read: skip leaves them out and names them, stop is an error.")
-    ] = "skip",
-    balance: Annotated[
-        str | None,
-        typer.Option(
-            help="For classes of very different sizes: weights in the loss, or a sampler that shows each as often."
-        ),
-    ] = None,
-    accumulate: Annotated[
-        int | None, typer.Option(help="Compute each batch in so many parts, for less memory.")
-    ] = None,
-    freeze: Annotated[
-        float | None, typer.Option(help="Share of training, at its beginning, in which only the head learns.")
-    ] = None,
-    ema: Annotated[
-        float | None, typer.Option(help="Keep a running mean of the weights with this decay a step, as in 0.99.")
-    ] = None,
-    keep: Annotated[str | None, typer.Option(help="last weights, or the best ones by validation accuracy.")] = None,
-    patience: Annotated[int | None, typer.Option(help="Stop when validation was no better for so many epochs.")] = None,
-    size: Annotated[int | None, typer.Option(help="Scale pictures to so many pixels each way.")] = None,
-    fit: Annotated[
-        str,
-        typer.Option(help="How pictures of another shape come to size: crop the middle, pad with black, or squash."),
-    ] = "crop",
-    range: Annotated[
-        str | None,
-        typer.Option(help="Values of black and white in images of more than 8 bits, as in 0,4095.", metavar="LOW,HIGH"),
-    ] = None,
-    sizes: Annotated[
-        str | None,
-        typer.Option(help="Progressive sizes of the training pictures, as in 112,168@0.5,224@0.75, or full for none."),
-    ] = None,
-    init: Annotated[str, typer.Option(help="How weights are drawn: default, or paper.")] = "default",
-    pretrained: Annotated[
-        bool, typer.Option("--pretrained", help="Begin with the ImageNet weights that torchvision, or timm, publishes.")
-    ] = False,
-    weights: Annotated[
-        Path | None, typer.Option(help="Begin with the weights in this file, .pth or .safetensors; docs/sharing.md.")
-    ] = None,
-    device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1 or mps.")] = "auto",
-    threads: Annotated[int | None, typer.Option(help="Threads on the CPU; measured if left out.")] = None,
-    layout: Annotated[str | None, typer.Option(help="nchw or nhwc; measured if left out.")] = None,
-    precision: Annotated[
-        str | None,
-        typer.Option(help="fp32, or bf16 for bfloat16 where it is safe; the faster one on CUDA if left out."),
-    ] = None,
-    compiled: Annotated[bool, typer.Option("--compile", help="Train through torch.compile.")] = False,
-    deterministic: Annotated[
-        bool, typer.Option("--deterministic", help="The same bits each time on CUDA too, slower.")
-    ] = False,
-    processes: Annotated[
-        int | None,
-        typer.Option(help="Train in so many processes, each on its share of every batch; docs/scale.md has more."),
-    ] = None,
-    log: Annotated[str | None, typer.Option(help="Log the run in tensorboard or mlflow too; docs/tracking.md.")] = None,
-    name: Annotated[str | None, typer.Option(help="Name of the run.")] = None,
-    out: Annotated[Path, typer.Option(help="Folder of the runs.")] = Path("runs"),
-    data_dir: Annotated[
-        Path | None, typer.Option(help="Where to look for named sets first.", envvar="STRIATE_DATA")
-    ] = None,
+    settings: Settings,
     try_out: Annotated[
         bool,
         typer.Option("--try", help="Only look, for about ten seconds, whether this training can come to something."),
@@ -145,73 +44,36 @@ def train(
         ),
     ] = None,
     trust_code: TrustCode = False,
-    as_json: Annotated[bool, typer.Option("--json", help="Print the result as JSON.")] = False,
+    as_json: AsJson = False,
 ) -> None:
     """Train a net, evaluate it on the test pictures, write the report. Without arguments: LeNet-5 on the sample."""
     from striate import experiment
     from striate.machine import process_start, speaks
 
     started = process_start()
-    if init not in ("default", "paper"):
-        raise UsageError(f"--init must be default or paper, got {init!r}")
-    if on_bad not in ("skip", "stop"):
-        raise UsageError(f"--on-bad must be skip or stop, got {on_bad!r}")
     if trust_code and resume is None:
         raise UsageError("--trust-code goes with --resume: a FILE.py:OBJECT that you name yourself is run anyhow")
     if resume is not None:
         _require_own_settings(context)
         source = context.get_parameter_source("data")
-        moved = data if source is not None and source.name == "COMMANDLINE" else None
+        moved = str(settings.data) if source is not None and source.name == "COMMANDLINE" else None
         run = experiment.resume(
-            resume, epochs=epochs, trust_code=trust_code, processes=processes, data=moved, data_dir=data_dir,
+            resume,
+            epochs=settings.epochs,
+            trust_code=trust_code,
+            processes=settings.processes,
+            data=moved,
+            data_dir=settings.data_dir,
             started=started,
-        )  # fmt: skip
-    else:
-        settings = experiment.Settings(
-            net=net,
-            data=data,
-            recipe=recipe,
-            epochs=epochs,
-            budget=None if budget is None else parse_duration(budget),
-            batch_size=batch_size,
-            lr=lr,
-            seed=seed,
-            validation=validation,
-            balance=cast("Balance | None", balance),
-            accumulate=accumulate,
-            freeze=freeze,
-            ema=ema,
-            keep=cast("Keep | None", keep),
-            patience=patience,
-            augment=augment,
-            group_by=group_by,
-            exclude=exclude or (),
-            splits=splits,
-            on_bad="stop" if on_bad == "stop" else "skip",
-            size=size,
-            fit=cast("Fit", fit),
-            range=range,
-            sizes=sizes,
-            init="paper" if init == "paper" else "default",
-            pretrained=pretrained,
-            weights=weights,
-            device=device,
-            threads=threads,
-            layout=layout,
-            precision=cast(Literal["fp32", "bf16"] | None, precision),
-            compile=compiled,
-            deterministic=deterministic,
-            processes=processes,
-            log=cast("Kind | None", log),
-            data_dir=data_dir,
         )
+    else:
         if try_out:
             show_checks(experiment.try_out(settings), as_json)
         if find_lr is not None:
             show_search(experiment.search_rate(settings), find_lr, as_json)
         if try_out or find_lr is not None:
             return
-        run = experiment.train_with(settings, name=name, out=out, started=started)
+        run = experiment.train_with(settings, started=started)
     if speaks() and as_json:
         show_json(result(run))
     elif speaks():
@@ -302,12 +164,3 @@ def show_result(run: Run) -> None:
             **({"next": f"striate predict {shlex.quote(str(run.path))} PICTURE"} if run.learning else {}),
         }
     )
-
-
-def parse_duration(text: str) -> float:
-    """Seconds of `90s`, `90`, `5m`, `1.5h` or `1h30m`. Raises UsageError for anything else."""
-    match = _DURATION.fullmatch(text.strip().lower())
-    if not text.strip() or match is None:
-        raise UsageError(f"a budget is a time such as 90s, 5m or 1h30m, got {text!r}")
-    hours, minutes, seconds = (float(part or 0) for part in match.groups())
-    return hours * 3600 + minutes * 60 + seconds

@@ -8,17 +8,17 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Literal, get_args
 
 from striate.arguments import checked
+from striate.choices import Fit, OnBad
 from striate.data.arrays import load_npz
 from striate.data.cache import Told
 from striate.data.folder import load_folder
 from striate.data.images import DataSet, ImageData
 from striate.data.named import NAMED, load_named
-from striate.data.preprocessing import Fit, Preprocessing
+from striate.data.preprocessing import Preprocessing
 from striate.data.ranges import range_of
-from striate.errors import DataError, UsageError, unknown_name
+from striate.errors import DataError, UsageError, check_choice, unknown_name
 
 __all__ = ["NAMED", "DataSet", "ImageData", "Preprocessing", "load_data"]
 
@@ -37,7 +37,7 @@ def load_data(
     group_by: str | None = None,
     exclude: Sequence[str] = (),
     splits: str | None = None,
-    on_bad: Literal["skip", "stop"] = "skip",
+    on_bad: OnBad = "skip",
     fit: Fit = "crop",
     partial: bool = False,
     range: str | Sequence[float] | None = None,
@@ -63,10 +63,8 @@ def load_data(
         UsageError: neither a known name nor a path, with the nearest names; or a pattern that is none or finds nothing.
         DataError: what was found cannot be used; with `stop`, a file that cannot be read.
     """
-    if fit not in get_args(Fit):
-        raise UsageError(f"--fit must be {', '.join(get_args(Fit)[:-1])} or {get_args(Fit)[-1]}, got {fit!r}")
-    if on_bad not in ("skip", "stop"):
-        raise UsageError(f"--on-bad must be skip or stop, got {on_bad!r}")
+    check_choice("--fit", fit, Fit)
+    check_choice("--on-bad", on_bad, OnBad)
     wanted = range_of(range)
     path = Path(data)
     named = isinstance(data, str) and data in NAMED

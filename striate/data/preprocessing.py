@@ -7,19 +7,19 @@ import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import torch
 from PIL import Image
 from torch import Tensor
 
+from striate.choices import Fit
 from striate.data.decode import FileFacts, decode_with_facts, quiet_pillow
 from striate.data.images import ImageData, Pictures, Pixels, portions
 from striate.data.values import Found, Range, in_doubt
 from striate.errors import DataError
 
-Fit = Literal["crop", "pad", "squash"]
 PORTION = 2**19
 """Values that are normalised at a time: 2 MB."""
 HEADROOM = 1.7

@@ -3,17 +3,12 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import KW_ONLY, dataclass, replace
 from pathlib import Path
-from typing import Literal
 
 import torch
 
 from striate.arguments import checked
-from striate.data import DataSet
-from striate.data.augmentation import Augmentation
-from striate.data.preprocessing import Fit
 from striate.errors import UsageError
 from striate.experiment.announcing import announcement, prediction, worth_a_word
 from striate.experiment.beginning import begin, write_start
@@ -22,12 +17,10 @@ from striate.experiment.finishing import finish, write_summary
 from striate.experiment.preparing import check_space, for_length, manners, plan, predictions
 from striate.experiment.restarting import begun_before, check_restarts, has_checkpoint
 from striate.experiment.resuming import finished, go_on, resume
-from striate.experiment.settings import Settings
 from striate.experiment.sounding import require_sound, soundness, worries
 from striate.nets.undisturbed import same_generators
-from striate.recipe import Balance, Keep, Recipe, Sizes
 from striate.run import Run
-from striate.tracking import Kind
+from striate.settings import Settings, takes
 from striate.training import Progress, fresh_state, measure
 from striate.training.clock import Clock
 from striate.training.finder import Found, find_rate
@@ -37,57 +30,21 @@ from striate.training.ranks import Ranks, spread
 __all__ = ["Settings", "compare_views", "evaluate", "resume", "search_rate", "train", "train_with", "try_out"]
 
 
+@dataclass(frozen=True, slots=True)
+class _Call(Settings):
+    """Settings, and what goes with a call from Python but is none: a run does not keep it."""
+
+    _: KW_ONLY
+    progress: Progress | None = None
+
+
 @checked
-def train(
-    net: str | torch.nn.Module = "lenet5",
-    data: str | Path | DataSet = "fashion-mnist-sample",
-    *,
-    recipe: str | Recipe = "fast",
-    epochs: float | None = None,
-    budget: float | None = None,
-    batch_size: int | None = None,
-    lr: float | None = None,
-    seed: int | None = None,
-    validation: float | None = None,
-    augment: str | Augmentation | None = None,
-    sizes: str | Sizes | None = None,
-    group_by: str | None = None,
-    exclude: Sequence[str] = (),
-    splits: str | None = None,
-    on_bad: Literal["skip", "stop"] = "skip",
-    balance: Balance | None = None,
-    accumulate: int | None = None,
-    freeze: float | None = None,
-    ema: float | None = None,
-    keep: Keep | None = None,
-    patience: int | None = None,
-    size: int | None = None,
-    fit: Fit = "crop",
-    range: str | Sequence[float] | None = None,
-    init: Literal["default", "paper"] = "default",
-    pretrained: bool = False,
-    weights: str | Path | None = None,
-    device: str = "auto",
-    threads: int | None = None,
-    layout: str | None = None,
-    precision: Literal["fp32", "bf16"] | None = None,
-    compile: bool = False,
-    deterministic: bool = False,
-    processes: int | None = None,
-    log: Kind | None = None,
-    name: str | None = None,
-    out: str | Path = "runs",
-    data_dir: str | Path | None = None,
-    progress: Progress | None = None,
-) -> Run:
+@takes(_Call)
+def train(call: _Call) -> Run:
     """Trains a net, evaluates it on the test pictures once, at the end, and writes the report.
 
-    Args:
-        net to data_dir: see `Settings`, which says what each means.
-        name: of the run; made of net and data if None.
-        out: the folder that the run is made in.
-        progress: what is printed while it goes; a bar or lines on stderr if None. Of one that goes to other processes only its
-            `quiet` is taken along.
+    The arguments are the fields of `Settings`, which says what each means, and `progress`, which is told what happens: it shows a
+    bar or lines on stderr if None. Of one that goes to other processes only its `quiet` is taken along.
 
     Raises:
         UsageError: an unknown name, or numbers that do not go together.
@@ -95,65 +52,21 @@ def train(
         Interrupted: SIGINT or SIGTERM; the run can be resumed.
         StriateError: training failed, or there is no place to write.
     """
-    settings = Settings(
-        net=net,
-        data=data,
-        recipe=recipe,
-        epochs=epochs,
-        budget=budget,
-        batch_size=batch_size,
-        lr=lr,
-        seed=seed,
-        validation=validation,
-        balance=balance,
-        accumulate=accumulate,
-        freeze=freeze,
-        ema=ema,
-        keep=keep,
-        patience=patience,
-        augment=augment,
-        sizes=sizes,
-        group_by=group_by,
-        exclude=exclude,
-        splits=splits,
-        on_bad=on_bad,
-        size=size,
-        fit=fit,
-        range=range,
-        init=init,
-        pretrained=pretrained,
-        weights=weights,
-        device=device,
-        threads=threads,
-        layout=layout,
-        precision=precision,
-        compile=compile,
-        deterministic=deterministic,
-        processes=processes,
-        log=log,
-        data_dir=data_dir,
-    )
-    return train_with(settings, name=name, out=out, progress=progress)
+    return train_with(call, progress=call.progress)
 
 
-def train_with(
-    settings: Settings,
-    *,
-    name: str | None = None,
-    out: str | Path = "runs",
-    progress: Progress | None = None,
-    started: float | None = None,
-) -> Run:
+def train_with(settings: Settings, *, progress: Progress | None = None, started: float | None = None) -> Run:
     """As `train`. `started`: `time.perf_counter()` from which a budget counts; now if None."""
     started = started if started is not None else time.perf_counter()
     check_restarts()
     with same_generators():
-        path = spread(settings.processes, _train, settings, name, Path(out), progress or Progress(), started)
+        path = spread(settings.processes, _train, settings, progress or Progress(), started)
     return Run(path, module=settings.net if isinstance(settings.net, torch.nn.Module) else None)
 
 
-def _train(ranks: Ranks, settings: Settings, name: str | None, out: Path, progress: Progress, started: float) -> Path:
+def _train(ranks: Ranks, settings: Settings, progress: Progress, started: float) -> Path:
     """What each rank does; gives the run's folder."""
+    name, out = settings.name, Path(settings.out)
     before = ranks.decided(lambda: begun_before(out, name))
     if before is not None and ranks.decided(lambda: has_checkpoint(before)):
         run = Run.open(before, module=settings.net if isinstance(settings.net, torch.nn.Module) else None)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shutil
 import time
-from dataclasses import replace
+from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +21,6 @@ from striate.data.augmentation import Augmentation
 from striate.data.splits import hold_out, together
 from striate.errors import StriateError, UsageError
 from striate.evaluation.calibration import REFERENCES
-from striate.experiment.settings import Settings
 from striate.nets import CATALOGUE, Net, build
 from striate.nets.elsewhere import ElsewhereFacts, adapt, input_channels
 from striate.nets.netspec import NetFacts
@@ -30,6 +29,7 @@ from striate.nets.weightfiles import load_weights
 from striate.recipe import LONG_RUN, Recipe, for_long_runs, named_recipe, parse_sizes, progressive
 from striate.run import FORMAT
 from striate.runforms import LARGEST_SIDE, MOST_THREADS
+from striate.settings import Settings
 from striate.training import Job, Manner, Speed, duration, epoch_seconds, plan_steps
 from striate.training.clock import Clock
 
@@ -40,10 +40,8 @@ REPORT_SECONDS = 3.0
 FREE_BYTES = 64 * 2**20
 """Kept free on the disk besides weights and checkpoints."""
 
-LAID_OVER = (
-    "epochs", "budget", "batch_size", "lr", "seed", "validation", "balance", "accumulate", "freeze", "ema", "keep", "patience",
-)  # fmt: skip
-"""Fields of a recipe that settings have too, under the same name."""
+LAID_OVER = tuple(item.name for item in fields(Recipe) if item.name in Settings.__slots__ and item.name != "sizes")
+"""Fields of a recipe that settings have too, under the same name; sizes can be a text there."""
 
 Indices = npt.NDArray[np.int64]
 

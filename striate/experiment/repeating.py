@@ -11,11 +11,11 @@ from typing import Any
 from striate.data import NAMED, DataSet
 from striate.errors import UsageError
 from striate.experiment.preparing import LAID_OVER, resolve_recipe
-from striate.experiment.settings import Settings
 from striate.nets import Net
 from striate.nets.netspec import NetFacts
 from striate.nets.sources import source_path
 from striate.recipe import RECIPES, Recipe, sizes_text
+from striate.settings import Settings
 from striate.training import Length
 
 AGAIN = "again"

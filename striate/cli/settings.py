@@ -1,0 +1,85 @@
+"""The options of `striate train`, made from the fields of Settings; and help in groups."""
+
+from __future__ import annotations
+
+import inspect
+import re
+from collections.abc import Callable
+from dataclasses import fields
+from typing import Annotated, Any, Optional, get_type_hints
+
+import typer
+from typer.core import TyperCommand, TyperOption
+
+from striate.errors import UsageError
+from striate.settings import Settings, plain_types
+
+_DURATION = re.compile(r"(?:(\d+(?:\.\d+)?)h)?(?:(\d+(?:\.\d+)?)m)?(?:(\d+(?:\.\d+)?)s?)?")
+
+
+def with_settings(command: Callable[..., None]) -> Callable[..., None]:
+    """Gives a command whose parameter `settings` is a Settings one option a field in that parameter's place."""
+
+    def call(**given: Any) -> None:
+        own = {item.name: given.pop(item.name) for item in fields(Settings)}
+        command(settings=Settings(**own), **given)
+
+    hints = get_type_hints(command, include_extras=True)
+    parameters = []
+    for parameter in inspect.signature(command).parameters.values():
+        parameters += (
+            _options() if parameter.name == "settings" else [parameter.replace(annotation=hints[parameter.name])]
+        )
+    call.__doc__ = command.__doc__
+    call.__signature__ = inspect.Signature(  # type: ignore[attr-defined]
+        [parameter.replace(kind=inspect.Parameter.KEYWORD_ONLY) for parameter in parameters]
+    )
+    call.__annotations__ = {parameter.name: parameter.annotation for parameter in parameters}
+    return call
+
+
+def _options() -> list[inspect.Parameter]:
+    made = []
+    for item in fields(Settings):
+        kind, optional = plain_types()[item.name]
+        about: Any = {
+            "help": item.metadata["help"],
+            "metavar": item.metadata["metavar"] or None,
+            "envvar": item.metadata["environment"] or None,
+            "parser": parse_duration if item.name == "budget" else None,
+        }
+        default = item.default
+        if item.name == "net":
+            info = typer.Argument(**about)
+        else:
+            names = [f"--{item.name.replace('_', '-')}", *filter(None, [item.metadata["short"]])]
+            info = typer.Option(*names, rich_help_panel=item.metadata["group"], **about)
+        if default == ():
+            kind, default = list[str], []
+        hint: Any = Annotated[Optional[kind] if optional else kind, info]  # noqa: UP045  # `kind` is made, not written
+        made.append(inspect.Parameter(item.name, inspect.Parameter.KEYWORD_ONLY, default=default, annotation=hint))
+    return made
+
+
+class GroupedCommand(TyperCommand):
+    """A command whose `--help` shows options under the headings of their groups; those without one come last."""
+
+    def format_options(self, ctx: Any, formatter: Any) -> None:
+        """Writes arguments and options into the help."""
+        groups: dict[str, list[tuple[str, str]]] = {}
+        for parameter in self.get_params(ctx):
+            if (record := parameter.get_help_record(ctx)) is not None:
+                heading = parameter.rich_help_panel or "Other" if isinstance(parameter, TyperOption) else "Arguments"
+                groups.setdefault(heading, []).append(record)
+        for heading in sorted(groups, key=lambda name: name == "Other"):
+            with formatter.section(heading):
+                formatter.write_dl(groups[heading])
+
+
+def parse_duration(text: str) -> float:
+    """Seconds of `90s`, `90`, `5m`, `1.5h` or `1h30m`. Raises UsageError for anything else."""
+    match = _DURATION.fullmatch(text.strip().lower())
+    if not text.strip() or match is None:
+        raise UsageError(f"a budget is a time such as 90s, 5m or 1h30m, got {text!r}")
+    hours, minutes, seconds = (float(part or 0) for part in match.groups())
+    return hours * 3600 + minutes * 60 + seconds
