@@ -21,7 +21,7 @@ from typing import Any, Literal, Protocol, get_args
 
 import yaml
 
-from striate.errors import Interrupted, UsageError
+from striate.errors import Interrupted, Signalled, UsageError
 from striate.run import Run, write_json
 
 Kind = Literal["tensorboard", "mlflow"]
@@ -72,7 +72,7 @@ class Log:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         if self.tracker is not None:
-            stopped = isinstance(error, Interrupted | KeyboardInterrupt)
+            stopped = isinstance(error, Interrupted | Signalled | KeyboardInterrupt)
             with self._guarded():
                 self.tracker.close("finished" if error is None else "interrupted" if stopped else "failed")
 

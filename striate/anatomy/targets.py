@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from striate.anatomy.graph import TraceFailure, trace
 from striate.anatomy.limits import check_lazy, first_usual, smallest_input, trace_or_explain
 from striate.anatomy.table import dimensions
-from striate.errors import UsageError
+from striate.errors import UsageError, short_of_means
 from striate.nets import build, spec
 from striate.nets.elsewhere import ElsewhereFacts, Input, Logits, Made, inner, input_channels, is_elsewhere, make
 from striate.nets.net import Net
@@ -200,6 +200,8 @@ def _training_output(module: nn.Module, picture: Input, name: str) -> object:
         with torch.no_grad():
             return twin(torch.zeros(2, *picture))
     except Exception as error:
+        if short_of_means(error):
+            raise
         raise UsageError(
             f"{name} cannot be trained on pictures of {dimensions(picture)}: {type(error).__name__}: {error}"
         ) from error

@@ -11,8 +11,8 @@ import typer
 
 from striate import __version__
 from striate.cli import cache, data, evaluating, explaining, exporting, predicting, reading, runs, sharing, training
-from striate.errors import StriateError
-from striate.machine import leave, sleep_soon, speaks
+from striate.cli.ending import ready_streams, run_to_end
+from striate.machine import leave, sleep_soon
 
 app = typer.Typer(
     name="striate",
@@ -56,37 +56,18 @@ def _options(
     pass
 
 
-def main(argv: Sequence[str] | None = None) -> None:
+def main(argv: Sequence[str] | None = None) -> NoReturn:
     """Runs the command line and ends the process: 0 done, 1 failed, 2 usage, 3 the data needs mending, 4 a check failed,
-    130 or 143 interrupted after saving.
+    129, 130 or 143 interrupted after saving.
     """
+    ready_streams()
     sleep_soon()
-    try:
-        _run(argv)
-    except SystemExit as ended:
-        if "LOCAL_WORLD_SIZE" in os.environ:  # under torchrun
-            leave(ended.code if isinstance(ended.code, int) else int(ended.code is not None))
-        raise
-
-
-def _run(argv: Sequence[str] | None) -> NoReturn:
     arguments = list(sys.argv[1:] if argv is None else argv)
     debug = "--debug" in arguments
     arguments = [argument for argument in arguments if argument != "--debug"]
     try:
-        sys.exit(app(arguments, prog_name="striate", standalone_mode=True))
-    except StriateError as error:
-        if debug:
-            raise
-        if speaks():
-            print(f"striate: {error}", file=sys.stderr)
-        sys.exit(error.exit_code)
-    except BrokenPipeError:
-        # The reader went away (striate nets | head): nothing is wrong, and nobody is left to tell.
-        sys.stderr.close()
-        sys.exit(0)
-    except (OSError, MemoryError) as error:
-        if debug:
-            raise
-        print(f"striate: {error or type(error).__name__}", file=sys.stderr)
-        sys.exit(1)
+        run_to_end(lambda: app(arguments, prog_name="striate", standalone_mode=True), debug)
+    except SystemExit as ended:
+        if "LOCAL_WORLD_SIZE" in os.environ:  # under torchrun
+            leave(ended.code if isinstance(ended.code, int) else int(ended.code is not None))
+        raise

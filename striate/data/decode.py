@@ -18,7 +18,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image, ImageOps, UnidentifiedImageError
 
-from striate.errors import DataError
+from striate.errors import DataError, out_of_memory, short_of_means
 
 FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF")
 SUFFIXES = (".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".webp", ".gif", ".bmp", ".dib", ".tif", ".tiff")
@@ -69,6 +69,7 @@ def decode_with_facts(source: str | Path | bytes, at_least: int | None = None) -
     content = source if isinstance(source, bytes) else read_bytes(source)
     if not content:
         raise DataError(f"{name}: empty file")
+    image = Image.new("L", (1, 1))
     try:
         image = Image.open(io.BytesIO(content), formats=FORMATS)
         facts = FileFacts(image.format or "", image.mode, *image.size)
@@ -92,7 +93,18 @@ def decode_with_facts(source: str | Path | bytes, at_least: int | None = None) -
     except Image.DecompressionBombError:
         raise DataError(f"{name}: more pixels than any camera makes, refused as a possible bomb") from None
     except Exception as error:  # damaged files make Pillow raise many types: OSError, SyntaxError, struct.error, ...
+        if out_of_memory(error) and not _memory_for(4 * image.width * image.height):
+            raise MemoryError from error
         raise DataError(f"{name}: damaged ({type(error).__name__}: {error})") from error
+
+
+def _memory_for(size: int) -> bool:
+    """Whether so many bytes can be had: if so, a decoder that wanted more was misled by a damaged file."""
+    try:
+        np.empty(3 * size, dtype=np.uint8)
+    except MemoryError:
+        return False
+    return True
 
 
 def read_bytes(path: str | Path) -> bytes:
@@ -113,6 +125,8 @@ def read_bytes(path: str | Path) -> bytes:
     except IsADirectoryError:
         raise DataError(f"{path}: a folder, not a picture") from None
     except OSError as error:
+        if short_of_means(error):
+            raise
         raise DataError(f"{path}: cannot be read ({error.strerror})") from error
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 
@@ -12,6 +13,7 @@ from striate.data import DataSet, Preprocessing, load_data
 from striate.errors import DataError, UsageError
 from striate.experiment.extending import extended
 from striate.experiment.finishing import finish, naming_disk, write_summary
+from striate.experiment.holding import held
 from striate.experiment.preparing import split
 from striate.experiment.restarting import check_restarts
 from striate.inference import build_net
@@ -48,7 +50,8 @@ def resume(
         data_dir, progress, started: as in `train`.
 
     Raises:
-        UsageError: the run is finished and no epochs are added, so many are done already, or its net cannot be made.
+        UsageError: the run is finished and no epochs are added, so many are done already, its net cannot be made, or another
+            process trains it.
         DataError: no checkpoint, or the data is no longer what the run was trained on.
         Interrupted, StriateError: see `train`.
     """
@@ -77,7 +80,21 @@ def go_on(
 ) -> Path:
     """What each rank does; gives the run's folder."""
     progress = progress if ranks.first else Progress(quiet=True)
-    clock = Clock(started)
+    with held(ranks, run, progress.say):
+        clock = Clock(started)
+        try:
+            _go_on(ranks, run, epochs, data_dir, progress, clock)
+        except BaseException:
+            if ranks.first and run.summary.get("status") == "running":  # as the process that died before left it
+                with suppress(OSError):
+                    write_summary(run, "interrupted", clock)
+            raise
+    return run.path
+
+
+def _go_on(
+    ranks: Ranks, run: Run, epochs: float | None, data_dir: str | Path | None, progress: Progress, clock: Clock
+) -> None:
     clock.add("start", clock.total())
     with clock.charge("load"):
         dataset, job = ranks.together(lambda: _made_again(ranks, run, data_dir, progress))
@@ -100,7 +117,6 @@ def go_on(
         if ranks.first:
             write_summary(run, "running", clock)
     finish(run, job, dataset, state, clock, progress)
-    return run.path
 
 
 def _made_again(ranks: Ranks, run: Run, data_dir: str | Path | None, progress: Progress) -> tuple[DataSet, Job]:
