@@ -75,9 +75,11 @@ class Recipe:
     """Decides weights, order, augmentation and dropout."""
 
     def __post_init__(self) -> None:
-        self._require(0 < self.epochs <= MOST_EPOCHS, "epochs", f"above 0, up to {MOST_EPOCHS:,}")
+        self._require(math.isfinite(self.epochs) and self.epochs > 0, "epochs", "above 0")
+        self._require(self.epochs <= MOST_EPOCHS, "epochs", f"at most {MOST_EPOCHS:,}")
         self._require(self.budget is None or 0 < self.budget < math.inf, "budget", "above 0 seconds")
-        self._require(1 <= self.batch_size <= LARGEST_BATCH, "batch_size", f"from 1 to {LARGEST_BATCH:,}")
+        self._require(self.batch_size >= 1, "batch_size", "at least 1")
+        self._require(self.batch_size <= LARGEST_BATCH, "batch_size", f"at most {LARGEST_BATCH:,}")
         self._require(math.isfinite(self.lr) and self.lr > 0, "lr", "above 0")
         self._require(0 <= self.momentum < 1, "momentum", "at least 0 and below 1")
         self._require(self.weight_decay >= 0, "weight_decay", "at least 0")
@@ -87,7 +89,7 @@ class Recipe:
         self._require(0 <= self.seed <= LARGEST_SEED, "seed", "from 0 to 2^63 - 1")
         self._require(self.optimizer in ("adamw", "adam", "sgd"), "optimizer", "adamw, adam or sgd")
         self._require(self.schedule in ("one-cycle", "constant", "step"), "schedule", "one-cycle, constant or step")
-        self._require(1 <= self.accumulate <= LARGEST_BATCH, "accumulate", f"from 1 to {LARGEST_BATCH:,}")
+        self._require(self.accumulate >= 1, "accumulate", "at least 1")
         self._require(0 <= self.freeze <= 1, "freeze", "from 0 to 1")
         self._require(0 <= self.ema < 1, "ema", "at least 0 and below 1")
         self._require(self.keep in ("last", "best"), "keep", "last or best")

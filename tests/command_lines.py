@@ -97,7 +97,8 @@ def _usual(draw: random.Random, name: str, argument: str) -> str:
 
 
 def _odd(draw: random.Random, parameter) -> str:
-    kind = str(parameter.type).lower()
+    described = getattr(parameter, "type_descriptor", None)
+    kind = str(parameter.type if described is None else described.annotation).lower()
     if any(word in kind for word in ("int", "float")):
         return draw.choice(NUMBERS) if draw.random() < 0.85 else draw.choice(WORDS)
     pools = (FILES, WORDS) if "path" in kind else (WORDS, FILES)

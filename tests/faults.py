@@ -5,8 +5,10 @@ from __future__ import annotations
 
 import json
 import os
+import select
 import subprocess
 import sys
+import threading
 import time
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -22,6 +24,34 @@ class Ended:
     code: int
     out: str
     err: str
+
+
+class _Pipe:
+    """A named pipe, read by a thread: unlike a file it is out of reach of limits on files."""
+
+    def __init__(self, path: Path) -> None:
+        os.mkfifo(path, 0o666)
+        path.chmod(0o666)
+        self.name, self.parts, self.over = str(path), [], False
+        self.handle = os.open(path, os.O_RDWR | os.O_NONBLOCK)
+        self.thread = threading.Thread(target=self._read)
+        self.thread.start()
+
+    def _read(self) -> None:
+        while True:
+            last = self.over
+            if select.select([self.handle], [], [], 0.02)[0]:
+                self.parts.append(os.read(self.handle, 65536))
+            elif last:
+                return
+
+    def text(self) -> str:
+        """All of it; the writer has ended."""
+        self.over = True
+        self.thread.join()
+        os.close(self.handle)
+        Path(self.name).unlink()
+        return b"".join(self.parts).decode(errors="replace")
 
 
 class Warm:
@@ -41,13 +71,8 @@ class Warm:
         of descriptors; `env`; `uid`; `stdout` and `stderr`, files that take what is printed.
         """
         self.count += 1
-        streams = [self.folder / f"{self.count}.{name}" for name in ("out", "err")]
-        order = {
-            "argv": [str(part) for part in arguments],
-            "cwd": str(cwd),
-            "out": str(streams[0]),
-            "err": str(streams[1]),
-        }
+        pipes = [_Pipe(self.folder / f"{self.count}.{name}") for name in ("out", "err")]
+        order = {"argv": [str(part) for part in arguments], "cwd": str(cwd), "out": pipes[0].name, "err": pipes[1].name}
         self.process.stdin.write(json.dumps(order | faults) + "\n")
         self.process.stdin.flush()
         pid, ended = int(self.process.stdout.readline()), []
@@ -55,8 +80,7 @@ class Warm:
         def end() -> Ended:
             if not ended:
                 code = os.waitstatus_to_exitcode(int(self.process.stdout.readline()))
-                texts = [path.read_text(errors="replace") if path.exists() else "" for path in streams]
-                ended.append(Ended(code, *texts))
+                ended.append(Ended(code, *(pipe.text() for pipe in pipes)))
             return ended[0]
 
         try:
@@ -101,9 +125,7 @@ def _be(order: dict, main) -> None:
     import traceback
 
     for descriptor, name in ((0, None), (1, order.get("stdout", order["out"])), (2, order.get("stderr", order["err"]))):
-        file = os.open(
-            name or os.devnull, os.O_RDWR | os.O_CREAT | (0 if str(name).startswith("/dev") else os.O_TRUNC), 0o666
-        )
+        file = os.open(name or os.devnull, os.O_RDWR)
         os.dup2(file, descriptor)
         os.close(file)
     os.chdir(order["cwd"])

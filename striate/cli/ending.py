@@ -9,6 +9,7 @@ import shutil
 import signal
 import sys
 import threading
+import traceback
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -158,6 +159,8 @@ def run_to_end(command: Callable[[], Any], debug: bool) -> NoReturn:
     except BaseException as error:
         if debug:
             raise
+        if out_of_memory(error):
+            traceback.clear_frames(error.__traceback__)  # which hold what was too much: to say so needs memory too
         if isinstance(error, OSError) and error.filename == STDOUT:
             _drop_stdout()
         code, text = told(error)

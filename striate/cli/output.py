@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 import textwrap
 import unicodedata
 from collections.abc import Mapping, Sequence
@@ -13,7 +14,8 @@ WIDTH = 100
 
 def show_json(value: Any) -> None:
     """Prints a value as JSON."""
-    text = json.dumps(value, indent=2, ensure_ascii=False)
+    whole = (getattr(sys.stdout, "encoding", None) or "utf-8").lower().replace("-", "") == "utf8"
+    text = json.dumps(value, indent=2, ensure_ascii=not whole)
     print(
         text.encode(errors="backslashreplace").decode()
     )  # lone surrogates of file names that are no UTF-8, as JSON escapes

@@ -196,9 +196,6 @@ def train(
         if try_out:
             show_checks(experiment.try_out(settings), as_json)
         if find_lr is not None:
-            from striate.report.charts import require_drawable
-
-            require_drawable()  # before the search, not after it
             show_search(experiment.search_rate(settings), find_lr, as_json)
         if try_out or find_lr is not None:
             return

@@ -15,7 +15,7 @@ from striate.run import Run, write_json
 from striate.training.ranks import Ranks
 
 LOCK, HOLDER = "lock", "holder.json"
-"""In the run's checkpoints. The lock stays, empty: to remove it would let two processes lock two files of one name."""
+"""In the run's checkpoints, while it is trained; a killed process leaves them, and the next one takes them over."""
 
 
 @contextmanager
@@ -31,9 +31,7 @@ def held(ranks: Ranks, run: Run, say: Callable[[str], None]) -> Iterator[None]:
         yield
     finally:
         if lock is not None:
-            with suppress(OSError):
-                _holder(run).unlink(missing_ok=True)
-            lock.release()
+            _free(run, lock)
 
 
 class _Held:
@@ -54,6 +52,11 @@ def _locked(run: Run, say: Callable[[str], None]) -> Any:
     lock = FileLock(folder / LOCK)
     try:
         lock.acquire(timeout=0)
+        while not Path(
+            lock.lock_file
+        ).exists():  # the one before removed it after we had opened it: nobody else would meet us
+            lock.release()
+            lock.acquire(timeout=0)
     except Timeout:
         raise UsageError(
             f"{run.path} is being trained already{_by(run)}: wait for its end, or stop it there; it saves and can be resumed then"
@@ -63,9 +66,20 @@ def _locked(run: Run, say: Callable[[str], None]) -> Any:
             raise
         say(f"warning: the disk of {run.path} knows no locks ({error}): do not resume this run twice at the same time")
         return None
-    with suppress(OSError):
-        write_json(_holder(run), {"pid": os.getpid(), "host": socket.gethostname()})
+    try:
+        with suppress(OSError):
+            write_json(_holder(run), {"pid": os.getpid(), "host": socket.gethostname()})
+    except BaseException:
+        _free(run, lock)
+        raise
     return lock
+
+
+def _free(run: Run, lock: Any) -> None:
+    with suppress(OSError):  # Windows removes no file that is open; its lock goes with its release
+        _holder(run).unlink(missing_ok=True)
+        Path(lock.lock_file).unlink(missing_ok=True)
+    lock.release()
 
 
 def _by(run: Run) -> str:

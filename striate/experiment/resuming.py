@@ -80,15 +80,17 @@ def go_on(
 ) -> Path:
     """What each rank does; gives the run's folder."""
     progress = progress if ranks.first else Progress(quiet=True)
-    with held(ranks, run, progress.say):
-        clock = Clock(started)
-        try:
+    clock = Clock(started)
+    try:
+        with held(ranks, run, progress.say):
             _go_on(ranks, run, epochs, data_dir, progress, clock)
-        except BaseException:
-            if ranks.first and run.summary.get("status") == "running":  # as the process that died before left it
-                with suppress(OSError):
-                    write_summary(run, "interrupted", clock)
-            raise
+    except UsageError:
+        raise
+    except BaseException:
+        if ranks.first and run.summary.get("status") == "running":  # as the process that died before left it
+            with suppress(OSError):
+                write_summary(run, "interrupted", clock)
+        raise
     return run.path
 
 

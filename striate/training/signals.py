@@ -71,7 +71,7 @@ def passing_on(pids: Sequence[int]) -> Iterator[Stop]:
 
 def _handlers() -> dict[int, Any]:
     """Signal -> what is done at it now. SIGHUP is heard where there is one and it is not ignored, as it is under nohup."""
-    found = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+    found: dict[int, Any] = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
     hangup = getattr(signal, "SIGHUP", None)
     if hangup is not None and signal.getsignal(hangup) != signal.SIG_IGN:
         found[hangup] = signal.getsignal(hangup)
