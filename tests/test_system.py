@@ -18,6 +18,11 @@ import pytest
 from faults import NOBODY, Warm, until
 from PIL import Image
 
+from striate.experiment.finishing import write_summary
+from striate.machine import process_start
+from striate.run import Run
+from striate.training.clock import Clock
+
 pytestmark = pytest.mark.skipif(not hasattr(os, "fork"), reason="forks")
 TRAIN = ("train", "--data", "../pictures", "--epochs", "1", "--threads", "1", "--layout", "nchw")
 LONG = ("train", "--data", "../pictures", "--epochs", "9000", "--threads", "1", "--layout", "nchw")
@@ -282,12 +287,18 @@ def test_times_from_the_future_or_before_1980_are_no_obstacle(warm, here):
 
 
 def test_the_start_of_a_process_is_never_in_the_future_and_no_matter_of_the_wall_clock(monkeypatch):
-    from striate.machine import process_start
-
     before = process_start()
     monkeypatch.setattr(time, "time", lambda: 0.0)  # set back by decades
     assert process_start() == pytest.approx(before, abs=0.5)
     assert process_start() <= time.perf_counter()
+
+
+def test_a_run_never_ends_before_it_began(here):
+    run = Run(shutil.copytree(here.parent / "base", here / "run"))
+    (run.path / "summary.json").write_text(json.dumps({**run.summary, "started": "2999-01-01T00:00:00+00:00"}))
+    write_summary(run, "finished", Clock(time.perf_counter()))
+    assert run.summary["finished"] == run.summary["started"]
+    assert min(run.summary["seconds"].values()) >= 0
 
 
 @pytest.mark.slow

@@ -145,12 +145,12 @@ def _missing(run: Run) -> list[str]:
 def write_summary(run: Run, status: str, clock: Clock, missing: Sequence[str] = ()) -> None:
     """Writes how the run stands into its summary. `missing`: what it has not, where it ended before its time."""
     now = datetime.now(UTC).isoformat(timespec="seconds")
+    before: dict[str, Any] = run.summary or {"started": now}
     changed = {
         "command": repeat_command(run.config),
         "status": status,
-        "finished": None if status == "running" else now,
+        "finished": None if status == "running" else max(now, str(before.get("started", now))),  # clocks are set back
         "seconds": clock.as_dict(),
     } | ({"missing": list(missing)} if missing else {})
-    before: dict[str, Any] = run.summary or {"started": now}
     before.pop("missing", None)
     write_json(run.path / "summary.json", {**before, **changed})
