@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import difflib
+import errno
+import signal
 from collections.abc import Iterable, Sequence
 from typing import Any, get_args
 
@@ -43,11 +45,43 @@ class CheckError(StriateError):
 
 
 class Interrupted(StriateError):
-    """Stopped by SIGINT (exit code 130) or SIGTERM (143) after the state was saved."""
+    """Stopped by SIGINT (exit code 130), SIGTERM (143) or SIGHUP (129) after the state was saved."""
 
     def __init__(self, message: str, exit_code: int = 130) -> None:
         super().__init__(message)
         self.exit_code = exit_code
+
+
+class Signalled(BaseException):
+    """SIGINT, SIGTERM or SIGHUP came to a command: what is being written is cleared away on the way out. It is no
+    KeyboardInterrupt, which the parser of the command line would take for its own.
+
+    Attributes:
+        number: the signal's; the exit code is 128 more.
+    """
+
+    def __init__(self, number: int) -> None:
+        super().__init__(number)
+        self.number = number
+
+    @property
+    def name(self) -> str:
+        """As in SIGTERM."""
+        return signal.Signals(self.number).name
+
+
+_MEMORY_SIGNS = ("allocate memory", "bad_alloc", "out of memory", "bad allocation", "cannot allocate", "failed to map")
+_SCARCE = (errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.EAGAIN)
+
+
+def out_of_memory(error: BaseException) -> bool:
+    """Whether memory ran out. Libraries have no type in common for that: torch says it in words on the CPU."""
+    return isinstance(error, MemoryError) or any(sign in str(error).lower() for sign in _MEMORY_SIGNS)
+
+
+def short_of_means(error: BaseException) -> bool:
+    """Whether the system had no memory, files or threads to give: nothing is wrong with what was being read then."""
+    return out_of_memory(error) or (isinstance(error, OSError) and error.errno in _SCARCE)
 
 
 def either(words: Sequence[str]) -> str:

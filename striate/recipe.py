@@ -16,6 +16,9 @@ from striate.nets import FAMILIES
 
 Sizes = tuple[tuple[float, int], ...]
 NO_AUGMENTATION = Augmentation()
+MOST_EPOCHS, LARGEST_BATCH, LARGEST_SIDE = 1_000_000, 2**24, 4096
+"""Limits far above what anybody trains with: beyond them is a slip of the hand, which would run for years or out of memory."""
+LARGEST_SEED = 2**63 - 1
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -73,16 +76,18 @@ class Recipe:
 
     def __post_init__(self) -> None:
         check_fields(self)
-        self._require(0 < self.epochs <= 10**6, "epochs", "above 0 and at most 1,000,000")
-        self._require(self.budget is None or self.budget > 0, "budget", "above 0 seconds")
-        self._require(1 <= self.batch_size <= 2**24, "batch_size", f"at least 1 and at most {2**24:,}")
+        self._require(math.isfinite(self.epochs) and self.epochs > 0, "epochs", "above 0")
+        self._require(self.epochs <= MOST_EPOCHS, "epochs", f"at most {MOST_EPOCHS:,}")
+        self._require(self.budget is None or 0 < self.budget < math.inf, "budget", "above 0 seconds")
+        self._require(self.batch_size >= 1, "batch_size", "at least 1")
+        self._require(self.batch_size <= LARGEST_BATCH, "batch_size", f"at most {LARGEST_BATCH:,}")
         self._require(math.isfinite(self.lr) and self.lr > 0, "lr", "above 0")
         self._require(0 <= self.momentum < 1, "momentum", "at least 0 and below 1")
         self._require(self.weight_decay >= 0, "weight_decay", "at least 0")
         self._require(0 <= self.warmup <= 1, "warmup", "from 0 to 1")
         self._require(0 <= self.label_smoothing < 1, "label_smoothing", "at least 0 and below 1")
         self._require(0 <= self.validation < 1, "validation", "at least 0 and below 1")
-        self._require(0 <= self.seed < 2**63, "seed", "from 0 to 2^63 - 1")
+        self._require(0 <= self.seed <= LARGEST_SEED, "seed", "from 0 to 2^63 - 1")
         for field, choice in (("optimizer", Optimizer), ("schedule", Schedule), ("keep", Keep), ("balance", Balance)):
             check_choice(field, getattr(self, field), choice)
         self._require(self.accumulate >= 1, "accumulate", "at least 1")
@@ -92,9 +97,9 @@ class Recipe:
         shares = [share for share, _ in self.sizes]
         in_order = shares == sorted(set(shares)) and shares[:1] in ([], [0.0]) and all(share < 1 for share in shares)
         self._require(
-            in_order and all(1 <= side <= 4096 for _, side in self.sizes),
+            in_order and all(1 <= side <= LARGEST_SIDE for _, side in self.sizes),
             "sizes",
-            "sides of at most 4096 pixels from shares 0 to below 1 on",
+            f"sides up to {LARGEST_SIDE} from shares 0 to below 1 on",
         )
 
     def _require(self, holds: bool, field: str, limit: str) -> None:

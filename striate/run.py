@@ -360,18 +360,39 @@ def write_atomic(path: Path, content: bytes | str) -> None:
 
 @contextmanager
 def writing(path: Path) -> Iterator[BinaryIO]:
-    """As `write_atomic`, for what is written bit by bit: the file is there when the block ends, and not if it raises."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    """As `write_atomic`, for what is written bit by bit: the file is there when the block ends, and not if it raises.
+
+    Raises:
+        OSError: the disk did not take it; the error names `path`.
+    """
+    with naming(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+        try:
+            with os.fdopen(handle, "wb") as file:
+                yield file
+                file.flush()
+                os.fsync(file.fileno())
+            Path(temporary).chmod(0o644)
+            Path(temporary).replace(path)
+        except BaseException:
+            Path(temporary).unlink(missing_ok=True)
+            raise
+
+
+@contextmanager
+def naming(path: Path) -> Iterator[None]:
+    """Gives an error of the system that names no file, or a temporary one beside it, the name of what was to be written."""
     try:
-        with os.fdopen(handle, "wb") as file:
-            yield file
-            file.flush()
-            os.fsync(file.fileno())
-        Path(temporary).chmod(0o644)
-        Path(temporary).replace(path)
-    except BaseException:
-        Path(temporary).unlink(missing_ok=True)
+        yield
+    except OSError as error:
+        named = error.filename
+        unnamed = named is None or isinstance(named, int)
+        beside = f".{path.name}."
+        if error.errno is not None and (
+            unnamed or any(part.startswith(beside) for part in Path(os.fsdecode(named)).parts)
+        ):
+            raise OSError(error.errno, error.strerror, str(path)) from error
         raise
 
 

@@ -222,6 +222,7 @@ class Summary:
     no_command: Text | None = None
     ending: Ended | None = None
     learning: Learned | None = None
+    missing: tuple[Name, ...] = ()
     seconds: dict[str, Seconds] = field(default_factory=dict)
 
     @classmethod

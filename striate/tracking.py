@@ -23,7 +23,7 @@ import yaml
 
 from striate import forms
 from striate.choices import LogKind
-from striate.errors import Interrupted, UsageError, check_choice
+from striate.errors import Interrupted, Signalled, UsageError, check_choice
 from striate.run import Run, write_json
 from striate.runfiles import read_json
 
@@ -81,7 +81,7 @@ class Log:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         if self.tracker is not None:
-            stopped = isinstance(error, Interrupted | KeyboardInterrupt)
+            stopped = isinstance(error, Interrupted | Signalled | KeyboardInterrupt)
             with self._guarded():
                 self.tracker.close("finished" if error is None else "interrupted" if stopped else "failed")
 

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from striate.anatomy.graph import TraceFailure, picture_type, trace
 from striate.anatomy.limits import asked_for_values, check_lazy, first_usual, smallest_input, trace_or_explain
 from striate.anatomy.table import dimensions
-from striate.errors import UsageError
+from striate.errors import UsageError, short_of_means
 from striate.nets import build, spec
 from striate.nets.copying import UncopyableError, copied, plain
 from striate.nets.elsewhere import (
@@ -233,6 +233,8 @@ def _training_output(module: nn.Module, picture: Input, name: str) -> object:
         with undisturbed(module), torch.no_grad():
             return twin(torch.zeros(2, *picture))
     except Exception as error:
+        if short_of_means(error):
+            raise
         kind = picture_type(module)
         advice = (
             ""

@@ -11,10 +11,9 @@ import typer
 
 from striate import __version__
 from striate.cli import cache, data, evaluating, explaining, exporting, predicting, reading, runs, sharing, training
-from striate.cli.output import show_line
+from striate.cli.ending import ready_streams, run_to_end
 from striate.cli.settings import GroupedCommand
-from striate.errors import StriateError
-from striate.machine import leave, sleep_soon, speaks
+from striate.machine import leave, sleep_soon
 
 app = typer.Typer(
     name="striate",
@@ -58,45 +57,18 @@ def _options(
     pass
 
 
-def main(argv: Sequence[str] | None = None) -> None:
+def main(argv: Sequence[str] | None = None) -> NoReturn:
     """Runs the command line and ends the process: 0 done, 1 failed, 2 usage, 3 the data needs mending, 4 a check failed,
-    130 or 143 interrupted after saving.
+    129, 130 or 143 interrupted after saving.
     """
+    ready_streams()
     sleep_soon()
-    try:
-        _run(argv)
-    except SystemExit as ended:
-        if "LOCAL_WORLD_SIZE" in os.environ:  # under torchrun
-            leave(ended.code if isinstance(ended.code, int) else int(ended.code is not None))
-        raise
-
-
-def _run(argv: Sequence[str] | None) -> NoReturn:
     arguments = list(sys.argv[1:] if argv is None else argv)
     debug = "--debug" in arguments
     arguments = [argument for argument in arguments if argument != "--debug"]
     try:
-        sys.exit(app(arguments, prog_name="striate", standalone_mode=True))
-    except StriateError as error:
-        if debug:
-            raise
-        if speaks():
-            first, *more = map(str, error.args or ("",))
-            for line in (f"striate: {first}", *more):
-                show_line(line, err=True)
-        sys.exit(error.exit_code)
-    except BrokenPipeError:
-        # The reader went away (striate nets | head): nothing is wrong, and nobody is left to tell.
-        sys.stderr.close()
-        sys.exit(0)
-    except (OSError, MemoryError) as error:
-        if debug:
-            raise
-        show_line(f"striate: {str(error) or type(error).__name__}", err=True)
-        sys.exit(1)
-    except Exception as error:
-        if debug:
-            raise
-        show_line(f"striate: it failed where it should not: {type(error).__name__}: {error}", err=True)
-        show_line("The same command with --debug shows where; a report of that helps to mend it", err=True)
-        sys.exit(1)
+        run_to_end(lambda: app(arguments, prog_name="striate", standalone_mode=True), debug)
+    except SystemExit as ended:
+        if "LOCAL_WORLD_SIZE" in os.environ:  # under torchrun
+            leave(ended.code if isinstance(ended.code, int) else int(ended.code is not None))
+        raise

@@ -49,6 +49,7 @@ def evaluate(
 ) -> None:
     """Evaluate a run's net on labelled pictures; the result is kept in the run and its report."""
     from striate import experiment
+    from striate.report import undrawable
     from striate.run import Run
     from striate.training import Progress
 
@@ -69,6 +70,8 @@ def evaluate(
             told=told,
         )  # fmt: skip
         _show_evaluation(opened, evaluation, as_json)
+    if reason := undrawable():
+        typer.echo(f"warning: {reason}", err=True)
 
 
 def _names(views: str | None, protocol: str | None) -> list[str] | None:

@@ -21,7 +21,8 @@ WIDTH = 100
 
 def show_json(value: Any) -> None:
     """Prints a value as JSON."""
-    print(plain_json(to_json(value, indent=2)))
+    whole = (getattr(sys.stdout, "encoding", None) or "utf-8").lower().replace("-", "") == "utf8"
+    print(plain_json(to_json(value, indent=2, ascii=not whole)))
 
 
 def show_line(text: object = "", *, err: bool = False) -> None:

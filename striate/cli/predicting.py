@@ -33,7 +33,7 @@ def predict(
             "a line, or one picture's bytes.",
         ),
     ],
-    top: Annotated[int, typer.Option(min=1, help="How many of the likeliest classes to show.")] = 3,
+    top: Annotated[int, typer.Option(min=1, max=100_000, help="How many of the likeliest classes to show.")] = 3,
     abstain: Annotated[
         bool,
         typer.Option("--abstain", help="Say `unknown` of pictures that are unlike those the run was validated with."),

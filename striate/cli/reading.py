@@ -12,6 +12,9 @@ from striate.cli.options import AsJson, DataDir
 from striate.cli.output import show_fields, show_json, show_lines, show_table, words
 from striate.errors import UsageError
 
+LARGEST = 10_000_000
+"""Pixels, classes or pictures a batch that a net is read for: far above all there are, and far below what overflows."""
+
 
 def nets(
     name: Annotated[str | None, typer.Argument(help="Show one net's card.")] = None,
@@ -65,9 +68,10 @@ def inspect(
         typer.Argument(metavar="NET", help="A net of the catalogue, FILE.py:OBJECT, torchvision:NAME or timm:NAME."),
     ],
     input: Annotated[str | None, typer.Option(help="Channels, height and width of a picture, as in 3x224x224.")] = None,
-    classes: Annotated[int | None, typer.Option(help="Number of classes.")] = None,
+    classes: Annotated[int | None, typer.Option(min=1, max=LARGEST, help="Number of classes.")] = None,
     batch: Annotated[
-        int | None, typer.Option(help="Pictures a batch: its memory, and whether batch norm can work.")
+        int | None,
+        typer.Option(min=1, max=LARGEST, help="Pictures a batch: its memory, and whether batch norm can work."),
     ] = None,
     depth: Annotated[int | None, typer.Option(min=0, help="Fold modules nested deeper than this.")] = None,
     explain: Annotated[bool, typer.Option("--explain", help="Spell out the sum behind every number.")] = False,
@@ -136,5 +140,7 @@ def parse_shape(text: str) -> tuple[int, int, int]:
     parts = text.lower().replace(",", "x").split("x")
     if len(parts) != 3 or not all(part.strip().isdigit() for part in parts):
         raise UsageError(f"--input is channels, height and width, as in 1x28x28; got {text!r}")
+    if any(len(part.strip()) > len(str(LARGEST)) or int(part) > LARGEST for part in parts):
+        raise UsageError(f"--input is at most {LARGEST:,} each way, got {text!r}")
     channels, height, width = map(int, parts)
     return channels, height, width

@@ -312,29 +312,35 @@ class CacheFacts:
 
 def list_caches() -> list[CacheFacts]:
     """All caches of this user, the one used last first."""
-    found = []
-    for about in cache_root().glob(f"*/{ABOUT}"):
-        values = json.loads(about.read_text(encoding="utf-8"))
-        folder = about.parent
-        indexes = list(folder.glob("*.index"))
-        rows = np.prod([*values["size"], values["channels"]])
-        stored = sum(path.stat().st_size for path in folder.glob("*.pixels"))
-        pictures = sum(path.with_suffix(".pixels").stat().st_size // int(rows) for path in indexes)
-        found.append(
-            CacheFacts(
-                source=values["source"],
-                there=Path(values["source"]).exists(),
-                size=(values["size"][0], values["size"][1]),
-                channels=values["channels"],
-                fit=values["fit"],
-                pictures=pictures,
-                whole=bool(indexes),
-                bytes=stored + sum(path.stat().st_size for path in folder.iterdir() if path.suffix != ".pixels"),
-                used=about.stat().st_mtime,
-                path=str(folder),
-            )
-        )
+    found = [_facts(about) for about in cache_root().glob(f"*/{ABOUT}")]
     return sorted(found, key=lambda cache: -cache.used)
+
+
+def _facts(about: Path) -> CacheFacts:
+    """What is known of the cache that `about` lies in; one whose `about` is damaged is there to be cleared."""
+    folder = about.parent
+    try:
+        values = json.loads(about.read_text(encoding="utf-8"))
+        source, channels, fit = str(values["source"]), int(values["channels"]), str(values["fit"])
+        size = (int(values["size"][0]), int(values["size"][1]))
+    except (OSError, ValueError, TypeError, LookupError):
+        source, size, channels, fit = f"? ({about} is damaged)", (0, 0), 0, "?"
+    indexes = list(folder.glob("*.index"))
+    row = size[0] * size[1] * channels
+    stored = sum(path.stat().st_size for path in folder.glob("*.pixels"))
+    pictures = sum(path.with_suffix(".pixels").stat().st_size // row for path in indexes) if row else 0
+    return CacheFacts(
+        source=source,
+        there=Path(source).exists(),
+        size=size,
+        channels=channels,
+        fit=fit,
+        pictures=pictures,
+        whole=bool(indexes),
+        bytes=stored + sum(path.stat().st_size for path in folder.iterdir() if path.suffix != ".pixels"),
+        used=about.stat().st_mtime,
+        path=str(folder),
+    )
 
 
 def clear_caches(source: Path | None = None) -> list[CacheFacts]:

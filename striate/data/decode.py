@@ -16,11 +16,12 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
 from PIL import Image, ImageOps, UnidentifiedImageError
 
 from striate.data.formats import open_picture, weight_of
 from striate.data.values import Found, Range, Unclear, grey_or_rgb, stored
-from striate.errors import DataError
+from striate.errors import DataError, out_of_memory, short_of_means
 
 LARGEST = 120_000_000
 """Bytes of a picture once decoded (40 megapixels in colour): what comes after makes at most three copies."""
@@ -85,6 +86,7 @@ def decode_with_facts(
     content = source if isinstance(source, bytes) else read_bytes(source)
     if not content:
         raise DataError(f"{name}: empty file")
+    image = Image.new("L", (1, 1))
     try:
         image = open_picture(content)
         mode, size, kept = image.mode, image.size, stored(image)
@@ -118,7 +120,18 @@ def decode_with_facts(
     except Image.DecompressionBombError:
         raise DataError(f"{name}: more pixels than any camera makes, refused as a possible bomb") from None
     except Exception as error:  # damaged files make Pillow raise many types: OSError, SyntaxError, struct.error, ...
+        if out_of_memory(error) and not _memory_for(4 * image.width * image.height):
+            raise MemoryError from error
         raise DataError(f"{name}: damaged ({_reason(error)})") from error
+
+
+def _memory_for(size: int) -> bool:
+    """Whether so many bytes can be had: if so, a decoder that wanted more was misled by a damaged file."""
+    try:
+        np.empty(3 * size, dtype=np.uint8)
+    except MemoryError:
+        return False
+    return True
 
 
 def read_bytes(path: str | Path) -> bytes:
@@ -139,6 +152,8 @@ def read_bytes(path: str | Path) -> bytes:
     except IsADirectoryError:
         raise DataError(f"{path}: a folder, not a picture") from None
     except OSError as error:
+        if short_of_means(error):
+            raise
         raise DataError(f"{path}: cannot be read ({error.strerror})") from error
 
 

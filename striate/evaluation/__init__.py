@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -186,13 +187,22 @@ def score(
 
 
 def write_evaluation(run: Run, evaluation: Evaluation) -> None:
-    """Writes evaluation.json, per_class.csv, predictions.csv, and robustness.json if there is one, into evaluations/<key>."""
+    """Writes evaluation.json, per_class.csv, predictions.csv, and robustness.json if there is one, into evaluations/<key>.
+
+    evaluation.json comes last: without it the evaluation is not there, and what else of a new one was written goes.
+    """
     folder = run.path / "evaluations" / evaluation.key
-    write_csv(folder / "predictions.csv", evaluation.predictions, PREDICTION_COLUMNS)
-    write_csv(folder / "per_class.csv", evaluation.summary["per_class"], PER_CLASS_COLUMNS)
-    if evaluation.robustness is not None:
-        write_json(folder / "robustness.json", evaluation.robustness)
-    write_json(folder / "evaluation.json", evaluation.summary)
+    new = not folder.exists()
+    try:
+        write_csv(folder / "predictions.csv", evaluation.predictions, PREDICTION_COLUMNS)
+        write_csv(folder / "per_class.csv", evaluation.summary["per_class"], PER_CLASS_COLUMNS)
+        if evaluation.robustness is not None:
+            write_json(folder / "robustness.json", evaluation.robustness)
+        write_json(folder / "evaluation.json", evaluation.summary)
+    except BaseException:
+        if new:
+            shutil.rmtree(folder, ignore_errors=True)
+        raise
 
 
 def _evaluated(subject: Subject, wanted: Protocol, told: Told | None = None) -> Evaluation:

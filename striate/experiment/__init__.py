@@ -12,8 +12,10 @@ from striate.arguments import checked
 from striate.errors import UsageError
 from striate.experiment.announcing import announcement, prediction, worth_a_word
 from striate.experiment.beginning import begin, write_start
+from striate.experiment.bounds import check_bounds
 from striate.experiment.evaluating import compare_views, evaluate
-from striate.experiment.finishing import finish, write_summary
+from striate.experiment.finishing import finish, naming_disk, nothing_half, write_summary
+from striate.experiment.holding import held
 from striate.experiment.preparing import check_space, for_length, manners, plan, predictions
 from striate.experiment.restarting import begun_before, check_restarts, has_checkpoint
 from striate.experiment.resuming import finished, go_on, resume
@@ -59,6 +61,7 @@ def train_with(settings: Settings, *, progress: Progress | None = None, started:
     """As `train`. `started`: `time.perf_counter()` from which a budget counts; now if None."""
     started = started if started is not None else time.perf_counter()
     check_restarts()
+    check_bounds(settings)
     with same_generators():
         path = spread(settings.processes, _train, settings, progress or Progress(), started)
     return Run(path, module=settings.net if isinstance(settings.net, torch.nn.Module) else None)
@@ -111,11 +114,12 @@ def _train(ranks: Ranks, settings: Settings, progress: Progress, started: float)
     run = Run(ranks.decided(lambda: before or Run.create(out, name, called).path))
     run.config = config
     progress.table({"plan": prediction(config["plan"]), "run": str(run.path)})
-    if ranks.first:
-        with clock.charge("load"):
-            write_start(run, begun)
-        write_summary(run, "running", clock)
-    finish(run, job, dataset, fresh_state(job), clock, progress)
+    with held(ranks, run, progress.say):
+        if ranks.first:
+            with naming_disk(run), clock.charge("load"), nothing_half(run):
+                write_start(run, begun)
+                write_summary(run, "running", clock)
+        finish(run, job, dataset, fresh_state(job), clock, progress)
     return run.path
 
 
@@ -153,5 +157,6 @@ def search_rate(settings: Settings, *, progress: Progress | None = None) -> Foun
 
 
 def _require_one(settings: Settings) -> None:
+    check_bounds(settings)
     if settings.processes not in (None, 1):
         raise UsageError("a look beforehand is made in one process: leave --processes out")

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import errno
 import shutil
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from typing import Any
 
 from striate.data import DataSet
-from striate.errors import Interrupted, StriateError
+from striate.errors import Interrupted, Signalled, StriateError
 from striate.evaluation import Evaluation, score, write_evaluation
 from striate.evaluation.calibration import calibrate
 from striate.experiment.evaluating import show
@@ -19,7 +19,7 @@ from striate.experiment.sounding import require_saved
 from striate.inference import load_net, save_weights
 from striate.nets import Net
 from striate.outcome import Ending, How
-from striate.report import write_all, write_samples
+from striate.report import undrawable, write_all, write_samples
 from striate.report.card import write_card
 from striate.run import Run, write_json, write_yaml
 from striate.tracking import Log
@@ -51,19 +51,33 @@ def finish(run: Run, job: Job, dataset: DataSet, state: State, clock: Clock, pro
             write_summary(run, "finished", clock, known)
             with clock.charge("report"):
                 _report(run, job, net, evaluation)
+            if reason := undrawable():
+                progress.say(f"warning: {reason}")
             write_summary(run, "finished", clock, known)
     except BaseException as error:
-        interrupted = isinstance(error, Interrupted | KeyboardInterrupt)
-        how: How = "interrupted" if interrupted else "not finite" if isinstance(error, NotFinite) else "failed"
+        stopped = isinstance(error, Interrupted | Signalled | KeyboardInterrupt)
+        how: How = "interrupted" if stopped else "not finite" if isinstance(error, NotFinite) else "failed"
         with suppress(OSError):  # a full disk takes no word about itself
-            write_summary(run, "interrupted" if interrupted else "failed", clock, _outcome(run, job, state, how))
+            known = _outcome(run, job, state, how)
+            write_summary(run, "interrupted" if stopped else "failed", clock, known, _missing(run))
+        with suppress(OSError):
             write_card(run)
+        if isinstance(error, Signalled):
+            raise _after_training(run, error) from error
         raise
+
+
+def _after_training(run: Run, error: Signalled) -> Interrupted:
+    """What is said of a signal that came when the run was not training."""
+    saved = any((run.path / "checkpoints").glob("step-*.pt"))
+    way = f"everything is saved. To go on: striate train --resume {run.path}" if saved else "nothing was trained yet"
+    return Interrupted(f"stopped by {error.name} between training and the end of the report; {way}", 128 + error.number)
 
 
 def _evaluate(run: Run, job: Job, net: Net, dataset: DataSet) -> Evaluation:
     """Calibrates the net on the validation pictures and evaluates it on the test pictures. What former weights came to goes."""
     shutil.rmtree(run.path / "evaluations", ignore_errors=True)
+    (run.path / "curves.png").unlink(missing_ok=True)
     for file in run.path.glob("calibration.*"):
         file.unlink()
     temperature = None
@@ -121,11 +135,24 @@ def naming_disk(run: Run) -> Iterator[None]:
             raise
         saved = any((run.path / "checkpoints").glob("step-*.pt"))
         way = f"go on with: striate train --resume {run.path}" if saved else "start again"
-        free = shutil.disk_usage(run.path).free / 2**20
+        free = shutil.disk_usage(run.path.parent).free / 2**20
+        file = error.filename if isinstance(error.filename, str) else "what is to be written"
         raise StriateError(
-            f"the disk of {run.path} does not take what is to be written ({error.strerror}; {free:,.0f} MiB are free): "
+            f"the disk of {run.path} does not take {file} ({error.strerror}; {free:,.0f} MiB are free): "
             f"make room there and {way}"
         ) from error
+
+
+@contextmanager
+def nothing_half(run: Run) -> Iterator[None]:
+    """Removes a run that could not be begun, unless an earlier start of it has left something."""
+    fresh = not any((run.path / "checkpoints").glob("step-*.pt"))
+    try:
+        yield
+    except BaseException:
+        if fresh:
+            shutil.rmtree(run.path, ignore_errors=True)
+        raise
 
 
 def _report(run: Run, job: Job, net: Net, evaluation: Evaluation) -> None:
@@ -135,16 +162,31 @@ def _report(run: Run, job: Job, net: Net, evaluation: Evaluation) -> None:
     write_all(run)
 
 
-def write_summary(run: Run, status: str, clock: Clock, known: Mapping[str, Any] | None = None) -> None:
-    """Writes summary.json. `known`: how training ended and whether the net learned; nothing while it trains."""
+def _missing(run: Run) -> list[str]:
+    """What a run that did not come to its end has not, or not of its last weights."""
+    if run.summary.get("status") != "running":  # it was finished, but for the report
+        return ["report"]
+    weights = [] if (run.path / "weights" / "last.safetensors").is_file() else ["weights"]
+    return [*weights, "evaluation", "report"]
+
+
+def write_summary(
+    run: Run, status: str, clock: Clock, known: Mapping[str, Any] | None = None, missing: Sequence[str] = ()
+) -> None:
+    """Writes how the run stands into its summary.
+
+    Args:
+        known: how training ended and whether the net learned; nothing while it trains.
+        missing: what the run has not, where it ended before its time.
+    """
     now = datetime.now(UTC).isoformat(timespec="seconds")
+    before: dict[str, Any] = run.summary or {"started": now}
     changed = {
         "command": repeat_command(run.config),
         "no_command": why_none(run.config),
         "status": status,
-        "finished": None if status == "running" else now,
+        "finished": None if status == "running" else max(now, str(before.get("started", now))),  # clocks are set back
         "seconds": clock.as_dict(),
-    }
-    before: dict[str, Any] = run.summary or {"started": now}
-    kept = {key: value for key, value in before.items() if key not in ("ending", "learning")}
+    } | ({"missing": list(missing)} if missing else {})
+    kept = {key: value for key, value in before.items() if key not in ("ending", "learning", "missing")}
     write_json(run.path / "summary.json", {**kept, **changed, **(known or {})})

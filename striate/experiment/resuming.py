@@ -5,6 +5,7 @@ from __future__ import annotations
 import shlex
 import time
 from collections import Counter
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 
@@ -16,6 +17,7 @@ from striate.errors import DataError, UsageError
 from striate.evaluation.subject import SHOWN, require_place
 from striate.experiment.extending import extended
 from striate.experiment.finishing import finish, naming_disk, write_summary
+from striate.experiment.holding import held
 from striate.experiment.preparing import split
 from striate.experiment.restarting import check_restarts
 from striate.inference import build_net
@@ -59,7 +61,8 @@ def resume(
         data_dir, progress, started: as in `train`.
 
     Raises:
-        UsageError: the run is finished and no epochs are added, so many are done already, or its net cannot be made.
+        UsageError: the run is finished and no epochs are added, so many are done already, its net cannot be made, or another
+            process trains it.
         DataError: no checkpoint, or the data is no longer what the run was trained on.
         Interrupted, StriateError: see `train`.
     """
@@ -133,6 +136,22 @@ def go_on(
     """What each rank does; gives the run's folder."""
     progress = progress if ranks.first else Progress(quiet=True)
     clock = Clock(started)
+    try:
+        with held(ranks, run, progress.say):
+            _go_on(ranks, run, epochs, data_dir, progress, clock)
+    except UsageError:
+        raise
+    except BaseException:
+        if ranks.first and run.summary.get("status") == "running":  # as the process that died before left it
+            with suppress(OSError):
+                write_summary(run, "interrupted", clock)
+        raise
+    return run.path
+
+
+def _go_on(
+    ranks: Ranks, run: Run, epochs: float | None, data_dir: str | Path | None, progress: Progress, clock: Clock
+) -> None:
     clock.add("start", clock.total())
     with clock.charge("load"):
         dataset, job = ranks.together(lambda: _made_again(ranks, run, data_dir, progress))
@@ -157,7 +176,6 @@ def go_on(
         if ranks.first:
             write_summary(run, "running", clock)
     finish(run, job, dataset, state, clock, progress)
-    return run.path
 
 
 def _made_again(ranks: Ranks, run: Run, data_dir: str | Path | None, progress: Progress) -> tuple[DataSet, Job]:

@@ -27,7 +27,7 @@ from striate.exporting.model import Model, model_of
 from striate.exporting.tensors import torchvision_name, write_safetensors, write_torchvision
 from striate.inference import build_net
 from striate.nets.elsewhere import inner
-from striate.run import Run, write_json
+from striate.run import Run, naming, write_json
 
 __all__ = ["FORMS", "Exported", "Form", "export"]
 
@@ -140,8 +140,27 @@ def export(run: Run, *, to: str, path: str | Path | None = None, pictures: int =
         torchvision_name(model)
     chosen = pictures_of(run, model.preprocessing, pictures)
     require_numbers(model, chosen)
+    with naming(target):
+        check = _written(run, to, model, target, chosen)
+    files = [target] if target.is_file() else list(target.iterdir())
+    exported = Exported(
+        form=to,
+        path=target,
+        bytes=sum(file.stat().st_size for file in files),
+        sha256=_sha256(target) if target.is_file() else None,
+        checked_on=chosen.source,
+        check=check,
+    )
+    write_json(run.path / "exports" / f"{target.name}.json", {**exported.as_dict(), "path": target.name})
+    return exported
+
+
+def _written(run: Run, to: str, model: Model, target: Path, chosen: CheckPictures) -> Comparison:
+    """Writes the export beside its place, checks it, and puts it there; whatever fails leaves nothing."""
     target.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=target.parent, prefix=f".{target.name}.") as temporary:
+    with tempfile.TemporaryDirectory(
+        dir=target.parent, prefix=f".{target.name}.", ignore_cleanup_errors=True
+    ) as temporary:
         # Under its own name, which PyTorch writes into a .pt2.
         written = Path(temporary) / target.name
         check = _WRITERS[to](run, model, written, chosen)
@@ -156,17 +175,7 @@ def export(run: Run, *, to: str, path: str | Path | None = None, pictures: int =
         if written.is_file():
             written.chmod(0o644)  # safetensors makes its files for one's own eyes
         written.rename(target)
-    files = [target] if target.is_file() else list(target.iterdir())
-    exported = Exported(
-        form=to,
-        path=target,
-        bytes=sum(file.stat().st_size for file in files),
-        sha256=_sha256(target) if target.is_file() else None,
-        checked_on=chosen.source,
-        check=check,
-    )
-    write_json(run.path / "exports" / f"{target.name}.json", {**exported.as_dict(), "path": target.name})
-    return exported
+    return check
 
 
 def _target(run: Run, to: str, path: str | Path | None) -> Path:

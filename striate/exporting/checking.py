@@ -181,6 +181,7 @@ def opened(jobs: Sequence[Mapping[str, Any]]) -> list[dict[str, npt.NDArray[Any]
 
     Raises:
         CheckError: one could not be opened.
+        StriateError: the system refused memory or room on the disk for that.
     """
     with tempfile.TemporaryDirectory() as temporary:
         folder = Path(temporary)
@@ -196,7 +197,8 @@ def opened(jobs: Sequence[Mapping[str, Any]]) -> list[dict[str, npt.NDArray[Any]
         ended = subprocess.run(command, capture_output=True, text=True, check=False)
         if ended.returncode:
             reason = (ended.stderr.strip().splitlines() or [f"the process ended with {ended.returncode}"])[-1]
-            raise CheckError(f"it could not be opened again: {reason}")
+            kind = StriateError if reason.startswith(("OSError", "MemoryError", "PermissionError")) else CheckError
+            raise kind(f"it could not be opened again: {reason}")
         answers = []
         for job in whole:
             with np.load(job["answers"], allow_pickle=False) as found:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import io
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import torch
 
-from striate.errors import UsageError
+from striate.errors import UsageError, short_of_means
 from striate.exporting.model import Deployed, Model
 from striate.strictjson import to_json
 
@@ -40,6 +41,8 @@ def write_onnx(model: Model, path: Path) -> None:
             verbose=False,
         )
     except Exception as error:
+        if short_of_means(error):
+            raise
         raise _impossible(model, "ONNX", error) from error
     assert exported is not None
     graph = exported.model
@@ -65,7 +68,9 @@ def write_program(model: Model, path: Path) -> None:
         if isinstance(module, torch.fx.GraphModule):
             for node in module.graph.nodes:
                 node.meta.pop("stack_trace", None)  # lines of files of this machine
-    torch.export.save(program, path, extra_files={ABOUT: to_json(model.about)})
+    content = io.BytesIO()  # writing to a full disk by itself, torch ends the whole process
+    torch.export.save(program, content, extra_files={ABOUT: to_json(model.about)})
+    path.write_bytes(content.getvalue())
 
 
 def traced(model: Model) -> ExportedProgram:
@@ -77,6 +82,8 @@ def traced(model: Model) -> ExportedProgram:
             Deployed(model), (example,), dynamic_shapes=({0: torch.export.Dim("N")},), strict=False
         )
     except Exception as error:
+        if short_of_means(error):
+            raise
         raise _impossible(model, "a graph", error) from error
 
 

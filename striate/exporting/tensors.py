@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -30,7 +31,9 @@ def write_torchvision(model: Model, path: Path) -> None:
     catalogue = model.net.spec.name in TWINS
     tensors = save(model.net) if catalogue else inner(model.net).state_dict()
     if path.suffix == ".pth":
-        torch.save({name: tensor.clone() for name, tensor in tensors.items()}, path)
+        content = io.BytesIO()  # torch's own writer says of a full disk that an assertion failed
+        torch.save({name: tensor.clone() for name, tensor in tensors.items()}, content)
+        path.write_bytes(content.getvalue())
     else:
         _write(tensors, model, path)
 
@@ -58,9 +61,9 @@ def torchvision_name(model: Model) -> str:
 
 
 def _write(tensors: Mapping[str, Tensor], model: Model, path: Path) -> None:
-    from safetensors.torch import save_file
+    from safetensors.torch import save as as_bytes
 
     # Copies, because a net may use one tensor under two names, and a file holds it twice then.
     copies = {name: tensor.clone(memory_format=torch.contiguous_format) for name, tensor in tensors.items()}
     # One entry: safetensors writes several in varying order, and the same weights are to be the same file.
-    save_file(copies, path, {"striate": to_json(model.about)})
+    path.write_bytes(as_bytes(copies, {"striate": to_json(model.about)}))

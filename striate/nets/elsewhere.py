@@ -13,7 +13,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from striate.errors import StriateError, UsageError, unknown_name
+from striate.errors import StriateError, UsageError, short_of_means, unknown_name
 from striate.nets.net import Net
 from striate.nets.netspec import NetFacts
 from striate.nets.sources import Source, arguments, find_object, read_source, source_path
@@ -202,6 +202,8 @@ def _from_file(
         with redirect_stdout(sys.stderr):
             module = _construct(lambda: found(**given), without_weights)
     except Exception as error:
+        if short_of_means(error):
+            raise
         raise UsageError(f"{target} could not be built: {type(error).__name__}: {error}") from error
     if not isinstance(module, nn.Module):
         raise UsageError(f"{target} gives a {type(module).__name__}, not a torch.nn.Module")

@@ -19,7 +19,7 @@ from typing import Any, BinaryIO, NoReturn
 
 import torch
 
-from striate.errors import DataError
+from striate.errors import DataError, short_of_means
 
 LARGEST_HEADER = 4 * 2**20
 """Bytes of what describes the tensors. DenseNet-201, 1,000 tensors: 150 KB."""
@@ -73,6 +73,8 @@ def read_saved(file: BinaryIO, path: Path, mapped: bool = False) -> Any:
         file.seek(0)
         return torch.load(file, map_location="cpu", weights_only=True)
     except Exception as error:  # whatever torch's reader makes of it
+        if short_of_means(error):
+            raise
         refuse(path, f"it does not hold what its parts say ({type(error).__name__}: {str(error).splitlines()[0]})")
 
 

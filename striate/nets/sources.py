@@ -15,7 +15,7 @@ from typing import Any
 
 from torch import nn
 
-from striate.errors import UsageError, unknown_name
+from striate.errors import UsageError, short_of_means, unknown_name
 
 LARGEST = 2**24
 """Bytes of a Python file."""
@@ -123,6 +123,8 @@ def _run(source: Source) -> ModuleType:
     try:
         _Loader(source).exec_module(module)
     except Exception as error:
+        if short_of_means(error):
+            raise
         raise UsageError(f"{source.path} failed when it was imported: {type(error).__name__}: {error}") from error
     finally:
         sys.path.remove(str(source.path.parent))

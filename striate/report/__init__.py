@@ -25,25 +25,34 @@ if TYPE_CHECKING:
     from striate.data.images import Pictures
     from striate.run import Run
 
-__all__ = ["worst_mistakes", "write_all", "write_mistakes", "write_samples"]
+__all__ = ["undrawable", "worst_mistakes", "write_all", "write_mistakes", "write_samples"]
 
 MOST_SAMPLES = 60
 LARGE_SAMPLE = 128  # pixels: eight such pictures stand side by side
 LARGE_MISTAKE = 168  # six of them
 
 
+def undrawable() -> str | None:
+    """Why no charts can be drawn in this process; None if they can."""
+    from striate.report import charts
+
+    return charts.undrawable()
+
+
 def write_all(run: Run) -> list[Path]:
     """Write all that can be made from the run's files alone, and return what was written: curves.png, the charts of
     each evaluation, report.html and README.md. Pictures come first (`write_samples`, `write_mistakes`,
-    `striate.report.attention.write_attention`), since the report shows them."""
+    `striate.report.attention.write_attention`), since the report shows them. Where no charts can be drawn (`undrawable`),
+    their files are left out."""
     from striate.report import card, charts, html
 
     written = []
     metrics = run.metrics
-    if metrics:
-        written.append(charts.save_png(charts.curves(metrics), run.path / "curves.png"))
-    for key, found in run.evaluations.items():
-        written += _write_charts(run.path / "evaluations" / key, found)
+    if charts.undrawable() is None:
+        if metrics:
+            written.append(charts.save_png(charts.curves(metrics), run.path / "curves.png"))
+        for key, found in run.evaluations.items():
+            written += _write_charts(run.path / "evaluations" / key, found)
     return [*written, html.write_report(run), card.write_card(run)]
 
 

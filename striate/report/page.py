@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import jinja2
 import platformdirs
-from markupsafe import Markup
+from markupsafe import Markup, escape
 
 from striate.run import write_atomic
 from striate.runfiles import place
@@ -37,12 +37,16 @@ def templates() -> jinja2.Environment:
 
 def chart_for_page(chart: alt.TopLevelMixin, description: str, narrowest: int) -> dict[str, Any]:
     """A chart for the templates: SVG, definition, what it says in words, and between which widths in pixels it is
-    scaled. Below `narrowest` it scrolls; it grows to an eighth more than its own width."""
+    scaled. Below `narrowest` it scrolls; it grows to an eighth more than its own width. Where no SVG can be drawn, a line
+    says so, and the browser draws the chart from its definition."""
     from striate.report import charts
 
     definition = charts.definition(chart)
-    svg = charts.svg(definition)
-    width = int(float(svg.split(' width="', 1)[1].split('"', 1)[0]))
+    if reason := charts.undrawable():
+        svg, width = f"<p>{escape(f'{reason}. With scripts, the browser draws this one')}.</p>", narrowest
+    else:
+        svg = charts.svg(definition)
+        width = int(float(svg.split(' width="', 1)[1].split('"', 1)[0]))
     return {
         "svg": Markup(svg),
         "definition": Markup(to_json(definition, ascii=True).replace("<", "\\u003c")),

@@ -14,7 +14,7 @@ from striate.data.batches import Batches
 from striate.data.draws import DROPOUT, draw_key
 from striate.data.images import ImageData
 from striate.data.preprocessing import Preprocessing
-from striate.errors import StriateError, UsageError
+from striate.errors import StriateError, UsageError, out_of_memory
 from striate.inference import BATCH, logits, set_layout
 from striate.nets import Net
 from striate.nets.copying import copied
@@ -279,8 +279,7 @@ def more_parts(job: Job, parts: int, error: RuntimeError) -> int:
         RuntimeError: `error`, where it is another one.
         StriateError: memory does not hold the step of a single picture.
     """
-    # CUDA has a type of its own for that, the CPU only words.
-    if not isinstance(error, torch.OutOfMemoryError) and "can't allocate memory" not in str(error):
+    if not out_of_memory(error):
         raise error
     if 2 * parts > job.smallest_share:
         height, width = job.preprocessing.size

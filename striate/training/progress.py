@@ -36,14 +36,17 @@ class Progress:
         return Progress, (self.quiet,)
 
     def say(self, text: str) -> None:
-        """One line."""
+        """One line. Where the reader of the stream is gone, nothing is said any more: training goes on."""
         if self.quiet:
             return
         text = plain(text)
-        if self._bar is not None:
-            self._bar.console.print(text, markup=False, emoji=False, highlight=False, soft_wrap=True)
-        else:
-            print(text, file=self.stream, flush=True)
+        try:
+            if self._bar is not None:
+                self._bar.console.print(text, markup=False, emoji=False, highlight=False, soft_wrap=True)
+            else:
+                print(text, file=self.stream, flush=True)
+        except (OSError, ValueError):  # ValueError: the stream is closed
+            self.quiet = True
 
     def table(self, rows: Mapping[str, str]) -> None:
         """Names of up to six letters and what they are, aligned."""

@@ -1,4 +1,4 @@
-"""SIGINT and SIGTERM while a net trains: the first lets the running step end, the second ends the process at once."""
+"""SIGINT, SIGTERM and SIGHUP while a net trains: the first lets the running step end, the second ends the process at once."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from types import FrameType
+from typing import Any
 
 
 class Stop:
@@ -17,18 +18,18 @@ class Stop:
 
     @property
     def exit_code(self) -> int:
-        """128 + the signal's number, as shells have it: 130 for SIGINT, 143 for SIGTERM."""
+        """128 + the signal's number, as shells have it: 130 for SIGINT, 143 for SIGTERM, 129 for SIGHUP."""
         return 128 + (self.signal or signal.SIGINT)
 
 
 @contextmanager
 def catch_stop() -> Iterator[Stop]:
-    """Takes SIGINT and SIGTERM over; a second one acts as if nobody had. In threads, where Python allows no handlers, nothing."""
+    """Takes the signals over; a second one acts as if nobody had. In threads, where Python allows no handlers, nothing."""
     stop = Stop()
     if threading.current_thread() is not threading.main_thread():
         yield stop
         return
-    before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+    before = _handlers()
 
     def handle(number: int, frame: FrameType | None) -> None:
         stop.signal = number
@@ -46,7 +47,7 @@ def catch_stop() -> Iterator[Stop]:
 
 @contextmanager
 def passing_on(pids: Sequence[int]) -> Iterator[Stop]:
-    """SIGINT and SIGTERM go on to those processes. In threads, where Python allows no handlers, nothing."""
+    """The signals go on to those processes. In threads, where Python allows no handlers, nothing."""
     stop = Stop()
     if threading.current_thread() is not threading.main_thread():
         yield stop
@@ -58,9 +59,20 @@ def passing_on(pids: Sequence[int]) -> Iterator[Stop]:
             with suppress(ProcessLookupError):
                 os.kill(pid, number)
 
-    before = {number: signal.signal(number, pass_on) for number in (signal.SIGINT, signal.SIGTERM)}
+    before = _handlers()
+    for number in before:
+        signal.signal(number, pass_on)
     try:
         yield stop
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
+
+
+def _handlers() -> dict[int, Any]:
+    """Signal -> what is done at it now. SIGHUP is heard where there is one and it is not ignored, as it is under nohup."""
+    found: dict[int, Any] = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+    hangup = getattr(signal, "SIGHUP", None)
+    if hangup is not None and signal.getsignal(hangup) != signal.SIG_IGN:
+        found[hangup] = signal.getsignal(hangup)
+    return found

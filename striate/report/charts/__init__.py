@@ -8,7 +8,7 @@ class name. Labels are set in the fonts of this computer: a PNG shows Chinese na
 
 from striate.report.charts.classes import DENSE, MOST_DRAWN, confusion, most_confused_part, per_class, worst_classes
 from striate.report.charts.confidence import coverage, reliability
-from striate.report.charts.drawing import definition, png, save_png, svg
+from striate.report.charts.drawing import definition, png, require_drawable, save_png, svg, undrawable
 from striate.report.charts.learning import curve, curves, drawable, rate
 from striate.report.charts.robustness import KINDS, kinds, robustness, robustness_curve
 from striate.report.charts.timing import time_spent
@@ -29,10 +29,12 @@ __all__ = [
     "png",
     "rate",
     "reliability",
+    "require_drawable",
     "robustness",
     "robustness_curve",
     "save_png",
     "svg",
     "time_spent",
+    "undrawable",
     "worst_classes",
 ]

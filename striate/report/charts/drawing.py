@@ -2,20 +2,67 @@
 
 from __future__ import annotations
 
+import functools
+import math
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
 import altair as alt
 
+from striate.errors import Signalled, StriateError
 from striate.report.theme import Palette, vega_config
 from striate.run import write_atomic
 
+try:
+    import resource
+except ImportError:  # on Windows, which has no such limits
+    resource = None  # type: ignore[assignment]
+
+ADDRESS_SPACE = 66 * 2**30
+"""Bytes of address space that vl-convert 1 reserves to draw its first chart; measured: 64.3 GiB, most of which is never used."""
 LABELS = 46  # points left of a curve for its figures, so that curves stand in line
 PERCENT_LABEL = "format(100 * datum.value, '.{digits}f') + '\\u00a0%'"
 LONGEST_LABEL = 40  # characters of a class name beside a chart; the tables give the whole name
 
 Chart = TypeVar("Chart", alt.Chart, alt.LayerChart, alt.VConcatChart)
+
+
+@functools.cache
+def undrawable() -> str | None:
+    """Why charts cannot be drawn in this process; None if they can.
+
+    vl-convert starts a JavaScript engine that reserves address space, and ends the whole process where it gets none.
+    """
+    if (free := _address_space()) < ADDRESS_SPACE:
+        return (
+            f"no charts are drawn: that reserves {ADDRESS_SPACE / 2**30:.0f} GiB of address space, and this process may have "
+            f"{max(free, 0) / 2**30:.1f} more (ulimit -v)"
+        )
+    import vl_convert
+
+    try:  # with no files or threads left it panics, which is no Exception
+        vl_convert.vegalite_to_svg({"mark": "point", "data": {"values": [{}]}}, allowed_base_urls=[])
+    except (Signalled, KeyboardInterrupt):
+        raise
+    except BaseException as error:
+        return f"no charts are drawn: vl-convert does not start ({str(error) or type(error).__name__})"
+    return None
+
+
+def _address_space() -> float:
+    """Bytes of address space that this process may have besides what it has."""
+    if resource is None or (limit := resource.getrlimit(resource.RLIMIT_AS)[0]) == resource.RLIM_INFINITY:
+        return math.inf
+    import psutil
+
+    return float(limit - psutil.Process().memory_info().vms)
+
+
+def require_drawable() -> None:
+    """Raises StriateError if charts cannot be drawn in this process."""
+    if reason := undrawable():
+        raise StriateError(reason)
 
 
 def save_png(chart: alt.TopLevelMixin, path: Path, scale: float = 2) -> Path:
@@ -25,7 +72,8 @@ def save_png(chart: alt.TopLevelMixin, path: Path, scale: float = 2) -> Path:
 
 
 def png(chart: alt.TopLevelMixin, scale: float = 2) -> bytes:
-    """`chart` as a PNG file's bytes."""
+    """`chart` as a PNG file's bytes. Raises StriateError where none can be drawn."""
+    require_drawable()
     import vl_convert
 
     return bytes(vl_convert.vegalite_to_png(definition(chart), scale=scale, allowed_base_urls=[]))
@@ -38,7 +86,8 @@ def definition(chart: alt.TopLevelMixin) -> dict[str, Any]:
 
 
 def svg(chart_definition: dict[str, Any]) -> str:
-    """A chart's `definition` as an SVG element."""
+    """A chart's `definition` as an SVG element. Raises StriateError where none can be drawn."""
+    require_drawable()
     import vl_convert
 
     return str(vl_convert.vegalite_to_svg(chart_definition, allowed_base_urls=[]))

@@ -1,0 +1,217 @@
+"""How a command begins and ends: streams that may be closed, signals, and every error as one sentence and an exit code."""
+
+from __future__ import annotations
+
+import errno
+import io
+import os
+import shutil
+import signal
+import sys
+import threading
+import traceback
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from types import FrameType
+from typing import Any, NoReturn, TextIO
+
+from striate.cli.output import show_line
+from striate.errors import Signalled, StriateError, out_of_memory
+from striate.machine import speaks
+
+STDOUT = "standard output"
+MAKE_ROOM = "make room there"
+WAYS = {
+    errno.ENOSPC: MAKE_ROOM,
+    errno.EDQUOT: MAKE_ROOM,
+    errno.EFBIG: "raise the limit of a file's size, ulimit -f, or write to another disk",
+    errno.EACCES: "ask for permission, or name another place",
+    errno.EPERM: "ask for permission, or name another place",
+    errno.EROFS: "name a place that can be written",
+    errno.ENAMETOOLONG: "choose a shorter name",
+    errno.ENOTDIR: "a file stands where a folder is expected",
+    errno.EISDIR: "a folder stands where a file is expected",
+    errno.EEXIST: "a file stands where a folder is expected",
+    errno.EMFILE: "raise the limit of open files, ulimit -n",
+    errno.ENFILE: "close other programs: the machine's limit of open files is reached",
+    errno.EAGAIN: "raise the limit of processes and threads, ulimit -u",
+    errno.ENOMEM: "raise the limit of memory, ulimit -v, or close other programs",
+}
+"""The way out of an error of the system."""
+NO_MEMORY = "memory ran out: raise the limit of memory (ulimit -v), close other programs, or ask for less at a time"
+NO_THREADS = "no more threads can be started: raise the limit of processes and threads, ulimit -u, or memory, ulimit -v"
+
+
+class ReaderGone(Exception):
+    """Nobody reads standard output any more."""
+
+
+class _Stdout(io.FileIO):
+    """Standard output; an error of it names it."""
+
+    def write(self, data: Any) -> int:
+        try:
+            return super().write(data)
+        except BrokenPipeError:
+            raise ReaderGone from None
+        except OSError as error:
+            raise OSError(error.errno, error.strerror, STDOUT) from None
+
+
+class _Stderr(io.FileIO):
+    """Standard error, for people who may have left: what it does not take is dropped, and the work goes on."""
+
+    def write(self, data: Any) -> int:
+        try:
+            return super().write(data)
+        except OSError:
+            return len(data)
+
+
+def ready_streams() -> None:
+    """Makes the three standard streams such that no word to anybody can end the work.
+
+    One that is closed becomes the null device: else the next file that is opened would take its place, and get what is meant
+    for the terminal. A letter that the stream's encoding has not is written as an escape.
+    """
+    for descriptor in range(3):
+        try:
+            os.fstat(descriptor)
+        except OSError:
+            os.open(os.devnull, os.O_RDWR)  # takes the lowest number that is free, which is this one
+    if sys.stdin is None:
+        sys.stdin = open(0, encoding="utf-8")  # noqa: SIM115  (for the life of the process)
+    sys.stdout = _stream(sys.stdout, 1, _Stdout)
+    sys.stderr = _stream(sys.stderr, 2, _Stderr)
+
+
+def _stream(stream: TextIO | None, descriptor: int, kind: type[io.FileIO]) -> TextIO:
+    """A stream of this process on `descriptor`, over `kind`; another one, such as a test's, is left as it is."""
+    if stream is not None and not (isinstance(stream, io.TextIOWrapper) and _number(stream) == descriptor):
+        return stream
+    if stream is not None and isinstance(getattr(stream.buffer, "raw", None), kind):
+        return stream
+    with suppress(OSError, ValueError):
+        if stream is not None:
+            stream.flush()
+    raw = kind(descriptor, "wb", closefd=False)
+    terminal = stream is not None and stream.isatty()
+    return io.TextIOWrapper(
+        io.BufferedWriter(raw),
+        encoding="utf-8" if stream is None else stream.encoding,
+        errors="backslashreplace",
+        line_buffering=terminal or descriptor == 2,
+    )
+
+
+def _number(stream: io.TextIOWrapper) -> int | None:
+    try:
+        return stream.fileno()
+    except (OSError, ValueError):
+        return None
+
+
+@contextmanager
+def hearing() -> Iterator[None]:
+    """SIGINT, SIGTERM and SIGHUP are raised inside as `Signalled`; a second one ends the process at once. One that is ignored,
+    as under nohup, stays so. In threads, where Python allows no handlers, nothing.
+    """
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    numbers = [getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name)]
+    usual = (signal.SIG_DFL, signal.default_int_handler)
+    before = {number: handler for number in numbers if (handler := signal.getsignal(number)) in usual}
+
+    def handle(number: int, frame: FrameType | None) -> None:
+        for one in before:
+            signal.signal(one, signal.SIG_DFL)
+        raise Signalled(number)
+
+    for number in before:
+        signal.signal(number, handle)
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def run_to_end(command: Callable[[], Any], debug: bool) -> NoReturn:
+    """Runs a command, and ends with SystemExit: its exit code, after one sentence on stderr where it failed.
+
+    Args:
+        command: may raise anything.
+        debug: show errors with their traceback instead.
+    """
+    try:
+        with hearing():
+            try:
+                code = command()
+            finally:
+                sys.stdout.flush()
+        sys.exit(code if isinstance(code, int) else 0)
+    except SystemExit:
+        raise
+    except ReaderGone:  # as in striate nets | head: nothing is wrong, and nobody is left to tell
+        _drop_stdout()
+        sys.exit(0)
+    except BaseException as error:
+        if debug:
+            raise
+        if out_of_memory(error):
+            traceback.clear_frames(error.__traceback__)  # which hold what was too much: to say so needs memory too
+        if isinstance(error, OSError) and error.filename == STDOUT:
+            _drop_stdout()
+        code, lines = told(error)
+        if speaks():
+            for line in (f"striate: {lines[0]}", *lines[1:]):
+                show_line(line, err=True)
+        sys.exit(code)
+
+
+def told(error: BaseException) -> tuple[int, list[str]]:
+    """(exit code, a sentence and what may follow it, a line each) of what ended a command."""
+    if isinstance(error, StriateError):
+        return error.exit_code, [str(line) for line in error.args or ("",)]
+    if isinstance(error, Signalled):
+        return 128 + error.number, [f"stopped by {error.name}; nothing half-written is left"]
+    if isinstance(error, OSError):
+        return 1, [of_the_system(error)]
+    if out_of_memory(error):
+        return 1, [NO_MEMORY]
+    text = str(error)
+    if "can't start new thread" in text or "Resource temporarily unavailable" in text:
+        return 1, [NO_THREADS]
+    first = (text.strip().splitlines() or [""])[0][:300]
+    return 1, [
+        f"{type(error).__name__}: {first or 'without a word'}. That is a mistake in striate: please report it, with what "
+        "--debug behind the same command shows"
+    ]
+
+
+def of_the_system(error: OSError) -> str:
+    """What the system refused, where, and the way out."""
+    said = error.strerror or str(error) or type(error).__name__
+    place = os.fsdecode(error.filename) if isinstance(error.filename, str | bytes | os.PathLike) else ""
+    text = f"{place}: {said}" if place else said
+    way = None if place == STDOUT else WAYS.get(error.errno or 0)
+    if way is MAKE_ROOM and place:
+        way += _room(Path(place))
+    return f"{text}: {way}" if way else text
+
+
+def _room(path: Path) -> str:
+    """What is free on a path's disk, in brackets."""
+    for folder in (path, *path.absolute().parents):
+        with suppress(OSError):
+            return f" ({shutil.disk_usage(folder).free / 2**20:,.1f} MiB are free)"
+    return ""
+
+
+def _drop_stdout() -> None:
+    """What stdout has not taken is dropped: else Python would try, and fail, again when it ends."""
+    null = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(null, 1)
+    os.close(null)
