@@ -153,7 +153,7 @@ def _check_named(run: Run, most: int | None) -> None:
     height, width = run.config["preprocessing"]["size"]
     with weightless():
         try:
-            twin = build(wanted["name"], channels=wanted["channels"], classes=wanted["classes"]).eval()
+            twin = build(wanted["name"], channels=wanted["channels"], classes=wanted["classes"])
         except UsageError as error:
             raise DataError(f"{file}: net.name: {error}") from error
         values = sum(tensor.numel() for tensor in twin.state_dict().values())
@@ -162,12 +162,8 @@ def _check_named(run: Run, most: int | None) -> None:
                 f"{file}: net: a {wanted['name']} of {wanted['classes']:,} classes has {values:,} values, and the run's weights "
                 f"are a file of {most:,} bytes"
             )
-        try:
-            twin(torch.empty(1, twin.channels, height, width))
-        except RuntimeError as error:
-            raise DataError(
-                f"{file}: preprocessing.size: {wanted['name']} takes no pictures of {height}x{width} pixels"
-            ) from error
+    if min(height, width) < twin.spec.min_size:
+        raise DataError(f"{file}: preprocessing.size: {wanted['name']} takes no pictures of {height}x{width} pixels")
 
 
 def load_net(run: Run, device: torch.device, *, asked: bool = True) -> Net:
