@@ -6,15 +6,19 @@ import ctypes
 import math
 import os
 import platform
+import signal
 import statistics
 import sys
+import threading
 import time
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
+from types import FrameType
 from typing import Any, NoReturn
 
-from striate.errors import UsageError
+from striate.errors import Signalled, UsageError
 
 PACKAGES = ("striate", "torch", "torchvision", "numpy", "pillow", "safetensors", "altair", "vl-convert-python")
 
@@ -125,6 +129,32 @@ def leave(code: int) -> NoReturn:
         with suppress(OSError, ValueError):  # nobody reads it, or it is closed
             stream.flush()
     os._exit(code)
+
+
+@contextmanager
+def hearing() -> Iterator[None]:
+    """SIGINT, SIGTERM and SIGHUP are raised inside as `Signalled`; a second one ends the process at once. One that is ignored,
+    as under nohup, stays so. In threads, where Python allows no handlers, nothing.
+    """
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    numbers = [getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name)]
+    usual = (signal.SIG_DFL, signal.default_int_handler)
+    before = {number: handler for number in numbers if (handler := signal.getsignal(number)) in usual}
+
+    def handle(number: int, frame: FrameType | None) -> None:
+        for one in before:
+            signal.signal(one, signal.SIG_DFL)
+        raise Signalled(number)
+
+    for number in before:
+        signal.signal(number, handle)
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 def cpu_name() -> str:

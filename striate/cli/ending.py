@@ -6,19 +6,16 @@ import errno
 import io
 import os
 import shutil
-import signal
 import sys
-import threading
 import traceback
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
-from types import FrameType
 from typing import Any, NoReturn, TextIO
 
 from striate.cli.output import show_line
 from striate.errors import Signalled, StriateError, out_of_memory
-from striate.machine import speaks
+from striate.machine import hearing, speaks
 
 STDOUT = "standard output"
 MAKE_ROOM = "make room there"
@@ -110,32 +107,6 @@ def _number(stream: io.TextIOWrapper) -> int | None:
         return stream.fileno()
     except (OSError, ValueError):
         return None
-
-
-@contextmanager
-def hearing() -> Iterator[None]:
-    """SIGINT, SIGTERM and SIGHUP are raised inside as `Signalled`; a second one ends the process at once. One that is ignored,
-    as under nohup, stays so. In threads, where Python allows no handlers, nothing.
-    """
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-    numbers = [getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name)]
-    usual = (signal.SIG_DFL, signal.default_int_handler)
-    before = {number: handler for number in numbers if (handler := signal.getsignal(number)) in usual}
-
-    def handle(number: int, frame: FrameType | None) -> None:
-        for one in before:
-            signal.signal(one, signal.SIG_DFL)
-        raise Signalled(number)
-
-    for number in before:
-        signal.signal(number, handle)
-    try:
-        yield
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
 
 
 def run_to_end(command: Callable[[], Any], debug: bool) -> NoReturn:

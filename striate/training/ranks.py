@@ -23,8 +23,8 @@ from torch import Tensor, nn
 from torch.distributed.distributed_c10d import PrefixStore
 from torch.distributed.rendezvous import rendezvous
 
-from striate.errors import Interrupted, StriateError, UsageError
-from striate.machine import leave, pick_device
+from striate.errors import Interrupted, Signalled, StriateError, UsageError
+from striate.machine import hearing, leave, pick_device
 from striate.training.signals import passing_on
 
 WAIT = timedelta(hours=2)
@@ -244,7 +244,12 @@ def _be_rank(
         os.environ.setdefault("GLOO_SOCKET_IFNAME", name)
         os.environ.setdefault("NCCL_SOCKET_IFNAME", name)
     ranks = Ranks(rank, count, rank, count, rendezvous)
-    outcome = _tried(lambda: joined(ranks)(work)(ranks, *given))
+    outcome: Outcome[Any]
+    try:
+        with hearing():
+            outcome = _tried(lambda: joined(ranks)(work)(ranks, *given))
+    except Signalled as error:
+        outcome = [], Interrupted(f"the ranks were stopped by {error.name}. {GO_ON}", 128 + error.number)
     if ranks.first:  # which has the error of another rank too, or lost that one
         sender.send(outcome)
     leave(0)
