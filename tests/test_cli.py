@@ -207,7 +207,7 @@ def test_a_folder_of_pictures_is_trained_on(call, pictures):
         (("train", "--device", "cuda:9"), 2, ["no device 'cuda:9'", "it has: "]),
         (("train", "--device", "tpu"), 2, ["no device 'tpu'"]),
         (("train", "--threads", "0"), 2, ["threads must be at least 1"]),
-        (("train", "--init", "random"), 2, ["--init must be default or paper"]),
+        (("train", "--init", "random"), 2, ["--init", "'default', 'paper'"]),
         (("train", "--name", "../up"), 2, ["a run's name is letters"]),
         (("train", "--resume", "nowhere"), 3, ["nowhere does not exist"]),
         (("evaluate", "nowhere"), 3, ["nowhere does not exist"]),

@@ -40,8 +40,10 @@ REPORT_SECONDS = 3.0
 FREE_BYTES = 64 * 2**20
 """Kept free on the disk besides weights and checkpoints."""
 
-LAID_OVER = tuple(item.name for item in fields(Recipe) if item.name in Settings.__slots__ and item.name != "sizes")
-"""Fields of a recipe that settings have too, under the same name; sizes can be a text there."""
+LAID_OVER = tuple(
+    item.name for item in fields(Recipe) if item.name in Settings.__slots__ and item.name not in ("name", "sizes")
+)
+"""Fields of a recipe that settings have too, under the same name. `name` is the run's there, and `sizes` can be a text."""
 
 Indices = npt.NDArray[np.int64]
 
