@@ -73,9 +73,11 @@ class Recipe:
     """Decides weights, order, augmentation and dropout."""
 
     def __post_init__(self) -> None:
-        self._require(0 < self.epochs <= 10**6, "epochs", "above 0 and at most 1,000,000")
+        self._require(math.isfinite(self.epochs) and self.epochs > 0, "epochs", "above 0")
+        self._require(self.epochs <= 10**6, "epochs", "at most 1,000,000")
         self._require(self.budget is None or self.budget > 0, "budget", "above 0 seconds")
-        self._require(1 <= self.batch_size <= 2**24, "batch_size", f"at least 1 and at most {2**24:,}")
+        self._require(self.batch_size >= 1, "batch_size", "at least 1")
+        self._require(self.batch_size <= 2**24, "batch_size", f"at most {2**24:,}")
         self._require(math.isfinite(self.lr) and self.lr > 0, "lr", "above 0")
         self._require(0 <= self.momentum < 1, "momentum", "at least 0 and below 1")
         self._require(self.weight_decay >= 0, "weight_decay", "at least 0")
