@@ -244,7 +244,7 @@ def manners(device: torch.device, cores: int, settings: Settings) -> list[Manner
     """
     threads, layout, precision = settings.threads, settings.layout, settings.precision
     if threads is not None and not 1 <= threads <= MOST_THREADS:
-        raise UsageError(f"threads must be at least 1 and at most {MOST_THREADS:,}, got {threads}")
+        raise UsageError(f"threads must be at {'least 1' if threads < 1 else f'most {MOST_THREADS:,}'}, got {threads}")
     if layout not in (None, "nchw", "nhwc"):
         raise UsageError(f"layout must be nchw or nhwc, got {layout!r}")
     if precision not in (None, "fp32", "bf16"):
