@@ -61,6 +61,14 @@ CHINESE = {"cat": "猫咪", "dog": "小狗"}
          ("cat", "dog"), "a column for each class"),
         (text([(*row, "8") for row in ROWS], ("path", "label", "width")), ("cat", "dog"), "not used: width"),
         (text([(*row, "") for row in ROWS], ("path", "label", "split")), ("cat", "dog"), ""),
+        (text([(path, int(label == "dog"), label) for path, label in ROWS], ("path", "label", "class")),
+         ("cat", "dog"), "classes are named by the column class, with which the numbers in label agree"),
+        (text([(path, label, f"{label == 'dog':d}.0") for path, label in ROWS], ("path", "target", "category")),
+         ("cat", "dog"), "classes are named by the column target"),
+        (text([(path, int(label == "dog"), label) for path, label in ROWS], ("path", "label", "label_name")),
+         ("cat", "dog"), "named by the column label_name, with which the numbers in label agree"),
+        (text([(*row, row[1] == "x") for row in ROWS], ("path", "label", "class_name")), ("cat", "dog"), "not used: class_name"),
+        (text(ROWS, ("path", "class_name")), ("cat", "dog"), ""),
     ],
 )  # fmt: skip
 def test_read_where_it_is_certain(folder, content, classes, note, recwarn):
