@@ -107,5 +107,6 @@ def test_a_loaded_set_trains_as_its_name_does_and_resumes(pictures, tmp_path, mo
     striate.resume(run.path, epochs=3, progress=QUIET)
     with pytest.raises(UsageError, match=r"fit is for reading files.*load_data\(\.\.\., fit='pad'\)"):
         striate.train("resnet20", data, fit="pad", **options)
-    with pytest.raises(UsageError, match="size is for reading files"):
-        striate.train("resnet20", data, size=64, **options)
+    for name, value in {"size": 64, "range": (0, 4095), "splits": "none", "group_by": "0", "on_bad": "stop"}.items():
+        with pytest.raises(UsageError, match=f"{name} is for reading files"):
+            striate.train("resnet20", data, **{name: value}, **options)

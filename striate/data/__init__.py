@@ -12,15 +12,16 @@ from pathlib import Path
 from striate.arguments import checked
 from striate.choices import Fit, OnBad
 from striate.data.arrays import load_npz
+from striate.data.asked import Reading
 from striate.data.cache import Told
 from striate.data.folder import load_folder
 from striate.data.images import DataSet, ImageData
 from striate.data.named import NAMED, load_named
 from striate.data.preprocessing import Preprocessing
 from striate.data.ranges import range_of
-from striate.errors import DataError, UsageError, check_choice, unknown_name
+from striate.errors import DataError, UsageError, unknown_name
 
-__all__ = ["NAMED", "DataSet", "ImageData", "Preprocessing", "load_data"]
+__all__ = ["NAMED", "DataSet", "ImageData", "Preprocessing", "Reading", "load_data", "read_data"]
 
 SHOWN = 20
 """How many files that cannot be read an error names."""
@@ -63,30 +64,39 @@ def load_data(
         UsageError: neither a known name nor a path, with the nearest names; or a pattern that is none or finds nothing.
         DataError: what was found cannot be used; with `stop`, a file that cannot be read.
     """
-    check_choice("--fit", fit, Fit)
-    check_choice("--on-bad", on_bad, OnBad)
-    wanted = range_of(range)
+    reading = Reading(
+        size=size, channels=channels, fit=fit, range=range_of(range), group_by=group_by, exclude=tuple(exclude), splits=splits,
+        on_bad=on_bad, partial=partial,
+    )  # fmt: skip
+    return read_data(data, reading, data_dir=data_dir, workers=workers, told=told)
+
+
+def read_data(
+    data: str | Path,
+    reading: Reading,
+    *,
+    data_dir: str | Path | None = None,
+    workers: int = 1,
+    told: Told | None = None,
+) -> DataSet:
+    """As `load_data`, which has the same arguments one by one, and raises the same errors."""
     path = Path(data)
-    named = isinstance(data, str) and data in NAMED
+    named = data in NAMED
     if named or path.suffix.lower() == ".npz":
-        if group_by is not None or exclude:
-            raise UsageError(f"--{'exclude' if exclude else 'group-by'} is for file names, and {data} has none")
-        if splits is not None:
+        if reading.group_by is not None or reading.exclude:
+            option = "exclude" if reading.exclude else "group-by"
+            raise UsageError(f"--{option} is for file names, and {data} has none")
+        if reading.splits is not None:
             raise UsageError(f"--splits is for folders, and {data} is none")
-    if isinstance(data, str) and data in NAMED:
-        return replace(load_named(NAMED[data], data_dir), range=wanted)
+    if named:
+        return replace(load_named(NAMED[str(data)], data_dir), range=reading.range)
     if path.suffix.lower() == ".npz":
-        return load_npz(path, partial, wanted)
+        return load_npz(path, reading)
     if path.is_dir() or len(path.parts) > 1 or path.suffix.lower() in (".csv", ".tsv", ".parquet"):
-        preprocessing = Preprocessing(size=size, channels=channels, mean=(), std=(), fit=fit, range=wanted)
-        read_as = {
-            "size": size, "channels": channels, "fit": fit, "group_by": group_by, "exclude": tuple(exclude), "splits": splits,
-            "range": wanted,
-        }  # fmt: skip
-        dataset = load_folder(path, preprocessing, workers, group_by, exclude, splits, told, partial=partial)
-        if on_bad == "stop" and dataset.unreadable:
+        dataset = load_folder(path, reading, workers, told)
+        if reading.on_bad == "stop" and dataset.unreadable:
             raise DataError(*_bad_files(dataset.unreadable))
-        return replace(dataset, read_as=read_as)
+        return dataset
     raise unknown_name("data set or folder", str(data), NAMED, f"{', '.join(NAMED)}, or the path of a folder")
 
 

@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from striate.data.asked import Reading
 from striate.data.images import DataSet, ImageData, Labels, Pixels
 from striate.data.layout import SPLIT_NAMES
 from striate.data.ledger import ARRAYS, Ledger
@@ -20,15 +21,15 @@ from striate.errors import DataError
 _IMAGES, _LABELS = ("images", "x", "data"), ("labels", "y", "targets")
 
 
-def load_npz(path: Path, partial: bool = False, wanted: Range | None = None) -> DataSet:
-    """The pictures of an archive, at their own size. Where `partial`, a split may lack classes; `wanted`: black, white.
+def load_npz(path: Path, reading: Reading) -> DataSet:
+    """The pictures of an archive, at their own size.
 
     It holds `images` and `labels` (or `x` and `y`, `data` and `targets`), for each split with its name before or after:
     `train_images`, `y_test`. Images are (N, H, W) or (N, H, W, 1 or 3), labels whole numbers (N,) or (N, 1). `classes`,
     texts (K,), names them; the numbers do otherwise.
 
     Args:
-        wanted: black and white of values that are not uint8, where they were stated.
+        reading: of which `range` counts, for values that are not uint8, and `partial`.
 
     Raises:
         DataError: no archive, a missing array, one of another form, or one that would have to be unpickled.
@@ -47,12 +48,14 @@ def load_npz(path: Path, partial: bool = False, wanted: Range | None = None) -> 
     except (ValueError, OSError, EOFError, zipfile.BadZipFile) as error:
         raise DataError(f"{path} cannot be read as a NumPy archive: {error}") from error
     found: list[Found] = []
-    pairs = {split: pair for split in SPLIT_NAMES if (pair := _pair(path, arrays, split, wanted, found)) is not None}
-    if "train" not in pairs and (bare := _pair(path, arrays, "", wanted, found)) is not None:
+    pairs = {
+        split: pair for split in SPLIT_NAMES if (pair := _pair(path, arrays, split, reading.range, found)) is not None
+    }
+    if "train" not in pairs and (bare := _pair(path, arrays, "", reading.range, found)) is not None:
         pairs = {"train": bare, **pairs}
     if not pairs:
         raise DataError(f"{path} holds no images and labels: name its arrays so; it has {', '.join(arrays) or 'none'}")
-    classes = _classes(path, arrays, pairs, partial)
+    classes = _classes(path, arrays, pairs, reading.partial)
     ledger = _ledger(arrays, pairs)
     splits = {split: ImageData(*pair, classes) for split, pair in pairs.items()}
     return DataSet(
@@ -68,7 +71,7 @@ def load_npz(path: Path, partial: bool = False, wanted: Range | None = None) -> 
         ledger=ledger,
         numbered="classes" not in arrays,
         values=gathered(found),
-        range=wanted,
+        range=reading.range,
     )
 
 

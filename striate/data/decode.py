@@ -29,7 +29,6 @@ DECODER = 4
 """Counts up whenever a file's pixels change by a change of these rules: what was decoded before is decoded again then."""
 LARGEST_FILE = 150_000_000
 """Bytes of a file that is read at all: the largest pictures stored without compression, and some."""
-_TIFF = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
 _DECODER_ERRORS = {
     "-1": "its data ends too early",
     "-2": "its compressed data cannot be decoded",
@@ -111,11 +110,6 @@ def decode_with_facts(
     except Unclear as error:
         raise DataError(f"{name}: {error}") from None
     except UnidentifiedImageError as error:
-        if content[:4] in _TIFF:
-            raise DataError(
-                f"{name}: damaged, or a TIFF of a kind that is not read (such as half or double floats, or several channels of "
-                "more than 16 bits): store it with 8 or 16 bits, or as one channel of 32-bit floats"
-            ) from None
         raise DataError(f"{name}: {error}") from None
     except Image.DecompressionBombError:
         raise DataError(f"{name}: more pixels than any camera makes, refused as a possible bomb") from None

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
+from striate.data.asked import Reading
 from striate.data.cache import Prepared, Told, fits_memory, prepare
 from striate.data.images import DataSet, ImageData, Rows
 from striate.data.listing import Listing, list_files
@@ -18,44 +19,34 @@ from striate.data.tables import Listed
 from striate.errors import DataError, UsageError
 
 
-def load_folder(
-    source: Path,
-    preprocessing: Preprocessing,
-    workers: int,
-    group_by: str | None = None,
-    exclude: Sequence[str] = (),
-    splits: str | None = None,
-    told: Told | None = None,
-    *,
-    partial: bool = False,
-) -> DataSet:
-    """Reads a folder or table of pictures, decoded as `preprocessing` does, with `workers` threads, from its cache if it has one.
+def load_folder(source: Path, reading: Reading, workers: int, told: Told | None = None) -> DataSet:
+    """Reads a folder or table of pictures, decoded with `workers` threads, or from its cache if it has one.
 
     Splits that there are are kept. Without a test split, a part of the training pictures becomes one.
 
     Args:
-        group_by: a pattern that is searched in each file's name; files in which its first group (or the whole pattern) finds
-            the same belong together. A table's column `group` counts before it.
+        reading: `group_by` is searched in each file's name; files in which its first group (or the whole pattern) finds the same
+            belong together. A table's column `group` counts before it. For the rest see `list_files`.
         told: is told how many files are decoded, of how many.
-        exclude, splits: see `list_files`.
-        partial: whether a split may lack classes.
 
     Raises:
         UsageError: a pattern that is none, or that is in no file's name; `splits` that are not there.
         DataError: as `list_files` raises; or a class without a readable picture.
     """
-    listing = list_files(source, exclude, splits, partial)
+    preprocessing = Preprocessing(
+        size=reading.size, channels=reading.channels, mean=(), std=(), fit=reading.fit, range=reading.range
+    )
+    listing = list_files(source, reading)
     files = listing.files
     # All files, also those to leave out: the cache is the same whatever is excluded.
     prepared = prepare(source, [file.path for file in files], preprocessing, workers, told)
     unreadable = dict(listing.closed)
     excluded = {path for paths in listing.excluded.values() for path in paths}
     rows = [row for row, file in enumerate(files) if str(file.path) not in excluded]
-    groups = _groups(files, rows, group_by)
+    unreadable |= {str(files[row].path): error for row in rows if (error := prepared.entries[row].error)}
+    groups = _groups(files, rows, reading.group_by)
     parts = {
-        split: _taken(
-            listing, prepared, [row for row in rows if files[row].split == split], groups, unreadable, partial
-        )
+        split: _taken(listing, prepared, split, rows, groups, reading.partial)
         for split in dict.fromkeys(file.split for file in files)
     }
     name = source.resolve().name
@@ -75,7 +66,8 @@ def load_folder(
         facts=facts,
         place=prepared.place,
         values=gathered(one.found for one in facts.values() if one.found is not None),
-        range=preprocessing.range,
+        reading=reading,
+        range=reading.range,
     )
 
 
@@ -99,29 +91,27 @@ def _groups(files: Sequence[Listed], rows: Sequence[int], group_by: str | None) 
 def _taken(
     listing: Listing,
     prepared: Prepared,
-    rows: list[int],
+    split: str,
+    rows: Sequence[int],
     groups: list[str | None],
-    unreadable: dict[str, str],
-    partial: bool = False,
+    partial: bool,
 ) -> ImageData:
-    """The readable pictures of these rows, which are of one split; of some classes only where that is allowed."""
+    """The readable pictures of those rows that are of one split; of some classes only where that is allowed."""
     label_of = {name: label for label, name in enumerate(listing.classes)}
-    taken = []
-    for row in rows:
-        if prepared.entries[row].error:
-            unreadable[str(listing.files[row].path)] = prepared.entries[row].error
-        else:
-            taken.append(row)
+    rows = [row for row in rows if listing.files[row].split == split]
+    taken = [row for row in rows if not prepared.entries[row].error]
     labels = [label_of[listing.files[row].label] for row in taken]
-    empty = [name for name, label in label_of.items() if label not in set(labels)]
+    there = set(labels)
+    empty = {name for name, label in label_of.items() if label not in there}
     if empty and not (partial and taken):
-        reason = "".join(f"; {path}: {why}" for path, why in list(unreadable.items())[:1])
-        split = listing.files[rows[0]].split if rows else "train"
-        left_out = sum(file.label in empty and file.split == split for file in listing.files) - len(
-            [row for row in rows if listing.files[row].label in empty]
-        )
+        of_these = [row for row, file in enumerate(listing.files) if file.label in empty and file.split == split]
+        left_out = len(set(of_these) - set(rows))
         excluded = f"; --exclude leaves {left_out} out" if left_out else ""
-        raise DataError(f"no readable picture of class {', '.join(empty)} in the {split} split{excluded}{reason}")
+        bad = next((row for row in of_these if prepared.entries[row].error), None)
+        reason = "" if bad is None else f"; {listing.files[bad].path}: {prepared.entries[bad].error}"
+        raise DataError(
+            f"no readable picture of class {', '.join(sorted(empty))} in the {split} split{excluded}{reason}"
+        )
     chosen = np.asarray(taken, dtype=np.int64)
     whole = Rows(prepared.pixels, chosen)
     kept = [groups[row] for row in taken]

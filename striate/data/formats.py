@@ -48,6 +48,10 @@ class Kind(NamedTuple):
 
 _CONVERT = "convert it to PNG or JPEG"
 _DEVELOP = "develop it into JPEG or PNG"
+_ODD_TIFF = (
+    "damaged, or a TIFF of a kind that is not read (such as half or double floats, or several channels of more than 16 bits): "
+    "store it with 8 or 16 bits, or as one channel of 32-bit floats"
+)
 JPEG = Kind("JPEG", (".jpg", ".jpeg", ".jpe", ".jfif", ".mpo"), "JPEG")
 PNG = Kind("PNG", (".png", ".apng"), "PNG")
 WEBP = Kind("WebP", (".webp",), "WEBP")
@@ -209,7 +213,9 @@ def open_picture(content: bytes) -> Image.Image:
         try:
             image = Image.open(io.BytesIO(content), formats=(kind.reader,))
         except UnidentifiedImageError:
-            raise UnidentifiedImageError(f"not a picture, though it begins like {kind.title}: damaged") from None
+            raise UnidentifiedImageError(
+                _ODD_TIFF if kind is TIFF else f"not a picture, though it begins like {kind.title}: damaged"
+            ) from None
         return _checked(image)
     if kind is not None and kind.advice:
         raise UnidentifiedImageError(f"{kind.title} is not read: {kind.advice}")

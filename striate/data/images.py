@@ -12,6 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from striate.arguments import check_fields
+from striate.data.asked import Reading
 from striate.data.decode import FileFacts
 from striate.data.ledger import Ledger
 from striate.data.ranges import Values, doubt
@@ -215,7 +216,7 @@ class DataSet:
         facts: path -> what its file is, for those that could be read; empty where pictures are no files.
         place: of files, the folder of their pixel cache, or why there is none.
         numbered: whether classes have numbers only, for want of names.
-        read_as: of files, the arguments of `load_data` that decided which pictures came of them, and how.
+        reading: of files, how they were read; None for what is no files.
         values: of pictures that are wider than 8 bits.
         range: their black and white, where it was stated.
     """
@@ -234,7 +235,7 @@ class DataSet:
     facts: Mapping[str, FileFacts] = field(default_factory=dict)
     place: str = ""
     numbered: bool = False
-    read_as: Mapping[str, Any] = field(default_factory=dict)
+    reading: Reading | None = None
     values: tuple[Values, ...] = ()
     range: Range | None = None
 

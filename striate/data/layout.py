@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import re
+import shlex
 import unicodedata
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from striate.data.formats import ARCHIVES
+from striate.data.ledger import below
 from striate.data.tree import Folder
 from striate.errors import DataError, UsageError
 
@@ -85,6 +87,9 @@ def lay_out(tree: Folder, splits: str | None) -> Layout:
         return _as_told(tree, wanted) if wanted else Layout({"train": _unwrapped(tree)})
     root = _unwrapped(tree)
     found, rest = _by_name(root)
+    for folder in root.folders:
+        if _beside(folder) and _split_of(folder.name, ()) is not None:
+            raise DataError(_without_pictures(tree, folder))
     if not found:
         return Layout({"train": root})
     roots: dict[str, Folder] = {}
@@ -94,7 +99,7 @@ def lay_out(tree: Folder, splits: str | None) -> Layout:
             names = " and ".join(repr(one.name) for one, other in found if other == split)
             raise DataError(f"{root.path}: {names} are both a {split} split by their names. {HOW}")
         if not folder.any_picture() and not folder.closed:
-            raise DataError(f"{folder.path} is a split by its name and has no pictures: fill it or remove it. {HOW}")
+            raise DataError(_without_pictures(tree, folder))
         roots[split] = folder
     flat = [split for split, folder in roots.items() if is_flat(folder)]
     if rest and (doubtful := [folder for folder in rest if not (_words(folder.name) & _PARTS and is_flat(folder))]):
@@ -169,6 +174,13 @@ def is_flat(folder: Folder) -> bool:
         if inner[0].name != folder.name and not _words(inner[0].name) <= _NEUTRAL:
             return False  # the folder of one class
         folder = inner[0]
+
+
+def _without_pictures(tree: Folder, folder: Folder) -> str:
+    return (
+        f"{folder.path} is a split by its name and has no pictures: fill it, or leave it out with "
+        f"--exclude {shlex.quote(below(tree.path, folder.path))}"
+    )
 
 
 def _as_told(tree: Folder, wanted: Mapping[str, str]) -> Layout:

@@ -11,6 +11,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from striate.data.asked import Reading
 from striate.data.excluding import Excluding
 from striate.data.layout import OUTSIDE, SPLIT_NAMES, UNNAMED, Layout, class_folders, lay_out
 from striate.data.ledger import ROWS, Fate, Ledger, below, settle
@@ -65,7 +66,7 @@ class Listing:
         return self._ledger
 
 
-def list_files(source: Path, exclude: Sequence[str] = (), splits: str | None = None, partial: bool = False) -> Listing:
+def list_files(source: Path, reading: Reading) -> Listing:
     """The files of a folder or of a table of pictures (`.csv`, `.tsv`, or `.parquet`).
 
     A folder has one subfolder a class; or a folder for each of `train`, `validation` and `test` (or one of their other
@@ -73,10 +74,9 @@ def list_files(source: Path, exclude: Sequence[str] = (), splits: str | None = N
     each of its splits.
 
     Args:
-        exclude: patterns of the shell (`*`, `?`, `[]`) for a file's path below the folder, or its name alone; or the path of a
-            folder, which is left out with all that is in it.
-        partial: whether a split may lack classes, as where pictures are only evaluated.
-        splits: which folders are splits, as `striate.data.layout.parse_splits` reads it; None to go by their names.
+        reading: its `exclude` are patterns of the shell (`*`, `?`, `[]`) for a file's path below the folder, or its name alone,
+            or the path of a folder, which is left out with all that is in it. `splits` says which folders are splits, as
+            `striate.data.layout.parse_splits` reads it; None to go by their names. With `partial` a split may lack classes.
 
     Raises:
         UsageError: a Parquet file without pyarrow; a folder named in `splits` that is not there.
@@ -84,16 +84,16 @@ def list_files(source: Path, exclude: Sequence[str] = (), splits: str | None = N
             folders that could be splits or classes.
     """
     if source.is_file():
-        if splits is not None:
+        if reading.splits is not None:
             raise UsageError(f"--splits is for folders, and {source} is a file: a table has a column split")
-        return _of_table(source, exclude, partial)
+        return _of_table(source, reading)
     if not source.is_dir():
         raise DataError(f"{source}: no such folder")
     ledger = Ledger()
     tree = look_through(source, ledger)
-    excluding = Excluding(source, exclude)
+    excluding = Excluding(source, reading.exclude)
     excluding.folders(tree, ledger)
-    layout = lay_out(tree, splits)
+    layout = lay_out(tree, reading.splits)
     tables = {split: table for split, root in layout.roots.items() if (table := _metadata(root)) is not None}
     if tables:
         files, names = _of_metadata(source, layout, tables, ledger), None
@@ -102,7 +102,7 @@ def list_files(source: Path, exclude: Sequence[str] = (), splits: str | None = N
         for table in tables.values():
             ledger.enter("used", below(source, table))
     else:
-        files, names = _of_classes(source, layout, told=splits is not None)
+        files, names = _of_classes(source, layout, told=reading.splits is not None)
     excluding.files(file.path for file in files)
     left = _left_over(tree, layout, files, bool(tables))
     excluding.files(path for path, _, _ in left)
@@ -113,7 +113,7 @@ def list_files(source: Path, exclude: Sequence[str] = (), splits: str | None = N
     closed = _closed(tree, source, ledger)
     return Listing(
         files=tuple(files),
-        classes=_classes(files, source, names, partial),
+        classes=_classes(files, source, names, reading.partial),
         closed=closed,
         excluded=excluding.found,
         _source=source,
@@ -173,7 +173,7 @@ def _closed(tree: Folder, source: Path, ledger: Ledger) -> dict[str, str]:
     return closed
 
 
-def _of_table(source: Path, exclude: Sequence[str], partial: bool) -> Listing:
+def _of_table(source: Path, reading: Reading) -> Listing:
     table = read_table(source)
     ledger = Ledger(ROWS)
     ledger.notes += table.notes
@@ -182,9 +182,9 @@ def _of_table(source: Path, exclude: Sequence[str], partial: bool) -> Listing:
         ledger.enter("other", name, "a row that repeats another")
     if table.empty:
         ledger.enter("junk", "rows in which nothing stands", count=table.empty)
-    excluding = Excluding(source.parent, exclude)
+    excluding = Excluding(source.parent, reading.exclude)
     excluding.files(file.path for file in table.files)
-    classes = _classes(table.files, source, None, partial)
+    classes = _classes(table.files, source, None, reading.partial)
     return Listing(
         files=tuple(table.files),
         classes=classes,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import unicodedata
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -17,6 +18,8 @@ from striate.errors import DataError, UsageError
 PATH_COLUMNS = ("path", "file_name", "filename", "file", "filepath", "image", "image_path", "img_path", "img", "image_name",
                 "image_id", "id")  # fmt: skip
 LABEL_COLUMNS = ("label", "class", "category", "target")
+_NAME_COLUMNS = ("label_name", "class_name", "category_name", "target_name", "labelname", "classname")
+"""Columns that name the class where there is no other one, or say its name where that has numbers."""
 _SPLIT_COLUMNS = ("split", "set", "subset", "data set", "dataset", "data_set", "partition", "usage", "fold")
 _MISSING = frozenset({"nan", "null", "#n/a", "#ref!", "#value!", "#name?"})
 """Cells that programs write where there is nothing, in small letters."""
@@ -128,7 +131,7 @@ def _find_columns(table: Path, names: Sequence[str], rows: Sequence[Sequence[str
             f"{table} has no column for the picture's path: name one of its columns {' or '.join(PATH_COLUMNS)}; "
             f"it has {', '.join(names) or 'none'}"
         )
-    label = _label_column(table, names, places, rows)
+    label = _label_column(table, names, places, rows, result.notes)
     split = _split_column(table, names, places, rows, {path, label})
     group = places.get("group")
     used = {path, label, split, group}
@@ -156,18 +159,37 @@ def _require_heading(table: Path, names: Sequence[str]) -> None:
 
 
 def _label_column(
-    table: Path, names: Sequence[str], places: Mapping[str, int], rows: Sequence[Sequence[str]]
+    table: Path, names: Sequence[str], places: Mapping[str, int], rows: Sequence[Sequence[str]], notes: list[str]
 ) -> int | None:
-    """The first of the columns that may hold the class, if the others divide the pictures as it does."""
+    """The first of the columns that may hold the class, if the others divide the pictures as it does. Of numbers and names that
+    agree, the names.
+    """
     found = [places[name] for name in LABEL_COLUMNS if name in places]
-    for other in found[1:]:
-        pairs = {(row[found[0]].strip(), row[other].strip()) for row in rows if row}
-        if len({one for one, _ in pairs}) != len(pairs) or len({two for _, two in pairs}) != len(pairs):
-            raise DataError(
-                f"{table} has the columns {names[found[0]]} and {names[other]}, and they disagree: rename the one that is not "
-                "the class"
-            )
-    return found[0] if found else None
+    called = [places[name] for name in _NAME_COLUMNS if name in places]
+    first = next(iter([*found, *called]), None)
+    if first is None:
+        return None
+    same = [place for place in [*found, *called] if place == first or _agree(rows, first, place)]
+    if other := next((place for place in found or called if place not in same), None):
+        raise DataError(
+            f"{table} has the columns {names[first]} and {names[other]}, and they disagree: rename the one that is not the class"
+        )
+    worded = next((place for place in same if _are_words([row[place] for row in rows if row])), first)
+    if worded != first:
+        notes.append(f"classes are named by the column {names[worded]}, with which the numbers in {names[first]} agree")
+    return worded
+
+
+def _agree(rows: Sequence[Sequence[str]], one: int, other: int) -> bool:
+    """Whether two columns divide the rows in the same way."""
+    pairs = {(row[one].strip(), row[other].strip()) for row in rows if row}
+    return len({first for first, _ in pairs}) == len({second for _, second in pairs}) == len(pairs)
+
+
+def _are_words(cells: Sequence[str]) -> bool:
+    """Whether something stands in every cell, and not only numbers."""
+    numbers = sum(re.fullmatch(r"[+-]?\d+(\.\d*)?", cell.strip()) is not None for cell in cells)
+    return numbers < len(cells) and all(cell.strip() for cell in cells)
 
 
 def _split_column(

@@ -4,15 +4,14 @@ from __future__ import annotations
 
 import re
 import unicodedata
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
 
-from striate.data import NAMED, DataSet, ImageData, Preprocessing, load_data
+from striate.data import NAMED, DataSet, ImageData, Preprocessing, Reading, read_data
 from striate.data.splits import recorded
 from striate.errors import DataError, UsageError
 from striate.inference import load_net
@@ -89,27 +88,23 @@ def load_for(
     Raises:
         DataError: the run's own data is no longer where it was: the message says how to name the new place.
     """
-    kept = run.config["data"]
-    own = kept["location"]
+    own = run.config["data"]["location"]
 
-    def load(place: str | Path, choices: Mapping[str, Any]) -> DataSet:
-        return load_data(
-            place, data_dir=data_dir, size=preprocessing.size, channels=preprocessing.channels, workers=usable_cores(),
-            fit=preprocessing.fit, range=preprocessing.range, partial=True, **choices,
-        )  # fmt: skip
+    def load(place: str | Path, reading: Reading) -> DataSet:
+        return read_data(place, reading, data_dir=data_dir, workers=usable_cores())
 
-    choices = {"group_by": kept.get("group_by"), "exclude": kept.get("exclude", ()), "splits": kept.get("splits")}
+    reading = replace(Reading.of_run(run.config), partial=True)
     if data is None or str(data) == own:
         require_place(run, own)
-        return load(own, choices), True
-    if any(choices.values()):  # its own splits come about with them only
+        return load(own, reading), True
+    if reading != reading.of_all():  # its own splits come about so only
         try:
-            dataset = load(data, choices)
+            dataset = load(data, reading)
             if is_own(run, dataset):
                 return dataset, True
         except (UsageError, DataError):
             pass
-    dataset = load(data, {})
+    dataset = load(data, reading.of_all())
     if preprocessing.range is None and not preprocessing.sixteen:
         dataset.require_range()
     return dataset, dataset.location == own or is_own(run, dataset)

@@ -16,7 +16,8 @@ from striate.anatomy import Finding as Mistake
 from striate.anatomy import inspect
 from striate.anatomy.targets import facts
 from striate.checkup import Finding, quick
-from striate.data import NAMED, DataSet, load_data
+from striate.data import NAMED, DataSet, Reading, read_data
+from striate.data.asked import OF_FILES
 from striate.data.preprocessing import preprocessing_for
 from striate.data.ranges import fills_sixteen
 from striate.data.splits import record, seen_in_training
@@ -92,9 +93,9 @@ def begin(settings: Settings, progress: Progress, ranks: Ranks = ALONE) -> Begun
     if recipe.freeze and not any(True for _ in net.head.parameters()):
         raise UsageError(f"--freeze is for nets whose head learns by itself, and {row.name} is all body")
     wanting = require_pictures(dataset, training, validation, recipe)
-    if dataset.read_as and dataset.read_as["channels"] != net.channels:
+    if dataset.reading is not None and dataset.reading.channels != net.channels:
         raise UsageError(
-            f"{row.name} takes {net.channels}-channel pictures, and the files were read in {dataset.read_as['channels']}: "
+            f"{row.name} takes {net.channels}-channel pictures, and the files were read in {dataset.reading.channels}: "
             f"striate.load_data(..., channels={net.channels})"
         )
     preprocessing = replace(
@@ -126,35 +127,28 @@ def _data(settings: Settings, row: NetFacts, progress: Progress) -> tuple[DataSe
         UsageError: it was loaded otherwise than is asked for.
     """
     size = settings.size
+    asked = Reading(
+        size=(size, size) if size else (row.input[1], row.input[2]),
+        channels=row.input[0],
+        **{name: getattr(settings, name) for name in (*OF_FILES, "fit", "range", "on_bad")},
+    )
     if not isinstance(settings.data, DataSet):
-        dataset = load_data(
-            settings.data,
-            data_dir=settings.data_dir,
-            size=(size, size) if size else (row.input[1], row.input[2]),
-            channels=row.input[0],
-            workers=usable_cores(),
-            group_by=settings.group_by,
-            exclude=settings.exclude,
-            splits=settings.splits,
-            range=settings.range,
-            on_bad=settings.on_bad,
-            fit=settings.fit,
-            told=progress.reading,
-        )
-        return replace(dataset, read_as={}), settings
-    dataset, read_as = settings.data, dict(settings.data.read_as)
-    usual = {"group_by": None, "exclude": (), "splits": None, "fit": "crop"}
-    asked: dict[str, Any] = {name: getattr(settings, name) for name in usual} | {"exclude": tuple(settings.exclude)}
-    if size is not None and read_as:
-        asked["size"] = (size, size)
-    for name, value in asked.items():
-        if value != usual.get(name) and value != read_as.get(name, usual.get(name)) and (read_as or name != "fit"):
+        return read_data(
+            settings.data, asked, data_dir=settings.data_dir, workers=usable_cores(), told=progress.reading
+        ), settings
+    dataset = settings.data
+    read, usual = dataset.reading or Reading(range=dataset.range), Reading()
+    decided = [*OF_FILES, "range"]
+    if dataset.reading is not None:
+        decided += ["fit", "on_bad", *(["size"] if size else [])]
+    for name in decided:
+        value = getattr(asked, name)
+        if value not in (getattr(usual, name) if name != "size" else None, getattr(read, name)):
             raise UsageError(
                 f"{name} is for reading files, and {dataset.name} was given as it was loaded: "
                 f"striate.load_data(..., {name}={value!r})"
             )
-    kept = {name: read_as[name] for name in usual if name in read_as}
-    return dataset, replace(settings, **kept)
+    return dataset, settings if dataset.reading is None else replace(settings, fit=read.fit)
 
 
 def write_start(run: Run, begun: Begun) -> None:

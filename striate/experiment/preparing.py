@@ -16,7 +16,7 @@ from striate import __version__
 from striate.anatomy import inspect
 from striate.anatomy.soundness import layers_nobody_owns
 from striate.anatomy.targets import check_fit
-from striate.data import DataSet, ImageData, Preprocessing
+from striate.data import DataSet, ImageData, Preprocessing, Reading
 from striate.data.augmentation import Augmentation
 from striate.data.splits import hold_out, together
 from striate.errors import StriateError, UsageError
@@ -194,9 +194,7 @@ def make_config(
             "name": dataset.name,
             "location": dataset.location,
             "dir": None if settings.data_dir is None else str(Path(settings.data_dir).resolve()),
-            "group_by": settings.group_by,
-            "exclude": list(settings.exclude),
-            "splits": settings.splits,
+            **(dataset.reading or Reading()).kept(),
         },
         "preprocessing": preprocessing.as_dict(),
         "recipe": recipe.as_dict(),

@@ -12,7 +12,7 @@ from pathlib import Path
 import torch
 
 from striate.arguments import checked
-from striate.data import NAMED, DataSet, Preprocessing, load_data
+from striate.data import NAMED, DataSet, Preprocessing, Reading, read_data
 from striate.errors import DataError, UsageError
 from striate.evaluation.subject import SHOWN, require_place
 from striate.experiment.extending import extended
@@ -195,17 +195,11 @@ def _made_again(ranks: Ranks, run: Run, data_dir: str | Path | None, progress: P
     torch.set_num_threads(manner.threads)  # sums of floats depend on it
     preprocessing = Preprocessing.from_dict(config["preprocessing"])
     require_place(run, config["data"]["location"])
-    dataset = load_data(
+    dataset = read_data(
         config["data"]["location"],
+        Reading.of_run(config),
         data_dir=data_dir,
-        size=preprocessing.size,
-        channels=preprocessing.channels,
         workers=usable_cores(),
-        group_by=config["data"].get("group_by"),
-        exclude=config["data"].get("exclude", ()),
-        splits=config["data"].get("splits"),
-        fit=preprocessing.fit,
-        range=preprocessing.range,
         told=progress.reading,
     )
     if dataset.train.fingerprint() != run.data["fingerprint"]:

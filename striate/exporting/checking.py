@@ -15,7 +15,7 @@ import numpy.typing as npt
 import torch
 from PIL import Image
 
-from striate.data import NAMED, Preprocessing, load_data
+from striate.data import NAMED, Preprocessing, Reading, load_data, read_data
 from striate.data.images import ImageData, Pixels
 from striate.data.listing import list_files
 from striate.data.named import find
@@ -94,7 +94,7 @@ def pictures_of(run: Run, preprocessing: Preprocessing, count: int = COUNT) -> C
             if location in NAMED and find(NAMED[location]) is None:
                 raise DataError(f"{location} is not on this machine")
             return _of_set(
-                load_data(location, range=preprocessing.range).splits, preprocessing, count, f"pictures of {name}"
+                read_data(location, Reading.of_run(run.config)).splits, preprocessing, count, f"pictures of {name}"
             )
         return _of_files(run, preprocessing, count)
     except StriateError:
@@ -112,7 +112,7 @@ def _of_set(splits: Mapping[str, ImageData], preprocessing: Preprocessing, count
 def _of_files(run: Run, preprocessing: Preprocessing, count: int) -> CheckPictures:
     data = run.config["data"]
     source, name = Path(data["location"]), data["name"]
-    listing = list_files(source, data.get("exclude", ()), data.get("splits"))
+    listing = list_files(source, Reading.of_run(run.config))
     excluded = {path for paths in listing.excluded.values() for path in paths}
     files = tuple(file for file in listing.files if str(file.path) not in excluded)
     tests = [file for file in files if file.split == "test"]

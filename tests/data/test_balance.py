@@ -82,5 +82,5 @@ def test_it_is_kept_with_the_run_and_repeated(pictures, tmp_path):
     )
     assert run.config["recipe"]["balance"] == "sampler"
     assert "--balance sampler" in run.summary["command"]
-    with pytest.raises(UsageError, match="balance must be none, weights or sampler, got focal"):
+    with pytest.raises(UsageError, match="balance must be none, weights or sampler, got 'focal'"):
         striate.train("lenet5", pictures, balance="focal")

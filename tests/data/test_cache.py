@@ -133,11 +133,11 @@ def test_a_disk_that_fills_up_while_it_is_built_costs_nothing(photos, monkeypatc
     plain = json.dumps
     calls = []
 
-    def failing(value):
+    def failing(value, **options):
         calls.append(1)
         if len(calls) == 150:
             raise OSError(28, "No space left on device")
-        return plain(value)
+        return plain(value, **options)
 
     monkeypatch.setattr(cache.json, "dumps", failing)
     found = build(photos)

@@ -76,6 +76,14 @@ def test_splits_under_the_names_that_people_give_them(tmp_path, places, splits):
         ([f"{name}/{split}" for name in TWO for split in ("train", "test")], "splits must lie above the classes"),
         (["images", "masks"], "'images', 'masks' are no class by the name"),
         ([*both("train"), "val/"], "val is a split by its name and has no pictures"),
+        (
+            [*both("train"), "test/cats/", "test/dogs/"],
+            "test is a split by its name .* leave it out with --exclude test",
+        ),
+        ([*both("train"), "test/README.txt"], "test is a split by its name and has no pictures"),
+        ([*both("training_set"), "test_set/cats/a.txt", "test_set/dogs/"], "test_set is a split by its name"),
+        ([*both("a/train"), "a/test/labels.csv"], "leave it out with --exclude a/test"),
+        ([*TWO, "val/notes.txt"], "val is a split by its name and has no pictures"),
         (["Cat", "cat"], "'Cat' and 'cat' differ only in capitals"),
         (["caf\u00e9", "cafe\u0301"], "how an accent is stored"),
         (["cat", "cat "], "differ only in spaces"),
@@ -91,6 +99,13 @@ def test_splits_under_the_names_that_people_give_them(tmp_path, places, splits):
 def test_what_could_be_either_is_asked_back(tmp_path, places, said):
     with pytest.raises(DataError, match=said):
         load(tree(tmp_path / "set", *places))
+
+
+def test_a_split_of_which_nothing_is_left_is_named(tmp_path):
+    root = tree(tmp_path / "set", *both("train", "test"))
+    with pytest.raises(DataError, match=r"class cats, dogs in the test split; --exclude leaves 6 out$"):
+        load(root, exclude=["test/*"])
+    assert load(root, exclude=["test"]).made == ("test",)
 
 
 def test_the_answer_is_an_option(tmp_path):

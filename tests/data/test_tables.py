@@ -1,10 +1,14 @@
 """Tables as programs save them: read where it is certain what they mean, else said in words of the person who made them."""
 
+import random
+from pathlib import Path
+
 import numpy as np
 import pytest
 from PIL import Image
 
 from striate.data import load_data
+from striate.data.encodings import decoded
 from striate.errors import DataError
 
 ROWS = [(f"img/{name}{number}.png", name) for name in ("cat", "dog") for number in range(3)]
@@ -61,6 +65,14 @@ CHINESE = {"cat": "猫咪", "dog": "小狗"}
          ("cat", "dog"), "a column for each class"),
         (text([(*row, "8") for row in ROWS], ("path", "label", "width")), ("cat", "dog"), "not used: width"),
         (text([(*row, "") for row in ROWS], ("path", "label", "split")), ("cat", "dog"), ""),
+        (text([(path, int(label == "dog"), label) for path, label in ROWS], ("path", "label", "class")),
+         ("cat", "dog"), "classes are named by the column class, with which the numbers in label agree"),
+        (text([(path, label, f"{label == 'dog':d}.0") for path, label in ROWS], ("path", "target", "category")),
+         ("cat", "dog"), "classes are named by the column target"),
+        (text([(path, int(label == "dog"), label) for path, label in ROWS], ("path", "label", "label_name")),
+         ("cat", "dog"), "named by the column label_name, with which the numbers in label agree"),
+        (text([(*row, row[1] == "x") for row in ROWS], ("path", "label", "class_name")), ("cat", "dog"), "not used: class_name"),
+        (text(ROWS, ("path", "class_name")), ("cat", "dog"), ""),
     ],
 )  # fmt: skip
 def test_read_where_it_is_certain(folder, content, classes, note, recwarn):
@@ -106,7 +118,7 @@ SIX = [*ROWS[:-1], (ROWS[-1][0], "Dog")]
         (text([(*row, "x") for row in ROWS], ("path", "label", "Label")), "two columns named 'Label'"),
         (text(relabelled({"cat": "Katze", "dog": "H\u00fcndin"})).encode("cp1252"), "not UTF-8 but .*Windows-1252.*CSV UTF-8"),
         (text(relabelled({"cat": "고양이", "dog": "강아지"})).encode("euc_kr"), "not UTF-8 but .*EUC-KR"),
-        (text(relabelled({"cat": "猫", "dog": "dog"})).encode("gb18030"), "could be UTF-8 or GB18030: save it again"),
+        (text(relabelled({"cat": "猫", "dog": "dog"})).encode("gb18030"), r"could be UTF-8 \(è\) or GB18030 \(猫\): save"),
         (b"PK\x03\x04" + bytes(60), r"it is a zip archive \(an Excel workbook is one\): save it as CSV"),
         (b"", "has no rows: it is empty"),
     ],
@@ -114,6 +126,57 @@ SIX = [*ROWS[:-1], (ROWS[-1][0], "Dog")]
 def test_else_it_is_said(folder, content, said):
     with pytest.raises(DataError, match=said):
         load(folder, content)
+
+
+OTHERS = {
+    "cp932": "ﾈｺ ｲﾇ ﾜﾆ ｳﾏ ｳｼ ﾄﾘ ﾋﾂｼﾞ ｷｮｳﾘｭｳ ﾈｽﾞﾐ ﾗｲｵﾝ ﾑｼ ｳｵ 猫 犬 鳥 魚",
+    "euc_jp": "猫 犬 鳥 魚 馬 牛 羊 豚 鶏 象 熊 猿 鹿 蛇 亀 蟹 蛙 狼 鷹 花 車 船 飛行機 自転車 正常 異常 不良品 ねこ ネコ",
+    "euc_kr": "고양이 강아지 개 말 소 새 닭 돼지 쥐 호랑이 뱀 양 곰 여우 사자 토끼 오리 물고기 뭍 띠 샷 밴 정상 불량 양호",
+    "big5": "貓 狗 鳥 魚 馬 牛 雞 鴨 鵝 獅子 猴子 烏龜 螃蟹 蜥蜴 鱷魚 鸚鵡 蜻蜓 鯰魚 麒麟 駱駝 鴕鳥 蚱蜢 蟋蟀 蠍子 瑕疵 鬱金香",
+    "cp1251": "СЛОН РЫБА УТКА ВОЛК КОРОВА СОБАКА МЕДВЕДЬ ЛИСА ГУСЬ Слон Рыба Утка слон рыба утка волк корова собака ДР АЗ Ст",
+    "koi8_r": "СЛОН РЫБА УТКА ВОЛК КОРОВА СОБАКА Слон Рыба Утка слон рыба утка волк корова собака",
+    "cp1253": "ΓΑΤΑ ΑΛΟΓΟ ΨΑΡΙ ΠΟΥΛΙ ΛΥΚΟΣ ΑΓΕΛΑΔΑ γάτα ψάρι",
+    "cp1255": "חתול כלב דג סוס פרה ציפור עץ",
+    "cp1256": "قط كلب سمكة حصان بقرة طائر شجرة",
+    "cp874": "แมว หมา ปลา นก หมู ช้าง ม้า วัว ไก่ เป็ด กบ งู เสือ ลิง หนู",
+    "cp1252": "Käse Größe Äpfel éléphant âne Ñandú öö ÄÖÜ é è ÄÖ",
+}
+
+
+@pytest.mark.parametrize("encoding", OTHERS)
+def test_no_other_language_is_taken_for_chinese(encoding):
+    draw = random.Random(0)
+    words = OTHERS[encoding].split()
+    for _ in range(1000):
+        labels = draw.sample(words, draw.choice((2, 2, 3, 4, 6)))
+        content = text([(f"{number}.png", label) for number, label in enumerate(labels)]).encode(encoding)
+        try:
+            found, notes = decoded(Path("t.csv"), content)
+        except DataError:
+            continue
+        assert not notes, (labels, found)  # these are read as the UTF-8 that they happen to be
+
+
+CHINESE_NAMES = (
+    "麻雀 鲤鱼 骆驼 犀牛 鹦鹉 杨树 柳树 玉兰 水稻 小麦 高粱 大豆 正常组织 番茄早疫病 划伤 脏污 气泡 男性 女性 雨天"
+)
+
+
+def test_names_in_chinese_are_read_as_excel_saves_them(folder):
+    words, draw, certain = CHINESE_NAMES.split(), random.Random(0), 0
+    few = [(["猫", "狗"], True), (["合格", "不合格"], True), (["正常", "异常", "划痕"], True), (["苹果", "香蕉"], True)]
+    for labels, must in [*few, *((draw.sample(words, 8), False) for _ in range(200))]:
+        content = text([(f"{number}.png", label) for number, label in enumerate(labels)]).encode("gbk")
+        try:
+            found, notes = decoded(Path("t.csv"), content)
+        except DataError:
+            assert not must
+            continue
+        assert (found.encode("gbk"), notes) == (content, ["read as GB18030, as Excel saves Chinese text"])
+        certain += 1
+    assert certain > 150
+    rows = [(path, {"cat": "猫", "dog": "狗"}[label]) for path, label in ROWS]
+    assert load(folder, text(rows).encode("gb18030")).classes == ("狗", "猫")
 
 
 def test_rows_that_repeat_and_files_that_are_not_there_are_counted(folder):

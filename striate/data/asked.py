@@ -1,0 +1,55 @@
+"""How files are to be read, as a person asks for it and as a run keeps it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import Any
+
+from striate.choices import Fit, OnBad
+from striate.data.ranges import range_of
+from striate.data.values import Range
+from striate.errors import check_choice
+
+OF_FILES = ("group_by", "exclude", "splits")
+"""The fields that a run keeps with its data; those of the pictures are in its preprocessing."""
+_OF_PICTURES = ("size", "channels", "fit", "range")
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Reading:
+    """Which files are read, and into what pixels. The fields are arguments of `striate.load_data`, which says what they mean.
+
+    Raises UsageError for a range, a fit or an `on_bad` that there is not.
+    """
+
+    size: tuple[int, int] = (224, 224)
+    channels: int = 3
+    fit: Fit = "crop"
+    range: Range | None = None
+    group_by: str | None = None
+    exclude: tuple[str, ...] = ()
+    splits: str | None = None
+    on_bad: OnBad = "skip"
+    partial: bool = False
+
+    def __post_init__(self) -> None:
+        check_choice("--fit", self.fit, Fit)
+        check_choice("--on-bad", self.on_bad, OnBad)
+        object.__setattr__(self, "exclude", tuple(self.exclude))
+        object.__setattr__(self, "range", range_of(self.range))
+
+    @classmethod
+    def of_run(cls, config: Mapping[str, Any]) -> Reading:
+        """As the run with this config read its files. Older runs have fewer fields."""
+        kept = {name: config["data"][name] for name in OF_FILES if name in config["data"]}
+        kept |= {name: config["preprocessing"][name] for name in _OF_PICTURES if name in config["preprocessing"]}
+        return cls(**{**kept, "size": tuple(kept["size"])})
+
+    def kept(self) -> dict[str, Any]:
+        """What a run keeps with its data, in plain types."""
+        return {"group_by": self.group_by, "exclude": list(self.exclude), "splits": self.splits}
+
+    def of_all(self) -> Reading:
+        """The same pixels, but of all files, and in the splits that these have by themselves."""
+        return replace(self, group_by=None, exclude=(), splits=None)
