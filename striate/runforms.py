@@ -81,11 +81,13 @@ class PreprocessingConfig:
 class RecipeConfig:
     """What lists of runs and their pages say of a recipe. `Run.recipe` reads all of it, which needs torch."""
 
+    name: Name
     epochs: Epochs
     batch_size: Count
+    optimizer: Name
     lr: Figure
     keep: Literal["last", "best"] = "last"
-    seed: Annotated[int, Within(0, 2**63 - 1)] = 0
+    seed: Annotated[int, Within(0, 2**63 - 1)]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -100,14 +102,14 @@ class Plan:
     steps_per_epoch: Annotated[int, Within(1, 10**9)]
     epochs: Epochs
     params: Count
-    macs: Annotated[int, Within(0, 10**18)] | None = None
+    macs: Annotated[int, Within(0, 10**18)] | None
     macs_counted: Annotated[int, Within(0, 10**18)] | None = None
     macs_not_counted: Counts = field(default_factory=dict)
     usual_lr: Figure | None = None
     seconds_per_step: Seconds = 0
     seconds_per_epoch: Seconds = 0
     seconds: Seconds = 0
-    device: Name = "cpu"
+    device: Name
     ranks: Annotated[int, Within(1, 1024)] = 1
     threads: Annotated[int, Within(1, MOST_THREADS)]
     layout: Literal["nchw", "nhwc"]
@@ -124,7 +126,7 @@ class RunConfig:
     """config.yaml"""
 
     format: Annotated[int, Within(1, 10**6)] = 1
-    striate: Name = ""
+    striate: Name
     net: NetConfig
     data: DataConfig
     preprocessing: PreprocessingConfig
@@ -160,11 +162,11 @@ class RunConfig:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class FindingRow:
-    kind: Name = ""
+    kind: Name
     severity: Name = ""
     count: Count | None = None
-    title: Text = ""
-    words: Annotated[str, Within(0, 100_000)] = ""
+    title: Text
+    words: Annotated[str, Within(0, 100_000)]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -192,6 +194,10 @@ class Data:
     def from_dict(cls, values: object) -> Data:
         """Raises DataError, which names the field."""
         made = forms.read(cls, values)
+        for split in ("train", *(split for split, count in made.counts.items() if count)):
+            for name, counted in (("counts", made.counts), ("class_counts", made.class_counts)):
+                if split not in counted:
+                    raise DataError(f"{name}.{split} is missing")
         for split, counts in made.class_counts.items():
             if len(counts) != len(made.classes):
                 raise DataError(f"class_counts.{split} must have {len(made.classes)} counts, got {len(counts)}")
@@ -238,14 +244,14 @@ class Summary:
 class WithoutReferences:
     score: Literal["energy", "max_logit", "max_softmax"]
     threshold: Figure
-    keep: Share = 0.95
+    keep: Share
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Abstain:
     score: Literal["nearest", "energy", "max_logit", "max_softmax"]
     threshold: Figure
-    keep: Share = 0.95
+    keep: Share
     without_references: WithoutReferences | None = None
 
 
@@ -254,15 +260,15 @@ class Calibration:
     """calibration.json"""
 
     split: Name = "validation"
-    n: Count = 0
     not_finite: Count = 0
     how: Literal["fitted", "shrunk", "left out"] = "fitted"
-    temperature: Annotated[float, Within(1e-3, 1e4)] = 1.0
-    loss_before: Figure | None = None
-    ece_before: Share | None = None
-    loss: Figure | None = None
-    ece: Share | None = None
     abstain: Abstain | None = None
+    temperature: Annotated[float, Within(1e-3, 1e4)]
+    n: Count
+    loss_before: Figure
+    ece_before: Share
+    loss: Figure
+    ece: Share
 
     @classmethod
     def from_dict(cls, values: object) -> Calibration:
@@ -339,7 +345,7 @@ class Confused:
 class Bin:
     low: Share
     high: Share
-    n: Count
+    n: Annotated[int, Within(1, 10**10)]
     confidence: Share
     accuracy: Share
 
@@ -371,7 +377,7 @@ class EvaluationFigures:
     low: Share
     high: Share
     balanced_accuracy: Share | None = None
-    top5: Share | None = None
+    top5: Share | None
     loss: Annotated[float, Within(-1e-6, 1e300)]
     brier: Annotated[float, Within(-1e-6, 2 + 1e-6)] | None = None
     macro_f1: Share
@@ -393,6 +399,11 @@ class EvaluationFigures:
     def from_dict(cls, values: object) -> EvaluationFigures:
         """Raises DataError, which names the field."""
         made = forms.read(cls, values)
+        assert isinstance(values, dict), "read() accepts nothing else"
+        for names in _TOGETHER:
+            _require_together(values, names)
+        for place, row in enumerate(values["per_class"]):
+            _require_together(row, ("low", "high"), f"per_class[{place}].")
         count = len(made.classes)
         if len(made.confusion) != count or any(len(row) != count for row in made.confusion):
             raise DataError(f"confusion must have {count} rows of {count} numbers")
@@ -402,6 +413,22 @@ class EvaluationFigures:
         if odd := [row for row in made.most_confused if not {row.truth, row.predicted} <= known]:
             raise DataError(f"most_confused names a class that is not in classes: {forms.shown(odd[0].truth)}")
         return made
+
+
+_TOGETHER = (
+    ("balanced_accuracy",),
+    ("macro_f1_low", "macro_f1_high"),
+    ("reliability", "by_confidence"),
+    ("temperature", "ece_calibrated", "reliability_calibrated"),
+)
+"""What evaluations of earlier versions, or without a calibration, lack: all of a group or nothing of it."""
+
+
+def _require_together(values: dict[str, Any], names: tuple[str, ...], within: str = "") -> None:
+    there = [name for name in names if name in values]
+    for name in names if there else ():
+        if values.get(name) is None:
+            raise DataError(f"{within}{name} is missing" + (f", and {there[0]} is there" if there[0] != name else ""))
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -86,7 +86,10 @@ def private(tmp_path_factory):
     write_yaml(run.path / "config.yaml", config)
     write_json(run.path / "environment.json", {**run.environment, "host": USER, "platform": f"Linux-6.1-{USER}"})
     data = {**run.data, "unreadable": {f"{PICTURE}.jpg": "cut off"}, "excluded": [f"{PICTURE}.gif"]}
-    write_json(run.path / "data.json", {**data, "findings": [{"title": "Copies", "words": f"{PICTURE} twice"}]})
+    write_json(
+        run.path / "data.json",
+        {**data, "findings": [{"kind": "duplicates", "title": "Copies", "words": f"{PICTURE} twice"}]},
+    )
     (run.path / "log.txt").write_text(f"{USER} {FOLDER}")
     (run.path / "tensorboard").mkdir()
     (run.path / "tensorboard" / "events").write_text(FOLDER)

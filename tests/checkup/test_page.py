@@ -115,7 +115,7 @@ def run_folder(path, rows, data="animals", split="test"):
     one = {"precision": 0.5, "recall": 0.5, "f1": 0.5, "support": right}
     figures = {
         "data": data, "split": split, "views": "centre", "n": len(rows), "correct": right, "accuracy": right / len(rows),
-        "low": 0.1, "high": 0.9, "loss": 0.1, "macro_f1": 0.5, "ece": 0.1, "classes": ["cat", "dog"],
+        "low": 0.1, "high": 0.9, "top5": None, "loss": 0.1, "macro_f1": 0.5, "ece": 0.1, "classes": ["cat", "dog"],
         "confusion": [[0, 0], [0, 0]], "per_class": [{"class": name, **one} for name in ("cat", "dog")], "most_confused": [],
     }  # fmt: skip
     write_json(place / "evaluation.json", figures)
