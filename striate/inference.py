@@ -159,8 +159,8 @@ def _check_named(run: Run, most: int | None) -> None:
         values = sum(tensor.numel() for tensor in twin.state_dict().values())
         if most is not None and values > most:
             raise DataError(
-                f"{file}: net: a {wanted['name']} of {wanted['classes']:,} classes has {values:,} values, and the run's weights "
-                f"are a file of {most:,} bytes"
+                f"{file}: net: a {wanted['name']} of {wanted['classes']:,} classes has {values:,} values, or "
+                f"weights/{run.recipe.keep}.safetensors is damaged: it has {most:,} bytes"
             )
     if min(height, width) < twin.spec.min_size:
         raise DataError(f"{file}: preprocessing.size: {wanted['name']} takes no pictures of {height}x{width} pixels")

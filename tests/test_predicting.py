@@ -45,7 +45,7 @@ def fed(monkeypatch):
         return net
 
     monkeypatch.setattr(predictor, "load_net", recording)
-    monkeypatch.setattr(evaluation, "load_net", recording)
+    monkeypatch.setattr("striate.evaluation.subject.load_net", recording)
     return seen
 
 
@@ -245,7 +245,7 @@ def test_evaluating_other_data_adds_to_the_run_and_wrong_data_is_refused(trained
     assert found.summary["correct"] / 1000 == pytest.approx(run.metrics[-1]["val_accuracy"])
     assert set(run.evaluations) == {"fashion-mnist-sample-test-centre", "fashion-mnist-sample-validation-centre"}
     assert "validation" in (run.path / "report.html").read_text()
-    with pytest.raises(DataError, match="other classes"):
+    with pytest.raises(DataError, match="classes that the run does not know: dark, light"):
         striate.evaluate(run, pictures)
     with pytest.raises(UsageError, match="no split 'tests'"):
         striate.evaluate(run, split="tests")
