@@ -6,9 +6,7 @@ built anew and given the weights. A net whose answers are not is refused by the 
 
 from __future__ import annotations
 
-import copy
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
@@ -18,10 +16,13 @@ from torch import Tensor, nn
 
 from striate.anatomy.finding import Finding
 from striate.anatomy.soundness import NAMES, loose_weights, unsound_causes
+from striate.anatomy.tracing import set_mode
 from striate.anatomy.watching import unowned, watch
 from striate.data.draws import hashes
 from striate.data.preprocessing import Preprocessing
+from striate.nets.copying import copied
 from striate.nets.elsewhere import STAGE, inner
+from striate.nets.undisturbed import undisturbed
 
 IMAGES = 4
 ROUNDING = 1e-5
@@ -71,7 +72,7 @@ def images_as_fed(preprocessing: Preprocessing, device: torch.device) -> Tensor:
 
 
 def ask(net: nn.Module, images: Tensor, *, heavy: bool = False, again: Callable[[], nn.Module] | None = None) -> Asked:
-    """Asks a copy of the net in eval mode; the net and torch's generators stay as they are.
+    """Asks a copy of the net in eval mode; the net, what its class and file keep and random generators stay as they are.
 
     Args:
         images: float32 (4, C, H, W), the fixed images as the net is fed, on its device.
@@ -87,8 +88,9 @@ def ask(net: nn.Module, images: Tensor, *, heavy: bool = False, again: Callable[
 
 
 def _ask(net: nn.Module, images: Tensor, heavy: bool, again: Callable[[], nn.Module] | None) -> Asked:
-    with _generators_kept(images.device), torch.no_grad():
-        twin = copy.deepcopy(net).eval()
+    with undisturbed(inner(net)), torch.no_grad():
+        twin = copied(net)
+        set_mode(twin, training=False)
         whole, fault = _first_answer(twin, images)
         if fault is not None:
             return Asked(whole, fault)
@@ -137,7 +139,7 @@ class _Exact:
         """float64 logits of those images; None where the net cannot compute so."""
         try:
             if self.made is None:
-                self.made = copy.deepcopy(self.net).double()
+                self.made = copied(self.net).double()
             found: Tensor = self.made(self.images[list(places)].double())
             return found.double()
         except Exception:
@@ -317,9 +319,3 @@ def _caused(net: nn.Module, images: Tensor, kind: str, seen: str) -> Finding:
 
 def _images(count: int) -> str:
     return "one image" if count == 1 else f"{count} images"
-
-
-@contextmanager
-def _generators_kept(device: torch.device) -> Iterator[None]:
-    with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
-        yield

@@ -17,9 +17,10 @@ from torch import Tensor, nn
 from torch._ops import OpOverload
 from torch.utils._pytree import tree_map_only
 
-from striate.anatomy.graph import picture_type, set_mode, wants_values
 from striate.anatomy.heads import WithHeads
+from striate.anatomy.recording import picture_type
 from striate.anatomy.shapes import quick_result, tensors_in
+from striate.anatomy.tracing import set_mode, wants_values
 from striate.nets.copying import Copies
 from striate.nets.undisturbed import undisturbed
 from striate.nets.weightless import LightMode

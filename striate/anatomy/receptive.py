@@ -36,6 +36,23 @@ class ReceptiveField:
     """The largest is the whole picture, from every position."""
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MapPlaces:
+    """Where in the picture the positions of a feature map (N, C, h, w) lie; each pair is (height, width)."""
+
+    stride: tuple[float, float]
+    """Pixels from one position to the next; negative where the map is flipped."""
+    centre: tuple[float, float]
+    """Middle of what position (0, 0) reads, in pixels from the middle of the first pixel."""
+
+
+def map_places(graph: Graph) -> tuple[MapPlaces | None, ...]:
+    """The places of each node's positions, by what moves with them: what all positions read alike, as the statistics of a norm
+    or squeeze-and-excitation, moves none. None where nothing moves, paths disagree, or height and width lie in other dimensions.
+    """
+    return tuple(None if state is None else _places(state) for state in states_of(graph))
+
+
 def receptive_fields(graph: Graph) -> tuple[ReceptiveField | None, ...]:
     """The field of each node of the graph; None where it cannot be followed: unknown operations, gathers, deformed windows."""
     return tuple(None if state is None else _field(state) for state in states_of(graph))
@@ -124,6 +141,21 @@ def _unfolded(terms: list[Term]) -> list[Term]:
                 return list(merged([*written, term, *terms[len(written) + 1 :]]))
         written.append(term)
     return written
+
+
+def _places(state: State) -> MapPlaces | None:
+    found = []
+    for axis in (0, 1):
+        terms = [term for term in state if term.axis == axis]
+        positions = [term for term in map(_position, terms) if term is not None]
+        if len(positions) < len(terms):
+            return None
+        one = merged([replace(t, dims=_positions_only(t), hidden=0) for t in positions if t.largest.advance])
+        if len(one) != 1 or len(one[0].dims) != 4 or [dim for dim, _ in one[0].moving] != [2 + axis]:
+            return None
+        found.append((float(one[0].largest.stride), one[0].largest.centre))
+    (high, top), (wide, left) = found
+    return MapPlaces(stride=(high, wide), centre=(top, left))
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,7 +13,11 @@ import torch
 from torch import nn
 
 from striate.anatomy.finding import Finding, make_finding
-from striate.anatomy.watching import Step, Watched, copy_on_meta, unowned, watch
+from striate.anatomy.recording import picture_type
+from striate.anatomy.tracing import wants_values
+from striate.anatomy.watching import Step, Watched, unowned, watch
+from striate.nets.copying import Copies
+from striate.nets.undisturbed import undisturbed
 
 _MOVES = {
     "cat", "stack", "unbind", "split", "split_with_sizes", "chunk", "select", "slice", "narrow", "index_select", "gather",
@@ -31,19 +35,29 @@ _WINDOWS = ("convolution", "pool", "upsample", "grid_sampler", "conv")
 def unsound_causes(module: nn.Module, picture: Sequence[int]) -> tuple[Finding, ...]:
     """What in a net's operations makes its answer depend on more than one image and the weights; empty where nothing is seen.
 
-    The module is left as it is: a copy is run on the meta device.
+    The module is left as it is: a copy is run, on the meta device unless it asks for values there.
 
     Args:
         picture: (C, H, W).
     """
-    try:
-        twin = copy_on_meta(module)
-        kinds = [parameter.dtype for parameter in twin.parameters() if parameter.is_floating_point()]
-        images = [torch.empty(count, *picture, device="meta", dtype=kinds[0] if kinds else None) for count in (2, 3)]
-        # The first pass may fill tables that are kept; what follows is how the net works from then on.
-        first, three, two = (watch(twin, image) for image in (images[0], images[1], images[0]))
-    except Exception:  # a net that cannot be run so is judged by its answers alone
-        return ()
+    with undisturbed(module):
+        try:
+            copies = Copies(module)
+            try:
+                return _causes_on(copies, picture, torch.device("meta"))
+            except Exception as error:
+                if not wants_values(error):
+                    raise
+                return _causes_on(copies, picture, torch.device("cpu"))
+        except Exception:  # a net that cannot be run so is judged by its answers alone
+            return ()
+
+
+def _causes_on(copies: Copies, picture: Sequence[int], device: torch.device) -> tuple[Finding, ...]:
+    twin = copies.make(device)
+    images = [torch.zeros(count, *picture, device=device, dtype=picture_type(twin)) for count in (2, 3)]
+    # The first pass may fill tables that are kept; what follows is how the net works from then on.
+    first, three, two = (watch(twin, image) for image in (images[0], images[1], images[0]))
     return causes_of(twin, first, two, three)
 
 

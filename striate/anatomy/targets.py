@@ -9,9 +9,10 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-from striate.anatomy.graph import TraceFailure, picture_type, trace
 from striate.anatomy.limits import asked_for_values, check_lazy, first_usual, smallest_input, trace_or_explain
+from striate.anatomy.recording import picture_type
 from striate.anatomy.table import dimensions
+from striate.anatomy.tracing import TraceFailure, trace
 from striate.errors import UsageError, short_of_means
 from striate.nets import build, spec
 from striate.nets.copying import UncopyableError, copied, plain

@@ -5,7 +5,6 @@
 
 from __future__ import annotations
 
-import copy
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -19,6 +18,8 @@ from torch._ops import OpOverload
 from torch.utils._pytree import tree_leaves, tree_map_only
 
 from striate.anatomy.shapes import quick_result, tensors_in
+from striate.anatomy.tensors import key_of, named_arguments, storage_of
+from striate.anatomy.tracing import set_mode
 from striate.nets.weightless import LightMode
 
 Shape = tuple[int, ...]
@@ -90,21 +91,11 @@ def watch(module: nn.Module, image: Tensor, values: bool = False) -> Watched:
     Args:
         values: whether results are searched for NaN and infinity; not on the meta device.
     """
-    module.eval()
+    set_mode(module, training=False)
     watcher = _Watcher(module, image, values)
     with watcher.following_modules(), torch.no_grad(), watcher:
         output = module(image)
     return watcher.result(output)
-
-
-def copy_on_meta(module: nn.Module) -> nn.Module:
-    """A copy whose parameters and buffers are on the meta device: it takes no memory, and the module stays as it is."""
-    memo: dict[int, Any] = {}
-    for parameter in module.parameters():
-        memo[id(parameter)] = nn.Parameter(parameter.detach().to("meta"), requires_grad=parameter.requires_grad)
-    for buffer in module.buffers():
-        memo[id(buffer)] = buffer.detach().to("meta")
-    return copy.deepcopy(module, memo)
 
 
 def unowned(module: nn.Module) -> dict[str, Tensor]:
@@ -112,7 +103,7 @@ def unowned(module: nn.Module) -> dict[str, Tensor]:
 
     Lists, tuples, dicts and sets are looked through, with the modules and tensors in them.
     """
-    owned = {_storage(tensor) for tensor in (*module.parameters(), *module.buffers())}
+    owned = {storage_of(tensor) for tensor in (*module.parameters(), *module.buffers())}
     found: dict[str, Tensor] = {}
     seen: set[int] = {id(part) for part in module.modules()}
     stack: list[tuple[str, object]] = []
@@ -121,7 +112,7 @@ def unowned(module: nn.Module) -> dict[str, Tensor]:
     while stack:
         path, value = stack.pop(0)
         if isinstance(value, Tensor):
-            if _storage(value) not in owned:
+            if storage_of(value) not in owned:
                 found[path] = value
             continue
         if id(value) in seen or not isinstance(value, nn.Module | list | tuple | dict | set | frozenset):
@@ -135,17 +126,6 @@ def unowned(module: nn.Module) -> dict[str, Tensor]:
         else:
             stack += [(f"{path}[{place}]", item) for place, item in enumerate(value)]
     return found
-
-
-def _storage(tensor: Tensor) -> int:
-    return tensor.untyped_storage()._cdata if tensor.layout == torch.strided else id(tensor)
-
-
-def _key(tensor: Tensor) -> tuple[Any, ...]:
-    """A tensor's identity: its place in its storage. (Python objects do not do: autograd makes new ones for views.)"""
-    if tensor.layout != torch.strided:
-        return (id(tensor),)
-    return (_storage(tensor), tensor.storage_offset(), *tensor.shape, -1, *tensor.stride())
 
 
 @dataclass(eq=False)
@@ -166,9 +146,9 @@ class _Watcher(LightMode):  # type: ignore[no-untyped-call]
         self.metas: dict[tuple[Any, ...], Tensor] = {}
         self.owned: dict[int, str] = {}
         for name, tensor in (*self.module.named_buffers(), *self.module.named_parameters()):
-            self.owned[_storage(tensor)] = name
+            self.owned[storage_of(tensor)] = name
         loose = unowned(self.module)
-        self.loose = {_storage(tensor): path for path, tensor in loose.items()}
+        self.loose = {storage_of(tensor): path for path, tensor in loose.items()}
         self._remember(self.image, (-1,))
 
     @contextmanager
@@ -182,6 +162,8 @@ class _Watcher(LightMode):  # type: ignore[no-untyped-call]
         handles = []
         try:
             for name, part in self.module.named_modules():
+                if isinstance(part, torch.jit.ScriptModule):
+                    continue  # it takes no hooks
                 handles.append(part.register_forward_pre_hook(enter(name)))
                 handles.append(part.register_forward_hook(leave))
             yield
@@ -209,7 +191,7 @@ class _Watcher(LightMode):  # type: ignore[no-untyped-call]
     def _to_meta(self, tensor: Tensor) -> Tensor:
         if tensor.is_meta:
             return tensor
-        return self.metas.setdefault(_key(tensor), tensor.detach().to("meta"))
+        return self.metas.setdefault(key_of(tensor), tensor.detach().to("meta"))
 
     def _record(
         self,
@@ -220,9 +202,9 @@ class _Watcher(LightMode):  # type: ignore[no-untyped-call]
     ) -> None:
         name = func.overloadpacket.__name__
         arguments = named_arguments(func, *called)
-        states = [_storage(tensor) for tensor in given]
-        fresh = [tensor for tensor in given if _key(tensor) not in self.made and _storage(tensor) not in self.on]
-        loose = [t for t in fresh if t.is_floating_point() and _storage(t) not in self.owned and name != "lift_fresh"]
+        states = [storage_of(tensor) for tensor in given]
+        fresh = [tensor for tensor in given if key_of(tensor) not in self.made and storage_of(tensor) not in self.on]
+        loose = [t for t in fresh if t.is_floating_point() and storage_of(t) not in self.owned and name != "lift_fresh"]
         changed = _changed(func, *called) if func._schema.is_mutable else []
         index = len(self.steps)
         floats = [] if not self.values else [t for t in results if t.is_floating_point() and t.numel()]
@@ -232,29 +214,29 @@ class _Watcher(LightMode):  # type: ignore[no-untyped-call]
                 operation=name.rstrip("_"),
                 module=self.calls[-1],
                 line=_line(),
-                inputs=tuple(dict.fromkeys(i for t in given for i in self.made.get(_key(t), ()))),
+                inputs=tuple(dict.fromkeys(i for t in given for i in self.made.get(key_of(t), ()))),
                 operands=tuple(tuple(tensor.shape) for tensor in given),
                 result=tuple(results[0].shape),
                 attributes={key: value for key, value in arguments.items() if not tensors_in(value)},
                 draws=_draws(func, arguments),
-                view=not func._schema.is_mutable and _storage(results[0]) in states,
+                view=not func._schema.is_mutable and storage_of(results[0]) in states,
                 reads=tuple(dict.fromkeys(self.owned[state] for state in states if state in self.owned)),
-                writes=tuple(dict.fromkeys(known[_storage(t)] for t in changed if _storage(t) in known)),
-                loose=tuple(dict.fromkeys(self.loose.get(_storage(t), "") for t in loose)),
+                writes=tuple(dict.fromkeys(known[storage_of(t)] for t in changed if storage_of(t) in known)),
+                loose=tuple(dict.fromkeys(self.loose.get(storage_of(t), "") for t in loose)),
                 trained=any(t.requires_grad or isinstance(t, nn.Parameter) for t in loose),
                 nan=any(bool(t.isnan().any()) for t in floats),
                 infinite=any(bool(t.isinf().any()) for t in floats),
             )
         )
         for tensor in changed:
-            for key in self.on.get(_storage(tensor), []):
+            for key in self.on.get(storage_of(tensor), []):
                 self.made[key] = (*self.made[key], index)
         for tensor in (*results, *changed):
             self._remember(tensor, (index,))
         self.alive += given
 
     def _remember(self, tensor: Tensor, steps: tuple[int, ...]) -> None:
-        key = _key(tensor)
+        key = key_of(tensor)
         if key not in self.made:
             self.on.setdefault(key[0], []).append(key)
         self.made[key] = steps
@@ -262,7 +244,7 @@ class _Watcher(LightMode):  # type: ignore[no-untyped-call]
 
     def result(self, output: Any) -> Watched:
         outputs = [leaf for leaf in tree_leaves(output) if isinstance(leaf, Tensor)]
-        stack = [index for tensor in outputs for index in self.made.get(_key(tensor), ())]
+        stack = [index for tensor in outputs for index in self.made.get(key_of(tensor), ())]
         live: set[int] = set()
         while stack:
             index = stack.pop()
@@ -270,13 +252,6 @@ class _Watcher(LightMode):  # type: ignore[no-untyped-call]
                 live.add(index)
                 stack += self.steps[index].inputs
         return Watched(tuple(self.steps), tuple(sorted(live)), output)
-
-
-def named_arguments(func: OpOverload, args: Sequence[Any], kwargs: Mapping[str, Any]) -> dict[str, Any]:
-    """All arguments by aten's names, defaults too."""
-    schema = func._schema.arguments
-    defaults = {item.name: item.default_value for item in schema[len(args) :] if item.has_default_value()}
-    return {item.name: value for item, value in zip(schema, args, strict=False)} | defaults | dict(kwargs)
 
 
 def _draws(func: OpOverload, arguments: Mapping[str, Any]) -> bool:

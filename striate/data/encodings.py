@@ -145,7 +145,7 @@ def _only_chinese(content: bytes) -> bool:
     # A quarter of the common characters begin with these bytes, which are 4 in 100 in Big5 and EUC-JP and none in Korean: odds of
     # 20 to 1 at the least, besides that such a text would have to have the form of this one.
     rare = sum(byte >= 0xD0 for byte in first)
-    return 8 * rare >= 12 + len(first) and 2 * sum(byte <= 0xD7 for byte in first) >= len(first)
+    return bool(8 * rare >= 12 + len(first) and 2 * sum(byte <= 0xD7 for byte in first) >= len(first))
 
 
 def _are_words(runs: Collection[bytes], encoding: str) -> bool:

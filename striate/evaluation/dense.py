@@ -13,7 +13,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from striate.anatomy.graph import TraceFailure, trace
+from striate.anatomy.tracing import TraceFailure, trace
 from striate.errors import UsageError
 from striate.nets import Net
 from striate.nets.elsewhere import Logits

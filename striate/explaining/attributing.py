@@ -108,7 +108,7 @@ def _grad_cam(net: Net, inputs: Tensor, targets: Tensor, layer: Layer | None) ->
     (gradient,) = torch.autograd.grad(score, kept[-1])
     weights = gradient.mean((2, 3), keepdim=True)
     maps = (weights * kept[-1]).sum(1, keepdim=True).relu()
-    return placed(maps, layer.field, (inputs.shape[2], inputs.shape[3]))
+    return placed(maps, layer.place, (inputs.shape[2], inputs.shape[3]))
 
 
 def _gradient(net: Net, inputs: Tensor, targets: Tensor) -> Tensor:

@@ -10,9 +10,9 @@ import torch
 from torch import Tensor, nn
 from torch.utils.hooks import RemovableHandle
 
-from striate.anatomy.receptive import ReceptiveField
+from striate.anatomy.receptive import MapPlaces
 from striate.errors import UsageError, unknown_name
-from striate.explaining.placing import fields
+from striate.explaining.placing import places
 from striate.nets.elsewhere import Logits, inner
 from striate.nets.net import Net
 
@@ -33,13 +33,13 @@ class Layer:
             elsewhere its path there: `layer4.1.conv2`.
         module: the module itself.
         maps: how many it gives, and their height and width.
-        field: pixels that a position of them reads; None where that cannot be followed, or positions have no place.
+        place: where in the picture their positions lie; None where that cannot be followed, or they have no place.
     """
 
     name: str
     module: nn.Module
     maps: tuple[int, int, int]
-    field: ReceptiveField | None
+    place: MapPlaces | None
 
     def __str__(self) -> str:
         count, height, width = self.maps
@@ -54,7 +54,7 @@ def layers(net: Net, inputs: Tensor) -> dict[str, Layer]:
         inputs: pictures as the net takes them, (N, C, H, W); the first one is used.
     """
     elsewhere = isinstance(net.head, Logits)
-    known = fields(net, tuple(inputs.shape))
+    known = places(net, tuple(inputs.shape))
     parts = (inner(net) if elsewhere else net.stages).named_modules()
     found: dict[str, Layer] = {}
     handles: list[RemovableHandle] = []

@@ -6,13 +6,13 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from striate.anatomy.graph import TraceFailure, trace
-from striate.anatomy.receptive import ReceptiveField, receptive_fields
+from striate.anatomy.receptive import MapPlaces, map_places
+from striate.anatomy.tracing import TraceFailure, trace
 
 
-def fields(net: nn.Module, input_shape: tuple[int, ...]) -> dict[nn.Module, ReceptiveField]:
-    """The receptive fields of what the modules of a net give for pictures (N, C, H, W). Those are missing that cannot be
-    followed, and those whose positions have no place: each reads the whole picture, or there is only one.
+def places(net: nn.Module, input_shape: tuple[int, ...]) -> dict[nn.Module, MapPlaces]:
+    """Where the positions lie of the maps that the modules of a net give for pictures (N, C, H, W). Those are missing that cannot
+    be followed, and those whose positions have no place: each reads the whole picture, or there is only one.
     """
     try:
         graph = trace(net, (1, *input_shape[1:]))
@@ -22,26 +22,26 @@ def fields(net: nn.Module, input_shape: tuple[int, ...]) -> dict[nn.Module, Rece
     for node in graph.nodes[1:]:
         parts = node.module.split(".")
         last |= {".".join(parts[:depth]): node.index for depth in range(1, len(parts) + 1)}
-    known = receptive_fields(graph)
+    known = map_places(graph)
     return {
-        module: field
+        module: place
         for name, module in net.named_modules()
-        if name in last and (field := known[last[name]]) is not None and not field.whole and 0 not in field.stride
+        if name in last and (place := known[last[name]]) is not None
     }
 
 
-def placed(maps: Tensor, field: ReceptiveField | None, size: tuple[int, int]) -> Tensor:
+def placed(maps: Tensor, place: MapPlaces | None, size: tuple[int, int]) -> Tensor:
     """Maps (N, 1, h, w) enlarged to pictures of `size` (H, W), bilinearly between the middles of what the positions read; beyond
-    the outermost ones the border goes on. Without a field the maps are stretched over the picture.
+    the outermost ones the border goes on. Without places the maps are stretched over the picture.
 
     Returns: (N, H, W).
     """
-    if field is None:
+    if place is None:
         return F.interpolate(maps, size=size, mode="bilinear", align_corners=False).squeeze(1)
     axes = []
-    for pixels, positions, middle, stride in zip(size, maps.shape[2:], field.centre, field.stride, strict=True):
-        places = (torch.arange(pixels, dtype=maps.dtype, device=maps.device) - middle) / stride
-        axes.append(2 * places / max(positions - 1, 1) - 1)  # -1 and 1 are the outermost positions
+    for pixels, positions, middle, stride in zip(size, maps.shape[2:], place.centre, place.stride, strict=True):
+        at = (torch.arange(pixels, dtype=maps.dtype, device=maps.device) - middle) / stride
+        axes.append(2 * at / max(positions - 1, 1) - 1)  # -1 and 1 are the outermost positions
     rows, columns = torch.meshgrid(*axes, indexing="ij")
     grid = torch.stack((columns, rows), -1).expand(len(maps), -1, -1, -1)
     return F.grid_sample(maps, grid, mode="bilinear", padding_mode="border", align_corners=True).squeeze(1)

@@ -68,3 +68,19 @@ class Linear(nn.Module):
 
     def forward(self, x):
         return torch.einsum("nchw,kchw->nk", x, self.weight) + self.bias
+
+
+def enlarged(small, height, width, middle, stride):
+    """Bilinear, position k where pixel middle + k * stride is, the border repeated: one value after the other."""
+    h, w = small.shape
+    large = np.zeros((height, width))
+    for i in range(height):
+        for j in range(width):
+            y = min(max((i - middle) / stride, 0), h - 1)
+            x = min(max((j - middle) / stride, 0), w - 1)
+            top, left = int(y), int(x)
+            below, right = min(top + 1, h - 1), min(left + 1, w - 1)
+            upper = small[top, left] * (1 - (x - left)) + small[top, right] * (x - left)
+            lower = small[below, left] * (1 - (x - left)) + small[below, right] * (x - left)
+            large[i, j] = upper * (1 - (y - top)) + lower * (y - top)
+    return large

@@ -8,7 +8,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 from captum.attr import GuidedBackprop, LayerGradCam
-from patch_pictures import Linear, small_net
+from patch_pictures import Linear, enlarged, small_net
 from torch import nn
 
 from striate.errors import UsageError
@@ -25,22 +25,6 @@ LAYERED = "grad-cam"
 def elsewhere(target, classes=5):
     facts = NetFacts(name=target, title=target, family="elsewhere", input=(3, 64, 64), min_size=1, origin={})
     return adapt(make(target, classes=classes).module, facts, 3, classes).eval()
-
-
-def enlarged(small, height, width, middle, stride):
-    """Bilinear, position k where pixel middle + k * stride is, the border repeated: one value after the other."""
-    h, w = small.shape
-    large = np.zeros((height, width))
-    for i in range(height):
-        for j in range(width):
-            y = min(max((i - middle) / stride, 0), h - 1)
-            x = min(max((j - middle) / stride, 0), w - 1)
-            top, left = int(y), int(x)
-            below, right = min(top + 1, h - 1), min(left + 1, w - 1)
-            upper = small[top, left] * (1 - (x - left)) + small[top, right] * (x - left)
-            lower = small[below, left] * (1 - (x - left)) + small[below, right] * (x - left)
-            large[i, j] = upper * (1 - (y - top)) + lower * (y - top)
-    return large
 
 
 def test_grad_cam_is_the_papers_formula_by_finite_differences():

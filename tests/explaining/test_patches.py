@@ -22,7 +22,7 @@ def check(name, side, patch, **training):
     net = trained_on_patches(name, side, patch, **training)
     inputs, labels, corners = patches(PICTURES, side, patch, seed=2, dot=training.get("dot", 1))
     assert (net(inputs).argmax(1) == labels).float().mean() > 0.97
-    field = find_layer(net, inputs).field
+    field = find_layer(net, inputs).place
     assert patch >= 1.5 * max(field.stride)
     shown = labels < 3
     inputs, labels, corners = inputs[shown], labels[shown], corners[shown.numpy()]

@@ -8,6 +8,7 @@ import torch
 from odd_modules import READ, REFUSED, snapshot
 
 import striate
+from striate.anatomy.asking import ask, fixed_images
 from striate.anatomy.targets import check_fit, facts
 from striate.errors import UsageError
 from striate.nets.elsewhere import adapt
@@ -29,7 +30,7 @@ def fitted(net):
 
 
 @pytest.mark.parametrize("kind", READ)
-def test_it_is_inspected_and_fitted_and_left_as_it_was(kind, capsys):
+def test_it_is_inspected_fitted_and_asked_and_left_as_it_was(kind, capsys):
     net = made(READ[kind])
     before = snapshot(net)
     anatomy = striate.inspect(net, (3, 32, 32))
@@ -39,6 +40,10 @@ def test_it_is_inspected_and_fitted_and_left_as_it_was(kind, capsys):
     assert snapshot(net) == before
     own = fitted(net)
     assert snapshot(net) == before
+    here = snapshot(own)
+    fault = ask(own, fixed_images(3, 32, 32).movedim(3, 1) / 64 - 1).fault
+    assert (None if fault is None else fault.name) == ("draws-in-evaluation" if kind == "draws" else None)
+    assert snapshot(own) == here
     assert own.train()(torch.rand(2, 3, 32, 32)).shape == (2, 10)
     assert snapshot(net)[0] == before[0]
     assert capsys.readouterr().out == ("" if kind != "prints" else "shape torch.Size([2, 8, 30, 30])\n")

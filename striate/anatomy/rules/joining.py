@@ -1,0 +1,123 @@
+"""Rules of concatenation and padding."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from math import prod
+
+from striate.anatomy.graph import Node
+from striate.anatomy.rules.basis import Terms, dim_of, positional, rank_of
+from striate.anatomy.terms import Factor, Lost, Term, joined, plain, uneven, whole_factor
+
+
+def concatenated(node: Node, inputs: Sequence[Terms]) -> list[Term]:
+    """Concatenation. Where parts have positions along it, the indices read things of their own, unless one part alone does (the
+    rest is like padding) or they go on from one another; else each part keeps its place."""
+    shapes = node.operand_shapes
+    rank = len(node.shape)
+    dim = dim_of(node, "dim", rank)
+    if node.operation == "stack":
+        parts = [[replace(t, dims=(*t.dims[:dim], (), *t.dims[dim:])) for t in terms] for terms in inputs]
+        lengths = [1] * len(inputs)
+    else:
+        used = [i for i, shape in enumerate(shapes) if len(shape) == rank]  # torch lets empty vectors join
+        if len(used) < len(shapes) and any(prod(shapes[i]) for i in range(len(shapes)) if i not in used):
+            raise Lost
+        parts, lengths = [list(inputs[i]) for i in used], [shapes[i][dim] for i in used]
+    starts = [sum(lengths[:i]) for i in range(len(lengths))]
+    total = sum(lengths)
+    if not any(positional(terms, dim) for terms in parts):
+        return [_placed(term, dim, start, total) for start, terms in zip(starts, parts, strict=True) for term in terms]
+    holding = [i for i, terms in enumerate(parts) if terms]
+    if len(holding) == 1:
+        only = holding[0]
+        try:
+            return [shifted_dim(term, dim, starts[only], total) for term in parts[only]]
+        except Lost:
+            pass
+    else:
+        going_on = _going_on(parts, dim, starts, total)
+        if going_on is not None:
+            return going_on
+    made = []
+    for terms in parts:
+        made += [term.scattered([dim]).with_dim(dim, uneven(total)) for term in terms]
+    return made
+
+
+def _placed(term: Term, dim: int, start: int, total: int) -> Term:
+    factors = term.dims[dim]
+    if len(factors) > 1:
+        if all(factor.full for factor in factors):
+            raise Lost
+        term = term.scattered([dim])
+        return term.with_dim(dim, uneven(total))
+    low, high = (factors[0].low, factors[0].high) if factors else (0, 1)
+    return term.with_dim(dim, joined([Factor(total, 0, start + low, start + high)]))
+
+
+def shifted_dim(term: Term, dim: int, start: int, total: int) -> Term:
+    """A dimension with more indices, before and behind; those read nothing."""
+    factors = term.dims[dim]
+    if not term.moves(dim):
+        if any(not factor.full for factor in factors):
+            raise Lost
+        return term.with_dim(dim, plain(total))
+    if len(factors) > 1:
+        term = term.single(dim)
+    step = term.dims[dim][0].step
+    if step is None:
+        raise Lost
+    return term.shifted(-step * start).with_dim(dim, (whole_factor(total, step),))
+
+
+def _going_on(parts: Sequence[Sequence[Term]], dim: int, starts: Sequence[int], total: int) -> list[Term] | None:
+    """Parts of one tensor, put together again in their order."""
+    try:
+        wide = [
+            [shifted_dim(term.settled(), dim, start, total).settled() for term in terms]
+            for start, terms in zip(starts, parts, strict=True)
+        ]
+    except Lost:
+        return None
+    first = wide[0]
+    same = all(
+        len(terms) == len(first)
+        and all(
+            (a.axis, a.dims, a.largest, a.smallest) == (b.axis, b.dims, b.largest, b.smallest)
+            for a, b in zip(terms, first, strict=True)
+        )
+        for terms in wide
+    )
+    return first if same else None
+
+
+def bordered(node: Node, inputs: Sequence[Terms]) -> list[Term]:
+    """Padding. Where positions lie, what is read outside of them does not matter."""
+    held = [d for d in range(len(node.shape)) if positional(inputs[0], d)]
+    return [_padded(node, term, held) for term in inputs[0]]
+
+
+def _padded(node: Node, term: Term, held: Sequence[int]) -> Term:
+    pads = [int(p) for p in node.attributes.get("pad") or node.attributes.get("padding") or []]
+    rank = rank_of(term)
+    for dim in range(rank):
+        place = 2 * (rank - 1 - dim)
+        before, after = pads[place : place + 2] if place < len(pads) else (0, 0)
+        if not before and not after:
+            continue
+        length = node.shape[dim]
+        if (node.operation == "constant_pad_nd" and dim not in held) or term.moves(dim):
+            if not term.moves(dim) and before >= 0 and after >= 0 and term.dims[dim] and len(term.dims[dim]) == 1:
+                (factor,) = term.dims[dim]
+                term = term.with_dim(dim, (Factor(length, 0, factor.low + before, factor.high + before),))
+            elif term.moves(dim) or not term.dims[dim]:
+                term = shifted_dim(term, dim, before, length)
+            else:
+                raise Lost
+        else:
+            if any(not factor.full for factor in term.dims[dim]):
+                raise Lost
+            term = term.with_dim(dim, plain(length))
+    return term

@@ -1,0 +1,68 @@
+"""Tensors as a dispatch mode sees them: which ones share a storage and how, and the arguments of an operation by name."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch._ops import OpOverload
+
+Key = tuple[int, ...]
+
+
+def storage_of(tensor: Tensor) -> int:
+    """The identity of what holds a tensor's values."""
+    return tensor.untyped_storage()._cdata if tensor.layout == torch.strided else id(tensor)
+
+
+def key_of(tensor: Tensor) -> Key:
+    """A tensor's identity: its place in its storage. (Python objects do not do: autograd makes new ones for views.)"""
+    if tensor.layout != torch.strided:
+        return (id(tensor),)
+    return (storage_of(tensor), tensor.storage_offset(), *tensor.shape, -1, *tensor.stride())
+
+
+def shape_of(key: Key) -> tuple[int, ...]:
+    """Of the tensor that has this key."""
+    return _sizes(key)[0]
+
+
+def dims_along(whole: Key, part: Key) -> tuple[int, ...] | None:
+    """For each dimension of a tensor the dimension of a view of the same storage that runs along it, -1 where the view holds one
+    index or some of them; None if the view lies in the storage otherwise. Both by their keys."""
+    (length, stride), (part_length, part_stride) = ((_sizes(key)) for key in (whole, part))
+    offset = part[1] - whole[1]
+    found: list[int] = []
+    partial = []
+    free = [d for d, n in enumerate(part_length) if n > 1]
+    for n, s in zip(length, stride, strict=True):
+        match = next((d for d in free if part_stride[d] == s), None) if n > 1 else None
+        if match is not None:
+            free.remove(match)
+            if part_length[match] > n:
+                return None
+        if n > 1 and (match is None or part_length[match] < n):
+            partial.append((n, s, 1 if match is None else part_length[match]))
+        found.append(-1 if match is None else match)
+    if free or len(set(stride)) < len([n for n in length if n > 1]):
+        return None
+    for n, s, taken in sorted(partial, key=lambda entry: -entry[1]):
+        begin, offset = divmod(offset, s) if s else (0, offset)
+        if not 0 <= begin <= n - taken:
+            return None
+    return tuple(found) if offset == 0 else None
+
+
+def _sizes(key: Key) -> tuple[tuple[int, ...], tuple[int, ...]]:
+    """Shape and strides of a tensor by its key."""
+    end = key.index(-1, 2)
+    return key[2:end], key[end + 1 :]
+
+
+def named_arguments(func: OpOverload, args: Sequence[Any], kwargs: Mapping[str, Any]) -> dict[str, Any]:
+    """All arguments of an operation by aten's names, defaults too."""
+    schema = func._schema.arguments
+    defaults = {item.name: item.default_value for item in schema[len(args) :] if item.has_default_value()}
+    return {item.name: value for item, value in zip(schema, args, strict=False)} | defaults | dict(kwargs)

@@ -1,0 +1,100 @@
+"""Tracing: one run of any net on the meta device, with shapes and without numbers, so that it takes no memory and no data."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import nn
+
+from striate.anatomy.graph import Graph, Shape
+from striate.anatomy.recording import Call, Recorder
+from striate.nets.copying import Copies
+from striate.nets.elsewhere import described, outputs_in
+from striate.nets.undisturbed import undisturbed
+
+_META = torch.device("meta")
+
+
+@dataclass(eq=False)
+class TraceFailure(Exception):
+    """The net could not be run on this input. Holds what ran before, and where it stopped; `limits` turns it into advice."""
+
+    cause: Exception
+    calls: tuple[Call, ...]
+    """The modules that were running, outermost first."""
+    operation: str
+    """The aten operation that refused its arguments; empty if the failure lay outside one."""
+    operands: tuple[Shape, ...]
+    """Shapes of that operation's tensors."""
+    graph: Graph
+
+    def __str__(self) -> str:
+        return str(self.cause)
+
+
+def trace(module: nn.Module | Copies, input_shape: Sequence[int]) -> Graph:
+    """Runs a copy of `module` once, in eval mode, on a meta tensor of `input_shape` (N, C, H, W): its graph of operations.
+
+    The module is left as it was, whatever it holds, and so are random generators and what its class and file keep. Of one that
+    is to be traced often `Copies` can be given.
+
+    Raises:
+        TraceFailure: the module cannot take that input.
+        UsageError: it cannot be copied.
+    """
+    copies = module if isinstance(module, Copies) else Copies(module)
+    shape = tuple(int(size) for size in input_shape)
+    with undisturbed(copies.original):
+        first: TraceFailure | None = None
+        if not copies.needs_values:
+            try:
+                return _trace(copies.make(_META), shape)
+            except TraceFailure as failure:
+                if not wants_values(failure.cause):
+                    raise
+                first = failure
+        # It asks for the value of a weight, or of a pixel.
+        try:
+            graph = _trace(copies.make(), shape)
+        except TraceFailure as again:
+            if first is None or not wants_values(again.cause):
+                raise
+            raise first from first.cause  # a copy with values, and a picture without them: that adds nothing
+        copies.needs_values = True
+        return graph
+
+
+def wants_values(error: BaseException) -> bool:
+    """Whether a net on the meta device failed because it asked for a value, which a tensor has not there."""
+    return isinstance(error, NotImplementedError) or any(word in str(error).lower() for word in ("meta", "no data"))
+
+
+def _trace(module: nn.Module, shape: Shape) -> Graph:
+    set_mode(module, training=False)
+    recorder = Recorder(module, shape)
+    with recorder.following_modules(), torch.no_grad(), recorder:
+        try:
+            output = module(recorder.picture)
+            tensors = outputs_in(output)
+            if not tensors:
+                raise NothingGiven(f"it gives {described(output)}: let it return the logits, a tensor (N, classes)")
+        except Exception as error:
+            calls = tuple(recorder.calls)
+            failed = recorder.failed or ("", ())
+            raise TraceFailure(error, calls, *failed, recorder.graph([])) from error
+    return recorder.graph(tensors)
+
+
+class NothingGiven(Exception):
+    """The net ran and gave no tensor."""
+
+
+def set_mode(module: nn.Module, training: bool) -> None:
+    """As `module.train(training)`, which exported programs refuse."""
+    try:
+        module.train(training)
+    except NotImplementedError:
+        for part in module.modules():
+            part.training = training
