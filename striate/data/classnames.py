@@ -10,7 +10,9 @@ from striate.errors import DataError
 
 
 def require_distinct(names: Iterable[str], where: str) -> None:
-    """Raises DataError for two classes that differ only in capitals, spaces, or how a letter or number is written."""
+    """Raises DataError for two classes that differ only in capitals, in spaces or signs between words, in what cannot be seen, or
+    in how a letter or number is written.
+    """
     seen: dict[str, str] = {}
     for name in names:
         other = seen.setdefault(folded(name), name)
@@ -22,15 +24,24 @@ def require_distinct(names: Iterable[str], where: str) -> None:
 
 
 def folded(name: str) -> str:
-    """A name as a reader takes it: without regard to capitals, spaces at its ends, or how letters and numbers are written."""
-    text = " ".join(unicodedata.normalize("NFKC", name).casefold().split())
+    """A name as a reader takes it: without regard to capitals, spaces at its ends, what stands between words, letters that cannot
+    be seen, or how letters and numbers are written.
+    """
+    text = " ".join(unicodedata.normalize("NFKC", _seen(name)).casefold().split())
+    text = re.sub(r"(?<=[^\W_])[-_ ]+(?=[^\W\d_])", " ", text)
     try:
         return repr(float(text)) if re.fullmatch(r"[+-]?\d+(\.\d*)?", text) and len(text) < 16 else text
     except ValueError:
         return text
 
 
+def _seen(name: str) -> str:
+    return "".join(letter for letter in name if unicodedata.category(letter) != "Cf")
+
+
 def _difference(one: str, other: str) -> str:
+    if _seen(one) == _seen(other):
+        return "letters that cannot be seen (such as a space of no width)"
     composed = [unicodedata.normalize("NFC", name) for name in (one, other)]
     if composed[0] == composed[1]:
         return "how an accent is stored (Unicode NFC and NFD)"

@@ -10,7 +10,7 @@ from striate.data.kinds import SUFFIXES
 from striate.data.tree import entries_below
 from striate.errors import DataError
 
-MISSING = frozenset({"nan", "null", "#n/a", "#ref!", "#value!", "#name?"})
+MISSING = frozenset({"nan", "null", "n/a", "#n/a", "<na>", "nat", "#ref!", "#value!", "#name?"})
 """Cells that programs write where there is nothing, in small letters."""
 
 

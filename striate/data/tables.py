@@ -15,6 +15,11 @@ from striate.data.rowfiles import MISSING, RowFiles
 from striate.data.tabletext import read_text
 from striate.errors import DataError, UsageError
 
+_PERHAPS_NONE = frozenset(
+    {"none", "na", "-", "--", "?", ".", "unknown", "unlabeled", "unlabelled", "undefined", "-1", "-1.0"}
+)
+"""Labels that may be classes, or say that there is none, in small letters."""
+
 
 @dataclass(frozen=True, slots=True)
 class Listed:
@@ -91,6 +96,8 @@ def read_table(table: Path, split: str = "train", splits: bool = True) -> Table:
     labels = list(dict.fromkeys(file.label for file in result.files))
     require_distinct(labels, str(table))
     _require_single(table, labels)
+    if odd := [label for label in labels if label.lower() in _PERHAPS_NONE]:
+        result.notes.append(f"classes by name, which may mean that there is none: {', '.join(odd)}")
     return result
 
 

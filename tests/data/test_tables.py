@@ -73,6 +73,8 @@ CHINESE = {"cat": "猫咪", "dog": "小狗"}
          ("cat", "dog"), "named by the column label_name, with which the numbers in label agree"),
         (text([(*row, row[1] == "x") for row in ROWS], ("path", "label", "class_name")), ("cat", "dog"), "not used: class_name"),
         (text(ROWS, ("path", "class_name")), ("cat", "dog"), ""),
+        (text([*ROWS, ("more/cat0.png", "None")]), ("None", "cat", "dog"), "which may mean that there is none: None"),
+        (text([*ROWS, ("more/cat0.png", "-")]), ("-", "cat", "dog"), "which may mean that there is none: -"),
     ],
 )  # fmt: skip
 def test_read_where_it_is_certain(folder, content, classes, note, recwarn):
@@ -98,6 +100,10 @@ SIX = [*ROWS[:-1], (ROWS[-1][0], "Dog")]
         (text([*ROWS, (ROWS[0][0], "dog")]), "img/cat0.png is cat in row 2 and dog in row 8: keep one"),
         (text([*ROWS, (f"./{ROWS[0][0]}", "dog")]), "is cat in row 2 and dog in row 8"),
         (text(SIX), "'dog' and 'Dog' differ only in capitals"),
+        ("# my own\n" + text(), "a line stands above the heading, '# my own': remove it"),
+        (text(relabelled({"cat": "dog\u200b", "dog": "dog"})), "differ only in letters that cannot be seen"),
+        (text(relabelled({"cat": "big dog", "dog": "big-dog"})), "'big dog' and 'big-dog' differ only in how"),
+        (text([*ROWS, ("img/x.png", "<NA>")]), "row 8: no class, only <NA>"),
         (text(relabelled({"cat": "1", "dog": "01"})), "'1' and '01' differ only in how"),
         (text(relabelled({"cat": "1", "dog": "1.0"})), "'1' and '1.0' differ only in how"),
         (text([(*row, split) for row, split in zip(ROWS, ["train", ""] * 3, strict=True)], ("path", "label", "split")),
