@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from striate.data.asked import Reading
+from striate.data.classnames import require_distinct
 from striate.data.images import DataSet, ImageData, Labels, Pixels
 from striate.data.layout import SPLIT_NAMES
 from striate.data.ledger import ARRAYS, Ledger
@@ -19,14 +20,15 @@ from striate.data.values import Found, Range, Unclear, eight_bits
 from striate.errors import DataError
 
 _IMAGES, _LABELS = ("images", "x", "data"), ("labels", "y", "targets")
+_CLASSES = ("classes", "class_names", "label_names")
 
 
 def load_npz(path: Path, reading: Reading) -> DataSet:
     """The pictures of an archive, at their own size.
 
     It holds `images` and `labels` (or `x` and `y`, `data` and `targets`), for each split with its name before or after:
-    `train_images`, `y_test`. Images are (N, H, W) or (N, H, W, 1 or 3), labels whole numbers (N,) or (N, 1). `classes`,
-    texts (K,), names them; the numbers do otherwise.
+    `train_images`, `y_test`. Images are (N, H, W) or (N, H, W, 1 or 3), labels whole numbers (N,) or (N, 1). `classes`
+    (or `class_names`), texts (K,), names them; the numbers do otherwise.
 
     Args:
         reading: of which `range` counts, for values that are not uint8, and `partial`.
@@ -55,6 +57,12 @@ def load_npz(path: Path, reading: Reading) -> DataSet:
         pairs = {"train": bare, **pairs}
     if not pairs:
         raise DataError(f"{path} holds no images and labels: name its arrays so; it has {', '.join(arrays) or 'none'}")
+    channels = {split: pixels.shape[3] for split, (pixels, _) in pairs.items()}
+    if len(set(channels.values())) > 1:
+        told = ", ".join(f"{count} in {split}" for split, count in channels.items())
+        raise DataError(
+            f"the images in {path} have different channels: {told}. Store all of them in grey, or all in colour"
+        )
     classes = _classes(path, arrays, pairs, reading.partial)
     ledger = _ledger(arrays, pairs)
     splits = {split: ImageData(*pair, classes) for split, pair in pairs.items()}
@@ -69,7 +77,7 @@ def load_npz(path: Path, reading: Reading) -> DataSet:
         made=() if "test" in splits or "train" not in splits else ("test",),
         unreadable={},
         ledger=ledger,
-        numbered="classes" not in arrays,
+        numbered=not set(_CLASSES) & arrays.keys(),
         values=gathered(found),
         range=reading.range,
     )
@@ -78,7 +86,7 @@ def load_npz(path: Path, reading: Reading) -> DataSet:
 def _ledger(arrays: Mapping[str, np.ndarray[Any, Any]], pairs: Mapping[str, Any]) -> Ledger:
     """Which arrays are used."""
     parts = ["", *pairs] if any(_named(arrays, _IMAGES, split) is None for split in pairs) else list(pairs)
-    used = {_named(arrays, kinds, split) for kinds in (_IMAGES, _LABELS) for split in parts} | {"classes"}
+    used = {_named(arrays, kinds, split) for kinds in (_IMAGES, _LABELS) for split in parts} | {*_CLASSES}
     ledger = Ledger(ARRAYS)
     ledger.find(len(arrays))
     for name, array in arrays.items():
@@ -157,12 +165,18 @@ def _classes(
 ) -> tuple[str, ...]:
     lowest = min(int(labels.min()) for _, labels in pairs.values())
     count = max(int(labels.max()) for _, labels in pairs.values()) + 1
-    if "classes" not in arrays:
+    given = [name for name in _CLASSES if name in arrays]
+    if len(given) > 1:
+        raise DataError(f"{' and '.join(given)} in {path} could both be the names of the classes: keep one")
+    if not given:
         names = tuple(str(label) for label in range(count))
-    elif arrays["classes"].ndim == 1 and arrays["classes"].dtype.kind in "US":
-        names = tuple(name.decode() if isinstance(name, bytes) else str(name) for name in arrays["classes"].tolist())
+    elif arrays[given[0]].ndim == 1 and arrays[given[0]].dtype.kind in "US":
+        names = tuple(name.decode() if isinstance(name, bytes) else str(name) for name in arrays[given[0]].tolist())
     else:
-        raise DataError(f"classes in {path} must be texts (K,), got {arrays['classes'].dtype}")
+        raise DataError(f"{given[0]} in {path} must be texts (K,), got {arrays[given[0]].dtype}")
+    require_distinct(names, str(path))
+    if twice := next((name for place, name in enumerate(names) if name in names[:place]), None):
+        raise DataError(f"{given[0]} in {path} has {twice!r} twice: each class needs a name of its own")
     if lowest < 0 or count > len(names) or (len(names) < 2 and not partial):
         raise DataError(f"the labels in {path} run from {lowest} to {count - 1}, and there are {len(names)} classes")
     for split, (_, labels) in pairs.items():

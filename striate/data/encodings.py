@@ -9,7 +9,7 @@ import unicodedata
 from collections.abc import Collection, Mapping
 from pathlib import Path
 
-from striate.data.formats import kind_of
+from striate.data.kinds import kind_of
 from striate.data.ledger import plain
 from striate.errors import DataError
 
@@ -128,7 +128,7 @@ def _only_chinese(content: bytes) -> bool:
     """Whether letters beyond ASCII can only be simplified Chinese ones: pairs of bytes of GB2312, that spell no words in an
     alphabet, and are everyday words for the most part, or common characters of which enough are rare ones in other encodings.
     """
-    runs = set(re.findall(rb"[\x80-\xff]+", content))
+    runs: set[bytes] = set(re.findall(rb"[\x80-\xff]+", content))
     if any(len(run) % 2 for run in runs) or re.search(rb"[A-Za-z][\x80-\xff]|[\x80-\xff][A-Za-z]", content):
         return False
     try:

@@ -7,8 +7,10 @@ import shlex
 import unicodedata
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
-from striate.data.formats import ARCHIVES
+from striate.data.classnames import require_distinct
+from striate.data.kinds import ARCHIVES
 from striate.data.ledger import below
 from striate.data.tree import Folder
 from striate.errors import DataError, UsageError
@@ -31,7 +33,7 @@ _NEUTRAL = frozenset({
 """Words that say nothing beside the name of a split."""
 _NO_CLASS = frozenset({
     "images", "image", "img", "imgs", "jpegimages", "masks", "mask", "labels", "label", "annotations", "annotation",
-    "groundtruth", "ground_truth", "gt", "segmentation", "segmentations", "bboxes"
+    "groundtruth", "ground_truth", "gt", "segmentation", "segmentations", "bboxes", "unlabeled", "unlabelled"
 })  # fmt: skip
 """Names of folders that hold pictures or what is drawn over them, and are no class."""
 HOW = (
@@ -113,10 +115,11 @@ def lay_out(tree: Folder, splits: str | None) -> Layout:
     return Layout({split: _unwrapped(roots[split], inside=True) for split in SPLIT_NAMES if split in roots}, left)
 
 
-def class_folders(root: Folder, split: str, told: bool) -> list[Folder]:
+def class_folders(root: Folder, source: Path, told: bool) -> list[Folder]:
     """The folders of a split's classes, those without a picture among them unless they hold something else.
 
     Args:
+        source: the set's folder.
         told: whether the user has said what the folders are, so that their names are not doubted.
 
     Raises:
@@ -133,36 +136,38 @@ def class_folders(root: Folder, split: str, told: bool) -> list[Folder]:
                     f"{folder.path} has {_listed(inner)} in it: splits must lie above the classes, as in "
                     f"{inner[0].name}/{folder.name}. Move them, or say --splits none to take them as one"
                 )
+        _require_one_level(root, classes, source)
         if len(classes) == 1 and classes[0].name.strip().lower() in _NO_CLASS and is_flat(classes[0]):
             return []
         if len(classes) > 1 and (odd := [one for one in classes if one.name.strip().lower() in _NO_CLASS]):
             raise DataError(
                 f"{root.path}: {_listed(odd)} {'is' if len(odd) == 1 else 'are'} no class by the name. --exclude the folder, "
-                f"as in --exclude {odd[-1].name}, or say --splits none if it is a class"
+                f"as in --exclude {_quoted(odd[-1], source)}, or say --splits none if it is a class"
             )
     require_distinct([folder.name for folder in classes], str(root.path))
     return classes
 
 
-def require_distinct(names: Iterable[str], where: str) -> None:
-    """Raises DataError for two classes that differ only in capitals, spaces, or how a letter or number is written."""
-    seen: dict[str, str] = {}
-    for name in names:
-        other = seen.setdefault(folded(name), name)
-        if other != name:
+def _require_one_level(root: Folder, classes: Sequence[Folder], source: Path) -> None:
+    """Raises DataError where classes could lie a level deeper: some hold the names of others, or all hold the same ones."""
+    inner = {folder.name: {one.name for one in folder.folders if one.any_picture()} for folder in classes}
+    for folder in classes:
+        if others := sorted(inner[folder.name] & (inner.keys() - {folder.name})):
             raise DataError(
-                f"{where}: the classes {other!r} and {name!r} differ only in {_difference(other, name)}: "
-                "give both the same name, or clearly different ones"
+                f"{folder.path} holds folders with the names of other classes: {', '.join(map(repr, others))}. Leave it out with "
+                f"--exclude {_quoted(folder, source)}, move their pictures, or say --splits none if all are of the class "
+                f"{folder.name!r}"
             )
+    names = inner[classes[0].name] if len(classes) > 1 else set()
+    if len(names) > 1 and all(one == names for one in inner.values()) and not any(one.pictures for one in classes):
+        raise DataError(
+            f"{root.path}: the classes could be {_listed(classes)}, or {', '.join(map(repr, sorted(names)[:6]))}, which lie in "
+            "each of them. Say --splits none if they are the upper ones, else put the pictures of each class into one folder"
+        )
 
 
-def folded(name: str) -> str:
-    """A name as a reader takes it: without regard to capitals, spaces at its ends, or how letters and numbers are written."""
-    text = " ".join(unicodedata.normalize("NFKC", name).casefold().split())
-    try:
-        return repr(float(text)) if re.fullmatch(r"[+-]?\d+(\.\d*)?", text) and len(text) < 16 else text
-    except ValueError:
-        return text
+def _quoted(folder: Folder, source: Path) -> str:
+    return shlex.quote(below(source, folder.path))
 
 
 def is_flat(folder: Folder) -> bool:
@@ -179,7 +184,7 @@ def is_flat(folder: Folder) -> bool:
 def _without_pictures(tree: Folder, folder: Folder) -> str:
     return (
         f"{folder.path} is a split by its name and has no pictures: fill it, or leave it out with "
-        f"--exclude {shlex.quote(below(tree.path, folder.path))}"
+        f"--exclude {_quoted(folder, tree.path)}"
     )
 
 
@@ -272,17 +277,6 @@ def _words(name: str) -> set[str]:
     """The words of a name, in small letters: divided by what is no letter, by digits, and by capitals within."""
     apart = re.sub(r"(?<=[a-z])(?=[A-Z])", " ", unicodedata.normalize("NFKC", name))
     return {word.lower() for word in re.findall(r"[^\W\d_]+|\d+", apart)}
-
-
-def _difference(one: str, other: str) -> str:
-    composed = [unicodedata.normalize("NFC", name) for name in (one, other)]
-    if composed[0] == composed[1]:
-        return "how an accent is stored (Unicode NFC and NFD)"
-    if composed[0].casefold() == composed[1].casefold():
-        return "capitals"
-    if "".join(composed[0].split()).casefold() == "".join(composed[1].split()).casefold():
-        return "spaces"
-    return "how it is written"
 
 
 def _listed(folders: Iterable[Folder], shown: int = 6) -> str:

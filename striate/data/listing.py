@@ -16,15 +16,14 @@ from striate.data.excluding import Excluding
 from striate.data.layout import OUTSIDE, SPLIT_NAMES, UNNAMED, Layout, class_folders, lay_out
 from striate.data.ledger import ROWS, Fate, Ledger, below, settle
 from striate.data.tables import Listed, read_table
-from striate.data.tree import Folder, as_counted, enter_others, look_through
+from striate.data.tree import NO_PICTURE, Folder, enter_closed, enter_others, look_through
 from striate.errors import DataError, UsageError
 
 METADATA = "metadata.csv"
 """The table of Hugging Face's ImageFolder."""
 _MASK = re.compile(r"(.+?)[ _.-]*(?:mask|masks|seg|segmentation|gt|groundtruth)(?:[ _-]?\d+)?", re.IGNORECASE)
 _A_MASK = "a mask beside its picture"
-_NO_PICTURE = "a folder without a picture that is used"
-__all__ = ["METADATA", "SPLIT_NAMES", "Listed", "Listing", "list_files", "picture_files"]
+__all__ = ["METADATA", "SPLIT_NAMES", "Listed", "Listing", "list_files"]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -61,7 +60,7 @@ class Listing:
             return ("unreadable", unreadable[path]) if path in unreadable else ("used", "")
 
         listed = [(file.path, *fate(str(file.path))) for file in self.files]
-        settle(self._ledger, self._source, self._folders, [*listed, *self._left], _NO_PICTURE)
+        settle(self._ledger, self._source, self._folders, [*listed, *self._left], NO_PICTURE)
         self._ledger.check()
         return self._ledger
 
@@ -110,7 +109,7 @@ def list_files(source: Path, reading: Reading) -> Listing:
     enter_others(tree, source, ledger)
     known = set(tree.all_pictures())
     ledger.find(sum(file.path not in known for file in files))  # rows of a table without a file in the folder
-    closed = _closed(tree, source, ledger)
+    closed = enter_closed(tree, source, ledger)
     return Listing(
         files=tuple(files),
         classes=_classes(files, source, names, reading.partial),
@@ -121,56 +120,6 @@ def list_files(source: Path, reading: Reading) -> Listing:
         _folders=tuple(folder.path for folder in tree.walk() if folder is not tree and not folder.closed),
         _left=tuple(excluding.marked(left)),
     )
-
-
-@dataclass(frozen=True, slots=True)
-class PictureFiles:
-    """The pictures in a folder and below it.
-
-    Attributes:
-        source: the folder.
-        files: a folder's own before those of its folders, both as people count: 2 before 10.
-        closed: folder -> reason, for those that could not be entered.
-    """
-
-    source: Path
-    files: tuple[Path, ...]
-    closed: Mapping[str, str]
-    _folders: tuple[Path, ...]
-    _ledger: Ledger
-
-    def ledger_with(self, unreadable: Mapping[str, str]) -> Ledger:
-        """What became of every entry; `unreadable`: path -> reason. To be asked for once."""
-        fates: list[tuple[Path, Fate, str]] = [
-            (path, "unreadable", unreadable[str(path)]) if str(path) in unreadable else (path, "used", "")
-            for path in self.files
-        ]
-        settle(self._ledger, self.source, self._folders, fates, _NO_PICTURE)
-        return self._ledger
-
-
-def picture_files(folder: Path) -> PictureFiles:
-    """The pictures in a folder and below it, by ending or content."""
-    ledger = Ledger()
-    tree = look_through(folder, ledger)
-    enter_others(tree, folder, ledger)
-    found: list[Path] = []
-    left = [tree]
-    while left:
-        one = left.pop()
-        found += sorted(one.pictures, key=as_counted)
-        left += sorted(one.folders, key=lambda inner: as_counted(inner.path), reverse=True)
-    folders = tuple(one.path for one in tree.walk() if one is not tree and not one.closed)
-    return PictureFiles(folder, tuple(found), _closed(tree, folder, ledger), folders, ledger)
-
-
-def _closed(tree: Folder, source: Path, ledger: Ledger) -> dict[str, str]:
-    """folder -> why it could not be entered; which the ledger is told of those below the source."""
-    closed = {str(folder.path): folder.closed for folder in tree.walk() if folder.closed}
-    for name, reason in closed.items():
-        if name != str(source):
-            ledger.enter("unreadable", f"{below(source, Path(name))}: {reason}")
-    return closed
 
 
 def _of_table(source: Path, reading: Reading) -> Listing:
@@ -214,7 +163,7 @@ def _of_metadata(source: Path, layout: Layout, tables: Mapping[str, Path], ledge
 
 def _of_classes(source: Path, layout: Layout, told: bool) -> tuple[list[Listed], dict[str, list[str]]]:
     """(files, the classes of each split) of class folders."""
-    found = {split: class_folders(root, split, told) for split, root in layout.roots.items()}
+    found = {split: class_folders(root, source, told) for split, root in layout.roots.items()}
     for split, root in layout.roots.items():
         if not found[split] and (len(found) > 1 or not root.closed):
             raise DataError(_without_classes(source, root))

@@ -14,10 +14,10 @@ import torch
 from PIL import Image
 
 from striate.data.decode import LARGEST_FILE, upright
-from striate.data.formats import kind_of
 from striate.data.images import Pixels
+from striate.data.kinds import kind_of
 from striate.data.ledger import Ledger
-from striate.data.listing import PictureFiles, picture_files
+from striate.data.picturefiles import PictureFiles, picture_files
 from striate.data.preprocessing import Preprocessing
 from striate.data.values import Unclear, eight_bits
 from striate.errors import DataError
@@ -36,7 +36,7 @@ a tensor (H, W), (C, H, W) or (N, C, H, W). The values of arrays and tensors are
 
 
 def expanded(pictures: Iterable[Picture], folders: list[PictureFiles] | None = None) -> Iterator[Picture]:
-    """The pictures one by one: folders as the files in them (`striate.data.listing.picture_files`), batches as pictures.
+    """The pictures one by one: folders as the files in them (`striate.data.picturefiles.picture_files`), batches as pictures.
 
     Args:
         folders: to it is added what each folder holds, for `ledger_of`.

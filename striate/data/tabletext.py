@@ -43,6 +43,8 @@ def read_text(table: Path, known: Callable[[Sequence[str]], bool]) -> tuple[list
     if not rows:
         return [], [], notes
     columns = [name.strip() for name in rows[0]]
+    if not known(columns) and len(rows) > 1 and known(rows[1]):
+        raise DataError(f"{table}: a line stands above the heading, {between.join(rows[0])[:60]!r}: remove it")
     while columns and not columns[-1]:  # columns that a spreadsheet has added
         columns.pop()
     return columns, [_fitted(table, number, row, len(columns)) for number, row in enumerate(rows[1:], start=2)], notes

@@ -9,13 +9,15 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from striate.data.formats import is_picture, named, other_kind
+from striate.data.formats import is_picture, other_kind
+from striate.data.kinds import named
 from striate.data.ledger import Ledger, below
 
 _JUNK = frozenset(
     {"__macosx", "thumbs.db", "ehthumbs.db", "desktop.ini", "icon\r", "@eadir", "$recycle.bin", "__pycache__"}
 )
 """What systems leave behind, in small letters; and whatever begins with a dot."""
+NO_PICTURE = "a folder without a picture that is used"
 AGAIN = "a link to a folder that is read already"
 
 
@@ -156,10 +158,19 @@ def _identity(folder: Path) -> tuple[int, int] | None:
 
 
 def enter_others(tree: Folder, source: Path, ledger: Ledger) -> None:
-    """Enters the files that are no pictures, by their kinds, and the folders that could not be looked into."""
+    """Enters the files that are no pictures, by their kinds."""
     for folder in tree.walk():
         for path in folder.others:
             ledger.enter("other", below(source, path), other_kind(path))
+
+
+def enter_closed(tree: Folder, source: Path, ledger: Ledger) -> dict[str, str]:
+    """folder -> why it could not be entered; which the ledger is told of those below the source."""
+    closed = {str(folder.path): folder.closed for folder in tree.walk() if folder.closed}
+    for name, reason in closed.items():
+        if name != str(source):
+            ledger.enter("unreadable", f"{below(source, Path(name))}: {reason}")
+    return closed
 
 
 def as_counted(path: Path) -> tuple[list[str | int], str]:

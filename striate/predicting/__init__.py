@@ -7,7 +7,7 @@ from weakref import WeakKeyDictionary
 
 from striate.arguments import checked
 from striate.data.images import Pixels
-from striate.data.listing import PictureFiles
+from striate.data.picturefiles import PictureFiles
 from striate.data.pictures import Picture, Unreadable, expanded, from_stream, ledger_of, read
 from striate.evaluation.calibration import Strangers
 from striate.predicting.predictor import Predictor

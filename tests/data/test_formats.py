@@ -10,7 +10,8 @@ from PIL import Image
 
 from striate.data import formats, load_data
 from striate.data.decode import decode
-from striate.data.formats import FORMATS, is_picture, kind_of
+from striate.data.formats import is_picture
+from striate.data.kinds import FORMATS, kind_of
 from striate.errors import DataError
 
 LOSSY = {"JPEG", "AVIF", "GIF", "WEBP"}
@@ -111,6 +112,7 @@ def test_a_folder_to_predict_is_read_as_a_folder_to_train(trained, tmp_path, cal
         (b"\xd7\xcd\xc6\x9a" + bytes(60), "a Windows metafile is not read"),
         (b"SIMPLE  =                    T" + b" " * 100, "FITS is not read"),
         (b"II*\0\x10\0\0\0CR\x02\0" + bytes(60), "a camera's raw file is not read: develop it"),
+        (b"P7\nWIDTH 1\nHEIGHT 1\nDEPTH 1\nMAXVAL 255\nENDHDR\n\0", "PAM is not read: convert it"),
         (bytes(128) + b"DICM" + bytes(60), "DICOM is not read"),
         (b"<svg xmlns='http://www.w3.org/2000/svg'/>", "SVG, a drawing and no pixels"),
         (b"<!DOCTYPE html><p>404", "not a picture but an HTML page"),

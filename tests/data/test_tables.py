@@ -73,6 +73,8 @@ CHINESE = {"cat": "猫咪", "dog": "小狗"}
          ("cat", "dog"), "named by the column label_name, with which the numbers in label agree"),
         (text([(*row, row[1] == "x") for row in ROWS], ("path", "label", "class_name")), ("cat", "dog"), "not used: class_name"),
         (text(ROWS, ("path", "class_name")), ("cat", "dog"), ""),
+        (text([*ROWS, ("more/cat0.png", "None")]), ("None", "cat", "dog"), "which may mean that there is none: None"),
+        (text([*ROWS, ("more/cat0.png", "-")]), ("-", "cat", "dog"), "which may mean that there is none: -"),
     ],
 )  # fmt: skip
 def test_read_where_it_is_certain(folder, content, classes, note, recwarn):
@@ -98,6 +100,10 @@ SIX = [*ROWS[:-1], (ROWS[-1][0], "Dog")]
         (text([*ROWS, (ROWS[0][0], "dog")]), "img/cat0.png is cat in row 2 and dog in row 8: keep one"),
         (text([*ROWS, (f"./{ROWS[0][0]}", "dog")]), "is cat in row 2 and dog in row 8"),
         (text(SIX), "'dog' and 'Dog' differ only in capitals"),
+        ("# my own\n" + text(), "a line stands above the heading, '# my own': remove it"),
+        (text(relabelled({"cat": "dog\u200b", "dog": "dog"})), "differ only in letters that cannot be seen"),
+        (text(relabelled({"cat": "big dog", "dog": "big-dog"})), "'big dog' and 'big-dog' differ only in how"),
+        (text([*ROWS, ("img/x.png", "<NA>")]), "row 8: no class, only <NA>"),
         (text(relabelled({"cat": "1", "dog": "01"})), "'1' and '01' differ only in how"),
         (text(relabelled({"cat": "1", "dog": "1.0"})), "'1' and '1.0' differ only in how"),
         (text([(*row, split) for row, split in zip(ROWS, ["train", ""] * 3, strict=True)], ("path", "label", "split")),
@@ -147,7 +153,7 @@ OTHERS = {
 def test_no_other_language_is_taken_for_chinese(encoding):
     draw = random.Random(0)
     words = OTHERS[encoding].split()
-    for _ in range(1000):
+    for _ in range(300):
         labels = draw.sample(words, draw.choice((2, 2, 3, 4, 6)))
         content = text([(f"{number}.png", label) for number, label in enumerate(labels)]).encode(encoding)
         try:
@@ -203,3 +209,32 @@ def test_arrays_that_are_not_known_are_named(tmp_path):
     np.savez(tmp_path / "b.npz", images=images, x=images, labels=labels)
     with pytest.raises(DataError, match="images and x could both be the images: keep one"):
         load_data(tmp_path / "b.npz")
+
+
+@pytest.mark.parametrize(
+    ("more", "said"),
+    [
+        ({"classes": ["cat", "cat"]}, "classes in .* has 'cat' twice"),
+        ({"classes": ["cat", "Cat"]}, "'cat' and 'Cat' differ only in capitals"),
+        (
+            {"classes": ["a", "b"], "class_names": ["cat", "dog"]},
+            "classes and class_names in .* could both be the names",
+        ),
+        (
+            {"test_images": np.zeros((4, 8, 8, 3), np.uint8), "test_labels": [0, 1, 0, 1]},
+            "1 in train, 3 in test. Store all",
+        ),
+    ],
+)
+def test_archives_that_could_be_misread_are_asked_back(tmp_path, more, said):
+    given = {"train_images": np.zeros((4, 8, 8), np.uint8), "train_labels": [0, 1, 0, 1], **more}
+    np.savez(tmp_path / "a.npz", **given)
+    with pytest.raises(DataError, match=said):
+        load_data(tmp_path / "a.npz")
+
+
+def test_an_archive_may_call_its_classes_otherwise(tmp_path):
+    pixels = np.arange(4 * 64, dtype=np.uint8).reshape(4, 8, 8)
+    np.savez(tmp_path / "a.npz", images=pixels, labels=[0, 1, 0, 1], class_names=["cat", "dog"])
+    data = load_data(tmp_path / "a.npz")
+    assert (data.classes, data.numbered, data.ledger.count("used")) == (("cat", "dog"), False, 3)

@@ -1,0 +1,210 @@
+"""Kinds of files: the marks at their beginnings, the endings of their names, and who reads them."""
+
+from __future__ import annotations
+
+import os
+import struct
+from typing import NamedTuple
+
+HEAD = 512
+"""Bytes at the beginning of a file that tell its kind."""
+
+
+class Kind(NamedTuple):
+    """A kind of files.
+
+    Attributes:
+        title: as a person calls it.
+        endings: of names, in small letters.
+        reader: Pillow's name of the format, or empty where pictures of this kind are not read.
+        weight: bytes that decoding takes for each byte of the picture, against a format that decodes row by row.
+        advice: the way out where it is not read; empty for what is no picture at all.
+    """
+
+    title: str
+    endings: tuple[str, ...] = ()
+    reader: str = ""
+    weight: float = 1
+    advice: str = ""
+
+    @property
+    def picture(self) -> bool:
+        """Whether files of this kind are pictures, read or not."""
+        return bool(self.reader or self.advice)
+
+
+_CONVERT = "convert it to PNG or JPEG"
+_DEVELOP = "develop it into JPEG or PNG"
+JPEG = Kind("JPEG", (".jpg", ".jpeg", ".jpe", ".jfif", ".mpo"), "JPEG")
+PNG = Kind("PNG", (".png", ".apng"), "PNG")
+WEBP = Kind("WebP", (".webp",), "WEBP")
+GIF = Kind("GIF", (".gif",), "GIF")
+BMP = Kind("BMP", (".bmp", ".dib"), "BMP")
+TIFF = Kind("TIFF", (".tif", ".tiff"), "TIFF")
+AVIF = Kind("AVIF", (".avif", ".avifs"), "AVIF", 1.5)
+JPEG2000 = Kind("JPEG 2000", (".jp2", ".j2k", ".jpf", ".jpx", ".j2c", ".jpc"), "JPEG2000", 4)
+PPM = Kind("PPM", (".ppm", ".pgm", ".pbm", ".pnm", ".pfm"), "PPM")
+ICO = Kind("ICO", (".ico",), "ICO")
+QOI = Kind("QOI", (".qoi",), "QOI", 8)
+DDS = Kind("DDS", (".dds",), "DDS")
+SGI = Kind("SGI", (".sgi", ".rgb", ".rgba", ".bw"), "SGI")
+PCX = Kind("PCX", (".pcx",), "PCX")
+TGA = Kind("TGA", (".tga", ".icb", ".vda", ".vst"), "TGA")
+HEIC = Kind("HEIC", (".heic", ".heif", ".hif"), "HEIF", 1.5, "pip install 'striate[heic]'")
+READERS = (JPEG, PNG, WEBP, GIF, BMP, TIFF, AVIF, JPEG2000, PPM, ICO, QOI, DDS, SGI, PCX, TGA)
+RAW = Kind(
+    "a camera's raw file",
+    (".dng", ".cr2", ".cr3", ".crw", ".nef", ".nrw", ".arw", ".raf", ".orf", ".rw2", ".pef", ".srw"),
+    advice=_DEVELOP,
+)
+_NAMED = {
+    "PAM": Kind("PAM", (".pam",), advice=_CONVERT),
+    "PSD": Kind("Photoshop", (".psd", ".psb"), advice=_CONVERT),
+    "JXL": Kind("JPEG XL", (".jxl",), advice=_CONVERT),
+    "SVG": Kind("SVG, a drawing and no pixels", (".svg", ".svgz"), advice=_CONVERT),
+    "EPS": Kind("PostScript", (".eps", ".ps"), advice=_CONVERT),
+    "WMF": Kind("a Windows metafile", (".wmf", ".emf"), advice=_CONVERT),
+    "EXR": Kind("OpenEXR", (".exr",), advice=_CONVERT),
+    "HDR": Kind("Radiance HDR", (".hdr",), advice=_CONVERT),
+    "DICOM": Kind("DICOM", (".dcm", ".dicom"), advice=_CONVERT),
+    "FITS": Kind("FITS", (".fits", ".fit", ".fts"), advice=_CONVERT),
+    "NIFTI": Kind("NIfTI", (".nii",), advice=_CONVERT),
+    "ICNS": Kind("an Apple icon", (".icns",), advice=_CONVERT),
+    "XCF": Kind("GIMP", (".xcf",), advice=_CONVERT),
+    "DJVU": Kind("DjVu", (".djvu",), advice=_CONVERT),
+}
+_MAGIC: tuple[tuple[int, bytes, Kind], ...] = (
+    (0, b"\xff\xd8\xff", JPEG),
+    (0, b"\x89PNG\r\n\x1a\n", PNG),
+    (0, b"GIF87a", GIF),
+    (0, b"GIF89a", GIF),
+    (0, b"BM", BMP),
+    (8, b"CR\x02", RAW),
+    (0, b"IIRO", RAW),
+    (0, b"IIU\0", RAW),
+    (0, b"FUJIFILMCCD-RAW", RAW),
+    (0, b"II*\0", TIFF),
+    (0, b"MM\0*", TIFF),
+    (0, b"II+\0", TIFF),
+    (0, b"MM\0+", TIFF),
+    (0, b"\0\0\0\x0cjP  \r\n\x87\n", JPEG2000),
+    (0, b"\xff\x4f\xff\x51", JPEG2000),
+    (0, b"\0\0\1\0", ICO),
+    (0, b"qoif", QOI),
+    (0, b"DDS ", DDS),
+    (0, b"\x01\xda", SGI),
+    (0, b"P7\n", _NAMED["PAM"]),
+    (0, b"8BPS", _NAMED["PSD"]),
+    (0, b"\xff\x0a", _NAMED["JXL"]),
+    (0, b"\0\0\0\x0cJXL \r\n\x87\n", _NAMED["JXL"]),
+    (0, b"%!PS", _NAMED["EPS"]),
+    (0, b"\xc5\xd0\xd3\xc6", _NAMED["EPS"]),
+    (0, b"\xd7\xcd\xc6\x9a", _NAMED["WMF"]),
+    (0, b"\x76\x2f\x31\x01", _NAMED["EXR"]),
+    (0, b"#?RADIANCE", _NAMED["HDR"]),
+    (128, b"DICM", _NAMED["DICOM"]),
+    (0, b"SIMPLE  =", _NAMED["FITS"]),
+    (344, b"n+1\0", _NAMED["NIFTI"]),
+    (0, b"icns", _NAMED["ICNS"]),
+    (0, b"gimp xcf", _NAMED["XCF"]),
+    (0, b"AT&TFORM", _NAMED["DJVU"]),
+    (0, b"%PDF", Kind("a PDF")),
+    (0, b"PK\x03\x04", Kind("a zip archive")),
+    (0, b"\x1f\x8b", Kind("a gzip archive")),
+    (0, b"7z\xbc\xaf\x27\x1c", Kind("a 7z archive")),
+    (0, b"Rar!", Kind("a rar archive")),
+    (257, b"ustar", Kind("a tar archive")),
+    (0, b"\xfd7zXZ\0", Kind("an xz archive")),
+    (0, b"BZh", Kind("a bzip2 archive")),
+    (0, b"\x89HDF\r\n\x1a\n", Kind("HDF5")),
+    (0, b"\x93NUMPY", Kind("a NumPy array")),
+    (0, b"SQLite format 3", Kind("a database")),
+    (0, b"\x1aE\xdf\xa3", Kind("a video")),
+    (0, b"ID3", Kind("a sound")),
+    (0, b"OggS", Kind("a sound")),
+    (0, b"fLaC", Kind("a sound")),
+    (0, b"\xd0\xcf\x11\xe0", Kind("an Office file")),
+)
+ARCHIVES = (".zip", ".tar", ".gz", ".tgz", ".7z", ".rar", ".xz", ".bz2")
+"""Endings of files that have others in them."""
+FORMATS = tuple(kind.reader for kind in READERS)
+"""Pillow's names of the formats that are always read. TGA, which has no mark of its own, is last."""
+READ = ", ".join(kind.title for kind in READERS)
+"""The formats that are read, in words."""
+_ENDINGS = {ending: kind for kind in (*READERS, HEIC, RAW, *_NAMED.values()) for ending in kind.endings}
+SUFFIXES = tuple(_ENDINGS)
+"""Endings of files that are meant to be pictures, whether or not they can be read."""
+
+
+def kind_of(content: bytes) -> Kind | None:
+    """The kind of a file by its first `HEAD` bytes, or all of them; None where they tell nothing."""
+    head = content[:HEAD]
+    if (brand := _brand(head)) is not None:
+        return brand
+    for place, magic, kind in _MAGIC:
+        if head.startswith(magic, place) and (kind is not BMP or _is_bmp(head)):
+            return kind
+    if head.startswith(b"RIFF"):
+        return {b"WEBP": WEBP, b"AVI ": Kind("a video"), b"WAVE": Kind("a sound")}.get(head[8:12])
+    if head[:1] == b"P" and head[1:2] in b"123456fF" and head[2:3] in b"\n\r \t" and len(head) > 6:
+        return PPM
+    if head[:1] == b"\x0a" and head[1:2] in (b"\0", b"\2", b"\3", b"\5") and head[2:3] == b"\1" and len(head) >= 128:
+        return PCX
+    if _is_tga(head):
+        return TGA
+    return _text_kind(head)
+
+
+def named(name: str) -> Kind | None:
+    """The kind of pictures that a file's ending names, if it names one."""
+    return _ENDINGS.get(os.path.splitext(name)[1].lower())  # noqa: PTH122 - of many thousands
+
+
+def _brand(head: bytes) -> Kind | None:
+    """The kind of a file in ISO's base media format, whose brands stand at its beginning."""
+    if head[4:8] != b"ftyp":
+        return None
+    end = min(int.from_bytes(head[:4], "big"), len(head))
+    brands = [head[8:12], *(head[place : place + 4] for place in range(16, end - 3, 4))]
+    if any(brand in (b"avif", b"avis") for brand in brands):
+        return AVIF
+    heif = (b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"mif1", b"msf1", b"mif2")
+    if any(brand in heif for brand in brands):
+        return HEIC
+    return RAW if brands[0] == b"crx " else Kind("a video")
+
+
+def _is_bmp(head: bytes) -> bool:
+    """Whether one of the sizes that its second header may have stands where it must: two letters alone may begin a text."""
+    return int.from_bytes(head[14:18], "little") in (12, 16, 40, 52, 56, 64, 108, 124)
+
+
+def _is_tga(head: bytes) -> bool:
+    """Whether these 18 bytes can only be the header of a TGA: it has no mark."""
+    if len(head) < 18:
+        return False
+    mapped, kind = head[1], head[2]
+    width, height, depth, bits = struct.unpack_from("<HHBB", head, 12)
+    if not width or not height or bits & 0xC0 or bits & 0x0F not in (0, 1, 8):
+        return False
+    if kind in (1, 9):
+        return mapped == 1 and depth == 8 and head[7] in (15, 16, 24, 32)
+    depths = {2: (15, 16, 24, 32), 10: (15, 16, 24, 32), 3: (8, 16), 11: (8, 16)}
+    return mapped == 0 and depth in depths.get(kind, ()) and not any(head[3:8])
+
+
+def _text_kind(head: bytes) -> Kind | None:
+    start = head.removeprefix(b"\xef\xbb\xbf").lstrip().lower()
+    if start.startswith((b"<!doctype html", b"<html")):
+        return Kind("an HTML page")
+    if b"<svg" in start and start.startswith((b"<svg", b"<?xml", b"<!doctype svg", b"<!--")):
+        return _NAMED["SVG"]
+    if start.startswith(b"<?xml"):
+        return Kind("XML")
+    if len(start) > 3 and all(byte >= 32 or byte in b"\t\n\r\f" for byte in start):
+        try:
+            start[:-3].decode()  # the last letter may be cut
+        except UnicodeDecodeError:
+            return None
+        return Kind("text")
+    return None
