@@ -133,7 +133,8 @@ def test_mlflow_in_its_own_database(bare):
     assert history["epoch"] == [(10, 1.0), (20, 2.0), (30, 3.0)]
     assert history["test_accuracy"] == [(30, 0.75)]
     assert "val_loss" not in history
-    assert parameters == {"net.name": "lenet5", "recipe.lr": "0.1", "recipe.steps": "[1, 2]", "log": "mlflow"}
+    wanted = {"net.name": "lenet5", "recipe.lr": "0.1", "recipe.steps": "[[0.1, 2]]", "log": "mlflow"}
+    assert wanted.items() <= parameters.items()
     assert said == []
     assert os.environ["MLFLOW_DISABLE_TELEMETRY"] == "true"
     assert str(run.path) not in (run.path / "tracking.json").read_text()
