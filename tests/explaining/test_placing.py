@@ -1,4 +1,4 @@
-"""Cells of Grad-CAM lie where they look, also in nets whose statistics read the whole image. Run: pytest tests/explaining/test_placing.py"""
+"""Cells of Grad-CAM lie where they look, also in nets whose statistics read the whole image."""
 
 from functools import partial
 
