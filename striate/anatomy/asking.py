@@ -7,7 +7,7 @@ built anew and given the weights. A net whose answers are not is refused by the 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
@@ -21,7 +21,7 @@ from striate.anatomy.watching import unowned, watch
 from striate.data.draws import hashes
 from striate.data.preprocessing import Preprocessing
 from striate.nets.copying import copied
-from striate.nets.elsewhere import STAGE, inner
+from striate.nets.elsewhere import inner
 from striate.nets.undisturbed import undisturbed
 
 IMAGES = 4
@@ -79,15 +79,6 @@ def ask(net: nn.Module, images: Tensor, *, heavy: bool = False, again: Callable[
         heavy: ask for fewer of the images alone.
         again: builds the net anew, with other weights, on the CPU; None where nobody can.
     """
-    asked = _ask(net, images, heavy, again)
-    if asked.fault is None:
-        return asked
-    # Paths as the author of the module knows them.
-    where = tuple(place.replace(f"stages.{STAGE}.", "") for place in asked.fault.where)
-    return replace(asked, fault=replace(asked.fault, where=where))
-
-
-def _ask(net: nn.Module, images: Tensor, heavy: bool, again: Callable[[], nn.Module] | None) -> Asked:
     with undisturbed(inner(net)), torch.no_grad():
         twin = copied(net)
         set_mode(twin, training=False)
@@ -226,20 +217,20 @@ def _among_others(net: nn.Module, images: Tensor, whole: Tensor | None, exact: _
             pair = _double_pair(exact, group)
             if pair is None or bool((pair[0] - pair[1]).abs().max() <= ROUNDING_64 * pair[0].abs().max()):
                 continue
-        if not _equal(net(images).float(), net(images).float(), lambda: None):
+        if not _equal(net(images).float(), net(images).float(), lambda: _twice(exact)):
             return _caused(net, images, "call", "A second call with the same images gives other answers.")
-        if whole is not None and 0 in group and _only_blank(net, images, whole, group):
+        if whole is not None and 0 in group and _only_blank(net, images, whole, exact):
             return _blank_is_rounding(net, images)
         which = f"{_images(len(group))} alone" if len(group) == 1 else "the same images in other company"
         return _caused(net, images, "company", f"Answers for {which} differ from those for all {IMAGES} together.")
     return None
 
 
-def _only_blank(net: nn.Module, images: Tensor, whole: Tensor, group: list[int]) -> bool:
-    """Whether all images but the blank one have the same answers with and without those of `group` beside them."""
-    others = [place for place in range(IMAGES) if place]
-    return _equal(whole[others], net(images[others]).float(), lambda: None) and all(
-        _equal(whole[[place]], net(images[[place]]).float(), lambda: None) for place in {*others} & {*group, 1}
+def _only_blank(net: nn.Module, images: Tensor, whole: Tensor, exact: _Exact) -> bool:
+    """Whether all images but the blank one have the same answers in other company and alone."""
+    groups = [[1, 2, 3], [1], [2], [3]]
+    return all(
+        _equal(whole[group], net(images[group]).float(), partial(_double_pair, exact, group)) for group in groups
     )
 
 
@@ -253,6 +244,11 @@ def _blank_is_rounding(net: nn.Module, images: Tensor) -> Finding:
         why=f"For a blank image its answer is a rounding error, and NaN with other neighbours: look for {_BLANK}.",
         remedy="Add a small number to what it divides by, as in x / (deviation + 1e-5), or to what the logarithm is taken of.",
     )
+
+
+def _twice(exact: _Exact) -> tuple[Tensor, Tensor] | None:
+    one, other = exact(range(IMAGES)), exact(range(IMAGES))
+    return None if one is None or other is None else (one, other)
 
 
 def _double_pair(exact: _Exact, group: list[int]) -> tuple[Tensor, Tensor] | None:
@@ -283,12 +279,15 @@ def _built_anew(net: nn.Module, fresh: nn.Module, images: Tensor, whole: Tensor)
 
 def lost_by_loading(net: nn.Module) -> Finding:
     """The fault of a net whose weights, in a module built anew, give other answers."""
-    names = tuple(unowned(inner(net)))
+    module = inner(net)
+    kept = module.state_dict()
+    names = (*unowned(module), *(name for name, _ in module.named_buffers() if name not in kept))
     return Finding(
         name="answer-lost-by-loading",
         where=names or ("the module",),
         why="Its weights, loaded into a module that is built anew, give other answers: what it computes with is not all saved.",
-        remedy="Register every tensor that is drawn or learned, with nn.Parameter or register_buffer; draw none in forward.",
+        remedy="Register every tensor that is drawn or learned, with nn.Parameter or register_buffer, whose persistent=False "
+        "leaves it out of the file; draw none in forward.",
     )
 
 
@@ -313,7 +312,8 @@ def _caused(net: nn.Module, images: Tensor, kind: str, seen: str) -> Finding:
         why=seen,
         remedy="Look for random numbers of NumPy or Python, and for attributes that forward changes."
         if changes
-        else "Look for operations over dimension 0, which holds the images of a batch.",
+        else "Look for operations over dimension 0, which holds the images of a batch, and for a view or reshape that mixes it "
+        "with others, as after transpose(0, 1).",
     )
 
 

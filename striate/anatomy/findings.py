@@ -25,7 +25,8 @@ _LAYERS = {"convolution", "addmm", "mm"}
 
 _HEADS: dict[str, tuple[set[str], float | None, str]] = {
     "sigmoid": ({"sigmoid", "hardsigmoid"}, 1.0, "A sigmoid keeps them between 0 and 1: gradients shrink."),
-    "tanh": ({"tanh", "hardtanh"}, 2.0, "A tanh keeps them between -1 and 1: gradients shrink."),
+    "tanh": ({"tanh"}, 2.0, "A tanh keeps them between -1 and 1: gradients shrink."),
+    "clamp": ({"hardtanh", "clamp"}, 2.0, "A clamp keeps them in a narrow range: outside of it gradients are 0."),
     "relu": (
         {"relu", "relu6", "hardtanh", "clamp", "clamp_min", "threshold"},
         None,
@@ -83,6 +84,9 @@ def _bounded_before_loss(graph: Graph) -> list[Finding | None]:
     """Activations after the last layer that keep logits from going where the cross-entropy wants them."""
     found, outputs = [], _outputs(graph)
     for name, (operations, spread, why) in _HEADS.items():
+        ends = [node for node in _ends(graph) if node.operation.rstrip("_") in operations and _kind(node) == name]
+        if name == "clamp" and ends:
+            spread = max(high - low for low, high in map(_limits, ends) if low is not None and high is not None)
         floor = (
             ""
             if spread is None
@@ -91,11 +95,7 @@ def _bounded_before_loss(graph: Graph) -> list[Finding | None]:
         found.append(
             make_finding(
                 f"{name}-before-loss",
-                [
-                    _place(node)
-                    for node in _ends(graph)
-                    if node.operation.rstrip("_") in operations and _kind(node) == name
-                ],
+                [_place(node) for node in ends],
                 f"The cross-entropy takes logits of any size and sign. {why}{floor}",
                 f"Leave the {_WORDS.get(name, name)} out of the net and let it end in its last linear layer.",
             )
@@ -107,11 +107,17 @@ def _kind(node: Node) -> str:
     """Which of `_HEADS` an operation is: ReLU and ReLU6 are clamps at 0 where they are written so."""
     operation = node.operation.rstrip("_")
     if operation in ("hardtanh", "clamp", "clamp_min"):
-        low = node.attributes.get("min_val", node.attributes.get("min"))
-        if operation == "hardtanh" and low == -1:
-            return "tanh"
+        low, high = _limits(node)
+        if low is not None and high is not None and high - low <= (_HEADS["clamp"][1] or 0):
+            return "clamp"
         return "relu" if low == 0 else ""
     return next((name for name, (operations, _, _) in _HEADS.items() if operation in operations), "")
+
+
+def _limits(node: Node) -> tuple[float | None, float | None]:
+    """Between which a clamp keeps its input; None where it is open, or given by a tensor."""
+    low, high = (node.attributes.get(f"{end}_val", node.attributes.get(end)) for end in ("min", "max"))
+    return low, high
 
 
 def _ends(graph: Graph) -> list[Node]:

@@ -64,18 +64,24 @@ def _causes_on(copies: Copies, picture: Sequence[int], device: torch.device) -> 
 def loose_weights(seen: Watched) -> Finding | None:
     """The finding for weights that a pass has read and nobody owns."""
     steps = [seen.steps[index] for index in seen.live if seen.steps[index].trained]
-    return _nobodys([name for step in steps for name in step.loose if name] or [step.place for step in steps])
+    paths = [name for step in steps for name in step.loose if name]
+    return _nobodys(_holders(paths) or [step.place for step in steps])
 
 
 def layers_nobody_owns(module: nn.Module) -> Finding | None:
     """The finding for weights in lists, dicts and other attributes of a module, whether forward reads them or not."""
-    return _nobodys([path for path, tensor in unowned(module).items() if tensor.requires_grad])
+    return _nobodys(_holders([path for path, tensor in unowned(module).items() if tensor.requires_grad]))
 
 
-def _nobodys(paths: Sequence[str]) -> Finding | None:
+def _holders(paths: Sequence[str]) -> list[str]:
+    """The layers that weights lie in: `layers[0].weight` -> `layers[0]`."""
+    return [path.rpartition(".")[0] or path for path in paths]
+
+
+def _nobodys(places: Sequence[str]) -> Finding | None:
     return make_finding(
         "weights-nobody-owns",
-        [path.rpartition(".")[0] or path for path in paths],
+        places,
         "The forward pass reads weights that are neither parameters nor buffers of the module, as those of layers in a Python "
         "list or dict: they are not trained, not saved, and drawn anew by each load.",
         "Keep layers in nn.ModuleList or nn.ModuleDict, weights in nn.Parameter, and tables in register_buffer.",

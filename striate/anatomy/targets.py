@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from striate.anatomy.limits import asked_for_values, check_lazy, first_usual, smallest_input, trace_or_explain
 from striate.anatomy.recording import picture_type
+from striate.anatomy.soundness import unsound_causes
 from striate.anatomy.table import dimensions
 from striate.anatomy.tracing import TraceFailure, trace
 from striate.errors import UsageError, short_of_means
@@ -204,8 +205,16 @@ def check_fit(net: Net, size: tuple[int, int], classes: int, data: str) -> tuple
     graph = trace_or_explain(module, (1, *picture), name)
     output = _training_output(module, picture, name)
     logits = Logits()(output)
+    if logits.ndim == 2 and len(logits) != 2:
+        cause = next(iter(unsound_causes(module, picture)), "Keep the images of a batch in dimension 0.")
+        raise UsageError(f"{name} gives {len(logits)} rows of logits for 2 pictures, and not one for each. {cause}")
+    if not logits.requires_grad:
+        raise UsageError(
+            f"{name} learns nothing: no gradient passes from what it gives to its weights, as through argmax, rounding, detach() "
+            "or torch.no_grad(). Let it return the logits of its last layer"
+        )
     flat = ". End it with nn.Flatten()" if logits.ndim > 2 and set(logits.shape[2:]) == {1} else ""
-    if logits.ndim != 2 or len(logits) != 2:
+    if logits.ndim != 2:
         raise UsageError(
             f"{name} gives a tensor of {dimensions(logits.shape[1:])} a picture: its forward must give logits (N, classes){flat}"
         )
@@ -231,7 +240,7 @@ def _training_output(module: nn.Module, picture: Input, name: str) -> object:
             "Give the module that it was exported from"
         ) from error
     try:
-        with undisturbed(module), torch.no_grad():
+        with undisturbed(module), torch.enable_grad():
             return twin(torch.zeros(2, *picture))
     except Exception as error:
         if short_of_means(error):

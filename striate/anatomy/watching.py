@@ -20,6 +20,7 @@ from torch.utils._pytree import tree_leaves, tree_map_only
 from striate.anatomy.shapes import quick_result, tensors_in
 from striate.anatomy.tensors import key_of, named_arguments, storage_of
 from striate.anatomy.tracing import set_mode
+from striate.nets.elsewhere import inner
 from striate.nets.weightless import LightMode
 
 Shape = tuple[int, ...]
@@ -145,9 +146,9 @@ class _Watcher(LightMode):  # type: ignore[no-untyped-call]
         self.alive: list[Any] = []  # so that no storage's address is used again
         self.metas: dict[tuple[Any, ...], Tensor] = {}
         self.owned: dict[int, str] = {}
-        for name, tensor in (*self.module.named_buffers(), *self.module.named_parameters()):
+        for name, tensor in (*inner(self.module).named_buffers(), *inner(self.module).named_parameters()):
             self.owned[storage_of(tensor)] = name
-        loose = unowned(self.module)
+        loose = unowned(inner(self.module))
         self.loose = {storage_of(tensor): path for path, tensor in loose.items()}
         self._remember(self.image, (-1,))
 
@@ -161,7 +162,7 @@ class _Watcher(LightMode):  # type: ignore[no-untyped-call]
 
         handles = []
         try:
-            for name, part in self.module.named_modules():
+            for name, part in inner(self.module).named_modules():  # paths as the author of the module knows them
                 if isinstance(part, torch.jit.ScriptModule):
                     continue  # it takes no hooks
                 handles.append(part.register_forward_pre_hook(enter(name)))

@@ -14,7 +14,7 @@ from striate.errors import StriateError, UsageError
 from striate.experiment.beginning import Begun
 from striate.inference import HEAVY, keep_answer, kept_images, load_net
 from striate.nets import Net
-from striate.nets.elsewhere import ElsewhereFacts
+from striate.nets.elsewhere import ElsewhereFacts, adapt
 from striate.nets.sources import source_path
 from striate.run import Run
 from striate.training import Job
@@ -80,7 +80,7 @@ def _builder(begun: Begun) -> Callable[[], torch.nn.Module] | None:
     if not isinstance(row, ElsewhereFacts) or "given" in origin or source_path(origin.get("target", "")) is None:
         return None
     channels, classes = begun.job.net.channels, begun.job.net.classes
-    return lambda: row.make(channels, classes, False).module
+    return lambda: adapt(row.make(channels, classes, False).module, row, channels, classes)
 
 
 def _verdict(finding: Finding) -> Verdict:

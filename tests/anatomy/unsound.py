@@ -166,6 +166,41 @@ class DrawnTable(Base):
         return self.head(self.features(x) @ self.table)
 
 
+class DropsKeys(Base):
+    """The dropout of attention stays on; it moves the answers by less than a hundredth."""
+
+    def forward(self, x):
+        rows = self.rows(x)
+        return self.head(F.scaled_dot_product_attention(rows, rows, rows, dropout_p=0.2).mean(1))
+
+
+class Whitens(Base):
+    """By the covariance of the batch, which moves the answers by less than a hundredth."""
+
+    def forward(self, x):
+        f = self.features(x)
+        return self.head(f @ (f.T @ f / len(f)))
+
+
+LAYER = nn.Linear(8, 8)
+
+
+class ReadsAGlobalLayer(Base):
+    def forward(self, x):
+        return self.head(LAYER(self.features(x)))
+
+
+class LeavesItsTable(Base):
+    """The buffer is in no file of weights."""
+
+    def __init__(self, channels=3, classes=3):
+        super().__init__(channels, classes)
+        self.register_buffer("table", torch.randn(8, 8), persistent=False)
+
+    def forward(self, x):
+        return self.head(self.features(x) @ self.table)
+
+
 CASES = {
     LayersInAList: ("weights-nobody-owns", "_layers[0]"),
     LayersInADict: ("weights-nobody-owns", "parts['stem'][0]"),
@@ -186,7 +221,11 @@ CASES = {
     StandardisesEachImage: ("not-finite", "div"),
     Squeezes: ("wrong-output-shape", "the output"),
     DrawnTable: ("answer-lost-by-loading", "table"),
+    DropsKeys: ("draws-in-evaluation", "unsound.py:"),
+    Whitens: ("images-contracted", "mm (unsound.py:"),
+    ReadsAGlobalLayer: ("weights-nobody-owns", "addmm (unsound.py:"),
+    LeavesItsTable: ("answer-lost-by-loading", "table"),
 }
 """Net -> name of the finding, and what its place says."""
-UNSEEN = (DrawsInNumPy, StandardisesEachImage, Squeezes, DrawnTable)
+UNSEEN = (DrawsInNumPy, StandardisesEachImage, Squeezes, DrawnTable, LeavesItsTable)
 """What only the answers show."""
