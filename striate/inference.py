@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Mapping, Sequence
 from contextlib import redirect_stdout
 from pathlib import Path
 from typing import Any
@@ -40,6 +41,8 @@ def pictures_a_time(size: tuple[int, int], channels: int, device: torch.device) 
 
 ANSWER = "answer.json"
 """What the net of a run answered to the fixed images when it was saved."""
+KEPT_IMAGES = "noise, gradient"
+"""Which those are."""
 HEAVY = LIGHT
 """MACs an image from which a net is asked for fewer images."""
 MOST_BYTES = 4 * 2**30
@@ -83,8 +86,20 @@ def set_layout(net: torch.nn.Module, layout: str) -> None:
     net.to(memory_format=torch.channels_last if layout == "nhwc" else torch.contiguous_format)
 
 
-def save_weights(net: torch.nn.Module, path: Path, config: dict[str, Any]) -> None:
-    """Writes all parameters and buffers as safetensors, with the run's net and preprocessing as metadata.
+def weights_notes(config: Mapping[str, Any], classes: Sequence[str]) -> dict[str, str]:
+    """What a run's file of weights says of itself: the net, its preprocessing, the names of its classes.
+
+    One entry: safetensors writes several in varying order, and the same weights are to be the same file.
+    """
+    return {
+        "striate": to_json(
+            {**{key: config[key] for key in ("net", "preprocessing")}, "classes": list(classes)}, ascii=True
+        )
+    }
+
+
+def save_weights(net: torch.nn.Module, path: Path, config: Mapping[str, Any], classes: Sequence[str] = ()) -> None:
+    """Writes all parameters and buffers as safetensors, with the run's net, preprocessing and class names as metadata.
 
     Those of a net from elsewhere have the names that they have in the module that its author wrote.
     """
@@ -95,9 +110,7 @@ def save_weights(net: torch.nn.Module, path: Path, config: dict[str, Any]) -> No
         name: tensor.detach().cpu().clone(memory_format=torch.contiguous_format)
         for name, tensor in inner(net).state_dict().items()
     }
-    # One entry: safetensors writes several in varying order, and the same weights are to be the same file.
-    metadata = {"striate": to_json({key: config[key] for key in ("net", "preprocessing")}, ascii=True)}
-    write_atomic(path, save(tensors, metadata))
+    write_atomic(path, save(tensors, weights_notes(config, classes)))
 
 
 def build_net(run: Run, most: int | None = None) -> Net:
@@ -203,7 +216,7 @@ def kept_images(preprocessing: Preprocessing, device: torch.device) -> Tensor:
 
 def keep_answer(run: Run, net: Net, images: Tensor) -> None:
     """Writes answer.json: `logits`, a row for each of the `kept_images`, null for a value that is no number."""
-    write_json(run.path / ANSWER, {"images": "noise, gradient", "logits": answers(net, images).tolist()})
+    write_json(run.path / ANSWER, {"images": KEPT_IMAGES, "logits": answers(net, images).tolist()})
 
 
 def _require_answer(run: Run, net: Net, device: torch.device) -> None:

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal, cast, get_args
 
 How = Literal["schedule", "patience", "interrupted", "not finite", "failed", "running", "unknown"]
@@ -119,6 +120,11 @@ class Learning:
         """For summary.json."""
         return {"verdict": self.verdict, "said": self.said}
 
+    def public(self) -> Learning:
+        """The same in words of this module: a run that came from somebody can hold any text in their place."""
+        known = any(shape.fullmatch(self.said) for shape in _SAID)
+        return self if known else replace(self, said=_PLAINLY[self.verdict])
+
     @classmethod
     def of(cls, summary: Mapping[str, Any]) -> Learning:
         """That of a run, by its summary; `unknown` for older ones."""
@@ -126,6 +132,31 @@ class Learning:
         if not isinstance(kept, dict) or kept.get("verdict") not in get_args(Verdict):
             return cls(verdict="unknown")
         return cls(verdict=kept["verdict"], said=str(kept.get("said") or ""))
+
+
+_NUMBER = r"(-?[0-9.]{1,12}(e[+-]?[0-9]{1,3})?|nan|inf)"
+_SAID = tuple(
+    re.compile(re.escape(words).replace("X", _NUMBER))
+    for words in (
+        "",
+        "the loss exploded: it rose to X in epoch X and stands at X, where guessing has X; the learning rate is too high for "
+        "this net, try --lr X",
+        "the loss exploded: it had fallen to X, jumped and stands at X, where guessing has X; the learning rate is too high for "
+        "this net, try --lr X",
+        "the loss has not moved from X, which guessing has, in X steps: let striate train --try look at the net, or --find-lr "
+        "for a rate",
+        "validation accuracy is X%, below the X% of guessing among X classes: look whether labels of training and validation "
+        "mean the same, and whether their pictures are of one kind",
+    )
+)
+"""What `judge` says, X being numbers."""
+_PLAINLY: Mapping[Verdict, str] = {
+    "learned": "",
+    "exploded": "the loss exploded",
+    "stuck": "the loss has not moved from that of guessing",
+    "below chance": "validation accuracy is below that of guessing",
+    "unknown": "",
+}
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

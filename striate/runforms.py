@@ -54,6 +54,7 @@ class NetConfig:
     origin: Origin = Origin()
     notes: tuple[Text, ...] = ()
     pretrained: tuple[Text, ...] | None = ()
+    published: bool | None = None
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -87,6 +88,7 @@ class RecipeConfig:
     optimizer: Name
     lr: Figure
     keep: Literal["last", "best"] = "last"
+    patience: Count | None = None
     seed: Annotated[int, Within(0, 2**63 - 1)]
 
 
@@ -119,6 +121,7 @@ class Plan:
     stopped_after_step: Count | None = None
     patience_restarted: tuple[Count, ...] = ()
     parts: Count | None = None
+    resumed_in: Annotated[int, Within(1, 1024)] | None = None
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -133,6 +136,7 @@ class RunConfig:
     recipe: RecipeConfig
     log: Literal["tensorboard", "mlflow"] | None = None
     deterministic: bool = False
+    only_in_python: Text | None = None
     plan: Plan
 
     @classmethod
@@ -170,6 +174,29 @@ class FindingRow:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class LedgerRow:
+    fate: Literal["used", "excluded", "junk", "unreadable", "other"]
+    kind: Text
+    count: Count
+    examples: tuple[Text, ...]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Ledger:
+    """What became of every entry of the data: see `striate.data.ledger`."""
+
+    what: Name
+    entries: Count
+    used: Count
+    excluded: Count
+    junk: Count
+    unreadable: Count
+    other: Count
+    named: Annotated[tuple[LedgerRow, ...], Within(0, 10_000)]
+    notes: Annotated[tuple[Text, ...], Within(0, 10_000)]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class Data:
     """data.json"""
 
@@ -183,11 +210,11 @@ class Data:
     shape: tuple[Annotated[int, Within(1, 10**6)], Annotated[int, Within(1, 10**6)], Annotated[int, Within(1, 64)]]
     fingerprint: Name
     unreadable: dict[str, Text] = field(default_factory=dict)
-    excluded: tuple[Any, ...] = ()
+    excluded: tuple[Text, ...] = ()
     junk: Count = 0
     seen_in_training: Counts = field(default_factory=dict)
     findings: tuple[FindingRow, ...] = ()
-    ledger: dict[str, Any] | None = None
+    ledger: Ledger | None = None
     values: tuple[dict[str, Any], ...] = ()
 
     @classmethod
@@ -201,6 +228,12 @@ class Data:
         for split, counts in made.class_counts.items():
             if len(counts) != len(made.classes):
                 raise DataError(f"class_counts.{split} must have {len(made.classes)} counts, got {len(counts)}")
+        for split, count in made.counts.items():
+            if count and split not in made.class_counts:
+                raise DataError(f"class_counts.{forms.shown(split)} is missing, and counts has {count:,} of it")
+        for split, count in made.seen_in_training.items():
+            if count > made.counts.get(split, 0):
+                raise DataError(f"seen_in_training.{forms.shown(split)} is {count:,}, more than counts has of it")
         return made
 
 
@@ -262,6 +295,7 @@ class Calibration:
     split: Name = "validation"
     not_finite: Count = 0
     how: Literal["fitted", "shrunk", "left out"] = "fitted"
+    likeliest: Figure | None = None
     abstain: Abstain | None = None
     temperature: Annotated[float, Within(1e-3, 1e4)]
     n: Count
@@ -372,6 +406,7 @@ class EvaluationFigures:
     n: Annotated[int, Within(1, 10**10)]
     unanswered: Count = 0
     absent: tuple[Name, ...] = ()
+    by_position: Text = ""
     correct: Count
     accuracy: Share
     low: Share
@@ -389,7 +424,7 @@ class EvaluationFigures:
     loss_calibrated: Annotated[float, Within(-1e-6, 1e300)] | None = None
     ece_calibrated: Share | None = None
     reliability_calibrated: tuple[Bin, ...] | None = None
-    by_confidence: tuple[Kept, ...] | None = None
+    by_confidence: Annotated[tuple[Kept, ...], Within(1, 100_000)] | None = None
     classes: Classes
     confusion: tuple[tuple[Count, ...], ...]
     per_class: tuple[ClassFigures, ...]
@@ -409,9 +444,23 @@ class EvaluationFigures:
             raise DataError(f"confusion must have {count} rows of {count} numbers")
         if [row.class_ for row in made.per_class] != list(made.classes):
             raise DataError(f"per_class must have a row for each of {count} classes, in their order")
-        known = set(made.classes)
-        if odd := [row for row in made.most_confused if not {row.truth, row.predicted} <= known]:
-            raise DataError(f"most_confused names a class that is not in classes: {forms.shown(odd[0].truth)}")
+        supported = sum(row.support for row in made.per_class)
+        if supported != made.n:
+            raise DataError(f"per_class has {supported:,} pictures, and n is {made.n:,}")
+        for row, cells in zip(made.per_class, made.confusion, strict=True):
+            if sum(cells) > row.support:  # it can be less: of some images there may be no answer
+                raise DataError(
+                    f"confusion has {sum(cells):,} pictures of {forms.shown(row.class_)}, of {row.support:,}"
+                )
+        known = {name: place for place, name in enumerate(made.classes)}
+        for pair in made.most_confused:
+            if not {pair.truth, pair.predicted} <= known.keys():
+                raise DataError(f"most_confused names a class that is not in classes: {forms.shown(pair.truth)}")
+            if pair.count > made.confusion[known[pair.truth]][known[pair.predicted]]:
+                raise DataError(f"most_confused has {pair.count:,} of {forms.shown(pair.truth)}, more than confusion")
+        for name, bins in (("reliability", made.reliability), ("reliability_calibrated", made.reliability_calibrated)):
+            if bins is not None and not any(one.n for one in bins):
+                raise DataError(f"{name} has no pictures")
         return made
 
 

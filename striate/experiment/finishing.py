@@ -38,7 +38,8 @@ def finish(run: Run, job: Job, dataset: DataSet, state: State, clock: Clock, pro
         with naming_disk(run), Log(run, progress.say) as log:
             log.rows(state.rows)
             fit(job, run, Length.of(run.config["plan"]), state, clock, progress, log)
-            save_weights(state.meant(job), run.path / "weights" / "last.safetensors", run.config)
+            classes = run.data["classes"]
+            save_weights(state.meant(job), run.path / "weights" / "last.safetensors", run.config, classes)
             _note_events(run, job, state)
             known = _outcome(run, job, state)
             net = state.meant(job) if job.recipe.keep == "last" else load_net(run, job.device)

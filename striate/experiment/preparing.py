@@ -21,11 +21,11 @@ from striate.data.augmentation import Augmentation
 from striate.data.splits import hold_out, together
 from striate.errors import StriateError, UsageError
 from striate.evaluation.calibration import REFERENCES
+from striate.experiment.weights import begin_with, by_position
 from striate.nets import CATALOGUE, Net, build
 from striate.nets.elsewhere import ElsewhereFacts, adapt, input_channels
 from striate.nets.netspec import NetFacts
 from striate.nets.torchvision import Pretrained, pretrained
-from striate.nets.weightfiles import load_weights
 from striate.recipe import LONG_RUN, Recipe, for_long_runs, named_recipe, parse_sizes, progressive
 from striate.run import FORMAT
 from striate.runforms import LARGEST_SIDE, MOST_THREADS
@@ -39,6 +39,10 @@ REPORT_SECONDS = 3.0
 """Kept free of a budget for charts, report and leaving."""
 FREE_BYTES = 64 * 2**20
 """Kept free on the disk besides weights and checkpoints."""
+
+IMAGENET = 1000
+"""Classes of published weights, but for some of timm's."""
+_PUBLISHED = "there are as many classes as the published weights have"
 
 LAID_OVER = tuple(
     item.name for item in fields(Recipe) if item.name in Settings.__slots__ and item.name not in ("name", "sizes")
@@ -66,20 +70,19 @@ def begin_net(
     torch.manual_seed(settings.first_seed)
     if settings.pretrained and settings.weights is not None:
         raise UsageError("--pretrained and --weights cannot both be given: a net begins with the one or the other")
+    published: Pretrained | None = None
     if isinstance(row, ElsewhereFacts):
-        return _with_file(*_begin_elsewhere(row, dataset, size, settings), settings)
-    if settings.pretrained:
+        net, published = _begin_elsewhere(row, dataset, size, settings)
+    elif settings.pretrained:
         published = pretrained(row.name, channels=channels, classes=classes)
-        return published.net, published
-    return _with_file(build(row.name, channels=channels, classes=classes, init=settings.init), None, settings)
-
-
-def _with_file(net: Net, published: Pretrained | None, settings: Settings) -> tuple[Net, Pretrained | None]:
-    """The net with the weights of the file that was named, if one was."""
-    if settings.weights is None:
-        return net, published
-    loaded = load_weights(net, settings.weights, new_classifier=True)
-    return net, Pretrained(net=net, mean=loaded.mean, std=loaded.std, notes=loaded.notes)
+        net = published.net
+        if classes == IMAGENET:
+            published = replace(published, notes=(*published.notes, by_position(_PUBLISHED, dataset.classes)))
+    else:
+        net = build(row.name, channels=channels, classes=classes, init=settings.init)
+    if settings.weights is not None:
+        published = begin_with(net, settings.weights, dataset.classes, size)
+    return net, published
 
 
 def _begin_elsewhere(
@@ -94,6 +97,8 @@ def _begin_elsewhere(
         raise UsageError(f"{row.name} takes pictures of {own} channels: pictures have 1 (grey) or 3 (colour)")
     converted = "grey" if own == 1 else "colour"
     notes = (*made.notes, f"pictures are converted to {converted}") if own != channels else made.notes
+    if settings.pretrained and classes == getattr(made.module, "default_cfg", {}).get("num_classes", IMAGENET):
+        notes = (*notes, by_position(_PUBLISHED, dataset.classes))
     net = adapt(made.module, row, own, classes)
     try:
         notes = (*notes, *check_fit(net, size, classes, dataset.name))

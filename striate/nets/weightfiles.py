@@ -51,11 +51,15 @@ class Loaded:
     Attributes:
         notes: in words, what was done: whose names they had, a classifier that begins anew.
         mean, std: of each channel of the pictures that the weights know; None where the file does not say.
+        classes: the names of its classes; None where the file does not say.
+        new_classifier: whether the file's is for another number of classes, and was left aside.
     """
 
     notes: tuple[str, ...]
     mean: tuple[float, ...] | None = None
     std: tuple[float, ...] | None = None
+    classes: tuple[str, ...] | None = None
+    new_classifier: bool = False
 
 
 def load_weights(net: nn.Module, path: str | Path, *, new_classifier: bool = False) -> Loaded:
@@ -91,6 +95,8 @@ def load_weights(net: nn.Module, path: str | Path, *, new_classifier: bool = Fal
     return Loaded(
         (f"it begins with the weights in {path.name}", *notes),
         *_channel_figures(metadata, getattr(net, "channels", None)),
+        classes=_class_names(metadata),
+        new_classifier=bool(replaced),
     )
 
 
@@ -283,3 +289,13 @@ def _channel_figures(
         len(mean) == len(std) == channels and all(map(math.isfinite, mean + std)) and all(value > 0 for value in std)
     )
     return (mean, std) if sound else (None, None)
+
+
+def _class_names(metadata: Mapping[str, str]) -> tuple[str, ...] | None:
+    """The names of the classes, as the weights of a run, or those that it exported, say them."""
+    try:
+        names = json.loads(metadata["striate"])["classes"]
+    except (KeyError, TypeError, ValueError, RecursionError):
+        return None
+    sound = isinstance(names, list) and names and all(isinstance(name, str) for name in names)
+    return tuple(names) if sound else None

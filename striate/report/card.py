@@ -199,13 +199,18 @@ def _results(run: Run, evaluations: dict[str, dict[str, Any]], lead: str | None)
     interval = f"95{SPACE}% interval"
     head = ["pictures", "number", "accuracy", interval, *(["top-5"] if top5 else []), "macro F1", "calibration error"]
     text = f"## Results\n\n{_table(head, rows, len(head) - 1)}"
+    for found in facts.first_of_each(evaluations).values():
+        about = f"{found['data']}, {found['split']}: "
+        text += "".join(f"\n\n{escaped(about + sentence)}" for sentence in facts.lacking(found))
     return text if lead is None else f"{text}\n\n{_classes(evaluations[lead]['per_class'], interval)}"
 
 
 def _classes(rows: Sequence[dict[str, Any]], interval: str) -> str:
     """The table of classes, with the interval of recall where it is known; of very many the worst ones."""
     known = "low" in rows[0]
-    shown = sorted(rows, key=lambda row: float(row["f1"]))[:MOST_CLASSES] if len(rows) > MOST_CLASSES else rows
+    shown = rows
+    if len(rows) > MOST_CLASSES:
+        shown = sorted(rows, key=lambda row: (not row["support"], float(row["f1"])))[:MOST_CLASSES]
     lines = [
         [
             escaped(row["class"]),

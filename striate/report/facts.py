@@ -9,8 +9,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from striate.data.values import plain
-from striate.report.wording import duration, percent, thousands
+from striate.report.wording import duration, large, percent, thousands
 from striate.runfiles import read_csv, read_json
 from striate.runforms import Robustness, Views
 from striate.strictjson import to_json
@@ -36,6 +35,8 @@ PHASES = {
 """The phases of summary.json's `seconds` in words; `total` is their sum."""
 
 
+NAMED = 12
+"""Classes that a sentence names."""
 PARTS = {
     "train": "to learn from",
     "validation": "to watch the learning (validation)",
@@ -99,6 +100,39 @@ def read_views(run: Run, evaluations: dict[str, dict[str, Any]]) -> list[dict[st
 def several_views(evaluations: Sequence[dict[str, Any]]) -> bool:
     """Whether any of them saw its pictures more than once."""
     return any(found.get("views_each", 1) > 1 for found in evaluations)
+
+
+def lacking(evaluation: dict[str, Any]) -> list[str]:
+    """What its figures leave out or count otherwise, in sentences: images without an answer, classes without an image, classes
+    that were matched by position."""
+    n, split, said = evaluation["n"], evaluation["split"], []
+    if unanswered := evaluation.get("unanswered"):
+        said.append(
+            f"For {thousands(unanswered)} of {thousands(n)} {split} pictures the net gave no number (NaN or infinity), which is "
+            "no answer: they count as wrong, and loss and calibration are those of the others."
+        )
+    if absent := [row["class"] for row in evaluation["per_class"] if not row["support"]]:
+        more = f" and {thousands(len(absent) - NAMED)} more" if len(absent) > NAMED else ""
+        said.append(f"No {split} picture is of {', '.join(absent[:NAMED])}{more}: the figures say nothing of them.")
+    if evaluation.get("by_position"):
+        said.append(
+            f"These pictures have numbers and no class names, which were matched by position: {evaluation['by_position']}."
+        )
+    return said
+
+
+def macs(plan: dict[str, Any]) -> str:
+    """Multiply-adds of an image, and what they lack: operations whose cost is not known."""
+    counted = plan.get("macs")
+    if counted is not None:
+        return f"{large(counted)} multiply-adds"
+    lacking = " and ".join(f"{count} {operation}" for operation, count in plan.get("macs_not_counted", {}).items())
+    return f"{large(plan.get('macs_counted') or 0)} multiply-adds and those of {lacking or 'operations'}, which are not known,"
+
+
+def hardest(evaluation: dict[str, Any]) -> dict[str, Any]:
+    """The row of the class with the lowest F1, among those that have pictures."""
+    return min((row for row in evaluation["per_class"] if row["support"]), key=lambda row: float(row["f1"]))
 
 
 def uneven(evaluations: Sequence[dict[str, Any]]) -> bool:
@@ -200,6 +234,8 @@ def size(preprocessing: dict[str, Any]) -> str:
     height, width = preprocessing["size"]
     text = f"{height} × {width} pixels in {'grey' if preprocessing['channels'] == 1 else 'colour'}"
     if ends := preprocessing.get("range"):
+        from striate.data.values import plain  # loads torch, which most reports do without
+
         text += (
             f", of values from {plain(ends[0])} (black) to {plain(ends[1])} (white) where they have more than 8 bits"
         )

@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING, Any
 
 from markupsafe import Markup
 
-from striate.data.ledger import ledger_lines
 from striate.report import facts, page, wording
 from striate.report.limits import limits
 from striate.report.page import chart_for_page, picture_for_page
@@ -70,7 +69,7 @@ def render(run: Run) -> str:
         detailed=detailed,
         limits=[public(limit) for limit in limits(run, evaluations.get(lead) if lead else None)],
         facts=facts,
-        ledger_lines=ledger_lines,
+        ledger=_ledger(run.data),
         wording=wording,
         curves=list(_curves(metrics)),
         time_spent=_time_spent(run.summary),
@@ -80,6 +79,15 @@ def render(run: Run) -> str:
         font=Markup(FONT),
         vega=Markup(page.vega_bundle()),
     )
+
+
+def _ledger(data: dict[str, Any]) -> list[str]:
+    """What became of every entry of the data, in lines; empty where the run does not say."""
+    if not data.get("ledger"):
+        return []
+    from striate.data.ledger import ledger_lines  # loads torch, which reports of sets by name do without
+
+    return ledger_lines(data["ledger"])
 
 
 def _curves(metrics: list[dict[str, Any]]) -> Iterator[dict[str, Any]]:

@@ -36,7 +36,7 @@ MOST_SMALL = 64 * 2**20
 
 _HUB_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,95}/[A-Za-z0-9][A-Za-z0-9._-]{0,95}")
 _PULLED = re.compile(
-    r"(config\.yaml|(data|environment|summary|split|calibration)\.json|calibration\.safetensors|metrics\.csv|samples\.png"
+    r"(config\.yaml|(data|environment|summary|split|calibration|answer)\.json|calibration\.safetensors|metrics\.csv|samples\.png"
     r"|weights/(last|best)\.safetensors|evaluations/[A-Za-z0-9._-]{1,120}-views\.json"
     r"|evaluations/[A-Za-z0-9][A-Za-z0-9._-]{0,120}/"
     r"(evaluation\.json|robustness\.json|per_class\.csv|predictions\.csv|mistakes\.png|attention\.png))"

@@ -19,7 +19,7 @@ from striate.data import NAMED
 from striate.errors import DataError, UsageError
 from striate.evaluation.calibration import FILE as REFERENCES
 from striate.evaluation.summary import PER_CLASS_COLUMNS, PREDICTION_COLUMNS
-from striate.inference import MOST_BYTES
+from striate.inference import ANSWER, KEPT_IMAGES, MOST_BYTES, weights_notes
 from striate.machine import PACKAGES
 from striate.nets.elsewhere import is_elsewhere
 from striate.nets.sources import source_path
@@ -30,7 +30,6 @@ from striate.report.facts import place_in, read_robustness
 from striate.run import Run, write_atomic, write_csv, write_json, write_yaml
 from striate.runfiles import number, place, read_csv, read_json
 from striate.runforms import Views
-from striate.strictjson import to_json
 
 PRIVATE = "private-pictures"
 """What data that are no set by name are called elsewhere."""
@@ -42,7 +41,7 @@ MOST_PIXELS = 50_000_000
 
 _WORDS = {
     "split", "views", "protocol", "fingerprint", "classes", "class", "truth", "predicted", "name", "score", "source", "fit",
-    "how", "device", "layout", "precision",
+    "how", "device", "layout", "precision", "absent",
 }  # fmt: skip
 """Keys whose values are words of ours, or class names."""
 _MACHINE = (*PACKAGES, "python", "cpu", "cores", "threads", "device")
@@ -74,12 +73,12 @@ def _write(run: Run, folder: Path, with_pictures: bool) -> None:
     if weights is None:
         raise DataError(f"{run.path} has no finished weights: go on with striate train --resume {run.path}")
     tensors, _ = read_weights(weights, most=MOST_BYTES)
-    notes = {"striate": to_json({key: config[key] for key in ("net", "preprocessing")}, ascii=True)}
-    write_atomic(folder / "weights" / weights.name, save(tensors, notes))
+    write_atomic(folder / "weights" / weights.name, save(tensors, weights_notes(config, run.data["classes"])))
     write_yaml(folder / "config.yaml", config)
     write_json(folder / "data.json", _public_data(run.data, config["data"]["name"], known))
     write_json(folder / "environment.json", _public_environment(run.environment))
-    write_json(folder / "summary.json", _public_summary(run.summary, config, known))
+    write_json(folder / "summary.json", _public_summary(run, config, known))
+    _write_answer(run, folder)
     rows = [_figures(row, ()) for row in run.metrics]
     if rows:
         write_csv(folder / "metrics.csv", rows, list(rows[0]))
@@ -162,18 +161,39 @@ def _public_environment(environment: Mapping[str, Any]) -> dict[str, Any]:
     return {**found, "platform": str(environment.get("platform", "")).partition("-")[0]}
 
 
-def _public_summary(summary: Mapping[str, Any], config: Mapping[str, Any], known: bool) -> dict[str, Any]:
+def _public_summary(run: Run, config: Mapping[str, Any], known: bool) -> dict[str, Any]:
     """summary.json; the command that repeats the run only where it names nothing private, and nothing that a shell would run."""
-    command = str(summary.get("command") or "")
+    summary = run.summary
+    command = _without_place(str(summary.get("command") or ""))
     plain = known and "given" not in config["net"]["origin"] and not config["net"]["name"].startswith(f"{CODE}:")
     clean = plain and _COMMAND.fullmatch(command) and not {"--group-by", "--exclude", "--splits"} & set(command.split())
+    status = summary.get("status")
     return {
         "started": _time(summary.get("started")),
-        "status": "finished" if summary.get("status") == "finished" else "interrupted",
+        "status": status if status in ("finished", "failed") else "interrupted",
         "finished": _time(summary.get("finished")),
         **({"command": command} if clean else {}),
+        "ending": run.ending.as_dict(),
+        "learning": run.learning.public().as_dict(),
         "seconds": _figures(summary.get("seconds", {}), ()),
     }
+
+
+def _without_place(command: str) -> str:
+    """A command without the folder in which a set by name lay: elsewhere it lies elsewhere, or is downloaded."""
+    return re.sub(r" --data-dir ('([^']|'\"'\"')*'|[^ '\n]+)+", "", command)
+
+
+def _write_answer(run: Run, folder: Path) -> None:
+    """answer.json, by which the net is known again wherever it is loaded: figures for images that are no pictures."""
+    answer, classes = run.answer, run.config["net"]["classes"]
+    if answer is None:
+        return
+    if any(len(row) != classes for row in answer):
+        raise DataError(
+            f"{run.path / ANSWER}: logits must be rows of {classes:,} numbers, as net.classes in config.yaml"
+        )
+    write_json(folder / ANSWER, {"images": KEPT_IMAGES, "logits": answer})
 
 
 def _time(text: object) -> str | None:

@@ -288,7 +288,8 @@ class Journal:
         """Writes what an epoch came to, and says it."""
         state = self.state
         if self.job.recipe.keep == "best" and best_epoch(state.rows) == len(state.rows) - 1:
-            save_weights(state.meant(self.job), self.run.path / "weights" / "best.safetensors", self.run.config)
+            path, classes = self.run.path / "weights" / "best.safetensors", self.run.data.get("classes", ())
+            save_weights(state.meant(self.job), path, self.run.config, classes)
         try:
             write_csv(self.run.path / "metrics.csv", state.rows, COLUMNS)
         except OSError as error:

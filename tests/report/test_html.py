@@ -1,5 +1,6 @@
 """The report: true, whole, safe, offline."""
 
+import json
 import re
 from html.parser import HTMLParser
 
@@ -8,6 +9,8 @@ import pytest
 from run_files import CALIBRATION, FASHION, add_certainty, evaluation_of, robustness_of, write_evaluation, write_run
 
 from striate import report
+from striate.data.ledger import Ledger
+from striate.errors import DataError
 from striate.report import card, facts, html, wording
 from striate.report import page as pages
 from striate.run import Run, leading, write_json
@@ -245,10 +248,80 @@ def test_no_folder_of_the_machine_is_named(make_run):
         assert "/home/ann" not in text
         assert str(run.path.resolve().parents[1]) not in text
     page = page_of(run)
-    assert "striate train x --data 'photos' --epochs 1" in page.text
+    assert "striate train x --data" not in page.text  # shortened it would not be true
+    assert "The command that made it is in summary.json: it names folders of the machine" in page.text
     assert f" test/{facts.worst_mistakes(rows)[0]['index']}.png " in page.text
     assert "ants/b.gif : photos/ants/b.gif is no picture" in page.text
     assert "mine.py:Net on" in page.text
+
+
+def test_what_the_figures_lack_is_said_in_report_and_card(make_run):
+    run = make_run()
+    (key,) = run.evaluations
+    path = run.path / "evaluations" / key / "evaluation.json"
+    evaluation = json.loads(path.read_text())
+    bag = evaluation["classes"].index("Bag")
+    evaluation["confusion"][bag] = [0] * len(FASHION)
+    evaluation["n"] -= evaluation["per_class"][bag]["support"]
+    evaluation["most_confused"] = [row for row in evaluation["most_confused"] if row["truth"] != "Bag"]
+    evaluation["per_class"][bag] |= {"support": 0, "precision": 0.0, "recall": 0.0, "f1": 0.0}
+    evaluation |= {"absent": ["Bag"], "unanswered": 7, "by_position": "0 is T-shirt/top, 1 is Trouser"}
+    write_json(path, evaluation)
+    run = Run.open(run.path)
+    said = (
+        "For 7 of 1,800 test pictures the net gave no number (NaN or infinity), which is no answer: they count as wrong",
+        "No test picture is of Bag: the figures say nothing of them.",
+        "These pictures have numbers and no class names, which were matched by position: 0 is T-shirt/top, 1 is Trouser.",
+    )
+    page, text = page_of(run).text, card.render(run).replace("\u00a0", " ")
+    for sentence in said:
+        assert sentence in page
+        assert sentence in text
+    assert "Hardest class: Bag" not in page
+    assert "Bag 0 0.0 % not known" in page
+
+
+DAMAGED_FIGURES = {
+    "n": 3, "most_confused": [{"truth": "Bag", "predicted": "Coat", "count": 10**6}], "reliability": [], "by_confidence": [],
+    "reliability_calibrated": [{"low": 0.0, "high": 1.0, "n": 0, "confidence": 0.5, "accuracy": 0.5}],
+    "confusion": [[10**6] * 10] * 10, "unanswered": "x", "absent": 3, "by_position": ["x"],
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("key", DAMAGED_FIGURES)
+def test_figures_that_contradict_each_other_are_named_when_a_run_is_opened(make_run, key):
+    run = make_run()
+    (name,) = run.evaluations
+    path = run.path / "evaluations" / name / "evaluation.json"
+    write_json(path, json.loads(path.read_text()) | {key: DAMAGED_FIGURES[key]})
+    with pytest.raises(DataError, match=rf"evaluation\.json.*{'per_class' if key == 'n' else key}"):
+        Run.open(run.path)
+
+
+DAMAGED_LEDGERS = [{"a": 1}, [], "text", {"what": "files", "entries": 1}, 3]
+
+
+def test_a_ledger_is_read_as_it_was_written_and_nothing_else_is(make_run):
+    run = make_run()
+    ledger = Ledger()
+    ledger.find(3)
+    for fate in ("used", "junk", "other"):
+        ledger.enter(fate, f"{fate} one", "a kind")
+    write_json(run.path / "data.json", run.data | {"ledger": ledger.as_dict()})
+    assert "3 files and folders: 1 used, 1 junk, 1 of another kind" in page_of(Run.open(run.path)).text
+    for odd in DAMAGED_LEDGERS:
+        write_json(run.path / "data.json", run.data | {"ledger": odd})
+        with pytest.raises(DataError, match=r"data\.json.*ledger"):
+            Run.open(run.path)
+    for key, value in (
+        ("excluded", [3]),
+        ("seen_in_training", {"other": 1}),
+        ("seen_in_training", {"test": 10**9}),
+        ("class_counts", {"test": run.data["class_counts"]["test"]}),
+    ):
+        write_json(run.path / "data.json", run.data | {key: value})
+        with pytest.raises(DataError, match=rf"data\.json.*{key}"):
+            Run.open(run.path)
 
 
 @pytest.mark.slow

@@ -1,6 +1,7 @@
 """How a run ended, and whether its net learned: two facts, the same wherever they are said."""
 
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -54,6 +55,8 @@ def test_what_the_rows_of_a_run_say_of_its_learning(rows, verdict, words):
     assert found.verdict == verdict
     assert words in found.said
     assert ("try --lr 0.001" in found.said) == (verdict == "exploded")
+    assert found.public() == found  # all that is said of a run may be said of a stranger's
+    assert replace(found, said=f"{found.said}: see https://evil.example").public().said.count("evil") == 0
     assert Learning.of({"learning": found.as_dict()}) == found
 
 

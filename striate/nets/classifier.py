@@ -1,0 +1,93 @@
+"""Which tensors of a net speak of single classes: found by gradients, and proven by putting their rows in another order."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+from striate.errors import UsageError
+from striate.nets.copying import copied
+from striate.nets.elsewhere import inner, logits_in
+from striate.nets.net import Net
+
+IMAGES = 2
+"""That are looked at: behind a ReLU a class can have no gradient for one of them."""
+ASKED = 4
+"""Classes whose gradients are looked at."""
+
+
+def classifier(net: Net, size: tuple[int, int]) -> tuple[str, ...]:
+    """The names, in the state of `inner(net)`, of the tensors that have a row for each class, auxiliary heads included.
+
+    They are right or none: where their rows are moved on by one, the logits are moved on by one. The net is not changed.
+
+    Args:
+        size: (H, W) of images.
+    """
+    try:
+        return _proven(copied(net).eval(), size)
+    except (RuntimeError, UsageError):  # a scripted module, for example
+        return ()
+
+
+def _proven(net: Net, size: tuple[int, int]) -> tuple[str, ...]:
+    images = torch.rand(IMAGES, net.channels, *size, generator=torch.Generator().manual_seed(0))
+    main = _of_logits(net, images)
+    if not main:
+        return ()
+    before, state = _logits(net, images).detach(), inner(net).state_dict()
+    with torch.no_grad():
+        for name in main:
+            state[name].copy_(state[name].roll(1, 0))
+        after = _logits(net, images)
+    if not torch.allclose(after, before.roll(1, 1), rtol=1e-4, atol=1e-5 * float(before.abs().max() + 1)):
+        return ()
+    return (*main, *(f"auxiliary_heads.{name}" for name in _last_rows(net.auxiliary_heads, net.classes)))
+
+
+def _of_logits(net: Net, images: Tensor) -> list[str]:
+    """Names of parameters of which each row moves the logit of its own class only, and of buffers beside them."""
+    module = inner(net).requires_grad_(True)
+    rows = {name: one for name, one in module.named_parameters() if one.dim() and len(one) == net.classes}
+    if not rows:
+        return []
+    with torch.enable_grad():
+        logits = _logits(net, images)
+    own, alone = dict.fromkeys(rows, False), dict.fromkeys(rows, True)
+    asked = sorted({round(place) for place in torch.linspace(0, net.classes - 1, min(ASKED, net.classes)).tolist()})
+    for k in asked:
+        gradients = torch.autograd.grad(logits[:, k].sum(), list(rows.values()), retain_graph=True, allow_unused=True)
+        for name, gradient in zip(rows, gradients, strict=True):
+            if gradient is not None:
+                moved = gradient.detach().flatten(1).ne(0).any(1) if gradient.dim() > 1 else gradient.ne(0)
+                own[name] |= bool(moved[k])
+                moved[k] = False
+                alone[name] &= not bool(moved.any())
+    found = [name for name in rows if own[name] and alone[name]]
+    owners = {name.rpartition(".")[0] for name in found}
+    beside = [
+        name for name, one in module.named_buffers()
+        if name.rpartition(".")[0] in owners and one.dim() and len(one) == net.classes
+    ]  # fmt: skip
+    return found + beside
+
+
+def _logits(net: Net, images: Tensor) -> Tensor:
+    found = logits_in(net(images))
+    if found is None or not found.isfinite().all():
+        raise RuntimeError("no logits")
+    return found.flatten(1)
+
+
+def _last_rows(heads: nn.ModuleDict, classes: int) -> list[str]:
+    """In each auxiliary head, which evaluation does not ask, the tensors of its last layer with a row for each class."""
+    found = []
+    for stage, head in heads.items():
+        layers = [
+            (name, layer) for name, layer in head.named_modules()
+            if any(one.dim() and len(one) == classes for one in layer.parameters(recurse=False))
+        ]  # fmt: skip
+        if layers:
+            name, layer = layers[-1]
+            found += [".".join(filter(None, (stage, name, key))) for key, _ in layer.named_parameters(recurse=False)]
+    return found
