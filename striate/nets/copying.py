@@ -22,6 +22,7 @@ from typing import Any, TypeVar, cast
 
 import torch
 from torch import Tensor, nn
+from torch._ops import OpOverload, OpOverloadPacket
 
 from striate.errors import UsageError
 from striate.nets.netspec import NetFacts
@@ -34,6 +35,7 @@ _LOCKS: dict[type, Callable[[], Any]] = {
 _BY_REFERENCE = (
     type, types.ModuleType, types.BuiltinFunctionType, types.CodeType, types.MethodDescriptorType, types.WrapperDescriptorType,
     contextvars.ContextVar, NetFacts, torch.dtype, torch.device, torch.layout, torch.memory_format, bytes, str,
+    OpOverload, OpOverloadPacket,
 )  # fmt: skip
 _WRAPPERS = (nn.DataParallel, nn.parallel.DistributedDataParallel)
 

@@ -151,6 +151,17 @@ class UsesGenerator(Base):
         return x + next(self.numbers)
 
 
+class HoldsOperators(Base):
+    """torch's operators answer to any attribute, with another one: a copy of one never ends."""
+
+    def __init__(self):
+        super().__init__()
+        self.act, self.overload = torch.ops.aten.relu, torch.ops.aten.relu.default
+
+    def between(self, x):
+        return self.overload(self.act(x))
+
+
 class NonLeaf(Base):
     def __init__(self):
         super().__init__()
@@ -489,7 +500,8 @@ def frozen():
 READ = {
     "caches a table": CachesTable, "caches in a dict": CachesInDict, "caches on its class": CachesOnClass,
     "caches in globals": CachesInGlobals, "counts": Counts, "hooks on itself": HooksOnItself, "patched": PatchedForward,
-    "locks": Locks, "holds a file": HoldsFile, "non-leaf": NonLeaf, "own deepcopy": OwnDeepcopy, "knows its parent": SharesParent,
+    "locks": Locks, "holds a file": HoldsFile, "holds operators": HoldsOperators, "non-leaf": NonLeaf,
+    "own deepcopy": OwnDeepcopy, "knows its parent": SharesParent,
     "tied": Tied, "weight norms": WeightNorms, "standardised": Standardised, "asks its weights": AsksItsWeights,
     "LSTM": Recurrent, "GRU": lambda: Recurrent(nn.GRU), "learned queries": LearnedQueries, "soft experts": SoftExperts,
     "dataclass": lambda: Gives(Out), "named tuple": lambda: Gives(Named),
