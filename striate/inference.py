@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Mapping, Sequence
 from contextlib import redirect_stdout
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,7 @@ from torch import Tensor
 from striate.anatomy.asking import LIGHT, answers, images_as_fed, lost_by_loading, reproduces
 from striate.data.images import Pictures
 from striate.data.preprocessing import Preprocessing
-from striate.errors import DataError, UnknownName, UsageError
+from striate.errors import DataError, UsageError
 from striate.nets import Net, build
 from striate.nets.copying import copied, plain
 from striate.nets.elsewhere import adapt, inner, is_elsewhere, make
@@ -141,13 +142,7 @@ def build_net(run: Run, most: int | None = None) -> Net:
             "A net that is trained as FILE.py:OBJECT is found again by every command.",
         )
     else:
-        # Whether a target is code is decided as `make` decides it, not by what else the run says.
-        code = source_path(origin["target"]) is not None
-        source = trusted_source(origin, run.path, run.trust_code) if code else None
-        try:
-            module = make(origin["target"], channels=channels, classes=classes, source=source).module
-        except UnknownName as error:
-            raise DataError(f"{run.path}/config.yaml: net.origin.target: {error}") from error
+        module = _made_again(run, origin, most)
     height, width = run.config["preprocessing"]["size"]
     facts = NetFacts(
         name=wanted["name"],
@@ -160,6 +155,34 @@ def build_net(run: Run, most: int | None = None) -> Net:
     return adapt(module, facts, channels, classes)
 
 
+def _made_again(run: Run, origin: Mapping[str, Any], most: int | None) -> torch.nn.Module:
+    """The module of a target that a run names."""
+    target, wanted = origin["target"], run.config["net"]
+    # Whether a target is code is decided as `make` decides it, not by what else the run says.
+    if source_path(target) is not None:
+        source = trusted_source(origin, run.path, run.trust_code)
+        return make(target, channels=wanted["channels"], classes=wanted["classes"], source=source).module
+    given = {"channels": wanted["channels"], "classes": wanted["classes"]}
+    try:
+        if most is not None:
+            twin = make(target, without_weights=True, **given).module
+            _check_values(run, target, sum(tensor.numel() for tensor in twin.state_dict().values()), most)
+        return make(target, **given).module
+    except UsageError as error:
+        if target.startswith("timm:") and find_spec("timm") is None:
+            raise
+        raise DataError(f"{run.path}/config.yaml: net.origin.target: {error}") from error
+
+
+def _check_values(run: Run, name: str, values: int, most: int) -> None:
+    """Raises DataError if a net has more values than the run's file of weights has bytes."""
+    if values > most:
+        raise DataError(
+            f"{run.path / 'config.yaml'}: net: a {name} of {run.config['net']['classes']:,} classes has {values:,} values, or "
+            f"weights/{run.recipe.keep}.safetensors is damaged: it has {most:,} bytes"
+        )
+
+
 def _check_named(run: Run, most: int | None) -> None:
     """Raises DataError, which names the field, if a net of the catalogue is not as the run's config says; it takes no memory."""
     wanted, file = run.config["net"], run.path / "config.yaml"
@@ -170,11 +193,8 @@ def _check_named(run: Run, most: int | None) -> None:
         except UsageError as error:
             raise DataError(f"{file}: net.name: {error}") from error
         values = sum(tensor.numel() for tensor in twin.state_dict().values())
-        if most is not None and values > most:
-            raise DataError(
-                f"{file}: net: a {wanted['name']} of {wanted['classes']:,} classes has {values:,} values, or "
-                f"weights/{run.recipe.keep}.safetensors is damaged: it has {most:,} bytes"
-            )
+        if most is not None:
+            _check_values(run, wanted["name"], values, most)
     if min(height, width) < twin.spec.min_size:
         raise DataError(f"{file}: preprocessing.size: {wanted['name']} takes no pictures of {height}x{width} pixels")
 

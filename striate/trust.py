@@ -16,7 +16,7 @@ from typing import Any, NamedTuple
 import platformdirs
 from filelock import FileLock
 
-from striate.errors import DataError, UsageError
+from striate.errors import DataError, StriateError, UsageError
 from striate.nets.sources import Source, read_source
 from striate.run import write_atomic
 
@@ -43,15 +43,21 @@ def trust(path: Path, sha256: str, target: str) -> None:
     list.
 
     Raises:
-        OSError: the list cannot be written.
+        StriateError: the list cannot be written.
     """
     place, entry = trusted_files(), _entry(path, sha256, target)
-    place.parent.mkdir(parents=True, exist_ok=True)
-    with FileLock(f"{place}.lock"):  # trainings that begin at the same time
-        known = _read(place)
-        if entry not in known:
-            lines = [json.dumps(one._asdict()) for one in (*known, entry)]
-            write_atomic(place, "".join(f"{line}\n" for line in lines))
+    try:
+        place.parent.mkdir(parents=True, exist_ok=True)
+        with FileLock(f"{place}.lock"):  # trainings that begin at the same time
+            known = _read(place)
+            if entry not in known:
+                lines = [json.dumps(one._asdict()) for one in (*known, entry)]
+                write_atomic(place, "".join(f"{line}\n" for line in lines))
+    except OSError as error:
+        raise StriateError(
+            f"{place}, the list of nets' files that are trusted, cannot be written ({error.strerror}): move what is there away, "
+            "or name another file in the environment variable STRIATE_TRUST"
+        ) from error
 
 
 def is_trusted(source: Source, target: str) -> bool:

@@ -6,18 +6,19 @@ import re
 import resource
 import shutil
 import signal
+import socket
 import sys
 import time
 import traceback
 from pathlib import Path
 
 import pytest
-from hostile_runs import ESCAPES, SPECIAL, checkpoint, damages, from_elsewhere, good, read, write
+from hostile_runs import ESCAPES, GOLDEN, SPECIAL, changed, checkpoint, damages, from_elsewhere, good, read, write
 from PIL import Image
 
 import striate
 from striate.cli import main
-from striate.errors import DataError, UsageError
+from striate.errors import DataError, StriateError, UsageError
 from striate.run import Run
 from striate.runfiles import csv_cell, csv_text
 from striate.terminal import plain, plain_json
@@ -25,6 +26,7 @@ from striate.training import Progress
 from striate.trust import trust, trusted_files
 
 QUIET = Progress(quiet=True)
+NET = read(GOLDEN / "run" / "config.yaml")["net"]
 RAW = re.compile("[\x00-\x09\x0b-\x1f\x7f-\x9f\u202e]")
 
 
@@ -315,3 +317,38 @@ def test_an_errors_lines_are_its_arguments_so_that_no_name_can_make_one():
                     one.value for one in ast.walk(node) if isinstance(one, ast.Constant) and isinstance(one.value, str)
                 ]
                 assert not any("\n" in text for text in texts), f"{path.name}: {ast.unparse(node)[:100]}"
+
+
+TARGETS = (
+    "timm:hf-hub:evil/model", "timm:hf_hub:evil/model", "timm:resnet18.hf-hub:evil/x", "timm:resnet18.a/../../x",
+    "timm:local-dir:/tmp/x", "timm:resnet18.nosuch", "timm:", "torchvision:detection.fasterrcnn_resnet50_fpn",
+    "torchvision:models.resnet18", "torchvision:timm:resnet18", "torchvision:", "x:y:z", ":", "net.py", "hf-hub:evil/model",
+    "https://evil/x.py:Net",
+)  # fmt: skip
+
+
+def test_targets_that_are_none_of_ours_are_named_and_ask_no_network(damaged, monkeypatch):
+    def refused(*_):
+        raise AssertionError("the network was asked")
+
+    monkeypatch.setattr(socket.socket, "connect", refused)
+    for target in TARGETS:
+        run = damaged(changed("config.yaml", ("net",), {**NET, "name": target, "origin": {"target": target}}))
+        with pytest.raises(DataError, match=r"damaged/config\.yaml: net\.origin\.(target|file)"):
+            Run.open(run).predict("picture.png")
+
+
+@pytest.mark.parametrize("target", ["torchvision:vit_h_14", "timm:vit_giant_patch14_dinov2"])
+def test_a_net_of_absurd_size_is_refused_before_it_takes_memory(damaged, target):
+    run = damaged(changed("config.yaml", ("net",), {**NET, "name": target, "origin": {"target": target}}))
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    with pytest.raises(DataError, match=r"config\.yaml: net: a .* has [0-9,]{11,} values"):
+        Run.open(run).predict("picture.png")
+    assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 500_000  # kB; its weights are 2.5 GB and more
+
+
+def test_a_list_of_trusted_files_that_cannot_be_written_is_named(base, monkeypatch, tmp_path):
+    (tmp_path / "folder").mkdir()
+    monkeypatch.setenv("STRIATE_TRUST", str(tmp_path / "folder"))
+    with pytest.raises(StriateError, match=r"folder, the list .* cannot be written .*STRIATE_TRUST"):
+        Run.open(base, trust_code=True).predict("picture.png")

@@ -26,7 +26,7 @@ from striate.nets import CATALOGUE, Net, build
 from striate.nets.elsewhere import ElsewhereFacts, adapt, input_channels
 from striate.nets.netspec import NetFacts
 from striate.nets.torchvision import Pretrained, pretrained
-from striate.recipe import LONG_RUN, Recipe, for_long_runs, named_recipe, parse_sizes, progressive
+from striate.recipe import LONG_RUN, RECIPES, Recipe, for_long_runs, named_recipe, parse_sizes, progressive
 from striate.run import FORMAT
 from striate.runforms import LARGEST_SIDE, MOST_THREADS
 from striate.settings import Settings
@@ -158,8 +158,19 @@ def resolve_recipe(row: NetFacts, net: Net, dataset: DataSet, size: tuple[int, i
 
 
 def usual_rate(row: NetFacts, net: Net, dataset: DataSet, size: tuple[int, int], settings: Settings) -> float | None:
-    """The rate that the recipe has by itself where another one was asked for; None where none was."""
-    return None if settings.lr is None else resolve_recipe(row, net, dataset, size, replace(settings, lr=None)).lr
+    """The rate that the recipe has by itself where another one was asked for, or may have been; None where none was."""
+    asked = settings.recipe
+    if isinstance(asked, Recipe):
+        name = asked.name if asked.name in RECIPES else "fast"
+    elif settings.lr is None:
+        return None
+    else:
+        name = asked
+    usual = replace(settings, recipe=name, lr=None, epochs=None, budget=None)
+    try:
+        return resolve_recipe(row, net, dataset, size, usual).lr
+    except UsageError:  # of a recipe that was made in Python, in whose place another one may not do
+        return None
 
 
 def split(dataset: DataSet, recipe: Recipe) -> tuple[ImageData, ImageData | None, Indices | None]:
