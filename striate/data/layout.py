@@ -136,7 +136,7 @@ def class_folders(root: Folder, source: Path, told: bool) -> list[Folder]:
                     f"{folder.path} has {_listed(inner)} in it: splits must lie above the classes, as in "
                     f"{inner[0].name}/{folder.name}. Move them, or say --splits none to take them as one"
                 )
-        _require_one_level(root, classes, source)
+        _require_own_names(root, classes, source)
         if len(classes) == 1 and classes[0].name.strip().lower() in _NO_CLASS and is_flat(classes[0]):
             return []
         if len(classes) > 1 and (odd := [one for one in classes if one.name.strip().lower() in _NO_CLASS]):
@@ -148,8 +148,8 @@ def class_folders(root: Folder, source: Path, told: bool) -> list[Folder]:
     return classes
 
 
-def _require_one_level(root: Folder, classes: Sequence[Folder], source: Path) -> None:
-    """Raises DataError where classes could lie a level deeper: some hold the names of others, or all hold the same ones."""
+def _require_own_names(root: Folder, classes: Sequence[Folder], source: Path) -> None:
+    """Raises DataError where classes could lie a level deeper: one holds folders with the names of others."""
     inner = {folder.name: {one.name for one in folder.folders if one.any_picture()} for folder in classes}
     for folder in classes:
         if others := sorted(inner[folder.name] & (inner.keys() - {folder.name})):
@@ -158,11 +158,18 @@ def _require_one_level(root: Folder, classes: Sequence[Folder], source: Path) ->
                 f"--exclude {_quoted(folder, source)}, move their pictures, or say --splits none if all are of the class "
                 f"{folder.name!r}"
             )
-    names = inner[classes[0].name] if len(classes) > 1 else set()
-    if len(names) > 1 and all(one == names for one in inner.values()) and not any(one.pictures for one in classes):
+
+
+def require_upper(classes: Sequence[Folder]) -> None:
+    """Raises DataError if the classes of all splits hold the same folders, and nothing else: those could be the classes too."""
+    found = [{one.name for one in folder.folders if one.any_picture()} for folder in classes]
+    if len({folder.name for folder in classes}) < 2 or any(names != found[0] for names in found) or len(found[0]) < 2:
+        return
+    if not any(folder.pictures for folder in classes):
         raise DataError(
-            f"{root.path}: the classes could be {_listed(classes)}, or {', '.join(map(repr, sorted(names)[:6]))}, which lie in "
-            "each of them. Say --splits none if they are the upper ones, else put the pictures of each class into one folder"
+            f"{classes[0].path.parent}: classes could be {_listed(classes)}, or {', '.join(map(repr, sorted(found[0])[:6]))}, "
+            "which lie in each of them. Say --splits none if they are the upper ones, else put the pictures of each class into "
+            "one folder"
         )
 
 

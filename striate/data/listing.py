@@ -13,7 +13,7 @@ from pathlib import Path
 
 from striate.data.asked import Reading
 from striate.data.excluding import Excluding
-from striate.data.layout import OUTSIDE, SPLIT_NAMES, UNNAMED, Layout, class_folders, lay_out
+from striate.data.layout import OUTSIDE, SPLIT_NAMES, UNNAMED, Layout, class_folders, lay_out, require_upper
 from striate.data.ledger import ROWS, Fate, Ledger, below, settle
 from striate.data.tables import Listed, read_table
 from striate.data.tree import NO_PICTURE, Folder, enter_closed, enter_others, look_through
@@ -164,6 +164,8 @@ def _of_metadata(source: Path, layout: Layout, tables: Mapping[str, Path], ledge
 def _of_classes(source: Path, layout: Layout, told: bool) -> tuple[list[Listed], dict[str, list[str]]]:
     """(files, the classes of each split) of class folders."""
     found = {split: class_folders(root, source, told) for split, root in layout.roots.items()}
+    if not told:
+        require_upper([folder for folders in found.values() for folder in folders])
     for split, root in layout.roots.items():
         if not found[split] and (len(found) > 1 or not root.closed):
             raise DataError(_without_classes(source, root))

@@ -102,7 +102,7 @@ def test_splits_under_the_names_that_people_give_them(tmp_path, places, splits):
             [*both("train"), "train/cats/dogs"],
             "cats holds folders with the names of other classes.*--exclude train/cats,",
         ),
-        (both("2019", "2020"), "the classes could be '2019', '2020', or 'cats', 'dogs', which lie in each of them"),
+        (both("2019", "2020"), "classes could be '2019', '2020', or 'cats', 'dogs', which lie in each of them"),
         ([*both("train"), "train/masks"], "'masks' is no class by the name.*--exclude train/masks,"),
         ([*TWO, "unlabeled"], "'unlabeled' is no class by the name"),
     ],
@@ -125,6 +125,8 @@ def test_the_answer_is_an_option(tmp_path):
     assert data.classes == TWO
     assert data.ledger.count("excluded") == 4  # three birds and their folder
     assert load(root, splits="none", exclude=["birds2"]).classes == ("birds", "train")
+    certain = tree(tmp_path / "two", *both("train"), *(f"test/{one}/{day}" for one in TWO for day in ("day", "night")))
+    assert load(certain).classes == TWO
     days = tree(tmp_path / "days", *(f"{one}/{day}" for one in TWO for day in ("day", "night")))
     assert load(days, splits="none").classes == TWO
     assert load(tree(tmp_path / "a", *TWO, "test"), splits="none").classes == ("cats", "dogs", "test")
