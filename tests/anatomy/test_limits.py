@@ -34,10 +34,17 @@ def test_the_real_net_agrees_about_its_smallest_input(name: str) -> None:
         net(torch.rand(1, channels, side - 1, side - 1))
 
 
-def test_published_smallest_inputs() -> None:
+@pytest.mark.parametrize(
+    ("name", "side"),
+    [
+        ("alexnet", 63),
+        ("vgg16", 32),
+        *(pytest.param(*row, marks=pytest.mark.slow) for row in (("googlenet", 15), ("densenet121", 29))),
+    ],
+)
+def test_published_smallest_inputs(name: str, side: int) -> None:
     """torchvision's own `min_size` of its weights."""
-    for name, side in {"alexnet": 63, "vgg16": 32, "googlenet": 15, "densenet121": 29}.items():
-        assert inspect(f"torchvision:{name}").smallest_input == side
+    assert inspect(f"torchvision:{name}").smallest_input == side
 
 
 def test_a_net_that_takes_nothing_has_no_smallest_input() -> None:

@@ -62,8 +62,8 @@ def test_what_cannot_be_explained(trained, boot, tmp_path):
     (tmp_path / "text.png").write_text("no picture")
     with pytest.raises(DataError, match=r"text.png.*\n.*gone.png"):
         explain(trained, [boot, tmp_path / "text.png", tmp_path / "gone.png"])
-    with pytest.raises(DataError, match="uint8"):
-        explain(trained, np.zeros((28, 28)))
+    with pytest.raises(DataError, match="NaN"):
+        explain(trained, np.full((28, 28), np.nan))
     with pytest.raises(UsageError, match=r"no class named 'Boot'\. Did you mean .*boot"):
         explain(trained, boot, target="Boot")
     with pytest.raises(UsageError, match="no method named"):

@@ -116,7 +116,13 @@ def outputs(run, side=28):
     return logits(net, preprocessing, pixels, CPU)
 
 
-@pytest.mark.parametrize("target", ["FILE", "torchvision:shufflenet_v2_x0_5", "timm:test_resnet"])
+@pytest.mark.parametrize(
+    "target",
+    [
+        "FILE",
+        *(pytest.param(t, marks=pytest.mark.slow) for t in ("torchvision:shufflenet_v2_x0_5", "timm:test_resnet")),
+    ],
+)
 def test_it_trains_goes_on_to_the_bit_predicts_and_loads_again(target, own, data, tmp_path):
     if target.startswith("timm"):
         pytest.importorskip("timm")
