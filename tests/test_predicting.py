@@ -224,13 +224,14 @@ def test_batches_that_are_decoded_ahead_come_in_order(ahead):
 
 def test_the_net_stays_loaded_until_the_runs_files_change(trained, png_files, fed, tmp_path, monkeypatch):
     run = striate.load(shutil.copytree(trained.path, tmp_path / "copy"))
-    (run.path / "calibration.json").unlink(missing_ok=True)
+    calibration = run.calibration
+    (run.path / "calibration.json").unlink()
     loaded = []
     real = predictor.load_net
     monkeypatch.setattr(predictor, "load_net", lambda *given: loaded.append(1) or real(*given))
     before = [run.predict(png_files[0])[0].confidence for _ in range(3)]
     assert len(loaded) == 1
-    (run.path / "calibration.json").write_text('{"temperature": 3.0}')
+    (run.path / "calibration.json").write_text(json.dumps({**calibration, "temperature": 3.0}))
     after = run.predict(png_files[0])[0]
     assert len(loaded) == 2
     net_says = fed[-1][1].double()[0]

@@ -148,10 +148,10 @@ def told(error: BaseException) -> tuple[int, list[str]]:
         return error.exit_code, [str(line) for line in error.args or ("",)]
     if isinstance(error, Signalled):
         return 128 + error.number, [f"stopped by {error.name}; nothing half-written is left"]
-    if isinstance(error, OSError):
-        return 1, [of_the_system(error)]
     if out_of_memory(error):
         return 1, [NO_MEMORY]
+    if isinstance(error, OSError):
+        return 1, [of_the_system(error)]
     text = str(error)
     if "can't start new thread" in text or "Resource temporarily unavailable" in text:
         return 1, [NO_THREADS]

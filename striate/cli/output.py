@@ -70,8 +70,12 @@ def show_ledger(ledger: Ledger, beside: bool = False, as_json: bool = False) -> 
         beside: on stderr, beside a result that has no place for it.
         as_json: as a line of JSON instead of words.
     """
-    text = to_json({"ledger": ledger.as_dict()}) if as_json else "ledger  " + "\n        ".join(ledger.lines())
-    print(text, file=sys.stderr if beside else sys.stdout)
+    if as_json:
+        print(plain_json(to_json({"ledger": ledger.as_dict()})), file=sys.stderr if beside else sys.stdout)
+        return
+    first, *more = ledger.lines()
+    for line in (f"ledger  {first}", *(f"        {one}" for one in more)):
+        show_line(line, err=beside)
 
 
 def words(value: object) -> str:
