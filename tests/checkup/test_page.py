@@ -112,11 +112,13 @@ def run_folder(path, rows, data="animals", split="test"):
     place = path / "evaluations" / f"{data}-{split}-centre"
     write_csv(place / "predictions.csv", rows, ("index", "path", "truth", "predicted", "confidence", "loss"))
     right = sum(row["truth"] == row["predicted"] for row in rows)
-    one = {"precision": 0.5, "recall": 0.5, "f1": 0.5, "support": right}
+    supports = [sum(row["truth"] == name for row in rows) for name in ("cat", "dog")]
+    one = {"precision": 0.5, "recall": 0.5, "f1": 0.5}
     figures = {
         "data": data, "split": split, "views": "centre", "n": len(rows), "correct": right, "accuracy": right / len(rows),
         "low": 0.1, "high": 0.9, "top5": None, "loss": 0.1, "macro_f1": 0.5, "ece": 0.1, "classes": ["cat", "dog"],
-        "confusion": [[0, 0], [0, 0]], "per_class": [{"class": name, **one} for name in ("cat", "dog")], "most_confused": [],
+        "confusion": [[0, 0], [0, 0]], "most_confused": [],
+        "per_class": [{"class": name, "support": n, **one} for name, n in zip(("cat", "dog"), supports, strict=True)],
     }  # fmt: skip
     write_json(place / "evaluation.json", figures)
     return Run.open(path)

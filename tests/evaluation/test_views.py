@@ -6,6 +6,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+import run_config
 import torch
 import torchvision.transforms.v2.functional as F
 from PIL import Image
@@ -14,6 +15,7 @@ import striate
 from striate import evaluation
 from striate.data import ImageData, Preprocessing
 from striate.errors import DataError, UsageError
+from striate.evaluation import subject
 from striate.evaluation.dense import FullyConvolutional
 from striate.evaluation.protocols import PROTOCOLS, VIEWS, protocol
 from striate.evaluation.views import log_probabilities, pictures_at, places, whole_size
@@ -258,8 +260,8 @@ def test_all_views_pass_over_those_that_cannot_be(run, few, monkeypatch):
 
 
 def test_pictures_that_mirrored_mean_something_else_are_not_mirrored(run, few, monkeypatch):
-    whole = evaluation.load_data
-    monkeypatch.setattr(evaluation, "load_data", lambda *a, **k: replace(whole(*a, **k), flippable=False))
+    whole = subject.read_data
+    monkeypatch.setattr(subject, "read_data", lambda *a, **k: replace(whole(*a, **k), flippable=False))
     with pytest.raises(UsageError, match="mirrored, its pictures mean something else"):
         evaluation.evaluate(run, few, views="flip")
     summary = evaluation.evaluate(run, few, views="ten-crop").summary
@@ -292,7 +294,7 @@ def test_robustness_is_kept_beside_the_evaluation(run, few, call):
 
 
 def test_the_temperature_of_the_run_is_for_the_view_that_it_was_fitted_to(run, few):
-    (run.path / "calibration.json").write_text(json.dumps({"temperature": 2.5}))
+    (run.path / "calibration.json").write_text(json.dumps(run_config.calibration(2.5)))
     assert evaluation.evaluate(run, few).summary["temperature"] == 2.5
     assert "ece_calibrated" not in evaluation.evaluate(run, few, views="flip").summary
 

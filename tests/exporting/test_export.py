@@ -9,6 +9,7 @@ import zipfile
 import numpy as np
 import onnxruntime
 import pytest
+import run_config
 import torch
 import torchvision
 from PIL import Image
@@ -35,7 +36,7 @@ QUICK = 8
 def run(trained, tmp_path_factory):
     """The trained run, with a temperature as the calibration leaves it."""
     copy = striate.load(shutil.copytree(trained.path, tmp_path_factory.mktemp("exported") / "clothes"))
-    (copy.path / "calibration.json").write_text('{"split": "validation", "temperature": 1.7}')
+    (copy.path / "calibration.json").write_text(json.dumps(run_config.calibration(1.7)))
     return copy
 
 
