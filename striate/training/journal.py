@@ -258,7 +258,7 @@ class Journal:
             "epoch": math.ceil(state.step / self.per_epoch),
             "step": state.step,
             "seconds": round(state.seconds, 3),
-            "lr": self.job.optimizer.param_groups[0]["lr"],
+            "lr": self.job.recipe.rate(self.length.progress(state.step - 1)),
             "train_loss": loss / seen,
             "train_accuracy": hits / seen,
             "val_loss": None,
