@@ -56,7 +56,8 @@ class Guard:
             optimizer.found_inf = self.found
 
     def before_update(self, loss: Tensor, step: int) -> None:
-        """To be called between backward and update of `step` (0, 1, ...).
+        """To be called between backward and update of `step` (0, 1, ...), with the loss of all ranks together: their gradients
+        are the same everywhere, and so is then what is found.
 
         Raises:
             NotFinite: loss or gradients are not finite; not where that is deferred.
@@ -64,7 +65,6 @@ class Guard:
         gradients = [parameter.grad for parameter in self.parameters if parameter.grad is not None]
         looked_at = [loss.detach().to(gradients[0].dtype), *gradients]
         torch._amp_foreach_non_finite_check_and_unscale_(looked_at, self.found, self.unscaled)
-        self.job.ranks.greatest(self.found)  # the gradients are the same everywhere, the losses are not
         if self.deferred:
             self.taken += self.found == 0
         elif self.found.item():

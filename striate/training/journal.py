@@ -180,8 +180,9 @@ class Journal:
         Raises:
             NotFinite: loss or gradients are not finite.
         """
-        self.guard.before_update(sums[0], self.state.step)
-        loss = sums[0] / sums[2]
+        whole = self.job.ranks.summed(sums)
+        self.guard.before_update(whole[0], self.state.step)
+        loss = whole[0] / whole[2]
         if self.state.step == 0:
             self.state.peaks[0] = loss
         else:
@@ -253,7 +254,6 @@ class Journal:
         self.guard.before_reading()
         state = self.state
         loss, hits, seen = self.job.ranks.gathered(state.totals).sum(0).tolist()
-        highest = float(self.job.ranks.gathered(state.peaks)[:, 1].max())
         row = {
             "epoch": math.ceil(state.step / self.per_epoch),
             "step": state.step,
@@ -264,7 +264,7 @@ class Journal:
             "val_loss": None,
             "val_accuracy": None,
             "pictures_per_second": round(self._pictures_per_second(time.perf_counter()), 1),
-            "highest_loss": max(highest, loss / seen),
+            "highest_loss": max(float(state.peaks[1]), loss / seen),
         }
         if self.job.validation is not None:
             with self.clock.charge("validate"):

@@ -121,6 +121,14 @@ class Ranks:
         if self.count > 1:
             dist.all_reduce(tensor, dist.ReduceOp.MAX)
 
+    def summed(self, tensor: Tensor) -> Tensor:
+        """The sum of a tensor over all ranks, the same bits at each."""
+        if self.count == 1:
+            return tensor
+        total = tensor.clone()
+        dist.all_reduce(total)
+        return total
+
     def gathered(self, tensor: Tensor) -> Tensor:
         """(count, ...): the tensor (...) of each rank."""
         parts = [tensor.clone() for _ in range(self.count)]

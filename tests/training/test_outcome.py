@@ -5,6 +5,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+import run_config
 import torch
 from torch import nn
 
@@ -93,14 +94,6 @@ def test_a_rate_to_try():
     assert rate_to_try(0.2, None, at=0.0) == 0.05
 
 
-CONFIG = {
-    "net": {"name": "lenet5"},
-    "data": {"name": "photos"},
-    "recipe": {"patience": 3, "epochs": 20},
-    "plan": {"steps": 200, "steps_per_epoch": 10, "epochs": 20},
-}
-
-
 @pytest.mark.parametrize(
     ("summary", "plan", "written", "how", "count"),
     [
@@ -119,14 +112,15 @@ CONFIG = {
             "3.7 of 20 epochs",
         ),
         ({"status": "finished", "ending": {"how": "patience", "steps_done": 70}}, {}, 70, "patience", "7 of 20 epochs"),
-        ({"status": "finished", "ending": "nonsense"}, {}, 200, "schedule", "20 epochs"),
     ],
 )
 def test_older_runs_tell_how_they_ended_by_what_they_have(tmp_path, summary, plan, written, how, count):
     run = Run(tmp_path)
-    write_yaml(tmp_path / "config.yaml", {**CONFIG, "plan": {**CONFIG["plan"], **plan}})
+    planned = {"steps": 200, "steps_per_epoch": 10, "epochs": 20.0, **plan}
+    write_yaml(tmp_path / "config.yaml", run_config.config(plan=planned, recipe={"patience": 3, "epochs": 20}))
     write_json(tmp_path / "summary.json", summary)
-    write_csv(tmp_path / "metrics.csv", [dict.fromkeys(COLUMNS) | {"step": written, "epoch": 1}], COLUMNS)
+    row = dict.fromkeys(COLUMNS) | {"step": written, "epoch": 1, "seconds": 1.0, "lr": 0.1}
+    write_csv(tmp_path / "metrics.csv", [row | {"train_loss": 1.0, "train_accuracy": 0.5}], COLUMNS)
     assert (run.ending.how, run.ending.count) == (how, count)
     assert run.overview()["ended"] == how
     assert run.overview()["epochs"] == 20

@@ -19,6 +19,7 @@ from pathlib import Path
 import numpy as np
 import psutil
 import pytest
+import run_config
 import torch
 from safetensors.torch import load_file
 from tiny import pictures, same_bits
@@ -121,7 +122,9 @@ def make(folder, ranks, net, recipe, doubled=True, resume=False):
     preprocessing = Preprocessing(size=(28, 28), channels=1, mean=(0.5,), std=(0.25,))
     per_epoch = -(-PICTURES // recipe.batch_size)
     plan = {"steps": STEPS, "steps_per_epoch": per_epoch}
-    config = {"recipe": recipe.as_dict(), "preprocessing": preprocessing.as_dict(), "plan": plan}
+    config = run_config.config(
+        recipe=recipe.as_dict(), preprocessing=preprocessing.as_dict(), plan={**plan, "epochs": recipe.epochs}
+    )
     torch.manual_seed(recipe.seed)
     made = NETS[net]()
     job = make_job(config, pictures(PICTURES, 7), pictures(23, 8), torch.device("cpu"), made, ranks)
@@ -138,6 +141,7 @@ def make(folder, ranks, net, recipe, doubled=True, resume=False):
 
         job.batches.inputs = inputs
     run = Run(folder)
+    run.config = config
     state, _ = resumed_state(job, run) if resume else (fresh_state(job), [])
     return job, run, state, Length.of(plan)
 
