@@ -19,6 +19,7 @@ from striate.errors import DataError, UsageError
 from striate.nets import Net, build
 from striate.nets.copying import copied, plain
 from striate.nets.elsewhere import adapt, inner, is_elsewhere, make
+from striate.nets.hooks import evaluating
 from striate.nets.netspec import NetFacts
 from striate.nets.sources import source_path
 from striate.nets.weightfiles import load_weights
@@ -62,18 +63,13 @@ def logits(
     `batch_size`: pictures at a time; what memory holds easily if None.
     """
     batch_size = batch_size or pictures_a_time(preprocessing.size, preprocessing.channels, device)
-    training = net.training
-    net.eval()
-    try:
-        # Not inference mode: what a net keeps from its first call must serve in training too.
-        # And what a net prints is no part of an answer, which goes to stdout.
-        with torch.no_grad(), redirect_stdout(sys.stderr):
-            parts = [
-                net(preprocessing.tensor(pixels[start : start + batch_size]).to(device)).cpu()
-                for start in range(0, len(pixels), batch_size)
-            ]
-    finally:
-        net.train(training)
+    # Not inference mode: what a net keeps from its first call must serve in training too.
+    # And what a net prints is no part of an answer, which goes to stdout.
+    with evaluating(net), torch.no_grad(), redirect_stdout(sys.stderr):
+        parts = [
+            net(preprocessing.tensor(pixels[start : start + batch_size]).to(device)).cpu()
+            for start in range(0, len(pixels), batch_size)
+        ]
     return torch.cat(parts)
 
 

@@ -16,12 +16,12 @@ from torch import Tensor, nn
 
 from striate.anatomy.finding import Finding
 from striate.anatomy.soundness import NAMES, loose_weights, unsound_causes
-from striate.anatomy.tracing import set_mode
 from striate.anatomy.watching import unowned, watch
 from striate.data.draws import hashes
 from striate.data.preprocessing import Preprocessing
 from striate.nets.copying import copied
 from striate.nets.elsewhere import inner
+from striate.nets.hooks import evaluating, set_mode
 from striate.nets.undisturbed import undisturbed
 
 IMAGES = 4
@@ -98,13 +98,8 @@ def ask(net: nn.Module, images: Tensor, *, heavy: bool = False, again: Callable[
 
 def answers(net: nn.Module, images: Tensor) -> Tensor:
     """float32 (N, classes) on the CPU, of images as the net is fed; the net is left in its mode."""
-    training = net.training
-    net.eval()
-    try:
-        with torch.no_grad():
-            found: Tensor = net(images).float().cpu()
-    finally:
-        net.train(training)
+    with evaluating(net), torch.no_grad():
+        found: Tensor = net(images).float().cpu()
     return found
 
 

@@ -20,8 +20,9 @@ from torch.utils._pytree import tree_map_only
 from striate.anatomy.heads import WithHeads
 from striate.anatomy.recording import picture_type
 from striate.anatomy.shapes import quick_result, tensors_in
-from striate.anatomy.tracing import set_mode, wants_values
+from striate.anatomy.tracing import wants_values
 from striate.nets.copying import Copies
+from striate.nets.hooks import set_mode
 from striate.nets.undisturbed import undisturbed
 from striate.nets.weightless import LightMode
 

@@ -7,8 +7,8 @@ Functional calls, branches, skips, views and in-place writes are all seen, becau
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -21,6 +21,7 @@ from striate.anatomy.graph import Graph, Node, Shape
 from striate.anatomy.operations import count_macs, name_of
 from striate.anatomy.shapes import quick_result, tensors_in
 from striate.anatomy.tensors import dims_along, key_of, named_arguments, shape_of
+from striate.nets.hooks import hooked
 from striate.nets.weightless import LightMode
 
 _SPLITS = {"split", "split_with_sizes", "unbind", "chunk"}
@@ -77,35 +78,21 @@ class Recorder(LightMode):  # type: ignore[no-untyped-call]
         self.nodes.append(self._joint("input", (), self.input_shape, {}, ()))
         self._remember(self.picture, _Value(0, picture=True))
 
-    @contextmanager
-    def following_modules(self) -> Iterator[None]:
-        """Keeps `calls` up to date by hooks, which are removed at the end."""
+    def following_modules(self) -> AbstractContextManager[None]:
+        """Keeps `calls` up to date. Operations of a TorchScript module are those of the module that holds it."""
         counts: dict[str, int] = {}
-        handles = []
 
-        def enter(name: str) -> Any:
-            def hook(_: nn.Module, args: tuple[Any, ...]) -> None:
-                shapes = tuple(tuple(tensor.shape) for tensor in tensors_in(*args))
-                self.calls.append(Call(name, counts.get(name, 0), shapes, len(self.nodes)))
-                counts[name] = counts.get(name, 0) + 1
+        def enter(name: str, inputs: tuple[Any, ...]) -> None:
+            shapes = tuple(tuple(tensor.shape) for tensor in tensors_in(*inputs))
+            self.calls.append(Call(name, counts.get(name, 0), shapes, len(self.nodes)))
+            counts[name] = counts.get(name, 0) + 1
 
-            return hook
-
-        def leave(_: nn.Module, args: tuple[Any, ...], output: Any) -> None:
+        def leave(name: str, output: Any) -> None:
             if self.calls[-1].first_node == len(self.nodes) and isinstance(output, Tensor):
                 self._passed_through(output)
             self.calls.pop()
 
-        try:
-            for name, part in self.module.named_modules():
-                if isinstance(part, torch.jit.ScriptModule):
-                    continue  # it takes no hooks: its operations are those of the module that holds it
-                handles.append(part.register_forward_pre_hook(enter(name)))
-                handles.append(part.register_forward_hook(leave))
-            yield
-        finally:
-            for handle in handles:
-                handle.remove()
+        return hooked(self.module.named_modules(), leave, before=enter)
 
     def __torch_dispatch__(
         self, func: OpOverload, types: Sequence[type], args: Sequence[Any] = (), kwargs: Mapping[str, Any] | None = None

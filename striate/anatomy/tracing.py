@@ -12,6 +12,7 @@ from striate.anatomy.graph import Graph, Shape
 from striate.anatomy.recording import Call, Recorder
 from striate.nets.copying import Copies
 from striate.nets.elsewhere import described, outputs_in
+from striate.nets.hooks import set_mode
 from striate.nets.undisturbed import undisturbed
 
 _META = torch.device("meta")
@@ -89,12 +90,3 @@ def _trace(module: nn.Module, shape: Shape) -> Graph:
 
 class NothingGiven(Exception):
     """The net ran and gave no tensor."""
-
-
-def set_mode(module: nn.Module, training: bool) -> None:
-    """As `module.train(training)`, which exported programs refuse."""
-    try:
-        module.train(training)
-    except NotImplementedError:
-        for part in module.modules():
-            part.training = training

@@ -6,8 +6,8 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -19,8 +19,8 @@ from torch.utils._pytree import tree_leaves, tree_map_only
 
 from striate.anatomy.shapes import quick_result, tensors_in
 from striate.anatomy.tensors import key_of, named_arguments, storage_of
-from striate.anatomy.tracing import set_mode
 from striate.nets.elsewhere import inner
+from striate.nets.hooks import hooked, set_mode
 from striate.nets.weightless import LightMode
 
 Shape = tuple[int, ...]
@@ -152,25 +152,10 @@ class _Watcher(LightMode):  # type: ignore[no-untyped-call]
         self.loose = {storage_of(tensor): path for path, tensor in loose.items()}
         self._remember(self.image, (-1,))
 
-    @contextmanager
-    def following_modules(self) -> Iterator[None]:
-        def enter(name: str) -> Any:
-            return lambda *_: self.calls.append(name)
-
-        def leave(*_: Any) -> None:
-            self.calls.pop()
-
-        handles = []
-        try:
-            for name, part in inner(self.module).named_modules():  # paths as the author of the module knows them
-                if isinstance(part, torch.jit.ScriptModule):
-                    continue  # it takes no hooks
-                handles.append(part.register_forward_pre_hook(enter(name)))
-                handles.append(part.register_forward_hook(leave))
-            yield
-        finally:
-            for handle in handles:
-                handle.remove()
+    def following_modules(self) -> AbstractContextManager[None]:
+        """Keeps `calls` up to date, by the paths that the author of the module knows."""
+        parts = inner(self.module).named_modules()
+        return hooked(parts, lambda *_: self.calls.pop(), before=lambda name, _: self.calls.append(name))
 
     def __torch_dispatch__(
         self, func: OpOverload, types: Sequence[type], args: Sequence[Any] = (), kwargs: Mapping[str, Any] | None = None

@@ -23,6 +23,7 @@ from striate.evaluation.dense import dense, slides, total_stride
 from striate.evaluation.protocols import Look, Protocol
 from striate.machine import usable_cores
 from striate.nets import Net
+from striate.nets.hooks import evaluating
 
 BATCH_PIXELS = 2**21
 """Pixels, of all channels together, that go through the net at a time: 41 pictures of 224x224."""
@@ -83,10 +84,8 @@ def log_probabilities(
     done = 0
     if told:
         told(0, total)
-    training = net.training
-    net.eval()
-    try:
-        parts = []
+    parts = []
+    with evaluating(net):
         for look in protocol.looks:
             form = _form(net, preprocessing.size, look, mirrored)
             scales = np.empty((len(look.scales), len(data), net.classes))
@@ -98,8 +97,6 @@ def log_probabilities(
                     if told:
                         told(done, total)
             parts.append(_mean(scales))
-    finally:
-        net.train(training)
     return _mean(np.stack(parts))
 
 

@@ -11,9 +11,10 @@ from torch import Tensor
 from torch.autograd.graph import Node
 
 from striate.errors import UsageError, unknown_name
-from striate.explaining.layers import Layer, evaluating, find_layer
+from striate.explaining.layers import Layer, find_layer
 from striate.explaining.palette import Heat
 from striate.explaining.placing import placed
+from striate.nets.hooks import capture, evaluating
 from striate.nets.net import Net
 
 PORTION = 32
@@ -94,17 +95,8 @@ def _grad_cam(net: Net, inputs: Tensor, targets: Tensor, layer: Layer | None) ->
     stretched over the picture, maps of strided or unpadded convolutions come to lie beside what they saw.
     """
     assert layer is not None
-    kept: list[Tensor] = []
-
-    def keep(module: torch.nn.Module, given: object, output: Tensor) -> Tensor:
-        kept.append(output)
-        return output.clone()  # what follows may write into it
-
-    handle = layer.module.register_forward_hook(keep)
-    try:
+    with capture(layer.module) as kept:
         score = _score(net, inputs.requires_grad_(), targets)  # a gradient also where the weights are frozen
-    finally:
-        handle.remove()
     (gradient,) = torch.autograd.grad(score, kept[-1])
     weights = gradient.mean((2, 3), keepdim=True)
     maps = (weights * kept[-1]).sum(1, keepdim=True).relu()

@@ -15,8 +15,8 @@ from torch import Tensor, nn
 from striate.data.images import Labels, Pictures, Pixels
 from striate.errors import UsageError
 from striate.evaluation import subject_of
-from striate.explaining.layers import evaluating
 from striate.inference import pictures_a_time
+from striate.nets.hooks import capture, evaluating
 from striate.nets.net import Net
 from striate.run import Run
 
@@ -92,18 +92,12 @@ def last_features(net: Net, batches: Iterable[Tensor]) -> tuple[npt.NDArray[np.f
     the map.
     """
     linear = [part for part in net.modules() if isinstance(part, nn.Linear)]
-    kept: list[Tensor] = []
-    last = linear[-1] if linear else net.head
-    handle = last.register_forward_pre_hook(lambda module, given: kept.append(given[0].clone()))
     features, outputs = [], []
-    try:
-        with evaluating(net), torch.no_grad():
-            for batch in batches:
-                outputs.append(net(batch).float().cpu())
-                entered = kept.pop().float()
-                features.append((entered.mean((2, 3)) if entered.ndim == 4 else entered.flatten(1)).cpu())
-    finally:
-        handle.remove()
+    with capture(linear[-1] if linear else net.head, entering=True) as kept, evaluating(net), torch.no_grad():
+        for batch in batches:
+            outputs.append(net(batch).float().cpu())
+            entered = kept.pop().float()
+            features.append((entered.mean((2, 3)) if entered.ndim == 4 else entered.flatten(1)).cpu())
     return torch.cat(features).numpy(), torch.cat(outputs).numpy()
 
 

@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
-from torch.utils.hooks import RemovableHandle
 
 from striate.anatomy.receptive import MapPlaces
 from striate.errors import UsageError, unknown_name
 from striate.explaining.placing import places
 from striate.nets.elsewhere import Logits, inner
+from striate.nets.hooks import evaluating, hooked
 from striate.nets.net import Net
 
 LEAST = 4
@@ -55,27 +53,18 @@ def layers(net: Net, inputs: Tensor) -> dict[str, Layer]:
     """
     elsewhere = isinstance(net.head, Logits)
     known = places(net, tuple(inputs.shape))
-    parts = (inner(net) if elsewhere else net.stages).named_modules()
+    parts = dict((inner(net) if elsewhere else net.stages).named_modules())
+    del parts[""]
     found: dict[str, Layer] = {}
-    handles: list[RemovableHandle] = []
 
-    def keep(name: str, module: nn.Module, output: object) -> None:
+    def keep(name: str, output: object) -> None:
         if isinstance(output, Tensor) and output.ndim == 4:
             found.pop(name, None)  # one that runs twice stands where it ran last
             maps = (output.shape[1], output.shape[2], output.shape[3])
-            found[name] = Layer(name, module, maps, known.get(module))
+            found[name] = Layer(name, parts[name], maps, known.get(parts[name]))
 
-    for name, module in parts:
-        if name:
-            handles.append(
-                module.register_forward_hook(lambda module, _, output, name=name: keep(name, module, output))
-            )
-    try:
-        with evaluating(net), torch.no_grad():
-            net(inputs[:1])
-    finally:
-        for handle in handles:
-            handle.remove()
+    with hooked(parts.items(), keep), evaluating(net), torch.no_grad():
+        net(inputs[:1])
     return found
 
 
@@ -107,15 +96,3 @@ def _outer(net: Net, found: dict[str, Layer]) -> list[str]:
     if isinstance(net.head, Logits):
         return [name for name, layer in found.items() if not isinstance(layer.module, _NO_LAYER)]
     return [name for name in found if name in net.stages]
-
-
-@contextmanager
-def evaluating(net: nn.Module) -> Iterator[None]:
-    """The net in eval mode, and back in its own afterwards."""
-    modes = {module: module.training for module in net.modules()}
-    net.eval()
-    try:
-        yield
-    finally:
-        for module, mode in modes.items():
-            module.training = mode

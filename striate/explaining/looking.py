@@ -11,9 +11,10 @@ from torch import Tensor, nn
 from striate.data import ImageData, Preprocessing
 from striate.data.images import Indices, Pixels
 from striate.errors import UsageError
-from striate.explaining.layers import Layer, evaluating, find_layer, layers
+from striate.explaining.layers import Layer, find_layer, layers
 from striate.explaining.sheet import Sheet, Tile, shaded
 from striate.inference import pictures_a_time
+from striate.nets.hooks import capture, evaluating
 from striate.nets.net import Net
 
 MOST_FILTERS, MOST_MAPS, A_STAGE = 100, 60, 10
@@ -94,14 +95,10 @@ def feature_maps(net: Net, inputs: Tensor, pixels: Pixels, layer: str | None = N
 
 def activations(net: Net, inputs: Tensor, layer: Layer) -> Tensor:
     """float32 (N, K, h, w) on the CPU: a layer's maps of pictures (N, C, H, W)."""
-    kept: list[Tensor] = []
-    handle = layer.module.register_forward_hook(lambda module, given, output: kept.append(output.clone()))
-    try:
-        with evaluating(net), torch.no_grad():
-            net(inputs)
-    finally:
-        handle.remove()
-    return kept[-1].float().cpu()
+    with capture(layer.module) as kept, evaluating(net), torch.no_grad():
+        net(inputs)
+    found: Tensor = kept[-1].float().cpu()
+    return found
 
 
 def units(
@@ -182,26 +179,19 @@ def _ascended(
     rows = torch.arange(len(chosen), device=device)
     numbers = torch.tensor(chosen, device=device)
     reach = max(1, min(height, width) // 16)
-    kept: list[Tensor] = []
-    handle = None if layer is None else layer.module.register_forward_hook(
-        lambda module, given, output: kept.append(output.clone())
-    )  # fmt: skip
-    try:
-        with evaluating(net):
-            for _ in range(STEPS):
-                moves = torch.randint(-reach, reach + 1, (2,), generator=generator).tolist()
-                values = torch.sigmoid(hidden)  # 0 to 1: always a picture
-                output = net((values.roll(moves, (2, 3)) - mean) / deviation)
-                responses = output if layer is None else kept.pop().mean((2, 3))
-                rough = values.diff(dim=2).abs().mean((1, 2, 3)) + values.diff(dim=3).abs().mean((1, 2, 3))
-                own = responses[rows, numbers]
-                # Each picture climbs by itself: logits of different units differ in scale.
-                loss = (SMOOTHNESS * rough - own / own.detach().abs().clamp(min=1.0)).sum()
-                (hidden.grad,) = torch.autograd.grad(loss, hidden)
-                optimizer.step()
-    finally:
-        if handle is not None:
-            handle.remove()
+    with evaluating(net), capture(net if layer is None else layer.module) as kept:
+        for _ in range(STEPS):
+            moves = torch.randint(-reach, reach + 1, (2,), generator=generator).tolist()
+            values = torch.sigmoid(hidden)  # 0 to 1: always a picture
+            net((values.roll(moves, (2, 3)) - mean) / deviation)
+            output: Tensor = kept.pop()
+            responses = output if layer is None else output.mean((2, 3))
+            rough = values.diff(dim=2).abs().mean((1, 2, 3)) + values.diff(dim=3).abs().mean((1, 2, 3))
+            own = responses[rows, numbers]
+            # Each picture climbs by itself: logits of different units differ in scale.
+            loss = (SMOOTHNESS * rough - own / own.detach().abs().clamp(min=1.0)).sum()
+            (hidden.grad,) = torch.autograd.grad(loss, hidden)
+            optimizer.step()
     made: Pixels = (255 * torch.sigmoid(hidden.detach())).round().byte().permute(0, 2, 3, 1).cpu().numpy()
     return made
 

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from striate.errors import StriateError
+from striate.nets.hooks import hooked
 from striate.outcome import rate_to_try
 from striate.training.job import Job, seed_step
 from striate.training.length import Length
@@ -122,17 +123,9 @@ def _first_not_finite(net: nn.Module) -> Iterator[list[str]]:
     """Gives a list that gets the names of innermost modules with outputs that are not finite, in the order of computing."""
     found: list[str] = []
 
-    def watch(name: str) -> Any:
-        def look(module: nn.Module, inputs: Any, output: Any) -> None:
-            if isinstance(output, Tensor) and not output.isfinite().all():
-                found.append(name)
+    def look(name: str, output: Any) -> None:
+        if isinstance(output, Tensor) and not output.isfinite().all():
+            found.append(name)
 
-        return look
-
-    leaves = [(name, module) for name, module in net.named_modules() if not list(module.children())]
-    handles = [module.register_forward_hook(watch(name)) for name, module in leaves]
-    try:
+    with hooked(((name, module) for name, module in net.named_modules() if not list(module.children())), look):
         yield found
-    finally:
-        for handle in handles:
-            handle.remove()

@@ -14,6 +14,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from striate.nets.copying import copied
+from striate.nets.hooks import hooked
 from striate.outcome import JUMP, STILL, rate_to_try
 from striate.training.job import Job, seed_step
 from striate.training.learning import chance
@@ -216,19 +217,12 @@ def _silent_units(net: nn.Module) -> Iterator[dict[str, float]]:
     """ReLU module -> share of its channels that are zero everywhere for every picture; filled by the next forward pass."""
     found: dict[str, float] = {}
 
-    def hook(name: str) -> Any:
-        def after(module: nn.Module, inputs: tuple[Any, ...], output: Tensor) -> None:
-            units = output.detach().flatten(2).amax(2) if output.ndim > 2 else output.detach()
-            found[name] = float((units.amax(0) <= 0).float().mean())
+    def look(name: str, output: Tensor) -> None:
+        units = output.detach().flatten(2).amax(2) if output.ndim > 2 else output.detach()
+        found[name] = float((units.amax(0) <= 0).float().mean())
 
-        return after
-
-    handles = [m.register_forward_hook(hook(name)) for name, m in net.named_modules() if isinstance(m, nn.ReLU)]
-    try:
+    with hooked(((name, part) for name, part in net.named_modules() if isinstance(part, nn.ReLU)), look):
         yield found
-    finally:
-        for handle in handles:
-            handle.remove()
 
 
 @contextmanager
