@@ -9,10 +9,9 @@ from __future__ import annotations
 
 import ctypes
 import functools
+import re
 import stat
 import warnings
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -39,6 +38,9 @@ _DECODER_ERRORS = {
 """Pillow's numbers for why a decoder gave up (PIL.ImageFile.ERRORS)."""
 _BYTES = {"1": 1, "L": 1, "LA": 2, "La": 2, "I;16": 2, "I;16B": 2, "I;16L": 2, "RGB": 3}
 """Of a pixel once decoded; 4 in other modes. A palette, or a transparent colour, becomes RGBA on the way."""
+_PILLOW = re.compile(r"PIL\.")
+_QUIET = ("ignore", None, Warning, _PILLOW, 0)
+"""As Python keeps the filter of `_silence_pillow`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,14 +71,13 @@ def decode(source: str | Path | bytes, at_least: int | None = None) -> Image.Ima
     Raises:
         DataError: missing, empty, not a picture, damaged, or larger than `LARGEST`.
     """
-    with quiet_pillow():
-        return decode_with_facts(source, at_least)[0]
+    return decode_with_facts(source, at_least)[0]
 
 
 def decode_with_facts(
     source: str | Path | bytes, at_least: int | None = None, wanted: Range | None = None
 ) -> tuple[Image.Image, FileFacts]:
-    """As `decode`, with what the file is; for threads, which are to run inside of `quiet_pillow`.
+    """As `decode`, with what the file is.
 
     Args:
         wanted: black and white of values wider than 8 bits, where they were stated.
@@ -86,6 +87,7 @@ def decode_with_facts(
     if not content:
         raise DataError(f"{name}: empty file")
     image = Image.new("L", (1, 1))
+    _silence_pillow()
     try:
         image = open_picture(content)
         mode, size, kept = image.mode, image.size, stored(image)
@@ -151,13 +153,14 @@ def read_bytes(path: str | Path) -> bytes:
         raise DataError(f"{path}: cannot be read ({error.strerror})") from error
 
 
-@contextmanager
-def quiet_pillow() -> Iterator[None]:
-    """Keeps Pillow's warnings of odd metadata to itself. Not for threads of a pool but around it: filters are the process's."""
-    with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", module="PIL")
-        warnings.simplefilter("ignore", Image.DecompressionBombWarning)
-        yield
+def _silence_pillow() -> None:
+    """Lets nobody hear Pillow's warnings of odd metadata: what is wrong comes as an exception.
+
+    By one filter, put in where it is not yet. It stays: filters belong to the process, and a thread that puts them back
+    undoes what another one does.
+    """
+    if _QUIET not in warnings.filters:
+        warnings.filterwarnings("ignore", module=_PILLOW.pattern)
 
 
 def upright(image: Image.Image, wanted: Range | None = None) -> tuple[Image.Image, Found | None]:
@@ -165,6 +168,7 @@ def upright(image: Image.Image, wanted: Range | None = None) -> tuple[Image.Imag
 
     Raises DataError if black and white are not known, or if it cannot be loaded.
     """
+    _silence_pillow()
     try:
         kept = stored(image)
         if image.format == "TIFF":

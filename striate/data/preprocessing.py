@@ -15,7 +15,7 @@ from PIL import Image
 from torch import Tensor
 
 from striate.choices import Fit
-from striate.data.decode import FileFacts, decode_with_facts, quiet_pillow
+from striate.data.decode import FileFacts, decode_with_facts
 from striate.data.images import ImageData, Pictures, Pixels, portions
 from striate.data.values import Found, Range, in_doubt
 from striate.errors import DataError
@@ -55,13 +55,12 @@ class Preprocessing:
 
         Raises DataError as `decode`, or if it may be fewer bits in a container of 16.
         """
-        with quiet_pillow():
-            pixels, facts = self.read_with_facts(source)
+        pixels, facts = self.read_with_facts(source)
         self.require_clear(facts.found, "" if isinstance(source, bytes) else f"{source}: ")
         return pixels
 
     def read_with_facts(self, source: str | Path | bytes) -> tuple[Pixels, FileFacts]:
-        """As `read`, with what the file is; for threads, which are to run inside of `quiet_pillow`.
+        """As `read`, with what the file is.
 
         A picture of a set may be dark: whether its bits fill their container is the set's to say.
         """

@@ -11,7 +11,7 @@ from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 
-from striate.data.decode import FileFacts, quiet_pillow, read_bytes
+from striate.data.decode import FileFacts, read_bytes
 from striate.data.images import Indices, Pixels, content_hash
 from striate.data.preprocessing import Preprocessing
 from striate.data.values import Found
@@ -96,7 +96,7 @@ def decoded(
         except DataError as error:
             return Entry(*status, "", "", str(error).removeprefix(f"{path}: "), None), None
 
-    with quiet_pillow(), ThreadPoolExecutor(workers) as pool:
+    with ThreadPoolExecutor(workers) as pool:
         for start in range(0, len(paths), PORTION):
             part = slice(start, start + PORTION)
             yield list(pool.map(one, paths[part], found[part]))

@@ -15,7 +15,7 @@ from PIL import Image
 from torch import Tensor, nn
 
 from striate.data import ImageData, Preprocessing
-from striate.data.decode import decode_with_facts, quiet_pillow
+from striate.data.decode import decode_with_facts
 from striate.data.images import Pixels
 from striate.data.preprocessing import HEADROOM
 from striate.errors import DataError, UsageError
@@ -134,7 +134,7 @@ def pictures_at(
         return replace(preprocessing, size=size).pixels(image)
 
     step = max(4, min(512, PORTION_PIXELS // scale**2))
-    with quiet_pillow(), ThreadPoolExecutor(usable_cores()) as pool:
+    with ThreadPoolExecutor(usable_cores()) as pool:
         coming = pool.map(one, range(min(step, len(data))))
         for start in range(0, len(data), step):
             portion = list(coming)

@@ -13,7 +13,6 @@ import torch
 from PIL import Image
 
 from striate.data import Preprocessing
-from striate.data.decode import quiet_pillow
 from striate.data.images import Pixels
 from striate.data.pictures import Picture, expanded, name_of, read
 from striate.errors import DataError
@@ -125,7 +124,7 @@ def decoded(
         return ready
 
     numbered = enumerate(pictures, start=1)
-    with quiet_pillow(), ThreadPoolExecutor(usable_cores()) as pool:
+    with ThreadPoolExecutor(usable_cores()) as pool:
         begun: deque[list[Future[tuple[str, Pixels | str]]]] = deque()
         while batch := [submit(number, picture) for number, picture in islice(numbered, size)]:
             begun.append(batch)

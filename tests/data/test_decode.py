@@ -1,7 +1,9 @@
 """The decoder: every kind of picture to the same upright pixels, and every bad file to an error that names it."""
 
 import io
+import warnings
 import zlib
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
@@ -140,3 +142,24 @@ def test_the_facts_are_those_of_the_file(photo):
     image, facts = decode_with_facts(encoded(photo.quantize(8), "GIF"))
     assert image.mode == "RGB"
     assert facts == FileFacts("GIF", "P", 6, 4)
+
+
+def test_many_threads_read_odd_and_damaged_files_as_one_does_and_nobody_hears_pillow(photo):
+    odd = encoded(photo, "JPEG", exif=b"Exif\x00\x00II*\x00\x08\x00\x00\x00\x09\x00\x12\x01")  # entries are missing
+    with pytest.raises(UserWarning, match="Corrupt EXIF"):
+        Image.open(io.BytesIO(odd)).getexif()
+    whole = encoded(photo, "PNG")
+    files = [odd, whole, odd[: len(odd) // 2], whole[:50], b"", b"text"]
+
+    def outcome(content):
+        try:
+            return np.asarray(decode(content)).tobytes()
+        except DataError as error:
+            return str(error)
+
+    alone = [outcome(content) for content in files]
+    assert [isinstance(found, bytes) for found in alone] == [True, True, False, False, False, False]
+    before = list(warnings.filters)
+    with ThreadPoolExecutor(8) as pool:
+        assert list(pool.map(outcome, files * 100)) == alone * 100
+    assert warnings.filters == before
