@@ -55,14 +55,32 @@ RACES = {
         "vgg11-quarter-d2l", 224, 128, 0.05, 0.920, "vgg11-quarter-native --epochs 5.2 --lr 0.002 --augment flip", 40
     ),
     "nin": Race(
-        "nin-tutorial", 224, 128, 0.1, 0.790, "nin-native --epochs 0.9 --sizes 14,20@0.6,28@0.9 --batch-size 64", 100
+        "nin-tutorial",
+        224,
+        128,
+        0.1,
+        0.790,
+        "nin-native --epochs 0.9 --resize-schedule 14,20@0.6,28@0.9 --batch-size 64",
+        100,
     ),
     "resnet18": Race(
-        "resnet18-d2l", 96, 256, 0.05, 0.893, "resnet18-native-light --epochs 2 --sizes 20,28@0.4 --augment flip", 15
+        "resnet18-d2l",
+        96,
+        256,
+        0.05,
+        0.893,
+        "resnet18-native-light --epochs 2 --resize-schedule 20,28@0.4 --augment flip",
+        15,
     ),
     "googlenet": Race("googlenet-d2l", 96, 128, 0.1, 0.886, "googlenet-native-light --epochs 1.8", 15),
     "densenet": Race(
-        "densenet-tutorial", 96, 256, 0.1, 0.885, "densenet-native --epochs 1.6 --sizes 20,28@0.7 --augment flip", 15
+        "densenet-tutorial",
+        96,
+        256,
+        0.1,
+        0.885,
+        "densenet-native --epochs 1.6 --resize-schedule 20,28@0.7 --augment flip",
+        15,
     ),
     "alexnet224": Race("alexnet-tutorial", 224, 128, 0.01, 0.883, "alexnet-tutorial --size 224 --epochs 3", 3),
 }
@@ -79,10 +97,10 @@ class Reach:
 
 REACHES = {
     "93": Reach(0.930, "resnet12-native --epochs 10 --augment flip", 8),
-    "nin88": Reach(0.880, "nin-native --epochs 4 --sizes 14,20@0.6,28@0.9 --batch-size 64"),
-    "resnet92": Reach(0.920, "resnet18-native-light --epochs 3.5 --sizes 20,28@0.4 --augment flip"),
+    "nin88": Reach(0.880, "nin-native --epochs 4 --resize-schedule 14,20@0.6,28@0.9 --batch-size 64"),
+    "resnet92": Reach(0.920, "resnet18-native-light --epochs 3.5 --resize-schedule 20,28@0.4 --augment flip"),
     "googlenet92": Reach(0.920, "googlenet-native-light --epochs 2.5"),
-    "densenet92": Reach(0.920, "densenet-native --epochs 2.8 --sizes 20,28@0.7 --augment flip"),
+    "densenet92": Reach(0.920, "densenet-native --epochs 2.8 --resize-schedule 20,28@0.7 --augment flip"),
 }
 
 

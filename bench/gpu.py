@@ -37,7 +37,7 @@ from striate.training.job import Manner
 SEEDS, LOOK = 3, 60.0
 """`LOOK`: a budget that makes `measure` take a good look, 4.8 s."""
 RUNS = {
-    "mnist": "resnet-mnist --data mnist --epochs 0.94 --sizes 20,28@0.5",
+    "mnist": "resnet-mnist --data mnist --epochs 0.94 --resize-schedule 20,28@0.5",
     "cifar10": "resnet18-native --size 32 --epochs 30 --augment flip,shift=4",
 }
 """The first is that of the CPU (LOG.md). The second has not been tuned."""

@@ -68,7 +68,7 @@ def ours(out: Path, seed: int) -> Run:
     options = [
         "--epochs",
         EPOCHS,
-        "--sizes",
+        "--resize-schedule",
         SIZES,
         "--validation",
         0,

@@ -39,7 +39,7 @@ RECIPES: dict[str, Recipe] = {
         FAST, optimizer="adam", lr=1e-3, momentum=0.0, nesterov=False, weight_decay=0.0, schedule="constant"
     ),
     "batches of 64, half the rate": replace(FAST, batch_size=64, lr=FAST.lr / 2),
-    "20 pixels for the first half": replace(FAST, sizes=((0.0, 20), (0.5, 28))),
+    "20 pixels for the first half": replace(FAST, resize_schedule=((0.0, 20), (0.5, 28))),
 }
 
 

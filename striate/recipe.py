@@ -8,19 +8,20 @@ from dataclasses import asdict, dataclass, fields, replace
 from typing import Any
 
 from striate.arguments import check_fields
-from striate.choices import Balance, Keep, Optimizer, Schedule
+from striate.choices import Balance, Keep, Optimizer, Schedule, renamed, takes_old_names
 from striate.data.augmentation import Augmentation
 from striate.errors import UsageError, check_choice, unknown_name
 from striate.forms import read
 from striate.nets import FAMILIES
 
-Sizes = tuple[tuple[float, int], ...]
+ResizeSchedule = tuple[tuple[float, int], ...]
 NO_AUGMENTATION = Augmentation()
 MOST_EPOCHS, LARGEST_BATCH, LARGEST_SIDE = 1_000_000, 2**24, 4096
 """Limits far above what anybody trains with: beyond them is a slip of the hand, which would run for years or out of memory."""
 LARGEST_SEED = 2**63 - 1
 
 
+@takes_old_names
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Recipe:
     """Everything that decides what training does, apart from net and data."""
@@ -34,7 +35,7 @@ class Recipe:
     budget: float | None = None
     """Seconds that the whole command may take; `epochs` is planned from it."""
     batch_size: int
-    """Pictures a step. The batches of an epoch are near-equal: their sizes differ by at most one."""
+    """Images per step. The batches of an epoch are near-equal: their sizes differ by at most one."""
     optimizer: Optimizer
     lr: float
     """The highest learning rate of the schedule."""
@@ -46,25 +47,27 @@ class Recipe:
     decay_all: bool = False
     """Whether biases and norms decay too, as the papers had it."""
     schedule: Schedule
-    """`one-cycle`: linear rise over `warmup`, then linear fall to zero. `constant`. `step`: the factors of `steps`."""
+    """`one-cycle`: linear rise over `warmup`, then linear fall to zero. `constant`. `step`: the factors at the `milestones`."""
     warmup: float = 0.0
     """Share of training with a linear rise from zero."""
-    steps: tuple[tuple[float, float], ...] = ()
+    milestones: tuple[tuple[float, float], ...] = ()
     """For `step`: (share of training, factor on `lr` from there on), in order."""
     label_smoothing: float = 0.0
     balance: Balance = "none"
     """For classes of very different sizes: `weights` lets the loss of a rare class count more, `sampler` shows each as often."""
     augmentation: Augmentation = NO_AUGMENTATION
     """What is done to the training pictures."""
-    sizes: Sizes = ()
-    """Progressive sizes: (share of training, shorter side in pixels that the batches are scaled to from there on), in order, the
-    first from 0 on. Empty: always the size of the preprocessing, which validation, test and prediction have in any case."""
-    accumulate: int = 1
-    """Parts that a batch is computed in, one after the other: less memory for the same step. Batch norm sees a part at a time."""
+    resize_schedule: ResizeSchedule = ()
+    """Progressive resizing: (share of training, shorter side in pixels that batches are scaled to from there on), in order, the
+    first from 0 on. Empty: always the size of the preprocessing, which validation, test and prediction use in any case."""
+    micro_batches: int = 1
+    """Micro-batches that a batch is split into, computed one after the other: less memory for the same step (gradient
+    accumulation within the batch; it does not enlarge it). Batch norm sees one micro-batch at a time."""
     freeze: float = 0.0
-    """Share of training, at its beginning, in which only the head learns: for a body that was trained before."""
+    """Fraction of training, at its start, with a frozen backbone: only the head learns."""
     ema: float = 0.0
-    """Decay a step of a running mean of the weights, which is validated, evaluated and kept in their place; 0 for none."""
+    """Decay per step of an exponential moving average (EMA) of the weights, which is validated, evaluated and saved instead of
+    them; 0 for none."""
     keep: Keep = "last"
     """`last`: the weights at the end of the schedule. `best`: those of the epoch with the best validation accuracy."""
     patience: int | None = None
@@ -90,15 +93,15 @@ class Recipe:
         self._require(0 <= self.seed <= LARGEST_SEED, "seed", "from 0 to 2^63 - 1")
         for field, choice in (("optimizer", Optimizer), ("schedule", Schedule), ("keep", Keep), ("balance", Balance)):
             check_choice(field, getattr(self, field), choice)
-        self._require(self.accumulate >= 1, "accumulate", "at least 1")
+        self._require(self.micro_batches >= 1, "micro_batches", "at least 1")
         self._require(0 <= self.freeze <= 1, "freeze", "from 0 to 1")
         self._require(0 <= self.ema < 1, "ema", "at least 0 and below 1")
         self._require(self.patience is None or self.patience >= 1, "patience", "at least 1 epoch")
-        shares = [share for share, _ in self.sizes]
+        shares = [share for share, _ in self.resize_schedule]
         in_order = shares == sorted(set(shares)) and shares[:1] in ([], [0.0]) and all(share < 1 for share in shares)
         self._require(
-            in_order and all(1 <= side <= LARGEST_SIDE for _, side in self.sizes),
-            "sizes",
+            in_order and all(1 <= side <= LARGEST_SIDE for _, side in self.resize_schedule),
+            "resize_schedule",
             f"sides up to {LARGEST_SIDE} from shares 0 to below 1 on",
         )
 
@@ -110,7 +113,7 @@ class Recipe:
         """The learning rate when a share `progress` (0 <= progress < 1) of the steps is done."""
         if self.schedule == "step":
             factor = 1.0
-            for share, value in self.steps:
+            for share, value in self.milestones:
                 factor = value if progress >= share else factor
             return self.lr * factor
         if progress < self.warmup:
@@ -121,13 +124,13 @@ class Recipe:
 
     def side(self, progress: float) -> int | None:
         """Shorter side of the pictures when a share `progress` of the steps is done; None for that of the preprocessing."""
-        return next((side for share, side in reversed(self.sizes) if progress >= share), None)
+        return next((side for share, side in reversed(self.resize_schedule) if progress >= share), None)
 
     def work(self, progress: float) -> float:
         """The share of the arithmetic of a whole training that is done with a share `progress` of its steps, which differs where
         the sizes change: the arithmetic of a step goes with the area of its pictures.
         """
-        spans = self.sizes or ((0.0, 1),)
+        spans = self.resize_schedule or ((0.0, 1),)
         ends = (*(share for share, _ in spans[1:]), 1.0)
         done, whole = (
             sum(max(0.0, min(end, until) - begin) * side**2 for (begin, side), end in zip(spans, ends, strict=True))
@@ -137,24 +140,24 @@ class Recipe:
 
     def as_dict(self) -> dict[str, Any]:
         """Plain lists and numbers, for the run's config."""
-        pairs = {key: [list(pair) for pair in getattr(self, key)] for key in ("steps", "sizes")}
+        pairs = {key: [list(pair) for pair in getattr(self, key)] for key in ("milestones", "resize_schedule")}
         return {**asdict(self), **pairs, "augmentation": str(self.augmentation)}
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any], *, newer: bool = False) -> Recipe:
-        """The inverse of `as_dict`. `newer`: whether fields that there are not are left aside.
+        """The inverse of `as_dict`, which also reads the names that older runs have. `newer`: whether unknown fields are ignored.
 
         Raises:
-            UsageError: a field that there is not.
+            UsageError: an unknown field.
             DataError: one is missing, of another type or out of its range; it names the field.
         """
-        known = {field.name for field in fields(cls)}
+        known, values = {field.name for field in fields(cls)}, renamed(values)
         if not newer and (unknown := sorted(values.keys() - known)):
             raise unknown_name("recipe field", unknown[0], known, ", ".join(sorted(known)))
-        return read(cls, dict(values), "recipe")
+        return read(cls, values, "recipe")
 
 
-def parse_sizes(text: str) -> Sizes:
+def parse_resize_schedule(text: str) -> ResizeSchedule:
     """`112,168@0.5,224@0.75` -> ((0, 112), (0.5, 168), (0.75, 224)); `full` -> (). Raises UsageError for anything else."""
     if text.strip() == "full":
         return ()
@@ -168,8 +171,8 @@ def parse_sizes(text: str) -> Sizes:
         ) from None
 
 
-def sizes_text(sizes: Sizes) -> str:
-    """The inverse of `parse_sizes`."""
+def resize_schedule_text(sizes: ResizeSchedule) -> str:
+    """The inverse of `parse_resize_schedule`."""
     return ",".join(f"{side}@{share!r}" if share else str(side) for share, side in sizes) or "full"
 
 
@@ -180,7 +183,7 @@ def for_long_runs(size: Sequence[int], flippable: bool) -> Augmentation:
     return Augmentation(flip=flippable, shift=max(1, round(min(size) / 14)))
 
 
-def progressive(size: Sequence[int], least: int) -> Sizes:
+def progressive(size: Sequence[int], least: int) -> ResizeSchedule:
     """The sizes of recipe `fast`: half the side for half of training, then three quarters of it, then the whole for the last
     quarter; none below `least`, in multiples of 8, which strides divide. Nothing for pictures below PROGRESSIVE pixels.
     """

@@ -15,14 +15,14 @@ from types import NoneType, SimpleNamespace, UnionType
 from typing import TYPE_CHECKING, Any, Literal, ParamSpec, TypeVar, get_args, get_type_hints
 
 from striate.arguments import check_fields
-from striate.choices import Balance, Fit, Init, Keep, Layout, LogKind, OnBad, Precision
+from striate.choices import Balance, Fit, Init, Keep, Layout, LogKind, OnBad, Precision, takes_old_names
 
 if TYPE_CHECKING:
     from torch import nn
 
     from striate.data import DataSet
     from striate.data.augmentation import Augmentation
-    from striate.recipe import Recipe, Sizes
+    from striate.recipe import Recipe, ResizeSchedule
 
 P = ParamSpec("P")
 S = TypeVar("S")
@@ -46,101 +46,104 @@ def option(default: Any, help: str, group: Group, *, short: str = "", environmen
     return field(default=default, metadata=about)
 
 
+@takes_old_names
 @dataclass(frozen=True, slots=True)
 class Settings:
-    """Everything that can be asked for of a training. Where a field is None the recipe decides, or what is measured.
+    """Everything that can be asked of a training run. Where a field is None, the recipe decides, or a measurement.
 
-    `data` may also be what `load_data` gave; what decides how files are read (`group_by`, `exclude`, `splits`, `fit`, `range`,
-    `size`) is that of `load_data` then. `net` may also be a module, which is copied and not changed, its present weights the
-    start; `recipe` a Recipe, over which the other fields are laid where they are given; `augment` an Augmentation, and `sizes` as
-    `Recipe` has them. `budget` is in seconds. Sums of floats depend on `threads` and `layout`: two runs of one seed are the same
-    to the bit with the same ones.
+    `data` may also be a DataSet from `load_data`; then the fields that decide how files are read (`group_by`, `exclude`,
+    `splits`, `fit`, `range`, `size`) are those of `load_data`. `net` may also be a module: it is copied, not changed, and
+    training starts from its present weights. `recipe` may be a Recipe; other fields that are given override it. `augment` may be
+    an Augmentation, and `resize_schedule` the tuple that `Recipe` has. `budget` is in seconds. Floating-point sums depend on
+    `threads` and `layout`: two runs with the same seed are bit-equal if these are equal too.
     """
 
     net: str | nn.Module = option(
         "lenet5",
-        "A net of the catalogue (striate nets lists them), FILE.py:OBJECT, torchvision:NAME or timm:NAME.",
+        "Network: a name from `striate nets`, FILE.py:OBJECT, torchvision:NAME or timm:NAME.",
         "Data",
     )
     data: str | Path | DataSet = option(
         "fashion-mnist-sample",
-        "A set by name, or pictures of yours: a folder with one folder a class, a table of paths and labels, a .npz.",
+        "Data set: a known name, a folder with one subfolder per class, a table of paths and labels, or a .npz file.",
         "Data",
     )
     _: KW_ONLY
-    epochs: float | None = option(None, "Passes over the training pictures.", "Training")
+    epochs: float | None = option(None, "Passes over the training images.", "Training")
     budget: float | None = option(
-        None, "Time for the whole command instead, as in 90s, 5m or 1h30m.", "Training", metavar="TIME"
+        None, "Time limit for the whole command, instead of --epochs: 90s, 5m, 1h30m.", "Training", metavar="TIME"
     )
-    recipe: str | Recipe = option("fast", "fast, paper or tutorial.", "Training")
-    batch_size: int | None = option(None, "Pictures a step.", "Training", short="-b")
-    lr: float | None = option(None, "Highest learning rate.", "Training")
-    seed: int | None = option(None, "Decides weights, order and augmentation.", "Training")
+    recipe: str | Recipe = option("fast", "Training recipe: fast, paper or tutorial.", "Training")
+    batch_size: int | None = option(None, "Batch size.", "Training", short="-b")
+    lr: float | None = option(None, "Peak learning rate.", "Training")
+    seed: int | None = option(None, "Random seed for weights, data order and augmentation.", "Training")
     augment: str | Augmentation | None = option(
-        None, "What is done to training pictures, as in flip,shift=4,colour; docs/data.md lists the kinds.", "Training"
+        None, "Augmentation of the training images, such as flip,shift=4,colour; see docs/data.md.", "Training"
     )
-    size: int | None = option(None, "Scale pictures to so many pixels each way.", "Data")
-    fit: Fit = option(
-        "crop", "How pictures of another shape come to size: crop the middle, pad with black, or squash.", "Data"
-    )
-    validation: float | None = option(None, "Share of the training pictures kept for validation.", "Data")
+    size: int | None = option(None, "Image size in pixels (height and width).", "Data")
+    fit: Fit = option("crop", "How non-square images are resized: crop the centre, pad with black, or squash.", "Data")
+    validation: float | None = option(None, "Fraction of the training images held out for validation.", "Data")
     splits: str | None = option(
         None,
-        "Which folders are splits, as in train=training_set,test=test_set; none if every folder is a class. "
-        "By their names if left out.",
+        "Which folders are splits, such as train=training_set,test=test_set; none if every folder is a class. "
+        "Default: recognised by name.",
         "Data",
     )
     range: str | Sequence[float] | None = option(
-        None, "Values of black and white in images of more than 8 bits, as in 0,4095.", "Data", metavar="LOW,HIGH"
+        None, "Values of black and white in images with more than 8 bits, such as 0,4095.", "Data", metavar="LOW,HIGH"
     )
     group_by: str | None = option(
-        None, "Pattern in file names; files in which it finds the same are never on two sides of a split.", "Data"
+        None, "Regular expression: files whose names match with the same text are never divided between splits.", "Data"
     )
     exclude: Sequence[str] = option(
-        (), "Leave out files whose path or name fits, as in 'ants/*.gif'; any number of times.", "Data"
+        (), "Skip files whose path or name matches, such as 'ants/*.gif'; may be repeated.", "Data"
     )
-    on_bad: OnBad = option(
-        "skip", "Files that cannot be read: skip leaves them out and names them, stop is an error.", "Data"
-    )
+    on_bad: OnBad = option("skip", "Unreadable files: skip them and list them, or stop with an error.", "Data")
     balance: Balance | None = option(
         None,
-        "For classes of very different sizes: weights in the loss, or a sampler that shows each as often.",
+        "Class imbalance: weight the loss (weights), oversample rare classes (sampler), or none.",
         "Training",
     )
-    patience: int | None = option(None, "Stop when validation was no better for so many epochs.", "Training")
-    keep: Keep | None = option(None, "last weights, or the best ones by validation accuracy.", "Training")
-    ema: float | None = option(
-        None, "Keep a running mean of the weights with this decay a step, as in 0.99.", "Training"
+    patience: int | None = option(
+        None, "Early stopping: epochs without improvement on the validation images before training stops.", "Training"
     )
-    sizes: str | Sizes | None = option(
-        None, "Progressive sizes of the training pictures, as in 112,168@0.5,224@0.75, or full for none.", "Training"
+    keep: Keep | None = option(None, "Weights to keep: the last, or the best by validation accuracy.", "Training")
+    ema: float | None = option(
+        None, "Exponential moving average (EMA) of the weights: decay per step, such as 0.99.", "Training"
+    )
+    resize_schedule: str | ResizeSchedule | None = option(
+        None,
+        "Progressive resizing, such as 112,168@0.5: 112 pixels, then 168 from half of training on; full turns it off.",
+        "Training",
     )
     freeze: float | None = option(
-        None, "Share of training, at its beginning, in which only the head learns.", "Training"
+        None, "Fraction of training, at its start, with a frozen backbone (only the head learns).", "Training"
     )
-    init: Init = option("default", "How weights are drawn: default, or paper.", "Start")
-    pretrained: bool = option(False, "Begin with the ImageNet weights that torchvision, or timm, publishes.", "Start")
+    init: Init = option("default", "Weight initialisation: PyTorch's default, or that of the paper.", "Start")
+    pretrained: bool = option(False, "Start from the ImageNet weights published by torchvision or timm.", "Start")
     weights: str | Path | None = option(
-        None, "Begin with the weights in this file, .pth or .safetensors; docs/sharing.md.", "Start"
+        None, "Start from the weights in this file (.pth or .safetensors); see docs/sharing.md.", "Start"
     )
-    accumulate: int | None = option(None, "Compute each batch in so many parts, for less memory.", "Machine")
-    device: str = option("auto", "auto, cpu, cuda, cuda:1 or mps.", "Machine")
-    threads: int | None = option(None, "Threads on the CPU; measured if left out.", "Machine")
-    layout: Layout | None = option(None, "Layout of the weights; measured if left out.", "Machine")
+    micro_batches: int | None = option(
+        None, "Gradient accumulation: micro-batches that each batch is split into, to save memory.", "Machine"
+    )
+    device: str = option("auto", "Device: auto, cpu, cuda, cuda:1 or mps.", "Machine")
+    threads: int | None = option(None, "CPU threads. Default: the fastest, measured.", "Machine")
+    layout: Layout | None = option(None, "Memory layout of the weights. Default: the faster, measured.", "Machine")
     precision: Precision | None = option(
-        None, "fp32, or bf16 for bfloat16 where it is safe; the faster one on CUDA if left out.", "Machine"
+        None, "fp32, or bf16 (bfloat16 where it is safe). Default: fp32; on CUDA the faster, measured.", "Machine"
     )
-    compile: bool = option(False, "Train through torch.compile.", "Machine")
-    deterministic: bool = option(False, "The same bits each time on CUDA too, slower.", "Machine")
+    compile: bool = option(False, "Train with torch.compile.", "Machine")
+    deterministic: bool = option(False, "Bit-identical results on CUDA too; slower.", "Machine")
     processes: int | None = option(
-        None, "Train in so many processes, each on its share of every batch; docs/scale.md has more.", "Machine"
+        None, "Processes (DDP), each with its share of every batch; see docs/scale.md.", "Machine"
     )
     data_dir: str | Path | None = option(
-        None, "Where to look for named sets first.", "Data", environment="STRIATE_DATA"
+        None, "Folder to look for known data sets in first.", "Data", environment="STRIATE_DATA"
     )
-    name: str | None = option(None, "Name of the run.", "Output")
-    out: str | Path = option(Path("runs"), "Folder of the runs.", "Output")
-    log: LogKind | None = option(None, "Log the run in tensorboard or mlflow too; docs/tracking.md.", "Output")
+    name: str | None = option(None, "Name of the run. Default: net and data.", "Output")
+    out: str | Path = option(Path("runs"), "Folder that runs are written to.", "Output")
+    log: LogKind | None = option(None, "Also log to TensorBoard or MLflow; see docs/tracking.md.", "Output")
 
     def __post_init__(self) -> None:
         """Raises UsageError for a value of another type. Who makes settings trains, so what is imported here is needed anyway."""
@@ -148,9 +151,11 @@ class Settings:
 
         from striate.data import DataSet
         from striate.data.augmentation import Augmentation
-        from striate.recipe import Recipe, Sizes
+        from striate.recipe import Recipe, ResizeSchedule
 
-        check_fields(self, nn=nn, DataSet=DataSet, Augmentation=Augmentation, Recipe=Recipe, Sizes=Sizes)
+        check_fields(
+            self, nn=nn, DataSet=DataSet, Augmentation=Augmentation, Recipe=Recipe, ResizeSchedule=ResizeSchedule
+        )
 
     @property
     def first_seed(self) -> int:
@@ -165,7 +170,13 @@ class _Own:
 @cache
 def plain_types() -> dict[str, tuple[Any, bool]]:
     """Field -> (its type without None and without the library's own types, whether None is possible)."""
-    own = {"nn": SimpleNamespace(Module=_Own), "Augmentation": _Own, "Recipe": _Own, "Sizes": _Own, "DataSet": _Own}
+    own = {
+        "nn": SimpleNamespace(Module=_Own),
+        "Augmentation": _Own,
+        "Recipe": _Own,
+        "ResizeSchedule": _Own,
+        "DataSet": _Own,
+    }
     hints = get_type_hints(Settings, localns=own)
     parts = {name: get_args(hint) if isinstance(hint, UnionType) else (hint,) for name, hint in hints.items()}
     return {

@@ -4,7 +4,7 @@ import inspect
 import re
 import subprocess
 import sys
-from dataclasses import fields
+from dataclasses import fields, replace
 from pathlib import Path
 
 import pytest
@@ -12,7 +12,7 @@ import pytest
 import striate
 from striate.cli import main
 from striate.errors import UsageError
-from striate.recipe import Recipe
+from striate.recipe import TUTORIAL, Recipe
 from striate.settings import Settings, asked
 
 NAMES = [item.name for item in fields(Settings)]
@@ -57,7 +57,7 @@ def test_reading_the_settings_loads_nothing_heavy():
     assert shown == "set()\n"
 
 
-@pytest.mark.parametrize("dial", ["lr", "ema", "augment", "sizes", "patience", "threads"])
+@pytest.mark.parametrize("dial", ["lr", "ema", "augment", "resize_schedule", "patience", "threads"])
 def test_a_dial_is_no_parameter_but_of_its_field(dial):
     """Nobody hands it on by hand: no function outside the field has it as a parameter with the default None."""
     passed = re.compile(rf"^\s+{dial}(: .*)? = None,|\b{dial}={dial}\b|\b{dial}=settings\.{dial}\b", re.M)
@@ -67,4 +67,40 @@ def test_a_dial_is_no_parameter_but_of_its_field(dial):
 
 def test_a_recipes_dials_have_the_names_of_settings():
     both = {item.name for item in fields(Recipe)} & set(NAMES)
-    assert {"epochs", "lr", "batch_size", "seed", "ema", "keep", "patience", "sizes"} <= both
+    assert {"epochs", "lr", "batch_size", "seed", "ema", "keep", "patience", "resize_schedule"} <= both
+
+
+def test_old_names_of_options_still_work_and_name_the_new_ones(capsys, tmp_path):
+    """`--accumulate` keeps its meaning, parts of one batch, as long as it is there at all."""
+    command = ["train", "lenet5", "--try", "--accumulate", "0"]
+    with pytest.raises(SystemExit) as exited:
+        main([*command, "--out", str(tmp_path)])
+    assert exited.value.code == 2
+    shown = capsys.readouterr().err
+    assert "hint: --accumulate is now called --micro-batches" in shown
+    assert "micro-batches must be at least 1, got 0" in shown
+    with pytest.raises(SystemExit):
+        main([*command, "--micro-batches", "2"])
+    assert "--accumulate is the old name of --micro-batches: give one of them" in capsys.readouterr().err
+    with pytest.raises(SystemExit):
+        main(["train", "--help"])
+    assert "--accumulate" not in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "value"),
+    [
+        ("accumulate", "micro_batches", 2),
+        ("sizes", "resize_schedule", ((0.0, 20), (0.5, 28))),
+        ("steps", "milestones", ((0.5, 0.1),)),
+    ],
+)
+def test_old_names_of_fields_are_read_from_files_and_taken_with_a_warning(old, new, value):
+    today = replace(TUTORIAL, **{new: value})
+    written = today.as_dict()
+    assert Recipe.from_dict({old if key == new else key: item for key, item in written.items()}) == today
+    with pytest.warns(FutureWarning, match=f"{old} is now called {new}"):
+        assert replace(TUTORIAL, **{old: value}) == today
+    if new in NAMES:
+        with pytest.warns(FutureWarning, match=f"{old} is now called {new}"):
+            assert getattr(Settings(**{old: value}), new) == value

@@ -11,10 +11,16 @@ from typing import Annotated, Any, Optional, get_type_hints
 import typer
 from typer.core import TyperCommand, TyperOption
 
+from striate.choices import RENAMED
+from striate.cli.output import show_line
 from striate.errors import UsageError
 from striate.settings import Settings, plain_types
 
 _DURATION = re.compile(r"(?:(\d+(?:\.\d+)?)h)?(?:(\d+(?:\.\d+)?)m)?(?:(\d+(?:\.\d+)?)s?)?")
+
+
+_OLD = {old: name for old, name in RENAMED.items() if name in Settings.__slots__}
+"""Old name of an option -> its new name. The old one is hidden from the help and works, with a hint, for one release."""
 
 
 def with_settings(command: Callable[..., None]) -> Callable[..., None]:
@@ -22,6 +28,15 @@ def with_settings(command: Callable[..., None]) -> Callable[..., None]:
 
     def call(**given: Any) -> None:
         own = {item.name: given.pop(item.name) for item in fields(Settings)}
+        for old, name in _OLD.items():
+            if (value := given.pop(old)) is not None:
+                option, hint = (f"--{word.replace('_', '-')}" for word in (name, old))
+                if own[name] is not None:
+                    raise UsageError(f"{hint} is the old name of {option}: give one of them")
+                show_line(
+                    f"hint: {hint} is now called {option} and means the same; the next release drops {hint}", err=True
+                )
+                own[name] = value
         command(settings=Settings(**own), **given)
 
     hints = get_type_hints(command, include_extras=True)
@@ -58,6 +73,9 @@ def _options() -> list[inspect.Parameter]:
             kind, default = list[str], []
         hint: Any = Annotated[Optional[kind] if optional else kind, info]  # noqa: UP045  # `kind` is made, not written
         made.append(inspect.Parameter(item.name, inspect.Parameter.KEYWORD_ONLY, default=default, annotation=hint))
+    for old, name in _OLD.items():
+        hint = Annotated[Optional[plain_types()[name][0]], typer.Option(f"--{old}", hidden=True)]  # noqa: UP045
+        made.append(inspect.Parameter(old, inspect.Parameter.KEYWORD_ONLY, default=None, annotation=hint))
     return made
 
 

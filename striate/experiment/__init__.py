@@ -92,12 +92,12 @@ def _train(ranks: Ranks, settings: Settings, progress: Progress, started: float)
         doubts = [check for check in first_step(job) if check.verdict != "ok"] if speed.parts == 1 else []
     for check in doubts:
         progress.say(f"warning: {check.name}: {check.said}")
-    if speed.parts != job.recipe.accumulate:
+    if speed.parts != job.recipe.micro_batches:
         progress.say(
             f"memory holds this step only in parts: a batch is computed in {speed.parts} of them, one after the other"
         )
-        job = replace(job, recipe=replace(job.recipe, accumulate=speed.parts))
-        config["recipe"]["accumulate"] = speed.parts
+        job = replace(job, recipe=replace(job.recipe, micro_batches=speed.parts))
+        config["recipe"]["micro_batches"] = speed.parts
     steps, clock.until = ranks.decided(lambda: (plan(job, speed, len(dataset.splits["test"]), clock), clock.until))
     short, job = job, for_length(job, settings, dataset.flippable, steps)
     if job is not short:

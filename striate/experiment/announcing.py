@@ -11,7 +11,7 @@ from striate.data import DataSet
 from striate.data.augmentation import Augmentation
 from striate.data.splits import seen_in_training
 from striate.nets.netspec import NetFacts
-from striate.recipe import Recipe, sizes_text
+from striate.recipe import Recipe, resize_schedule_text
 from striate.training import Job, duration
 
 TOLD = ("unreadable", "leakage")
@@ -60,8 +60,8 @@ def _further(recipe: Recipe) -> list[str]:
     """What is unusual in a recipe."""
     return [
         *([] if recipe.balance == "none" else [f"balanced by {recipe.balance}"]),
-        *([] if not recipe.sizes else [f"sizes {sizes_text(recipe.sizes)}"]),
-        *([] if recipe.accumulate == 1 else [f"in {recipe.accumulate} parts"]),
+        *([] if not recipe.resize_schedule else [f"sizes {resize_schedule_text(recipe.resize_schedule)}"]),
+        *([] if recipe.micro_batches == 1 else [f"in {recipe.micro_batches} parts"]),
         *([] if not recipe.freeze else [f"body frozen for {recipe.freeze:.0%}"]),
         *([] if not recipe.ema else [f"mean of the weights, decay {recipe.ema:g}"]),
         *([] if recipe.keep == "last" else ["the best epoch is kept"]),

@@ -115,7 +115,7 @@ def _note_events(run: Run, job: Job, state: State) -> None:
     plan = {key: value for key, value in run.config["plan"].items() if key not in ("stopped_after_step", "parts")}
     if state.step < plan["steps"]:
         plan["stopped_after_step"] = state.step
-    if state.parts != job.recipe.accumulate:
+    if state.parts != job.recipe.micro_batches:
         plan["parts"] = state.parts
     if plan != run.config["plan"]:
         run.config = {**run.config, "plan": plan}

@@ -26,7 +26,7 @@ from striate.nets import CATALOGUE, Net, build
 from striate.nets.elsewhere import ElsewhereFacts, adapt, input_channels
 from striate.nets.netspec import NetFacts
 from striate.nets.torchvision import Pretrained, pretrained
-from striate.recipe import LONG_RUN, RECIPES, Recipe, for_long_runs, named_recipe, parse_sizes, progressive
+from striate.recipe import LONG_RUN, RECIPES, Recipe, for_long_runs, named_recipe, parse_resize_schedule, progressive
 from striate.run import FORMAT
 from striate.runforms import LARGEST_SIDE, MOST_THREADS
 from striate.settings import Settings
@@ -45,9 +45,11 @@ IMAGENET = 1000
 _PUBLISHED = "there are as many classes as the published weights have"
 
 LAID_OVER = tuple(
-    item.name for item in fields(Recipe) if item.name in Settings.__slots__ and item.name not in ("name", "sizes")
+    item.name
+    for item in fields(Recipe)
+    if item.name in Settings.__slots__ and item.name not in ("name", "resize_schedule")
 )
-"""Fields of a recipe that settings have too, under the same name. `name` is the run's there, and `sizes` can be a text."""
+"""Fields that a recipe and the settings share. Not `name`, which is the run's there, nor `resize_schedule`, which may be text."""
 
 Indices = npt.NDArray[np.int64]
 
@@ -139,12 +141,16 @@ def resolve_recipe(row: NetFacts, net: Net, dataset: DataSet, size: tuple[int, i
         pictures = len(dataset.train) if settings.batch_size is None else 10**9
         recipe = named_recipe(recipe, family=row.family, batch_norm=batch_norm, params=params, pictures=pictures)
         if recipe.name == "fast":
-            recipe = replace(recipe, sizes=progressive(size, row.min_size))
-    if settings.sizes is not None:
-        wanted_sizes = parse_sizes(settings.sizes) if isinstance(settings.sizes, str) else settings.sizes
-        recipe = replace(recipe, sizes=wanted_sizes)
-    if recipe.sizes:
-        check_size(row, (min(side for _, side in recipe.sizes),) * 2)
+            recipe = replace(recipe, resize_schedule=progressive(size, row.min_size))
+    if settings.resize_schedule is not None:
+        schedule = (
+            parse_resize_schedule(settings.resize_schedule)
+            if isinstance(settings.resize_schedule, str)
+            else settings.resize_schedule
+        )
+        recipe = replace(recipe, resize_schedule=schedule)
+    if recipe.resize_schedule:
+        check_size(row, (min(side for _, side in recipe.resize_schedule),) * 2)
     given: dict[str, Any] = {
         field: getattr(settings, field) for field in LAID_OVER if getattr(settings, field) is not None
     }

@@ -8,13 +8,14 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
+from striate.choices import renamed
 from striate.data import NAMED, DataSet
 from striate.errors import UsageError
 from striate.experiment.preparing import LAID_OVER, resolve_recipe
 from striate.nets import Net
 from striate.nets.netspec import NetFacts
 from striate.nets.sources import source_path
-from striate.recipe import RECIPES, Recipe, sizes_text
+from striate.recipe import RECIPES, Recipe, resize_schedule_text
 from striate.settings import Settings
 from striate.training import Length
 
@@ -40,7 +41,7 @@ def only_in_python(
     try:
         named = resolve_recipe(
             row, net, dataset, size,
-            replace(settings, recipe=recipe.name, augment=recipe.augmentation, sizes=recipe.sizes, **asked),
+            replace(settings, recipe=recipe.name, augment=recipe.augmentation, resize_schedule=recipe.resize_schedule, **asked),
         )  # fmt: skip
     except UsageError:
         return f"its recipe was made in Python, and the net has no recipe {recipe.name}"
@@ -92,7 +93,7 @@ def repeat_command(config: dict[str, Any]) -> str | None:
 
 def _choices(config: dict[str, Any], epochs: float) -> dict[str, Any]:
     """Option -> value."""
-    net, data, recipe, plan = config["net"], config["data"], config["recipe"], config["plan"]
+    net, data, recipe, plan = config["net"], config["data"], renamed(config["recipe"]), config["plan"]
     height, width = config["preprocessing"]["size"]
     return {
         "data": data["location"],
@@ -104,7 +105,9 @@ def _choices(config: dict[str, Any], epochs: float) -> dict[str, Any]:
         "validation": recipe["validation"],
         "seed": recipe["seed"],
         "augment": recipe["augmentation"],
-        "sizes": sizes_text(tuple((share, side) for share, side in recipe.get("sizes", ()))),
+        "resize_schedule": resize_schedule_text(
+            tuple((share, side) for share, side in recipe.get("resize_schedule", ()))
+        ),
         "device": plan["device"],
         "threads": plan["threads"],
         "layout": plan["layout"],
@@ -116,7 +119,7 @@ def _choices(config: dict[str, Any], epochs: float) -> dict[str, Any]:
         "size": height if height == width else None,
         "fit": config["preprocessing"].get("fit", "crop"),
         "balance": recipe.get("balance", "none"),
-        "accumulate": recipe.get("accumulate", 1),
+        "micro_batches": recipe.get("micro_batches", 1),
         "freeze": recipe.get("freeze", 0.0),
         "ema": recipe.get("ema", 0.0),
         "keep": recipe.get("keep", "last"),

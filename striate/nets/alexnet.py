@@ -151,7 +151,7 @@ FAMILY = Family(
     drawn="alexnet",
     recipe={
         "source": "Krizhevsky et al. 2012, section 5: rate divided by 10 three times; when is not given, equal quarters here",
-        "weight_decay": 5e-4, "steps": ((0.25, 0.1), (0.5, 0.01), (0.75, 0.001)), "augmentation": "flip",
+        "weight_decay": 5e-4, "milestones": ((0.25, 0.1), (0.5, 0.01), (0.75, 0.001)), "augmentation": "flip",
     },
     rows=(
         _ALEXNET,

@@ -187,7 +187,7 @@ FAMILY = Family(
     recipe={
         "source": "Huang et al. 2017, section 4.2 (CIFAR): batch 64, 300 epochs, rate divided by 10 at 50 % and 75 %",
         "epochs": 300, "batch_size": 64, "lr": 0.1, "nesterov": True, "weight_decay": 1e-4,
-        "steps": ((0.5, 0.1), (0.75, 0.01)), "augmentation": "flip,shift=4",
+        "milestones": ((0.5, 0.1), (0.75, 0.01)), "augmentation": "flip,shift=4",
     },
     torchvision=(
         (r"^stages\.conv0\.conv\.", "features.conv0."),

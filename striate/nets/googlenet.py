@@ -313,7 +313,7 @@ FAMILY = Family(
     recipe={
         "source": "Szegedy et al. 2014, section 6: momentum 0.9, rate less 4 % every 8 epochs; rate, batch and decay are not "
         "given, those of Caffe's reference solver here",
-        "epochs": 250, "batch_size": 32, "weight_decay": 2e-4, "steps": tuple((8 * i / 250, 0.96**i) for i in range(1, 32)),
+        "epochs": 250, "batch_size": 32, "weight_decay": 2e-4, "milestones": tuple((8 * i / 250, 0.96**i) for i in range(1, 32)),
         "augmentation": "flip",
     },
     torchvision=(

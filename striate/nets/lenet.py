@@ -246,7 +246,8 @@ FAMILY = Family(
     recipe={
         "source": "LeCun et al. 1998, section III.C: 20 passes, one picture a step, global rates 5e-4, 2e-4, 1e-4, 5e-5, 1e-5 "
         "over mu = 0.02; plain gradient steps here for the paper's diagonal second-order ones",
-        "epochs": 20, "batch_size": 1, "lr": 0.025, "momentum": 0.0, "steps": ((0.1, 0.4), (0.25, 0.2), (0.4, 0.1), (0.6, 0.02)),
+        "epochs": 20, "batch_size": 1, "lr": 0.025, "momentum": 0.0,
+        "milestones": ((0.1, 0.4), (0.25, 0.2), (0.4, 0.1), (0.6, 0.02)),
     },
     rows=(
         _LENET5,

@@ -127,7 +127,7 @@ FAMILY = Family(
     recipe={
         "source": "Lin et al. 2013, section 4.1: batch 128, rate divided by 10 twice; rate, epochs and times are not given, "
         "0.1 and AlexNet's 90 here",
-        "lr": 0.1, "weight_decay": 5e-4, "steps": ((0.5, 0.1), (0.75, 0.01)), "augmentation": "flip",
+        "lr": 0.1, "weight_decay": 5e-4, "milestones": ((0.5, 0.1), (0.75, 0.01)), "augmentation": "flip",
     },
     rows=(
         _CIFAR_10,

@@ -273,7 +273,7 @@ FAMILY = Family(
         "epochs": 182,
         "lr": 0.1,
         "weight_decay": 1e-4,
-        "steps": ((0.0, 0.1), (400 / 64_000, 1.0), (0.5, 0.1), (0.75, 0.01)),
+        "milestones": ((0.0, 0.1), (400 / 64_000, 1.0), (0.5, 0.1), (0.75, 0.01)),
         "augmentation": "flip,shift=4",
     },
     rows=(

@@ -283,7 +283,7 @@ FAMILY = Family(
     drawn="resnet50",
     recipe={
         "source": "He et al. 2015, section 4.2: 64,000 steps of 128, rate divided by 10 at a half and at three quarters",
-        "epochs": 182, "lr": 0.1, "weight_decay": 1e-4, "steps": ((0.5, 0.1), (0.75, 0.01)), "augmentation": "flip,shift=4",
+        "epochs": 182, "lr": 0.1, "weight_decay": 1e-4, "milestones": ((0.5, 0.1), (0.75, 0.01)), "augmentation": "flip,shift=4",
     },
     torchvision=(
         (r"^stages\.conv1\.conv\.", "conv1."),

@@ -183,7 +183,7 @@ FAMILY = Family(
     drawn="vgg16",
     recipe={
         "source": "Simonyan and Zisserman 2014, section 3.1: 74 epochs, rate divided by 10 three times; equal quarters here",
-        "epochs": 74, "batch_size": 256, "weight_decay": 5e-4, "steps": ((0.25, 0.1), (0.5, 0.01), (0.75, 0.001)),
+        "epochs": 74, "batch_size": 256, "weight_decay": 5e-4, "milestones": ((0.25, 0.1), (0.5, 0.01), (0.75, 0.001)),
         "augmentation": "flip",
     },
     rows=(

@@ -100,11 +100,12 @@ def make_job(
         device=device,
         ranks=ranks,
     )
-    if job.smallest_share < recipe.accumulate:
-        many = f" by each of {ranks.count} ranks" if ranks.count > 1 else ""
+    if job.smallest_share < recipe.micro_batches:
+        many = f" on each of {ranks.count} ranks" if ranks.count > 1 else ""
+        fewer = "ranks" if many else "micro-batches"
         raise UsageError(
-            f"batches of {len(train) // job.batches.steps_per_epoch} pictures cannot be computed in {recipe.accumulate} "
-            f"part{'s' * (recipe.accumulate > 1)}{many}: use a larger --batch-size, or {'fewer ranks' if many else 'fewer parts'}"
+            f"a batch of {len(train) // job.batches.steps_per_epoch} images cannot be split into {recipe.micro_batches} "
+            f"micro-batch{'es' * (recipe.micro_batches > 1)}{many}: use a larger --batch-size, or fewer {fewer}"
         )
     return job
 
@@ -182,7 +183,7 @@ def measure(job: Job, manners: Sequence[Manner]) -> Speed:
     limit = MEASURE_SECONDS / len(manners)
     few = job.recipe.budget is None and job.recipe.epochs * job.batches.steps_per_epoch < FEW_STEPS
     best: tuple[float, Manner] | None = None
-    parts = job.recipe.accumulate
+    parts = job.recipe.micro_batches
     for manner in manners:
         if best is not None and best[0] > LONG_STEP and (few or manner.threads < best[1].threads):
             continue
@@ -205,13 +206,13 @@ def measure(job: Job, manners: Sequence[Manner]) -> Speed:
 
 def _relative_length(job: Job, manner: Manner, limit: float, parts: int) -> float:
     """How long the mean step is, with the sizes that the recipe has on the way, relative to one of the full size."""
-    shares = [*(share for share, _ in job.recipe.sizes), 1.0]
+    shares = [*(share for share, _ in job.recipe.resize_schedule), 1.0]
     full = min(job.preprocessing.size)
-    smaller = {side for _, side in job.recipe.sizes} - {full}
+    smaller = {side for _, side in job.recipe.resize_schedule} - {full}
     if not smaller:
         return 1.0
     seconds = {side: _steps_in_parts(job, manner, limit, parts, side) for side in (*smaller, full)}
-    spans = zip(job.recipe.sizes, shares[1:], strict=True)
+    spans = zip(job.recipe.resize_schedule, shares[1:], strict=True)
     return sum((end - begin) * seconds[side] for (begin, side), end in spans) / seconds[full]
 
 

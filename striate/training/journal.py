@@ -71,7 +71,7 @@ def fresh_state(job: Job) -> State:
     average = Average(job.net, job.recipe.ema) if job.recipe.ema else None
     totals = torch.zeros(3, dtype=dtype, device=job.device)
     peaks = torch.tensor([math.nan, 0.0], dtype=dtype, device=job.device)
-    return State(totals, peaks, parts=job.recipe.accumulate, average=average)
+    return State(totals, peaks, parts=job.recipe.micro_batches, average=average)
 
 
 def resumed_state(job: Job, run: Run) -> tuple[State, list[str]]:
@@ -167,7 +167,7 @@ class Journal:
         self.state.parts = self.guard.parts = more_parts(self.job, self.state.parts, error)
         if self.job.ranks.count > 1:
             raise StriateError(
-                f"memory ran out at rank {self.job.ranks.rank}: begin again with --accumulate {2 * before}, or more ranks"
+                f"memory ran out at rank {self.job.ranks.rank}: begin again with --micro-batches {2 * before}, or more ranks"
             ) from error
         self.progress.say(
             f"memory ran out in step {self.state.step + 1}: from here on a batch is computed in {self.state.parts} parts, one "

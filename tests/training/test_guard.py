@@ -123,7 +123,7 @@ def test_a_loss_that_is_not_finite_is_named_with_the_first_module_that_gave_it(t
 
 
 def test_a_batch_in_parts_is_looked_at_as_it_is_computed(tiny):
-    made = tiny(accumulate=3)
+    made = tiny(micro_batches=3)
     poison(made, 9, math.nan)
     first = next(name for name, module in made.job.net.named_modules() if isinstance(module, torch.nn.Conv2d))
     with pytest.raises(StriateError, match=f"the loss is nan, from the output of {first} on, in step 10 "):

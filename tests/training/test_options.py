@@ -251,7 +251,7 @@ def test_what_goes_by_validation_needs_validation(tmp_path):
             train(tmp_path, validation=0, **choice)
     for choice, message in (
         ({"ema": 1.0}, "ema must be at least 0 and below 1"),
-        ({"accumulate": 0}, "accumulate must be at least 1"),
+        ({"micro_batches": 0}, "accumulate must be at least 1"),
         ({"keep": "first"}, "keep must be last or best"),
         ({"patience": 0}, "patience must be at least 1 epoch"),
         ({"freeze": 2.0}, "freeze must be from 0 to 1"),
@@ -261,8 +261,8 @@ def test_what_goes_by_validation_needs_validation(tmp_path):
 
 
 def test_the_command_in_the_run_spells_the_options_out(tmp_path):
-    run = train(tmp_path, accumulate=2, ema=0.9, keep="best", patience=5, epochs=0.2)
-    for words in ("--accumulate 2", "--ema 0.9", "--keep best", "--patience 5"):
+    run = train(tmp_path, micro_batches=2, ema=0.9, keep="best", patience=5, epochs=0.2)
+    for words in ("--micro-batches 2", "--ema 0.9", "--keep best", "--patience 5"):
         assert words in run.summary["command"]
 
 

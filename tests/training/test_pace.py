@@ -58,7 +58,7 @@ def test_validations_to_come_are_counted(at):
 
 
 def test_smaller_pictures_at_the_beginning_are_no_sign_of_speed(at):
-    recipe = replace(RECIPE, sizes=((0.0, 50), (0.5, 100)))
+    recipe = replace(RECIPE, resize_schedule=((0.0, 50), (0.5, 100)))
     at(12.5)  # fifty steps at a quarter of a second; those to come take one
     assert Pace(until=62.5, plan=PLAN, began=0.0).steps(Length(((0, 100),)), 50, recipe, Clock(0.0)) is None
 

@@ -242,7 +242,7 @@ def linear(ranks, count, batch, seed):
 
 
 AUGMENTED = Augmentation(shift=2, cutmix=1.0)
-RICH = replace(PLAIN, balance="weights", label_smoothing=0.1, augmentation=AUGMENTED, accumulate=2)
+RICH = replace(PLAIN, balance="weights", label_smoothing=0.1, augmentation=AUGMENTED, micro_batches=2)
 SAMPLED = replace(PLAIN, balance="sampler", optimizer="sgd", lr=0.05, momentum=0.9)
 EXACT = [("lenet5", PLAIN), ("lenet5", RICH), ("lenet5", SAMPLED), ("small googlenet", PLAIN), ("unused", PLAIN)]
 COUNTS = [(1, 2, 3, 4), (1, 3), (1, 2), (1, 2, 3, 4), (1, 2)]
@@ -423,7 +423,7 @@ def test_sharded_evaluation_counts_what_one_process_counts():
 
 def test_what_cannot_be_shared_is_refused_by_name(monkeypatch):
     with pytest.raises(
-        UsageError, match=r"batches of 11 pictures cannot be computed in 1 part by each of 13 ranks: use a"
+        UsageError, match=r"a batch of 11 images cannot be split into 1 micro-batch on each of 13 ranks: use a"
     ):
         make(Path("nowhere"), Ranks(0, 13), "lenet5", PLAIN)
     with pytest.raises(UsageError, match="processes must be at least 1, got 0"):

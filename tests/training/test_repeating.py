@@ -14,7 +14,7 @@ import striate
 from striate.cli import main
 from striate.data.augmentation import Augmentation
 from striate.experiment.repeating import repeat_command, why_none
-from striate.recipe import FAST_SMALL, TUTORIAL, parse_sizes, sizes_text
+from striate.recipe import FAST_SMALL, TUTORIAL, parse_resize_schedule, resize_schedule_text
 
 ODD = "it's two words; $HOME & `x`"
 
@@ -62,12 +62,12 @@ SETTINGS = {
     },
     "floats that take all their digits": {"lr": 0.1 / 3, "ema": 1 - 1 / 7, "freeze": 1 / 3, "epochs": 7 / 3},
     "an augmentation and sizes made in Python": {
-        "augment": Augmentation(flip=True, colour=1 / 3), "sizes": ((0.0, 28), (float(Fraction(1, 3)), 32)),
+        "augment": Augmentation(flip=True, colour=1 / 3), "resize_schedule": ((0.0, 28), (float(Fraction(1, 3)), 32)),
     },
     "a recipe that options can give": {"recipe": replace(TUTORIAL, lr=0.002, seed=4, batch_size=6), "epochs": 2},
     "weights of a file": {"weights": "begin with.safetensors"},
     "a net in a file": {"net": "my net.py:net", "recipe": "tutorial"},
-    "parts, smoothing, classes that count alike": {"accumulate": 2, "balance": "weights", "keep": "best", "patience": 3},
+    "parts, smoothing, classes that count alike": {"micro_batches": 2, "balance": "weights", "keep": "best", "patience": 3},
     "a sampler, padding": {"balance": "sampler", "fit": "pad", "layout": "nhwc"},
     "a budget": {"budget": 40.0, "epochs": None},
     "pictures that are not square": {"data": "wide.npz", "size": None},
@@ -146,6 +146,6 @@ def test_a_command_that_names_private_folders_is_not_in_what_is_handed_out(tmp_p
 
 def test_sizes_and_augmentations_are_read_as_they_were_written():
     sizes = ((0.0, 28), (1 / 3, 32), (0.75, 40))
-    assert parse_sizes(sizes_text(sizes)) == sizes
+    assert parse_resize_schedule(resize_schedule_text(sizes)) == sizes
     altered = Augmentation(flip=True, colour=1 / 3, rotate=10 / 7)
     assert Augmentation.parse(str(altered)) == altered

@@ -13,31 +13,31 @@ from striate.data import Preprocessing
 from striate.data.augmentation import Augmentation
 from striate.data.batches import Batches
 from striate.errors import Interrupted, StriateError, UsageError
-from striate.recipe import Recipe, parse_sizes, progressive, sizes_text
+from striate.recipe import Recipe, parse_resize_schedule, progressive, resize_schedule_text
 
-GROWING = {"sizes": ((0.0, 20), (0.5, 28))}
+GROWING = {"resize_schedule": ((0.0, 20), (0.5, 28))}
 
 
 def test_sizes_are_read_as_they_are_written():
     sizes = ((0.0, 112), (0.5, 168), (0.75, 224))
-    assert parse_sizes("112,168@0.5,224@0.75") == sizes
-    assert sizes_text(sizes) == "112,168@0.5,224@0.75"
-    assert parse_sizes("full") == parse_sizes(sizes_text(())) == ()
-    assert Recipe.from_dict(replace(RECIPE, sizes=sizes).as_dict()).sizes == sizes
+    assert parse_resize_schedule("112,168@0.5,224@0.75") == sizes
+    assert resize_schedule_text(sizes) == "112,168@0.5,224@0.75"
+    assert parse_resize_schedule("full") == parse_resize_schedule(resize_schedule_text(())) == ()
+    assert Recipe.from_dict(replace(RECIPE, resize_schedule=sizes).as_dict()).resize_schedule == sizes
 
 
 @pytest.mark.parametrize("text", ["big", "112@half", "112;168", "11.5"])
 def test_what_is_no_size_is_an_error_that_shows_how(text):
     with pytest.raises(UsageError, match=r"112,168@0\.5,224@0\.75"):
-        parse_sizes(text)
+        parse_resize_schedule(text)
 
 
 @pytest.mark.parametrize(
     "sizes", [((0.5, 28),), ((0.0, 20), (0.5, 24), (0.5, 28)), ((0.0, 20), (1.0, 28)), ((0.0, 0),)]
 )
 def test_sizes_begin_at_the_beginning_and_are_in_order(sizes):
-    with pytest.raises(UsageError, match="sizes must be"):
-        replace(RECIPE, sizes=sizes)
+    with pytest.raises(UsageError, match="resize-schedule must be"):
+        replace(RECIPE, resize_schedule=sizes)
 
 
 def test_fast_begins_with_half_the_side_from_96_pixels_on():
@@ -48,7 +48,7 @@ def test_fast_begins_with_half_the_side_from_96_pixels_on():
 
 
 def test_work_is_the_share_of_the_area():
-    recipe = replace(RECIPE, sizes=((0.0, 50), (0.5, 75), (0.75, 100)))
+    recipe = replace(RECIPE, resize_schedule=((0.0, 50), (0.5, 75), (0.75, 100)))
     areas = np.array([recipe.side((step + 0.5) / 1000) ** 2 for step in range(1000)])
     for done in (1, 250, 500, 600, 750, 999, 1000):
         assert recipe.work(done / 1000) == pytest.approx(areas[:done].sum() / areas.sum())
