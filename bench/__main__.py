@@ -9,7 +9,7 @@ import sys
 from importlib import import_module
 
 BENCHMARKS = {
-    "startup": "striate --help, and from Enter to the first accuracy (about 1 minute)",
+    "startup": "striate --help, striate nets, the first accuracy; startup:CHECKOUT in turns with another one (a minute)",
     "fashion": "native nets against the tutorials at 224 and 96 pixels, seven races; time to 88, 92 and 93 % (about 6 hours)",
     "tricks": "recipe fast without one of its parts, LeNet-5 with batch norm, three seeds (about 15 minutes)",
     "inspect": "reading VGG, DenseNet-264 and ResNet-1202 without weights (about 20 seconds)",

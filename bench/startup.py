@@ -1,33 +1,42 @@
-"""How long one waits: `striate --help`, and from Enter to the first printed accuracy of `striate train`."""
+"""How long one waits: `striate --help`, `striate nets`, and from Enter to the first printed accuracy of `striate train`.
+
+`python -m bench startup:CHECKOUT` measures another checkout of the repository in turns with this one, in this environment.
+"""
 
 from __future__ import annotations
 
-import shutil
+import os
 import statistics
 import subprocess
 import sys
 import tempfile
 import time
 from pathlib import Path
+from typing import Any
 
 from bench.record import append, conditions
 
 REPEATS = 5
-STRIATE = shutil.which("striate", path=str(Path(sys.executable).parent)) or "striate"
+HERE = Path(__file__).parents[1]
+COMMANDS = {"help": ["--help"], "nets": ["nets"], "nets_resnet50": ["nets", "resnet50"]}
 
 
-def help_seconds() -> float:
-    """Seconds of `striate --help`."""
+def seconds_of(checkout: Path, command: list[str]) -> float:
+    """Seconds from Enter to the end of a command."""
     begin = time.perf_counter()
-    subprocess.run([STRIATE, "--help"], check=True, capture_output=True)
+    subprocess.run([sys.executable, "-m", "striate", *command], check=True, capture_output=True, env=_of(checkout))
     return time.perf_counter() - begin
 
 
-def first_accuracy_seconds(out: str) -> float:
+def first_accuracy_seconds(checkout: Path, out: str) -> float:
     """Seconds from the start of `striate train` to its first line with an accuracy."""
     begin = time.perf_counter()
     process = subprocess.Popen(
-        [STRIATE, "train", "--out", out], stderr=subprocess.PIPE, text=True, stdout=subprocess.DEVNULL
+        [sys.executable, "-m", "striate", "train", "--out", out],
+        stderr=subprocess.PIPE,
+        text=True,
+        stdout=subprocess.DEVNULL,
+        env=_of(checkout),
     )
     assert process.stderr is not None
     for line in process.stderr:
@@ -39,24 +48,33 @@ def first_accuracy_seconds(out: str) -> float:
     return seconds
 
 
-def main() -> None:
-    """One run of each is not counted: it warms the file cache."""
+def main(other: str | None = None) -> None:
+    """The checkouts take turns; the first run of each is not counted: it warms the file cache."""
+    arms = [HERE] if other is None else [HERE, Path(other).resolve()]
+    found: dict[Path, dict[str, list[float]]] = {
+        arm: {name: [] for name in (*COMMANDS, "first_accuracy")} for arm in arms
+    }
     with tempfile.TemporaryDirectory() as out:
-        first_accuracy_seconds(out)
-        first = [first_accuracy_seconds(out) for _ in range(REPEATS)]
-    help_seconds()
-    helps = [help_seconds() for _ in range(REPEATS)]
-    append(
-        "startup",
-        {
-            **conditions(),
-            "repeats": REPEATS,
-            "first_accuracy_median_seconds": round(statistics.median(first), 2),
-            "first_accuracy_range": f"{min(first):.2f} to {max(first):.2f}",
-            "help_median_seconds": round(statistics.median(helps), 3),
-            "help_range": f"{min(helps):.3f} to {max(helps):.3f}",
-        },
-    )
+        for _ in range(REPEATS + 1):
+            for arm in arms:
+                for name, command in COMMANDS.items():
+                    found[arm][name].append(seconds_of(arm, command))
+                found[arm]["first_accuracy"].append(first_accuracy_seconds(arm, out))
+    for arm in arms:
+        row: dict[str, Any] = {**conditions(), "repeats": REPEATS}
+        if arm != HERE:
+            row["commit"] = subprocess.run(
+                ["git", "describe", "--always", "--dirty"], cwd=arm, capture_output=True, text=True
+            ).stdout.strip()
+        for name, seconds in found[arm].items():
+            counted = seconds[1:]
+            row[f"{name}_median_seconds"] = round(statistics.median(counted), 3)
+            row[f"{name}_range"] = f"{min(counted):.3f} to {max(counted):.3f}"
+        append("startup", row)
+
+
+def _of(checkout: Path) -> dict[str, str]:
+    return {**os.environ, "PYTHONPATH": str(checkout)}
 
 
 if __name__ == "__main__":
