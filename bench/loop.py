@@ -20,11 +20,12 @@ from bench.record import append, conditions
 from striate.data import load_data
 from striate.data.batches import Batches
 from striate.data.preprocessing import preprocessing_for
+from striate.files import write_yaml
 from striate.inference import set_layout
 from striate.machine import use_cores
 from striate.nets import build
 from striate.recipe import FAST_SMALL, Recipe
-from striate.run import Run, write_yaml
+from striate.run import Run
 from striate.training import Length, Progress, fit, fresh_state, make_job
 from striate.training.clock import Clock
 from striate.training.guard import Guard

@@ -16,6 +16,7 @@ from striate.anatomy.asking import LIGHT, answers, images_as_fed, lost_by_loadin
 from striate.data.images import Pictures
 from striate.data.preprocessing import Preprocessing
 from striate.errors import DataError, UsageError
+from striate.files import write_atomic, write_json
 from striate.nets import Net, build
 from striate.nets.copying import copied, plain
 from striate.nets.elsewhere import adapt, inner, is_elsewhere, make
@@ -24,7 +25,7 @@ from striate.nets.netspec import NetFacts
 from striate.nets.sources import source_path
 from striate.nets.weightfiles import load_weights
 from striate.nets.weightless import weightless
-from striate.run import Run, write_atomic, write_json
+from striate.run import Run
 from striate.runfiles import place
 from striate.strictjson import to_json
 from striate.trust import trusted_source

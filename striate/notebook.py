@@ -11,6 +11,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from html import escape
 from typing import TYPE_CHECKING, Any
 
+from striate.texts import percent
+
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
@@ -64,7 +66,7 @@ def bar(share: float) -> Markup:
     return Markup(
         '<div style="display:flex;align-items:center;gap:6px"><div style="width:80px;border:1px solid currentColor;'
         'border-radius:2px;opacity:.7">'
-        f'<div style="width:{share:.1%};height:8px;background:currentColor"></div></div>{share:.1%}</div>'
+        f'<div style="width:{share:.1%};height:8px;background:currentColor"></div></div>{percent(share)}</div>'
     )
 
 

@@ -8,6 +8,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Literal, cast, get_args
 
+from striate.texts import counted, percent
+
 How = Literal["schedule", "patience", "interrupted", "not finite", "failed", "running", "unknown"]
 """`schedule`: all planned steps are done. `patience`: validation was no better for long enough. `not finite`: a loss or a
 gradient was NaN or infinite. `failed`: any other error. `running`: it still trains, or was killed. `unknown`: nothing in the run
@@ -48,17 +50,14 @@ class Ending:
     @property
     def count(self) -> str:
         """`12 epochs` where all that was planned is done, else `4 of 20 epochs`."""
-        noun = "epoch" if self.planned_epochs == 1 else "epochs"
         done = "" if self.steps == self.planned_steps else f"{self.epochs:.4g} of "
-        return f"{done}{self.planned_epochs:.4g} {noun}"
+        return f"{done}{counted(self.planned_epochs, 'epoch')}"
 
     def __str__(self) -> str:
         if self.how == "schedule":
             return f"finished: {self.count}, as planned"
         if self.how == "patience":
-            waited = (
-                f"{self.patience} epoch{'s' * (self.patience != 1)}" if self.patience else "as long as its patience"
-            )
+            waited = counted(self.patience, "epoch") if self.patience else "as long as its patience"
             return f"finished early, after {self.count}: validation was no better for {waited}"
         if self.how == "not finite":
             return f"failed after {self.count}: the loss or a gradient was not finite"
@@ -134,9 +133,9 @@ class Learning:
         return cls(verdict=kept["verdict"], said=str(kept.get("said") or ""))
 
 
-_NUMBER = r"(-?[0-9.]{1,12}(e[+-]?[0-9]{1,3})?|nan|inf)"
+_NUMBER = r"([<>]?-?[0-9.]{1,12}(e[+-]?[0-9]{1,3})?|nan|inf)"
 _SAID = tuple(
-    re.compile(re.escape(words).replace("X", _NUMBER))
+    re.compile(re.escape(words).replace("X", _NUMBER).replace("%", " ?%"))
     for words in (
         "",
         "the loss exploded: it rose to X in epoch X and stands at X, where guessing has X; the learning rate is too high for "
@@ -206,8 +205,9 @@ def judge(rows: Sequence[Mapping[str, Any]], chance: Chance, first: float, advic
     if accuracy is not None and _beats(1 - accuracy, 1 - 1 / chance.classes, chance.validating, deviations=3):
         return Learning(
             verdict="below chance",
-            said=f"validation accuracy is {accuracy:.1%}, below the {1 / chance.classes:.1%} of guessing among {chance.classes} "
-            "classes: look whether labels of training and validation mean the same, and whether their pictures are of one kind",
+            said=f"validation accuracy is {percent(accuracy)}, below the {percent(1 / chance.classes)} of guessing among "
+            f"{chance.classes} classes: look whether labels of training and validation mean the same, and whether their pictures "
+            "are of one kind",
         )
     return Learning(verdict="learned")
 

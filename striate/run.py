@@ -2,28 +2,25 @@
 
 from __future__ import annotations
 
-import csv
-import io
 import math
 import os
 import re
-import tempfile
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import suppress
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, BinaryIO, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 import numpy.typing as npt
-import yaml
 
 from striate import notebook, runforms
 from striate.arguments import checked
 from striate.errors import DataError, StriateError, UsageError
+from striate.files import numbered
 from striate.outcome import Ending, Learning
-from striate.runfiles import check_folders, csv_cell, number, place, read_csv, read_json, read_yaml
-from striate.strictjson import to_json
+from striate.runfiles import check_folders, number, place, read_csv, read_json, read_yaml
+from striate.texts import duration, interval, share
 
 if TYPE_CHECKING:
     from torch import nn
@@ -77,17 +74,11 @@ class Run:
         fallback = re.sub(r"[^A-Za-z0-9._-]+", "-", fallback).strip("-.")[:90] or "run"
         try:
             out.mkdir(parents=True, exist_ok=True)
-            number = 1
-            while True:
-                path = out / (name or (fallback if number == 1 else f"{fallback}-{number}"))
-                try:
-                    path.mkdir()
-                except FileExistsError:
-                    if name is not None:
-                        raise UsageError(f"{path} exists already: choose another --name, or leave it out") from None
-                    number += 1
-                    continue
-                return cls(path)
+            for free in [name] if name else numbered(fallback):
+                with suppress(FileExistsError):
+                    (out / free).mkdir()
+                    return cls(out / free)
+            raise UsageError(f"{out / str(name)} exists already: choose another --name, or leave it out")
         except OSError as error:
             raise StriateError(f"{out} cannot be written ({error.strerror}): name another folder with --out") from error
 
@@ -256,6 +247,7 @@ class Run:
             "data": self.config["data"]["name"],
             "epochs": ending.planned_epochs,
             "epochs_done": ending.epochs,
+            "n": evaluation.get("n"),
             "accuracy": evaluation.get("accuracy"),
             "low": evaluation.get("low"),
             "high": evaluation.get("high"),
@@ -273,7 +265,7 @@ class Run:
     def __repr__(self) -> str:
         try:
             net, data = self.config["net"]["name"], self.config["data"]["name"]
-            results = [f"{e['split']} accuracy {e['accuracy']:.1%}" for e in self.evaluations.values()]
+            results = [f"{e['split']} accuracy {share(e, 'accuracy')}" for e in self.evaluations.values()]
         except DataError as error:
             return f"<Run {self.path}: {error}>"
         return f"<Run {self.path}: {', '.join([f'{net} on {data}', *results[:1]])}>"
@@ -281,13 +273,13 @@ class Run:
     def _repr_html_(self) -> str:
         found = self.overview()
         fields = {"net": found["net"], "data": found["data"], "classes": ", ".join(self.data.get("classes", ()))}
-        fields["training"] = f"{self.ending}; {found['seconds']:,.0f} s"
+        fields["training"] = f"{self.ending}; {duration(found['seconds'])}"
         if not self.learning:
             fields["warning"] = self.learning.said
         for name, evaluation in self.evaluations.items():
             fields[name] = (
-                f"accuracy {evaluation['accuracy']:.1%} of {evaluation['n']:,} pictures "
-                f"(95 % interval {evaluation['low']:.1%} to {evaluation['high']:.1%})"
+                f"accuracy {share(evaluation, 'accuracy')} of {evaluation['n']:,} pictures "
+                f"(95 % interval {interval(evaluation)})"
             )
         return notebook.card(f"Run {self.path}", fields, f"The whole report: {self.path / 'report.html'}")
 
@@ -348,96 +340,6 @@ def _runs(out: Path) -> tuple[list[Run], dict[str, str]]:
         except OSError as error:
             closed[str(path)] = f"{path} cannot be read ({error.strerror})"
     return [run for *_, run in sorted(found, key=lambda one: one[:2])], closed
-
-
-def write_atomic(path: Path, content: bytes | str) -> None:
-    """Writes a file so that a crash leaves either the old one or the new one, never a part: temporary name, fsync, rename."""
-    # File names may hold bytes that are no UTF-8: Python keeps them as lone surrogates, which are written as escapes.
-    data = content.encode(errors="backslashreplace") if isinstance(content, str) else content
-    with writing(path) as file:
-        file.write(data)
-
-
-@contextmanager
-def writing(path: Path) -> Iterator[BinaryIO]:
-    """As `write_atomic`, for what is written bit by bit: the file is there when the block ends, and not if it raises.
-
-    Raises:
-        OSError: the disk did not take it; the error names `path`.
-    """
-    with naming(path):
-        path.parent.mkdir(parents=True, exist_ok=True)
-        handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-        try:
-            with os.fdopen(handle, "wb") as file:
-                yield file
-                file.flush()
-                os.fsync(file.fileno())
-            Path(temporary).chmod(0o644)
-            Path(temporary).replace(path)
-        except BaseException:
-            Path(temporary).unlink(missing_ok=True)
-            raise
-
-
-@contextmanager
-def naming(path: Path) -> Iterator[None]:
-    """Gives an error of the system that names no file, or a temporary one beside it, the name of what was to be written."""
-    try:
-        yield
-    except OSError as error:
-        named = error.filename
-        unnamed = named is None or isinstance(named, int)
-        beside = f".{path.name}."
-        if error.errno is not None and (
-            unnamed or any(part.startswith(beside) for part in Path(os.fsdecode(named)).parts)
-        ):
-            raise OSError(error.errno, error.strerror, str(path)) from error
-        raise
-
-
-def write_new(path: Path, content: bytes | str) -> None:
-    """`write_atomic`, unless something else is there already.
-
-    Raises:
-        UsageError: `path` holds something else; the same content is left as it is.
-    """
-    data = content.encode() if isinstance(content, str) else content
-    if path.exists() and (not path.is_file() or path.read_bytes() != data):
-        raise UsageError(f"{path} exists already and holds something else: name another file")
-    write_atomic(path, data)
-
-
-def write_beside(folder: Path, stem: str, suffix: str, content: bytes) -> Path:
-    """`write_atomic` as `folder/stem.suffix`, or `stem-2.suffix` and so on where something else is there; gives the path."""
-    number = 1
-    while True:
-        path = folder / f"{stem}{'' if number == 1 else f'-{number}'}.{suffix}"
-        if not path.exists() or (path.is_file() and path.read_bytes() == content):
-            write_atomic(path, content)
-            return path
-        number += 1
-
-
-def write_json(path: Path, content: Mapping[str, Any]) -> None:
-    """`write_atomic` of a mapping as indented JSON."""
-    write_atomic(path, to_json(content, indent=1) + "\n")
-
-
-def write_yaml(path: Path, content: Mapping[str, Any]) -> None:
-    """`write_atomic` of a mapping as YAML, in its own order."""
-    write_atomic(path, yaml.safe_dump(dict(content), sort_keys=False, allow_unicode=True, width=120))
-
-
-def write_csv(path: Path, rows: Iterable[Mapping[str, Any]], columns: Sequence[str]) -> None:
-    """`write_atomic` of rows as CSV with a header; None, NaN and infinity become an empty field, texts are as `csv_cell` says."""
-    text = io.StringIO(newline="")
-    writer = csv.DictWriter(text, columns, lineterminator="\n")
-    writer.writeheader()
-    for row in rows:
-        odd = [key for key, value in row.items() if isinstance(value, float) and not math.isfinite(value)]
-        writer.writerow({key: csv_cell(value) for key, value in row.items()} | dict.fromkeys(odd))
-    write_atomic(path, text.getvalue())
 
 
 def _readable(config: object) -> None:

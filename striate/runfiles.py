@@ -13,6 +13,7 @@ from typing import Any, TypeVar
 import yaml
 
 from striate.errors import DataError
+from striate.files import csv_text
 
 Form = TypeVar("Form")
 
@@ -159,22 +160,6 @@ def read_csv(folder: Path, name: str, row_of: Callable[[dict[str, str]], Form]) 
     except KeyError as error:
         raise DataError(f"{path}: there is no column {error}") from error
     return rows
-
-
-def csv_cell(value: Any) -> Any:
-    """A cell as it is written: a text that a spreadsheet would run as a formula gets an apostrophe before it, and one that could
-    be taken for such a one too, so that `csv_text` gives back each. Numbers stay.
-    """
-    return f"'{value}" if isinstance(value, str) and value.lstrip("'")[:1] in _FORMULA and value else value
-
-
-def csv_text(cell: str) -> str:
-    """The inverse of `csv_cell`."""
-    return cell[1:] if cell.startswith("'") and cell.lstrip("'")[:1] in _FORMULA else cell
-
-
-_FORMULA = ("", "=", "+", "-", "@", "\t", "\r")
-"""How a cell begins that is run; nothing: a text of apostrophes alone."""
 
 
 def number(text: str) -> int | float | None:

@@ -24,7 +24,8 @@ import yaml
 from striate import forms
 from striate.choices import LogKind
 from striate.errors import Interrupted, Signalled, UsageError, check_choice
-from striate.run import Run, write_json
+from striate.files import write_json
+from striate.run import Run
 from striate.runfiles import read_json
 
 FIGURES = ("accuracy", "low", "high", "top5", "macro_f1", "loss", "ece")

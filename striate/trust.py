@@ -17,8 +17,8 @@ import platformdirs
 from filelock import FileLock
 
 from striate.errors import DataError, StriateError, UsageError
+from striate.files import write_atomic
 from striate.nets.sources import Source, read_source
-from striate.run import write_atomic
 
 MOST_BYTES = 2**24
 

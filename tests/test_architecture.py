@@ -10,7 +10,8 @@ import striate
 PACKAGE = Path(striate.__file__).parent
 
 LAYERS = (
-    {"choices", "errors", "notebook", "strictjson", "terminal"},
+    {"choices", "errors", "strictjson", "terminal", "texts"},
+    {"files", "notebook"},
     {"arguments", "forms"},
     {"catalogue", "data", "nets"},
     {"anatomy", "checkup", "metrics", "machine"},

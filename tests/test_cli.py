@@ -23,7 +23,7 @@ from striate.cli.settings import parse_duration
 from striate.errors import UsageError
 from striate.nets import torchvision as weights_module
 from striate.nets.torchvision import their_names
-from striate.training.progress import Progress, duration
+from striate.training.progress import Progress
 
 
 def test_train_prints_the_plan_an_epoch_a_line_and_the_result(call):
@@ -288,7 +288,7 @@ def test_an_unwritable_place_and_a_full_disk_are_said_before_training(call, monk
     monkeypatch.setattr(shutil, "disk_usage", lambda place: shutil._ntuple_diskusage(10**9, 10**9 - 10**6, 10**6))
     code, _, err = call("train", "--epochs", "1")
     assert code == 1
-    assert "1 MiB free" in err
+    assert "977 KiB free" in err
     assert "epoch 1" not in err
 
 
@@ -341,13 +341,6 @@ def test_durations_and_shapes_are_parsed():
         with pytest.raises(UsageError):
             parse_duration(text)
     assert parse_shape("3x224x200") == parse_shape("3,224,200") == (3, 224, 200)
-    assert [duration(seconds) for seconds in (0.45, 8.13, 53.4, 200, 7500)] == [
-        "0.45 s",
-        "8.1 s",
-        "53 s",
-        "3 min 20 s",
-        "2 h 05 min",
-    ]
 
 
 def test_on_a_terminal_there_is_a_bar_and_still_a_line_an_epoch():
@@ -375,7 +368,7 @@ def test_on_a_terminal_there_is_a_bar_and_still_a_line_an_epoch():
     progress.epoch(row, "2", 3.0)
     progress.end()
     assert "loss 0.500" in terminal.text
-    assert "accuracy 75.0%" in terminal.text
+    assert "accuracy 75.0 %" in terminal.text
     assert "epoch 1/2" in terminal.text
 
 

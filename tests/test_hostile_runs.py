@@ -19,8 +19,8 @@ from PIL import Image
 import striate
 from striate.cli import main
 from striate.errors import DataError, StriateError, UsageError
+from striate.files import csv_cell, csv_text
 from striate.run import Run
-from striate.runfiles import csv_cell, csv_text
 from striate.terminal import plain, plain_json
 from striate.training import Progress
 from striate.trust import trust, trusted_files

@@ -123,7 +123,7 @@ def test_options_that_do_not_go_together(call, run, folder, monkeypatch):
 
 
 def test_an_interrupted_file_is_not_there(run, folder, tmp_path):
-    from striate.run import writing as whole
+    from striate.files import writing as whole
 
     def broken():
         yield Prediction(picture="one", label="a", confidence=1.0, top=(("a", 1.0),))

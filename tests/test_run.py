@@ -8,8 +8,9 @@ import yaml
 from run_config import config
 
 from striate.errors import DataError
+from striate.files import write_yaml
 from striate.inference import build_net, load_net
-from striate.run import Run, leading, write_yaml
+from striate.run import Run, leading
 
 CONFIG = config()
 

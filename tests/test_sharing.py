@@ -19,9 +19,10 @@ from safetensors.torch import load_file, save_file
 
 import striate
 from striate.errors import DataError, UsageError
+from striate.files import write_atomic, write_json, write_yaml
 from striate.report import write_all
 from striate.report.card import write_card
-from striate.run import Run, write_atomic, write_json, write_yaml
+from striate.run import Run
 from striate.sharing import pull, push
 from striate.training import Progress
 from tests.fake_hub import fake_hub

@@ -14,7 +14,8 @@ import run_config
 import striate
 from striate import tracking
 from striate.errors import UsageError
-from striate.run import Run, write_json, write_yaml
+from striate.files import write_json, write_yaml
+from striate.run import Run
 from striate.tracking import Log
 from striate.training import Progress
 

@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING
 
 from striate.anatomy.layout import arrange
 from striate.anatomy.svg import FAINT, box, document, path, text, text_width
-from striate.anatomy.table import dimensions, quantity
+from striate.anatomy.table import quantity
 from striate.anatomy.units import Unit, edges_between, entrances, layer_units, stage_units, typical_block
+from striate.texts import dimensions
 
 if TYPE_CHECKING:
     from striate.anatomy.inspecting import Anatomy

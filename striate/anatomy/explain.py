@@ -10,7 +10,7 @@ from typing import Any
 from striate.anatomy.graph import Graph, Node, Shape
 from striate.anatomy.rows import Row, operation_name
 from striate.anatomy.sizes import convolution_sum, pool_sum, transposed_sum
-from striate.anatomy.table import dimensions
+from striate.texts import dimensions
 
 _EACH = 8  # products of one row that are spelled out
 _ON_MAPS = "avg_pool2d", "max_pool2d_with_indices", "max_pool2d"

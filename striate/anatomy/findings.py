@@ -12,6 +12,7 @@ from striate.anatomy.graph import Graph, Node
 from striate.anatomy.memory import parameters_without_gradient
 from striate.anatomy.rows import INVISIBLE, unused_parameters
 from striate.anatomy.soundness import unsound_causes
+from striate.texts import dimensions
 
 _VIEWS = INVISIBLE | {
     "view", "_unsafe_view", "reshape", "flatten", "unflatten", "squeeze", "unsqueeze", "permute", "transpose", "t", "expand",
@@ -266,7 +267,7 @@ def _batch_size_changed(graph: Graph) -> Finding | None:
 def _not_flattened(graph: Graph) -> Finding | None:
     ends = [graph.nodes[index] for index in graph.outputs[:1]]
     places = [_place(_before_views(graph, node)) for node in ends if len(node.shape) > 2 and set(node.shape[2:]) == {1}]
-    shape = "x".join(map(str, ends[0].shape[1:])) if ends else ""
+    shape = dimensions(ends[0].shape[1:]) if ends else ""
     return make_finding(
         "not-flattened",
         places,

@@ -11,10 +11,10 @@ from torch import nn
 from striate.anatomy.graph import Graph, Shape
 from striate.anatomy.heads import WithHeads
 from striate.anatomy.recording import Call
-from striate.anatomy.table import dimensions
 from striate.anatomy.tracing import NothingGiven, TraceFailure, trace, wants_values
 from striate.errors import UsageError
 from striate.nets.copying import Copies, UncopyableError
+from striate.texts import dimensions
 
 _LARGEST = 1024
 _ON_VALUES = (

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from striate.anatomy.receptive import ReceptiveField
 from striate.anatomy.rows import Row, per_picture
+from striate.texts import dimensions, storage
 
 if TYPE_CHECKING:
     from striate.anatomy.finding import Finding
@@ -24,23 +25,6 @@ def quantity(count: int | None) -> str:
     if count is None:
         return "?"
     return f"{count:,}" if count else ""
-
-
-def size(count: int) -> str:
-    """Bytes in binary units with three significant digits: `1.53 MiB`."""
-    if count < 1024:
-        return f"{count} B"
-    value = float(count)
-    for unit in ("KiB", "MiB", "GiB", "TiB"):
-        value /= 1024
-        if value < 1000 or unit == "TiB":
-            break
-    return f"{value:.{max(0, 2 - len(str(int(value))) + 1)}f} {unit}"
-
-
-def dimensions(shape: Sequence[int]) -> str:
-    """(6, 28, 28) -> `6x28x28`."""
-    return "x".join(str(length) for length in shape) or "scalar"
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,7 +45,7 @@ def render(anatomy: Anatomy, depth: int | None, width: int) -> str:
             break
     totals = anatomy.totals
     last = _Line(
-        "total", 0, ("", quantity(totals.parameters), quantity(totals.macs), size(totals.activation_bytes))
+        "total", 0, ("", quantity(totals.parameters), quantity(totals.macs), storage(totals.activation_bytes))
     )  # fmt: skip
     head = _Line("", 0, ("output", "parameters", "MACs", "stored", "field", "stride", "centre"))
     text = [f"{anatomy.name}, one picture of {dimensions(anatomy.input)}", ""]
@@ -84,14 +68,14 @@ def render(anatomy: Anatomy, depth: int | None, width: int) -> str:
 def summarise(memory: Memory, smallest_input: int | None, findings: Sequence[Finding]) -> str:
     """What a table cannot hold."""
     pictures = "1 picture" if memory.batch == 1 else f"{memory.batch} pictures"
-    lines = [f"Memory with {pictures} a batch: {size(memory.inference)} to infer, "]
+    lines = [f"Memory with {pictures} a batch: {storage(memory.inference)} to infer, "]
     if memory.training is None or memory.activations is None:
         lines[-1] += "and it cannot train on such a batch"
     else:
-        lines[-1] += f"{size(memory.training)} to train"
+        lines[-1] += f"{storage(memory.training)} to train"
         lines.append(
-            f"  weights {size(memory.weights)}, gradients {size(memory.gradients)}, {memory.optimizer} "
-            f"{size(memory.optimizer_state)}, activations kept {size(memory.activations)}"
+            f"  weights {storage(memory.weights)}, gradients {storage(memory.gradients)}, {memory.optimizer} "
+            f"{storage(memory.optimizer_state)}, activations kept {storage(memory.activations)}"
         )
     if smallest_input is not None:
         lines.append(f"Smallest picture: {smallest_input}x{smallest_input}")
@@ -145,7 +129,7 @@ def _folded(group: list[Row]) -> Row:
 
 
 def _cells(row: Row) -> tuple[str, ...]:
-    stored = size(row.activation_bytes) if row.activation_bytes else ""
+    stored = storage(row.activation_bytes) if row.activation_bytes else ""
     return (
         dimensions(row.shape),
         quantity(row.parameters),

@@ -12,7 +12,6 @@ from torch import Tensor, nn
 from striate.anatomy.limits import asked_for_values, check_lazy, first_usual, smallest_input, trace_or_explain
 from striate.anatomy.recording import picture_type
 from striate.anatomy.soundness import unsound_causes
-from striate.anatomy.table import dimensions
 from striate.anatomy.tracing import TraceFailure, trace
 from striate.errors import UsageError, short_of_means
 from striate.nets import build, spec
@@ -33,6 +32,7 @@ from striate.nets.netspec import NetFacts
 from striate.nets.sources import read_source, source_path
 from striate.nets.undisturbed import undisturbed
 from striate.nets.weightless import weightless
+from striate.texts import dimensions
 
 _ANY_CLASSES = 10
 """For a net that is only looked at, when the number is not known yet."""

@@ -10,7 +10,8 @@ from typing import Literal
 
 from striate.anatomy.graph import Graph, Node
 from striate.anatomy.rows import Row, operation_name, setting, weight_of
-from striate.anatomy.table import dimensions, quantity
+from striate.anatomy.table import quantity
+from striate.texts import dimensions
 
 Kind = Literal["picture", "convolution", "pool", "linear", "join", "other"]
 _JOINS = {"add": "+", "concat": "concat", "mul": "x"}

@@ -6,8 +6,9 @@ from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import chain
 
-from striate.checkup.findings import Finding, Kind, Pair, Picture, Severity, counted, picture
+from striate.checkup.findings import Finding, Kind, Pair, Picture, Severity, picture
 from striate.data.images import DataSet
+from striate.texts import counted
 
 _ORDER = ("train", "validation", "test")
 

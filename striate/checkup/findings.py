@@ -115,11 +115,6 @@ def picture(dataset: DataSet, split: str, index: int, note: str = "") -> Picture
     )
 
 
-def counted(count: int, noun: str) -> str:
-    """`1 pair`, `1,200 pairs`, `2 classes`."""
-    return f"{count:,} {noun if count == 1 else noun + ('es' if noun.endswith('s') else 's')}"
-
-
 def printable(text: str) -> str:
     """Text without characters that break a line or steer a terminal; they are written as in Python's strings."""
     return "".join(letter if letter.isprintable() else letter.encode("unicode_escape").decode() for letter in text)

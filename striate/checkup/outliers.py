@@ -12,8 +12,9 @@ import numpy.typing as npt
 import torch
 from torch.nn import functional
 
-from striate.checkup.findings import Finding, Place, counted, picture
+from striate.checkup.findings import Finding, Place, picture
 from striate.data.images import DataSet, Pixels, portions
+from striate.texts import counted
 
 _FEWEST = 20
 """Pictures of a class from which it has a usual look."""

@@ -8,10 +8,11 @@ from collections.abc import Mapping
 import numpy as np
 
 from striate.checkup.copies import copy_findings, equal_groups, equal_pairs
-from striate.checkup.findings import TITLES, Finding, Kind, Picture, counted, picture
+from striate.checkup.findings import TITLES, Finding, Kind, Picture, picture
 from striate.checkup.values import value_findings
 from striate.data.decode import FileFacts
 from striate.data.images import DataSet, Pixels, portions
+from striate.texts import counted
 
 _RARE = 0.02
 """Share of the files up to which a mode or a size is odd, where the most common one has `_COMMON`."""

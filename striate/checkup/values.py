@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import numpy as np
 
-from striate.checkup.findings import Finding, Picture, counted, picture
+from striate.checkup.findings import Finding, Picture, picture
 from striate.data.images import DataSet, portions
 from striate.data.ranges import unused
 from striate.data.values import UNUSED, plain
+from striate.texts import counted
 
 
 def value_findings(dataset: DataSet) -> list[Finding]:

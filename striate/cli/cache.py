@@ -12,6 +12,7 @@ import typer
 from striate.cli.options import AsJson
 from striate.cli.output import show_json, show_line, show_table
 from striate.errors import UsageError
+from striate.texts import dimensions, storage
 
 if TYPE_CHECKING:
     from striate.data.cache import CacheFacts
@@ -34,7 +35,7 @@ def list_(as_json: AsJson = False) -> None:
         return
     _show(caches)
     total = sum(cache.bytes for cache in caches)
-    show_line(f"{len(caches)} in {cache_root()}" + (f", {total / 1e6:,.1f} MB" if caches else ""))
+    show_line(f"{len(caches)} in {cache_root()}" + (f", {storage(total)}" if caches else ""))
 
 
 @app.command()
@@ -57,7 +58,7 @@ def clear(
         show_json([cache.as_dict() for cache in removed])
         return
     _show(removed)
-    show_line(f"removed {len(removed)}, {sum(cache.bytes for cache in removed) / 1e6:,.1f} MB")
+    show_line(f"removed {len(removed)}, {storage(sum(cache.bytes for cache in removed))}")
 
 
 def _show(caches: Sequence[CacheFacts]) -> None:
@@ -65,13 +66,13 @@ def _show(caches: Sequence[CacheFacts]) -> None:
         [
             {
                 "folder": cache.source + ("" if cache.there else " (gone)"),
-                "size": "x".join(map(str, (cache.channels, *cache.size))),
+                "size": dimensions((*cache.size, cache.channels)),
                 "fit": cache.fit,
                 "pictures": f"{cache.pictures:,}" if cache.whole else "not finished",
-                "MB": f"{cache.bytes / 1e6:,.1f}",
+                "bytes": storage(cache.bytes),
                 "last used": datetime.datetime.fromtimestamp(cache.used).strftime("%Y-%m-%d %H:%M"),
             }
             for cache in caches
         ],
-        right=("pictures", "MB"),
+        right=("pictures", "bytes"),
     )

@@ -16,6 +16,7 @@ from typing import Any, NoReturn, TextIO
 from striate.cli.output import show_line
 from striate.errors import Signalled, StriateError, out_of_memory
 from striate.machine import hearing, speaks
+from striate.texts import storage
 
 STDOUT = "standard output"
 MAKE_ROOM = "make room there"
@@ -177,7 +178,7 @@ def _room(path: Path) -> str:
     """What is free on a path's disk, in brackets."""
     for folder in (path, *path.absolute().parents):
         with suppress(OSError):
-            return f" ({shutil.disk_usage(folder).free / 2**20:,.1f} MiB are free)"
+            return f" ({storage(shutil.disk_usage(folder).free)} are free)"
     return ""
 
 

@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from striate.cli.options import AsJson, DataDir, Device, RunPath, TrustCode
-from striate.cli.output import percent, show_fields, show_json, show_line, show_table
+from striate.cli.output import show_fields, show_json, show_line, show_table
 from striate.errors import UsageError
+from striate.texts import duration, interval, percent, share
 
 if TYPE_CHECKING:
     from striate.evaluation import Evaluation, ViewsTable
@@ -100,13 +101,13 @@ def _show_evaluation(run: Run, evaluation: Evaluation, as_json: bool) -> None:
         show_json({**summary, **measured, "folder": str(folder)})
         return
     fields = {
-        "accuracy": f"{percent(summary['accuracy'])} of {summary['n']:,} {summary['split']} pictures "
-        f"({_interval(summary['low'], summary['high'])})",
+        "accuracy": f"{share(summary, 'accuracy')} of {summary['n']:,} {summary['split']} pictures "
+        f"(95 % interval {interval(summary)})",
         "no answer": f"the net gave no number (NaN or infinity) for {summary['unanswered']:,} pictures; they count as wrong"
         if summary["unanswered"]
         else None,
-        "top 5": None if summary["top5"] is None else percent(summary["top5"]),
-        "macro F1": f"{percent(summary['macro_f1'])} ({_interval(summary['macro_f1_low'], summary['macro_f1_high'])})",
+        "top 5": None if summary["top5"] is None else share(summary, "top5"),
+        "macro F1": f"{share(summary, 'macro_f1')} (95 % interval {interval(summary, 'macro_f1_low', 'macro_f1_high')})",
         "confidence": _confidence(summary),
         "views": _views(summary) if summary["views_each"] > 1 else None,
         "robustness": evaluation.robustness and _robustness(evaluation.robustness),
@@ -131,14 +132,10 @@ def _classes(summary: dict[str, Any]) -> str | None:
     return "; ".join(said) or None
 
 
-def _interval(low: float, high: float) -> str:
-    return f"95 % interval {percent(low)} to {percent(high)}"
-
-
 def _confidence(summary: dict[str, Any]) -> str:
     """How far what the net says of its certainty is off."""
-    text = f"off by {percent(summary['ece'])} on the average (ECE)"
-    return text if "ece_calibrated" not in summary else f"{text}, calibrated by {percent(summary['ece_calibrated'])}"
+    text = f"off by {percent(summary['ece'], 2)} on the average (ECE)"
+    return text if "ece_calibrated" not in summary else f"{text}, calibrated by {percent(summary['ece_calibrated'], 2)}"
 
 
 def _robustness(worse: dict[str, Any]) -> str:
@@ -168,17 +165,17 @@ def _show_views(run: Run, table: ViewsTable, as_json: bool) -> None:
             "views": row["protocol"] or row["views"],
             "scales": ",".join(map(str, row["scales"])),
             "passes": row["views_each"],
-            "accuracy": percent(row["accuracy"]),
-            "95 % interval": f"{percent(row['low'])} to {percent(row['high'])}",
+            "accuracy": share(row, "accuracy"),
+            "95 % interval": interval(row),
             "gained": f"+{row['gained']}",
             "lost": f"-{row['lost']}",
-            "macro F1": percent(row["macro_f1"]),
+            "macro F1": share(row, "macro_f1"),
             "loss": f"{row['loss']:.3f}",
-            "seconds": f"{row['seconds']:.1f}",
+            "time": duration(row["seconds"]),
         }
         for row in table.rows
     ]
-    show_table(rows, right=("passes", "accuracy", "gained", "lost", "macro F1", "loss", "seconds"))
+    show_table(rows, right=("passes", "accuracy", "gained", "lost", "macro F1", "loss", "time"))
     first = table.evaluations[0].summary
     show_line()
     show_line(

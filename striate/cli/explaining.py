@@ -9,7 +9,8 @@ from typing import Annotated
 import typer
 
 from striate.cli.options import AsJson, DataDir, Device, RunPath, TrustCode
-from striate.cli.output import percent, show_json, show_line, show_table
+from striate.cli.output import show_json, show_line, show_table
+from striate.texts import percent
 
 
 def explain(

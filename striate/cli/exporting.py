@@ -9,6 +9,7 @@ import typer
 
 from striate.cli.options import AsJson, RunPath, TrustCode
 from striate.cli.output import show_fields, show_json
+from striate.texts import storage
 
 
 def export(
@@ -34,7 +35,7 @@ def export(
         return
     show_fields(
         {
-            "file" if exported.path.is_file() else "folder": f"{exported.path} ({exported.bytes / 1e6:,.1f} MB)",
+            "file" if exported.path.is_file() else "folder": f"{exported.path} ({storage(exported.bytes)})",
             "inside": form.inside,
             "beside": form.beside,
             "checked": f"on {found.pictures} {exported.checked_on}: largest difference {found.difference:.1e} of the largest "

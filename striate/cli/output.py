@@ -87,10 +87,5 @@ def words(value: object) -> str:
     return f"{value:,}" if isinstance(value, int) else str(value)
 
 
-def percent(fraction: float) -> str:
-    """0.8934 as `89.3 %`."""
-    return f"{fraction * 100:.1f} %"
-
-
 def _width(text: str) -> int:
     return sum(2 if unicodedata.east_asian_width(letter) in "WF" else 1 for letter in text)

@@ -48,9 +48,10 @@ def predict(
     trust_code: TrustCode = False,
 ) -> None:
     """Say what is in pictures. One that cannot be read is named, the rest are still predicted, and the exit code is 3."""
+    from striate.files import writing
     from striate.predicting import PictureFiles, expanded, from_stream, ledger_of, predict_many
     from striate.predicting.writing import write_predictions
-    from striate.run import Run, writing
+    from striate.run import Run
 
     form = _format({"csv": as_csv, "json": as_json, "parquet": as_parquet}, output)
     if "-" in pictures and pictures != ["-"]:

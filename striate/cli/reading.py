@@ -11,6 +11,7 @@ from striate import catalogue
 from striate.cli.options import AsJson, DataDir
 from striate.cli.output import show_fields, show_json, show_lines, show_table, words
 from striate.errors import UsageError
+from striate.texts import dimensions
 
 LARGEST = 10_000_000
 """Pixels, classes or pictures a batch that a net is read for: far above all there are, and far below what overflows."""
@@ -51,7 +52,7 @@ def nets(
                 "net": row["name"],
                 "year": row["year"],
                 "geometry": row["geometry"],
-                "input": "x".join(map(str, row["input"])),
+                "input": dimensions(row["input"]),
                 "params": f"{row['params']:,}",
                 "MACs": f"{row['macs']:,}",
                 "smallest": row["min_size"],
@@ -81,7 +82,7 @@ def inspect(
 ) -> None:
     """Read a net without data: shapes, parameters, MACs, receptive fields, memory, mistakes."""
     from striate.anatomy import inspect as read
-    from striate.run import write_new
+    from striate.files import write_new
 
     anatomy = read(target, None if input is None else parse_shape(input), classes=classes, batch=batch)
     for path, draw in ((diagram, anatomy.diagram), (maps, anatomy.maps)):

@@ -8,7 +8,8 @@ from typing import Annotated, Any
 import typer
 
 from striate.cli.options import AsJson
-from striate.cli.output import percent, show_json, show_line, show_table
+from striate.cli.output import show_json, show_line, show_table
+from striate.texts import duration, interval, share
 
 
 def runs(
@@ -34,13 +35,13 @@ def runs(
                     "net": row["net"],
                     "data": row["data"],
                     "epochs": f"{row['epochs_done']:.4g} of {row['epochs']:.4g}",
-                    "accuracy": "" if row["accuracy"] is None else percent(row["accuracy"]),
-                    "95 % interval": "" if row["low"] is None else f"{percent(row['low'])} to {percent(row['high'])}",
-                    "seconds": f"{row['seconds']:.1f}",
+                    "accuracy": "" if row["accuracy"] is None else share(row, "accuracy"),
+                    "95 % interval": "" if row["low"] is None else interval(row),
+                    "time": duration(row["seconds"]),
                 }
                 for row in found
             ],
-            right=("epochs", "accuracy", "seconds"),
+            right=("epochs", "accuracy", "time"),
         )
     for reason in closed.values():
         show_line(f"not listed: {reason}", err=True)

@@ -10,10 +10,11 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from striate.cli.options import AsJson, TrustCode
-from striate.cli.output import percent, show_fields, show_json, show_line
+from striate.cli.output import show_fields, show_json, show_line
 from striate.cli.settings import with_settings
 from striate.errors import CheckError, UsageError
 from striate.settings import Settings
+from striate.texts import duration, interval, share
 
 if TYPE_CHECKING:
     from striate.run import Run
@@ -110,9 +111,9 @@ def show_checks(checks: Sequence[Check], as_json: bool) -> None:
 
 def show_search(found: Found, path: Path, as_json: bool) -> None:
     """The end of `striate train --find-lr PNG`."""
+    from striate.files import write_new
     from striate.report.charts import png
     from striate.report.charts.finder import rate_search
-    from striate.run import write_new
 
     marks = {"steepest": found.steepest} if found.steepest is not None else {}
     write_new(path, png(rate_search(found.rates, found.losses, {**marks, "lowest loss": found.lowest})))
@@ -155,9 +156,9 @@ def show_result(run: Run) -> None:
     spent = sorted(((value, key) for key, value in seconds.items() if key != "total" and value >= 0.05), reverse=True)
     show_fields(
         {
-            "accuracy": f"{percent(evaluation['accuracy'])} of {evaluation['n']:,} test pictures "
-            f"(95 % interval {percent(evaluation['low'])} to {percent(evaluation['high'])})",
-            "time": f"{seconds['total']:.1f} s: {', '.join(f'{key} {value:.1f}' for value, key in spent)}",
+            "accuracy": f"{share(evaluation, 'accuracy')} of {evaluation['n']:,} test pictures "
+            f"(95 % interval {interval(evaluation)})",
+            "time": f"{duration(seconds['total'])}: {', '.join(f'{key} {duration(value)}' for value, key in spent)}",
             "ended": str(run.ending),
             **({} if run.learning else {"warning": run.learning.said}),
             "report": run.path / "report.html",

@@ -31,7 +31,9 @@ from striate.data.images import Pixels, Store, content_hash
 from striate.data.kinds import FORMATS
 from striate.data.preprocessing import Preprocessing
 from striate.data.reading import Entry, Files, Status, decoded
+from striate.files import write_atomic
 from striate.strictjson import to_json
+from striate.texts import storage
 
 ABOUT, LOCK = "about.json", "lock"
 MEMORY_SHARE = 0.25
@@ -155,7 +157,7 @@ class _Builder:
                 told(len(entries), len(self.paths))
             background.submit(os.fsync, pixels.fileno()).result()
         content = {"paths": list(map(str, self.paths)), "entries": [entries[row].as_list() for row in sorted(entries)]}
-        _write_atomic(self.index, to_json(content, ascii=True))
+        write_atomic(self.index, to_json(content, ascii=True))
         for path in self.folder.iterdir():
             if path not in (self.pixels, self.index) and path.name not in (ABOUT, LOCK):
                 path.unlink(missing_ok=True)
@@ -182,7 +184,7 @@ class _Builder:
         if free < size + RESERVE:
             raise OSError(
                 errno.ENOSPC,
-                f"it needs {size / 1e6:,.0f} MB and {free / 1e6:,.0f} MB are free, of which {RESERVE / 1e6:,.0f} MB stay so; "
+                f"it needs {storage(size)} and {storage(free)} are free, of which {storage(RESERVE)} stay so; "
                 "striate cache clear makes room",
             )
         self.journal.unlink(missing_ok=True)
@@ -270,16 +272,7 @@ def _lock(folder: Path) -> Any:
 def _write_about(folder: Path, source: Path, preprocessing: Preprocessing) -> None:
     size, channels, fit = preprocessing.size, preprocessing.channels, preprocessing.fit
     about = {"source": str(source.resolve()), "size": list(size), "channels": channels, "fit": fit}
-    _write_atomic(folder / ABOUT, to_json(about, ascii=True))
-
-
-def _write_atomic(path: Path, text: str) -> None:
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
-    with temporary.open("w", encoding="utf-8") as file:
-        file.write(text)
-        file.flush()
-        os.fsync(file.fileno())
-    temporary.replace(path)
+    write_atomic(folder / ABOUT, to_json(about, ascii=True))
 
 
 @dataclass(frozen=True, slots=True)

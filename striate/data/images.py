@@ -18,6 +18,7 @@ from striate.data.ledger import Ledger
 from striate.data.ranges import Values, doubt
 from striate.data.values import Range
 from striate.errors import DataError, UsageError
+from striate.texts import dimensions
 
 if TYPE_CHECKING:
     import torch
@@ -135,7 +136,7 @@ class ImageData:
         return torch.from_numpy(np.array(self.pixels[position]).transpose(2, 0, 1).copy()), int(self.labels[position])
 
     def __repr__(self) -> str:
-        return f"<ImageData: {len(self):,} pictures of {'x'.join(map(str, self.shape))}, {len(self.classes)} classes>"
+        return f"<ImageData: {len(self):,} pictures of {dimensions(self.shape)}, {len(self.classes)} classes>"
 
     def class_counts(self) -> list[int]:
         """Pictures of each class, in the order of `classes`."""
@@ -271,8 +272,7 @@ class DataSet:
         }
         lines = [f"<DataSet {self.name[:80]}", f"  {len(self.classes)} classes: {', '.join(names)}{more}"]
         lines += [
-            f"  {split}: {len(data):,} pictures of {'x'.join(map(str, data.shape))}"
-            for split, data in self.splits.items()
+            f"  {split}: {len(data):,} pictures of {dimensions(data.shape)}" for split, data in self.splits.items()
         ]
         if any(left.values()):
             lines.append(f"  left out: {', '.join(f'{count} {what}' for what, count in left.items() if count)}")

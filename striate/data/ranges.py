@@ -9,6 +9,7 @@ from typing import Any
 
 from striate.data.values import SIXTEEN, UNUSED, Found, Range, in_doubt, plain
 from striate.errors import UsageError
+from striate.texts import percent
 
 ASKED = "--range"
 """In the reason why a picture cannot be read, where a stated range would mend it."""
@@ -96,7 +97,7 @@ def unused(values: Values) -> str | None:
     if values.whole.used > UNUSED:
         return None
     return (
-        f"{values.count:,} {values.kind} images use {values.whole.used:.1%} of their range: {plain(values.least)} to "
+        f"{values.count:,} {values.kind} images use {percent(values.whole.used)} of their range: {plain(values.least)} to "
         f"{plain(values.most)} of {plain(values.low)} to {plain(values.high)}"
     )
 

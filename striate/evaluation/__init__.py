@@ -20,9 +20,10 @@ from striate.evaluation.robustness import robustness as accuracy_of_worse
 from striate.evaluation.subject import Subject, subject_of
 from striate.evaluation.summary import PER_CLASS_COLUMNS, PREDICTION_COLUMNS, prediction_rows, summarise
 from striate.evaluation.views import Told, log_probabilities
+from striate.files import write_csv, write_json
 from striate.inference import logits
 from striate.nets import Net
-from striate.run import Run, write_csv, write_json
+from striate.run import Run
 
 __all__ = [
     "PROTOCOLS",

@@ -20,12 +20,13 @@ from torch.nn import functional
 from striate.data import ImageData, Preprocessing
 from striate.data.images import Indices, Pictures
 from striate.errors import DataError, UsageError
+from striate.files import write_atomic, write_json
 from striate.inference import BATCH, logits
 from striate.metrics.calibration import expected_calibration_error, tempered, weigh_temperature
 from striate.metrics.strangers import OF_LOGITS, Scores, nearest_cosine, threshold_keeping
 from striate.nets import Net
 from striate.nets.elsewhere import logits_in
-from striate.run import Run, write_atomic, write_json
+from striate.run import Run
 from striate.runfiles import place
 
 Score = Literal["nearest", "energy", "max_logit", "max_softmax"]

@@ -12,7 +12,8 @@ from striate.data.augmentation import Augmentation
 from striate.data.splits import seen_in_training
 from striate.nets.netspec import NetFacts
 from striate.recipe import Recipe, resize_schedule_text
-from striate.training import Job, duration
+from striate.texts import counted, dimensions, duration, percent
+from striate.training import Job
 
 TOLD = ("unreadable", "leakage")
 """Kinds of findings that are said in other words."""
@@ -21,9 +22,8 @@ TOLD = ("unreadable", "leakage")
 def announcement(job: Job, row: NetFacts, dataset: DataSet, config: dict[str, Any]) -> dict[str, str]:
     """What will happen: net, data, recipe, device; a line each."""
     plan, recipe = config["plan"], job.recipe
-    height, width = job.preprocessing.size
     validating = f"{len(job.validation):,} to validate, " if job.validation else ""
-    dial = f"a budget of {duration(recipe.budget)}" if recipe.budget else count(recipe.epochs, "epoch")
+    dial = f"a budget of {duration(recipe.budget)}" if recipe.budget else counted(recipe.epochs, "epoch")
     augmented = [] if recipe.augmentation == Augmentation() else [f"augment {recipe.augmentation}"]
     if not dataset.flippable and not recipe.augmentation.flip:
         augmented.append("no flip (a mirrored picture of this set can mean another class)")
@@ -38,7 +38,7 @@ def announcement(job: Job, row: NetFacts, dataset: DataSet, config: dict[str, An
     return {
         "net": f"{row.name} ({row.title}), {plan['params']:,} parameters, {macs} a picture{begun}",
         "data": f"{dataset.name}: {len(job.batches.labels):,} to train, {validating}{len(dataset.splits['test']):,} to test; "
-        f"{height}x{width}x{job.preprocessing.channels}, {len(dataset.classes)} classes",
+        f"{dimensions((*job.preprocessing.size, job.preprocessing.channels))}, {len(dataset.classes)} classes",
         **({} if dataset.ledger is None else {"ledger": "\n        ".join(dataset.ledger.lines())}),
         "recipe": ", ".join(
             [
@@ -62,7 +62,7 @@ def _further(recipe: Recipe) -> list[str]:
         *([] if recipe.balance == "none" else [f"balanced by {recipe.balance}"]),
         *([] if not recipe.resize_schedule else [f"sizes {resize_schedule_text(recipe.resize_schedule)}"]),
         *([] if recipe.micro_batches == 1 else [f"in {recipe.micro_batches} parts"]),
-        *([] if not recipe.freeze else [f"body frozen for {recipe.freeze:.0%}"]),
+        *([] if not recipe.freeze else [f"body frozen for {percent(recipe.freeze, 0)}"]),
         *([] if not recipe.ema else [f"mean of the weights, decay {recipe.ema:g}"]),
         *([] if recipe.keep == "last" else ["the best epoch is kept"]),
         *([] if recipe.patience is None else [f"patience {recipe.patience}"]),
@@ -77,20 +77,15 @@ def worth_a_word(findings: Sequence[Finding], dataset: DataSet, wanting: Sequenc
     lines = [f"{words[0].upper()}{words[1:]}." for words in wanting]
     lines += [f"{finding.title}. {finding.words}" for finding in told if finding.severity != "hint"]
     if hints := sum(finding.severity == "hint" for finding in told):
-        lines.append(f"{count(hints, 'hint')} more: striate data check {dataset.location}")
+        lines.append(f"{counted(hints, 'hint')} more: striate data check {dataset.location}")
     return {"check": "\n        ".join(lines)} if lines else {}
 
 
 def prediction(plan: dict[str, Any]) -> str:
     """What was measured: how long an epoch and the whole training take on this machine."""
-    threads = f", {count(plan['threads'], 'thread')}" if plan["device"] == "cpu" else ""
+    threads = f", {counted(plan['threads'], 'thread')}" if plan["device"] == "cpu" else ""
     manner = [plan["layout"], *(["bf16"] * (plan["precision"] == "bf16")), *(["compiled"] * plan["compiled"])]
     return (
-        f"{count(plan['epochs'], 'epoch')} of {plan['steps_per_epoch']} steps, {duration(plan['seconds_per_epoch'])} each: "
+        f"{counted(plan['epochs'], 'epoch')} of {plan['steps_per_epoch']} steps, {duration(plan['seconds_per_epoch'])} each: "
         f"{duration(plan['seconds'])} of training{threads}, {', '.join(manner)}"
     )
-
-
-def count(number: float, noun: str) -> str:
-    """1 epoch, 12 epochs, 37.25 epochs."""
-    return f"{number:.4g} {noun}{'s' * (number != 1)}"

@@ -25,10 +25,11 @@ from striate.errors import UsageError
 from striate.experiment.preparing import begin_net, check_size, make_config, manners, resolve_recipe, split, usual_rate
 from striate.experiment.repeating import only_in_python
 from striate.experiment.requirements import require_pictures
+from striate.files import write_json, write_yaml
 from striate.machine import be_deterministic, environment, usable_cores, use_cores
 from striate.nets.elsewhere import ElsewhereFacts, inner
 from striate.nets.netspec import NetFacts
-from striate.run import Run, write_json, write_yaml
+from striate.run import Run
 from striate.settings import Settings
 from striate.tracking import require
 from striate.training import Job, Progress, make_job

@@ -7,8 +7,8 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from striate.errors import UsageError
-from striate.experiment.announcing import count
 from striate.recipe import Recipe
+from striate.texts import counted
 from striate.training import Length
 from striate.training.learning import out_of_patience
 
@@ -38,7 +38,7 @@ def extended(
     restarted = [step for step in plan.get("patience_restarted", ()) if step < done]
     impatient = out_of_patience(rows, recipe.patience, restarted) and rows[-1]["step"] == done
     if steps == length.steps and not impatient:
-        return config, f"it has {count(epochs, 'epoch')} in all as before"
+        return config, f"it has {counted(epochs, 'epoch')} in all as before"
     moved = length.moved(done, steps)
     changed = copy.deepcopy(config)
     changed["plan"] = moved.planned(plan)
@@ -48,10 +48,10 @@ def extended(
     if restarted:
         changed["plan"]["patience_restarted"] = restarted
     changed["recipe"] |= {"epochs": changed["plan"]["epochs"], "budget": None}
-    now, before = count(steps / per_epoch, "epoch"), count(length.steps / per_epoch, "epoch")
+    now, before = counted(steps / per_epoch, "epoch"), counted(length.steps / per_epoch, "epoch")
     last, rate = (recipe.rate(at.progress(step)) for at, step in ((length, max(0, done - 1)), (moved, done)))
     end = recipe.rate(moved.progress(steps - 1))
-    anew = f"its patience of {count(recipe.patience or 0, 'epoch')} begins anew; " if impatient else ""
+    anew = f"its patience of {counted(recipe.patience or 0, 'epoch')} begins anew; " if impatient else ""
     return changed, (
         f"{anew}{now} in all instead of {before}: from step {done + 1} on the learning rate is that of a run of {now}, "
         f"{rate:.3g} after {last:.3g}, and {end:.3g} in the last step"

@@ -16,12 +16,14 @@ from striate.evaluation.calibration import calibrate
 from striate.experiment.evaluating import show
 from striate.experiment.repeating import repeat_command, why_none
 from striate.experiment.sounding import require_saved
+from striate.files import write_json, write_yaml
 from striate.inference import load_net, save_weights
 from striate.nets import Net
 from striate.outcome import Ending, How
 from striate.report import undrawable, write_all, write_samples
 from striate.report.card import write_card
-from striate.run import Run, write_json, write_yaml
+from striate.run import Run
+from striate.texts import storage
 from striate.tracking import Log
 from striate.training import Job, Length, Progress, State, fit
 from striate.training.clock import Clock
@@ -136,10 +138,10 @@ def naming_disk(run: Run) -> Iterator[None]:
             raise
         saved = any((run.path / "checkpoints").glob("step-*.pt"))
         way = f"go on with: striate train --resume {run.path}" if saved else "start again"
-        free = shutil.disk_usage(run.path.parent).free / 2**20
+        free = storage(shutil.disk_usage(run.path.parent).free)
         file = error.filename if isinstance(error.filename, str) else "what is to be written"
         raise StriateError(
-            f"the disk of {run.path} does not take {file} ({error.strerror}; {free:,.0f} MiB are free): "
+            f"the disk of {run.path} does not take {file} ({error.strerror}; {free} are free): "
             f"make room there and {way}"
         ) from error
 

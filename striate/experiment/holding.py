@@ -11,7 +11,8 @@ from pathlib import Path
 from typing import Any
 
 from striate.errors import UsageError
-from striate.run import Run, write_json
+from striate.files import write_json
+from striate.run import Run
 from striate.training.ranks import Ranks
 
 LOCK, HOLDER = "lock", "holder.json"

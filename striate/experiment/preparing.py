@@ -30,7 +30,8 @@ from striate.recipe import LONG_RUN, RECIPES, Recipe, for_long_runs, named_recip
 from striate.run import FORMAT
 from striate.runforms import LARGEST_SIDE, MOST_THREADS
 from striate.settings import Settings
-from striate.training import Job, Manner, Speed, duration, epoch_seconds, plan_steps
+from striate.texts import duration, storage
+from striate.training import Job, Manner, Speed, epoch_seconds, plan_steps
 from striate.training.clock import Clock
 
 MARGIN = 0.02
@@ -251,7 +252,7 @@ def check_space(job: Job, out: Path) -> None:
     free = shutil.disk_usage(place).free
     if free < needed:
         raise StriateError(
-            f"{place} has {free / 2**20:,.0f} MiB free and this run may need {needed / 2**20:,.0f} MiB: "
+            f"{place} has {storage(free)} free and this run may need {storage(needed)}: "
             "make room, or name another folder with --out"
         )
 

@@ -20,11 +20,13 @@ from striate.experiment.finishing import finish, naming_disk, write_summary
 from striate.experiment.holding import held
 from striate.experiment.preparing import split
 from striate.experiment.restarting import check_restarts
+from striate.files import write_yaml
 from striate.inference import build_net
 from striate.machine import be_deterministic, usable_cores, use_cores
 from striate.outcome import Ending
 from striate.recipe import Recipe
-from striate.run import Run, write_yaml
+from striate.run import Run
+from striate.texts import dimensions
 from striate.training import Job, Manner, Progress, make_job, resumed_state
 from striate.training.clock import Clock
 from striate.training.ranks import Ranks, spread
@@ -99,7 +101,7 @@ def _difference(run: Run, dataset: DataSet) -> str:
         return f"its classes are {', '.join(has[:SHOWN])}, and they were {', '.join(had[:SHOWN])}"
     shape = list(run.data.get("shape", dataset.train.shape))
     if shape != list(dataset.train.shape):
-        return f"its pictures are {'x'.join(map(str, dataset.train.shape))}, and they were {'x'.join(map(str, shape))}"
+        return f"its pictures are {dimensions(dataset.train.shape)}, and they were {dimensions(shape)}"
     kept = run.split_content() or {}
     before = Counter(kept.get("train", []) + (kept.get("validation", []) if "validation" not in dataset.splits else []))
     now = Counter(dataset.train.content_hashes())

@@ -11,6 +11,7 @@ from striate.explaining.explanation import DEPENDENT, Explanation
 from striate.explaining.faithfulness import STEPS
 from striate.explaining.palette import colours, palette
 from striate.explaining.png import embedded
+from striate.texts import percent
 
 SIDE = 232
 """Longer side of a picture in the drawing, in pixels."""
@@ -52,9 +53,9 @@ def draw(explanation: Explanation) -> str:
 
 
 def _heading(explanation: Explanation) -> list[str]:
-    asked = "" if explanation.target == explanation.predicted else f" ({explanation.probability:.1%})"
+    asked = "" if explanation.target == explanation.predicted else f" ({percent(explanation.probability)})"
     return [
-        text(MARGIN, 40, f"{explanation.predicted}, {explanation.confidence:.1%}", 22, anchor="start", bold=True),
+        text(MARGIN, 40, f"{explanation.predicted}, {percent(explanation.confidence)}", 22, anchor="start", bold=True),
         text(
             MARGIN, 64, f"What speaks for {explanation.target}{asked}, by {explanation.heading}", 13.5, anchor="start"
         ),
@@ -83,8 +84,8 @@ def _chart(explanation: Explanation, left: float, top: float, wide: float, tall:
     for share in (0, 0.5, 1):
         y = top + tall * (1 - share)
         elements.append(f'<path d="M{left:.1f},{y:.1f} h{wide:.1f}" stroke="#e3e7ec"/>')
-        elements.append(text(left - 6, y + 4, f"{share:.0%}", 11, anchor="end", fill=FAINT))
-        elements.append(text(left + wide * share, top + tall + 16, f"{share:.0%}", 11, fill=FAINT))
+        elements.append(text(left - 6, y + 4, percent(share, 0), 11, anchor="end", fill=FAINT))
+        elements.append(text(left + wide * share, top + tall + 16, percent(share, 0), 11, fill=FAINT))
     elements.append(
         text(left + wide / 2, top + tall + 32, "of the patches taken or shown, highest first", 11, fill=FAINT)
     )

@@ -23,10 +23,12 @@ from striate.explaining.faithfulness import Faithfulness, area, faithfulness, we
 from striate.explaining.layers import find_layer
 from striate.explaining.palette import Heat, overlay
 from striate.explaining.png import to_png
+from striate.files import write_beside
 from striate.inference import load_net
 from striate.machine import pick_device, use_cores
 from striate.nets.net import Net
-from striate.run import Run, write_beside
+from striate.run import Run
+from striate.texts import percent
 
 DEPENDENT = 0.5
 """A map that correlates by more with that of random weights hardly depends on what the net has learnt."""
@@ -143,9 +145,9 @@ class Explanation:
                 f"deletion {areas['deletion']:.2f} (random order {areas['random_deletion']:.2f}), "
                 f"insertion {areas['insertion']:.2f} (random order {areas['random_insertion']:.2f})"
             )
-        asked = f", explained for {self.target} {self.probability:.1%}" if self.target != self.predicted else ""
+        asked = f", explained for {self.target} {percent(self.probability)}" if self.target != self.predicted else ""
         return (
-            f"{self.picture}: {self.predicted} {self.confidence:.1%}{asked}; {figures}, "
+            f"{self.picture}: {self.predicted} {percent(self.confidence)}{asked}; {figures}, "
             f"correlation with random weights {self.random_weights:.2f}"
         )
 

@@ -25,9 +25,11 @@ from striate.exporting.folder import write_folder, write_zip
 from striate.exporting.graphs import write_onnx, write_program
 from striate.exporting.model import Model, model_of
 from striate.exporting.tensors import torchvision_name, write_safetensors, write_torchvision
+from striate.files import naming, write_json
 from striate.inference import build_net
 from striate.nets.elsewhere import inner
-from striate.run import Run, naming, write_json
+from striate.run import Run
+from striate.texts import storage
 
 __all__ = ["FORMS", "Exported", "Form", "export"]
 
@@ -110,7 +112,7 @@ class Exported:
     def __str__(self) -> str:
         found = self.check
         return (
-            f"{self.path}: {self.bytes / 1e6:,.1f} MB, checked on {found.pictures} {self.checked_on}: largest difference "
+            f"{self.path}: {storage(self.bytes)}, checked on {found.pictures} {self.checked_on}: largest difference "
             f"{found.difference:.1e} of the largest logit, same class in {found.same}"
         )
 

@@ -9,6 +9,7 @@ from typing import Any
 from striate import notebook
 from striate.data.images import Pixels
 from striate.data.ledger import Ledger
+from striate.texts import percent
 
 UNKNOWN = "unknown"
 """The label of a picture that is unlike those of validation. A class may have this name too; `Prediction.known` tells."""
@@ -46,7 +47,7 @@ class Prediction:
     def __str__(self) -> str:
         if self.error is not None:
             return f"{self.picture}: {self.error}"
-        classes = ", ".join(f"{name} {value:.1%}" for name, value in self.top)
+        classes = ", ".join(f"{name} {percent(value)}" for name, value in self.top)
         return f"{self.picture}: {f'{UNKNOWN} (nearest classes: {classes})' if self.known is False else classes}"
 
     def _repr_html_(self) -> str:
@@ -86,7 +87,7 @@ class Predictions(list[Prediction]):
                     prediction.picture,
                     prediction.error or prediction.label,
                     "" if prediction.known is False else sure,
-                    ", ".join(f"{name} {value:.1%}" for name, value in others),
+                    ", ".join(f"{name} {percent(value)}" for name, value in others),
                 )
             )
         columns = ("what the net saw" if self.thumbnails else "", "picture", "prediction", "confidence", "next classes")

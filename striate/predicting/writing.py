@@ -13,8 +13,8 @@ from pathlib import Path
 from typing import Any, BinaryIO, TextIO
 
 from striate.errors import UsageError
+from striate.files import csv_cell
 from striate.predicting.results import Prediction
-from striate.runfiles import csv_cell
 from striate.strictjson import to_json
 from striate.terminal import plain, plain_json
 

@@ -13,9 +13,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from striate.files import write_atomic
 from striate.report.facts import read_robustness, worst_mistakes
 from striate.report.wording import percent
-from striate.run import write_atomic
 
 if TYPE_CHECKING:
     import altair as alt

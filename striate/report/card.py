@@ -12,11 +12,13 @@ from typing import TYPE_CHECKING, Any
 
 import yaml
 
+from striate.files import write_atomic
 from striate.report import facts
 from striate.report.limits import limits
 from striate.report.places import without_places
-from striate.report.wording import SPACE, digits_for, percent, thousands, value
-from striate.run import leading, write_atomic
+from striate.report.wording import SPACE, percent, share
+from striate.run import leading
+from striate.texts import thousands, value
 
 if TYPE_CHECKING:
     from striate.run import Run
@@ -112,11 +114,10 @@ def _summary(run: Run, lead: dict[str, Any] | None) -> str:
         f"{len(data['classes'])} classes apart on the set *{escaped(title)}*"
     )
     if lead:
-        digits = digits_for(lead["n"])
         words += (
-            f". It named **{percent(lead['accuracy'], digits)}** of {thousands(lead['n'])} "
+            f". It named **{share(lead, 'accuracy')}** of {thousands(lead['n'])} "
             f"{lead['split']} pictures right "
-            f"(95{SPACE}% interval {percent(lead['low'], digits)} to {percent(lead['high'], digits)})"
+            f"(95{SPACE}% interval {share(lead, 'low')} to {share(lead, 'high')})"
         )
     else:
         words += ". It has not been tested yet"
@@ -188,13 +189,13 @@ def _results(run: Run, evaluations: dict[str, dict[str, Any]], lead: str | None)
         [
             escaped(f"{found['data']}, {found['split']}, {facts.views(found, run.config)}"),
             thousands(found["n"]),
-            percent(found["accuracy"], digits),
-            f"{percent(found['low'], digits)} to {percent(found['high'], digits)}",
-            *([percent(found["top5"], digits) if found["top5"] is not None else ""] if top5 else []),
-            percent(found["macro_f1"], digits),
+            share(found, "accuracy"),
+            f"{share(found, 'low')} to {share(found, 'high')}",
+            *([share(found, "top5") if found["top5"] is not None else ""] if top5 else []),
+            share(found, "macro_f1"),
             percent(found["ece"], 2),
         ]
-        for found, digits in ((found, digits_for(found["n"])) for found in evaluations.values())
+        for found in evaluations.values()
     ]
     interval = f"95{SPACE}% interval"
     head = ["pictures", "number", "accuracy", interval, *(["top-5"] if top5 else []), "macro F1", "calibration error"]

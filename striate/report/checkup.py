@@ -17,15 +17,17 @@ import numpy as np
 from markupsafe import Markup, escape
 from PIL import Image
 
+from striate import texts
 from striate.checkup import Checkup, Finding, Pair, Picture, copies_of_training, printable
 from striate.data import DataSet
 from striate.data.decode import decode
 from striate.errors import DataError, UsageError
+from striate.files import write_beside, write_new
 from striate.metrics import wilson
 from striate.report import facts, wording
 from striate.report.page import templates
 from striate.report.theme import FONT, NIGHT, PAPER, css_variables
-from striate.run import Run, write_atomic, write_new
+from striate.run import Run
 
 SIDE = 144
 """Of a picture on the page, in pixels; small pictures are enlarged by whole factors up to about that."""
@@ -70,7 +72,7 @@ class Effect:
 
     def __str__(self) -> str:
         found = self.as_dict()
-        digits = wording.digits_for(self.total)
+        digits = texts.digits_for(self.total)
         whole = f"{self.run}, {self.evaluation}: accuracy {wording.percent(found['accuracy'], digits)} of {self.total:,} pictures"
         if not self.copies:
             return f"{whole}; none of them is a copy of a training picture."
@@ -158,22 +160,13 @@ def write_checkup(checkup: Checkup, dataset: DataSet, effects: Sequence[Effect] 
         UsageError: `path` was given and holds something else.
     """
     page = render_checkup(checkup, dataset, effects)
-    if path is not None:
-        write_new(path, page)
-        return path
-    number = 1
-    while True:
-        place = Path(f"{dataset.name}-check{'' if number == 1 else f'-{number}'}.html")
-        if not place.exists() or place.read_bytes() == page.encode():
-            write_atomic(place, page)
-            return place
-        number += 1
+    return write_new(path, page) if path else write_beside(Path(), f"{dataset.name}-check", "html", page)
 
 
 def render_checkup(checkup: Checkup, dataset: DataSet, effects: Sequence[Effect] = ()) -> str:
     """The page as text."""
     environment = templates()
-    environment.filters.update(thousands=wording.thousands, options=_options)
+    environment.filters.update(thousands=texts.thousands, options=_options)
     return environment.get_template("checkup.html.j2").render(
         checkup=checkup,
         title=dataset.title,

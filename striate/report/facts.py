@@ -9,10 +9,11 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from striate.report.wording import duration, large, percent, thousands
+from striate.report.wording import duration, large, percent
 from striate.runfiles import read_csv, read_json
 from striate.runforms import Robustness, Views
 from striate.strictjson import to_json
+from striate.texts import thousands
 
 if TYPE_CHECKING:
     from striate.run import Run

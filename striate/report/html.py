@@ -13,26 +13,29 @@ from typing import TYPE_CHECKING, Any
 
 from markupsafe import Markup
 
+from striate import texts
+from striate.files import write_atomic
 from striate.report import facts, page, wording
 from striate.report.limits import limits
 from striate.report.page import chart_for_page, picture_for_page
 from striate.report.places import without_places
 from striate.report.theme import FONT, NIGHT, PAGE, PAPER, css_variables
-from striate.run import leading, write_atomic
+from striate.run import leading
 
 if TYPE_CHECKING:
     from striate.run import Run
 
-FILTERS = (
-    wording.percent,
-    wording.thousands,
-    wording.large,
-    wording.duration,
-    wording.value,
-    wording.moment,
-    wording.epochs,
-    wording.points,
-)
+FILTERS = {
+    "percent": wording.percent,
+    "share": wording.share,
+    "thousands": texts.thousands,
+    "large": wording.large,
+    "duration": wording.duration,
+    "value": texts.value,
+    "moment": texts.moment,
+    "counted": wording.counted,
+    "points": wording.points,
+}
 
 
 def write_report(run: Run) -> Path:
@@ -45,7 +48,7 @@ def write_report(run: Run) -> Path:
 def render(run: Run) -> str:
     """The page as text. Sections for which the run has no material are left out."""
     environment = page.templates()
-    environment.filters.update({function.__name__: function for function in FILTERS})
+    environment.filters.update(FILTERS)
     public = without_places(run)
     environment.filters["public"] = public
     metrics, evaluations = run.metrics, run.evaluations
@@ -70,7 +73,6 @@ def render(run: Run) -> str:
         limits=[public(limit) for limit in limits(run, evaluations.get(lead) if lead else None)],
         facts=facts,
         ledger=_ledger(run.data),
-        wording=wording,
         curves=list(_curves(metrics)),
         time_spent=_time_spent(run.summary),
         samples=picture_for_page(run.path, "samples.png"),
@@ -122,12 +124,11 @@ def _evaluation(run: Run, key: str, found: dict[str, Any]) -> dict[str, Any]:
     folder = run.path / "evaluations" / key
     worst = charts.worst_classes(found["per_class"])
     n = len(found["classes"])
-    right = wording.percent(found["accuracy"], wording.digits_for(found["n"]))
+    right = wording.share(found, "accuracy")
     matrix = f"Confusion matrix of {n} classes: {right} of {found['n']} pictures lie on its diagonal."
     classes = f"Precision, recall and F1 by class. Lowest F1: {worst[0]['class']}, {wording.percent(worst[0]['f1'])}."
     return {
         "figures": found,
-        "digits": wording.digits_for(found["n"]),
         "per_class": chart_for_page(charts.per_class(worst, PAGE), classes, 560),
         "shown_classes": len(worst),
         "confusion": chart_for_page(

@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from striate.report.facts import size
-from striate.report.wording import percent, thousands
+from striate.report.wording import percent
+from striate.texts import thousands
 
 if TYPE_CHECKING:
     from striate.run import Run

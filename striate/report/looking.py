@@ -21,6 +21,7 @@ from striate.evaluation import subject_of
 from striate.explaining.embedding import Embedding, embed
 from striate.explaining.looking import feature_maps, filters, units
 from striate.explaining.sheet import Sheet
+from striate.files import write_beside
 from striate.inference import load_net
 from striate.machine import pick_device, use_cores
 from striate.nets import Net, build
@@ -29,8 +30,9 @@ from striate.report import charts
 from striate.report.charts.drawing import themed
 from striate.report.page import vega_bundle
 from striate.report.theme import FONT, PAPER
-from striate.run import Run, write_beside
+from striate.run import Run
 from striate.strictjson import to_json
+from striate.texts import percent
 
 WHAT = ("filters", "maps", "unit", "embedding")
 HUES = (
@@ -132,7 +134,7 @@ def embedding_chart(found: Embedding, *, pictures: bool) -> alt.Chart:
     shown = [name for name in found.classes if name in {row["class"] for row in rows}]
     tooltip = [alt.Tooltip(f"{key}:N") for key in ("class", "predicted", "picture", *(["image"] if pictures else []))]
     shares = [
-        f"{number} component, {share:.0%} of the variance"
+        f"{number} component, {percent(share, 0)} of the variance"
         for number, share in zip(("first", "second"), found.explained, strict=True)
     ]
     chart = (

@@ -16,7 +16,7 @@ import jinja2
 import platformdirs
 from markupsafe import Markup, escape
 
-from striate.run import write_atomic
+from striate.files import write_atomic
 from striate.runfiles import place
 from striate.strictjson import to_json
 

@@ -13,8 +13,8 @@ from PIL import Image
 from striate.data import DataSet, Preprocessing
 from striate.data.augmentation import USUAL, Augmentation
 from striate.data.batches import Batches
+from striate.files import write_beside, write_new
 from striate.report.grids import grid
-from striate.run import write_beside, write_new
 
 PER_CLASS, MOST = 8, 160
 """Pictures of each class, and of all together."""
@@ -86,7 +86,5 @@ def _shares(classes: Sequence[str], target: torch.Tensor) -> str:
 def _write(image: Image.Image, stem: str, path: Path | None) -> Path:
     buffer = io.BytesIO()
     image.save(buffer, format="PNG", optimize=True)
-    if path is not None:
-        write_new(path, buffer.getvalue())
-        return path
-    return write_beside(Path(), stem, "png", buffer.getvalue())
+    content = buffer.getvalue()
+    return write_new(path, content) if path else write_beside(Path(), stem, "png", content)

@@ -22,10 +22,11 @@ import torch
 from striate import __version__
 from striate.arguments import checked
 from striate.errors import DataError, StriateError, UsageError
+from striate.files import write_atomic, write_json
 from striate.inference import MOST_BYTES, load_net
 from striate.nets.elsewhere import is_elsewhere
 from striate.report import write_all
-from striate.run import Run, write_atomic, write_json
+from striate.run import Run
 from striate.sharing.public import write_public
 
 __all__ = ["File", "Pushed", "pull", "push"]

@@ -19,6 +19,7 @@ from striate.data import NAMED
 from striate.errors import DataError, UsageError
 from striate.evaluation.calibration import FILE as REFERENCES
 from striate.evaluation.summary import PER_CLASS_COLUMNS, PREDICTION_COLUMNS
+from striate.files import write_atomic, write_csv, write_json, write_yaml
 from striate.inference import ANSWER, KEPT_IMAGES, MOST_BYTES, weights_notes
 from striate.machine import PACKAGES
 from striate.nets.elsewhere import is_elsewhere
@@ -27,7 +28,7 @@ from striate.nets.weightfiles import read_weights
 from striate.recipe import Recipe
 from striate.report import save_png
 from striate.report.facts import place_in, read_robustness
-from striate.run import Run, write_atomic, write_csv, write_json, write_yaml
+from striate.run import Run
 from striate.runfiles import number, place, read_csv, read_json
 from striate.runforms import Views
 

@@ -4,7 +4,7 @@ from striate.training.job import Job, Manner, Speed, epoch_seconds, make_job, me
 from striate.training.journal import State, fresh_state, resumed_state
 from striate.training.length import Length
 from striate.training.loop import fit
-from striate.training.progress import Progress, duration
+from striate.training.progress import Progress
 
 __all__ = [
     "Job",
@@ -13,7 +13,6 @@ __all__ = [
     "Progress",
     "Speed",
     "State",
-    "duration",
     "epoch_seconds",
     "fit",
     "fresh_state",

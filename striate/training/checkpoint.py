@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import io
-import os
 import time
 from collections.abc import Callable
 from contextlib import suppress
@@ -14,8 +13,9 @@ from typing import Any
 import torch
 
 from striate.errors import DataError
+from striate.files import sync_folder, write_atomic
 from striate.nets.savedfiles import read_saved
-from striate.run import Run, write_atomic
+from striate.run import Run
 from striate.runfiles import place
 
 KEPT = 2
@@ -44,7 +44,7 @@ def save_checkpoint(run: Run, state: dict[str, Any]) -> Path:
     write_atomic(_checksum_path(path), hashlib.sha256(content).hexdigest() + "\n")
     try:
         write_atomic(path, content)
-        _sync_folder(path.parent)  # or a power cut could undo the renaming, and not the removals below
+        sync_folder(path.parent)  # or a power cut could undo the renaming, and not the removals below
     except OSError:
         if not path.exists():
             _checksum_path(path).unlink(missing_ok=True)
@@ -158,14 +158,3 @@ def _newest_first(run: Run) -> list[Path]:
 
 def _checksum_path(path: Path) -> Path:
     return path.with_suffix(".sha256")
-
-
-def _sync_folder(folder: Path) -> None:
-    """Makes the names in a folder durable. Only POSIX systems open folders."""
-    if os.name != "posix":
-        return
-    handle = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)

@@ -13,9 +13,10 @@ import torch
 import torch.nn.functional as F
 
 from striate.errors import Interrupted, StriateError
+from striate.files import write_csv, write_yaml
 from striate.inference import BATCH, logits, predicted_of, save_weights
 from striate.nets import Net
-from striate.run import Run, write_csv, write_yaml
+from striate.run import Run
 from striate.tracking import Log
 from striate.training.average import Average
 from striate.training.checkpoint import SECONDS, Checkpoints, load_checkpoint

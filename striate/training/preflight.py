@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from striate.nets.copying import copied
 from striate.nets.hooks import hooked
 from striate.outcome import JUMP, STILL, rate_to_try
+from striate.texts import percent
 from striate.training.job import Job, seed_step
 from striate.training.learning import chance
 from striate.training.optimizers import make_optimizer
@@ -125,12 +126,14 @@ def _gradients(net: nn.Module) -> Check:
 def _dead(silent: dict[str, float]) -> Check:
     worst = {name: share for name, share in silent.items() if share > DEAD}
     if worst:
-        shown = _some([f"{name} ({share:.0%})" for name, share in worst.items()])
+        shown = _some([f"{name} ({percent(share, 0)})" for name, share in worst.items()])
         return Check(
             "dead ReLUs", "warning", f"zero for every picture of a batch: {shown}; try --init, or a lower --lr"
         )
     most = max(silent.values(), default=0.0)
-    return Check("dead ReLUs", "ok", f"at most {most:.0%} of a layer's channels are zero for every picture of a batch")
+    return Check(
+        "dead ReLUs", "ok", f"at most {percent(most, 0)} of a layer's channels are zero for every picture of a batch"
+    )
 
 
 def _by_heart(job: Job, seconds: float) -> Check:

@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, TextIO
 
 from striate.terminal import plain
+from striate.texts import duration, percent
 
 if TYPE_CHECKING:
     from rich.progress import Progress as Bar
@@ -100,14 +101,14 @@ class Progress:
     def step(self, step: int, epoch: str, loss: float, accuracy: float, rate: float) -> None:
         """The state after `step` steps: mean loss, accuracy (0 to 1) and pictures a second of this epoch so far."""
         if self._bar is not None:
-            state = f"loss {loss:.3f}  accuracy {accuracy:.1%}  {rate:,.0f} pictures/s"
+            state = f"loss {loss:.3f}  accuracy {percent(accuracy)}  {rate:,.0f} pictures/s"
             self._bar.update(self._bar.task_ids[0], completed=step, epoch=epoch, state=state)
 
     def epoch(self, row: Mapping[str, Any], epochs: str, left: float) -> None:
         """One line for a finished epoch, a row of metrics.csv; `left`: seconds that the rest of the run should take."""
-        validation = "" if row["val_accuracy"] is None else f"  validation {row['val_accuracy']:.1%}"
+        validation = "" if row["val_accuracy"] is None else f"  validation {percent(row['val_accuracy'])}"
         self.say(
-            f"epoch {row['epoch']:>{len(epochs)}}/{epochs}  loss {row['train_loss']:.3f}  train {row['train_accuracy']:.1%}"
+            f"epoch {row['epoch']:>{len(epochs)}}/{epochs}  loss {row['train_loss']:.3f}  train {percent(row['train_accuracy'])}"
             f"{validation}  {row['pictures_per_second']:,.0f} pictures/s  {duration(left)} left"
         )
 
@@ -116,13 +117,3 @@ class Progress:
         if self._bar is not None:
             self._bar.stop()
             self._bar = None
-
-
-def duration(seconds: float) -> str:
-    """Seconds as a person says them: 0.45 s, 8.1 s, 53 s, 3 min 20 s, 2 h 05 min."""
-    if seconds < 59.5:
-        return f"{seconds:.2f} s" if seconds < 0.95 else f"{seconds:.1f} s" if seconds < 9.95 else f"{seconds:.0f} s"
-    minutes, rest = divmod(round(seconds), 60)
-    if minutes < 60:
-        return f"{minutes} min {rest:02d} s"
-    return f"{minutes // 60} h {minutes % 60:02d} min"

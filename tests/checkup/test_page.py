@@ -12,9 +12,10 @@ from run_config import data as data_of
 
 from striate.checkup import Checkup, Finding, Pair, Picture
 from striate.errors import DataError, UsageError
+from striate.files import write_csv, write_json, write_yaml
 from striate.metrics import wilson
 from striate.report.checkup import effects_of_copies
-from striate.run import Run, write_csv, write_json, write_yaml
+from striate.run import Run
 from tests.checkup.made import copy_of, photo
 
 ODD_NAME = "a\nb\x1b[31m<script>.png"

@@ -115,7 +115,7 @@ def test_without_a_place_or_space_pictures_are_decoded_live(photos, monkeypatch,
     monkeypatch.setenv("STRIATE_CACHE", str(tmp_path / "full"))
     monkeypatch.setattr(shutil, "disk_usage", lambda path: shutil._ntuple_diskusage(10**9, 10**9, 10**6))
     found = build(photos)
-    assert "1 MB are free" in found.place
+    assert "977 KiB are free" in found.place
     assert_right(found, photos)
     assert not list((tmp_path / "full").glob("*/*.pixels"))
     # And if memory does not hold them either, each time that they are asked for.

@@ -123,7 +123,7 @@ def kinds(folder, **options):
 def test_the_check_up_says_what_is_unused_and_what_is_clipped(twelve, tmp_path):
     unused = kinds(twelve)["unused-range"]
     assert unused.severity == "warning"
-    assert "40 16-bit images use 6.2% of their range: 0 to 4,095 of 0 to 65,535" in unused.words
+    assert "40 16-bit images use 6.2 % of their range: 0 to 4,095 of 0 to 65,535" in unused.words
     assert not kinds(twelve, range=(0, 4095))
     clipped = kinds(twelve, range=(0, 3000))["clipped"]
     assert clipped.count == 40
@@ -132,7 +132,7 @@ def test_the_check_up_says_what_is_unused_and_what_is_clipped(twelve, tmp_path):
     assert "range over 0 to 9 of 0 to 255" in kinds(masks)["unused-range"].words
     assert not kinds(grey_files(tmp_path / "plain", 255, np.uint8))
     floats = grey_files(tmp_path / "floats", 0.05, np.float32)
-    assert "40 floating images use 5.0% of their range" in kinds(floats)["unused-range"].words
+    assert "40 floating images use 5.0 % of their range" in kinds(floats)["unused-range"].words
 
 
 def test_the_commands_take_a_range_and_show_the_values(call, twelve, tmp_path):

@@ -7,9 +7,10 @@ import torch
 
 import striate
 from striate.data import Preprocessing, load_data
+from striate.files import write_yaml
 from striate.inference import save_weights
 from striate.nets import Net
-from striate.run import Run, write_yaml
+from striate.run import Run
 
 
 def make_run(folder, net, *, size, channels, classes, location="fashion-mnist-sample", target=None):

@@ -389,7 +389,7 @@ def test_a_net_that_no_graph_can_hold_is_named(tmp_path):
 def test_the_command(run, call):
     code, out, err = call("export", run.path, "--to", "safetensors")
     assert (code, err) == (0, "")
-    assert f"{run.path / 'exports' / 'clothes.safetensors'} (0.2 MB)" in " ".join(out.split())
+    assert f"{run.path / 'exports' / 'clothes.safetensors'} (243 KiB)" in " ".join(out.split())
     assert "same class in 64 of 64" in " ".join(out.split())
     assert 'load_file("clothes.safetensors")' in out
     code, _, err = call("export", run.path, "--to", "safetensors")

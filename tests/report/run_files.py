@@ -8,8 +8,9 @@ from typing import Any
 import numpy as np
 from scipy.stats import binomtest
 
+from striate.files import write_atomic, write_csv, write_json, write_yaml
 from striate.report.facts import read_predictions
-from striate.run import Run, write_atomic, write_csv, write_json, write_yaml
+from striate.run import Run
 
 FASHION = ["T-shirt/top", "Trouser", "Pullover", "Dress", "Coat", "Sandal", "Shirt", "Sneaker", "Bag", "Ankle boot"]
 METRICS = [

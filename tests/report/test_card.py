@@ -7,8 +7,9 @@ import yaml
 from huggingface_hub import ModelCard
 from run_files import FASHION, add_certainty, evaluation_of, write_evaluation
 
+from striate.files import write_json
 from striate.report import card
-from striate.run import Run, write_json
+from striate.run import Run
 
 
 def split(text: str) -> tuple[dict, str]:

@@ -178,7 +178,7 @@ def test_classes_come_worst_first_with_their_f1():
 
 def test_time_is_shown_with_its_share():
     shown = texts(charts.time_spent(SECONDS))
-    assert "12.0\u00a0s · 13.7\u00a0%" in shown
+    assert "12\u00a0s · 13.7\u00a0%" in shown
     assert "1\u00a0min\u00a015\u00a0s · 85.9\u00a0%" in shown
     assert "report and charts" not in shown  # it took nothing yet
     assert "everything else" in shown

@@ -8,12 +8,13 @@ import numpy as np
 import pytest
 from run_files import CALIBRATION, FASHION, add_certainty, evaluation_of, robustness_of, write_evaluation, write_run
 
-from striate import report
+from striate import report, texts
 from striate.data.ledger import Ledger
 from striate.errors import DataError
-from striate.report import card, facts, html, wording
+from striate.files import write_json
+from striate.report import card, facts, html
 from striate.report import page as pages
-from striate.run import Run, leading, write_json
+from striate.run import Run, leading
 
 VOID = {"meta", "link", "br", "img", "hr", "input"}
 HOSTILE = [
@@ -90,7 +91,7 @@ def test_says_what_the_files_say(make_run):
         "AMD EPYC",
         "The orange mark, at 10.0 %",
         "2.30 is giving every class the same probability",
-        f"{run.summary['seconds']['total']:.1f} s for the whole command",
+        f"{run.summary['seconds']['total']:.0f} s for the whole command",
     ):
         assert said in page.text, said
     for row in e["per_class"]:
@@ -105,7 +106,7 @@ def test_says_what_the_files_say(make_run):
         assert f"{row['truth']} {row['predicted']} {percent(row['confidence'])} {row['loss']:.3f}" in page.text
     for section in (run.config["recipe"], run.config["plan"], run.config["net"], run.environment):
         for key, item in section.items():
-            assert f"{key.replace('_', ' ')} {wording.value(item)}" in page.text
+            assert f"{key.replace('_', ' ')} {texts.value(item)}" in page.text
 
 
 def test_is_one_file_that_asks_the_network_for_nothing(make_run):
@@ -436,33 +437,3 @@ def test_importing_the_package_loads_no_chart_library():
 
     code = "import striate.report, sys; assert not {'altair', 'vl_convert', 'jinja2', 'torch'} & set(sys.modules)"
     subprocess.run([sys.executable, "-c", code], check=True)
-
-
-@pytest.mark.parametrize(
-    ("seconds", "words"),
-    [
-        (0.424, "0.42 s"),
-        (48.24, "48.2 s"),
-        (59.97, "1 min 00 s"),
-        (192, "3 min 12 s"),
-        (3599.6, "1 h 00 min"),
-        (3780, "1 h 03 min"),
-    ],
-)
-def test_durations(seconds, words):
-    assert wording.duration(seconds).replace("\u00a0", " ") == words
-
-
-@pytest.mark.parametrize(
-    ("fraction", "digits", "words"),
-    [
-        (0.8936, 1, "89.4 %"),
-        (1.0, 0, "100 %"),
-        (0.9969, 0, ">99 %"),
-        (0.99996, 2, ">99.99 %"),
-        (0.0, 1, "0.0 %"),
-        (0.0004, 1, "<0.1 %"),
-    ],
-)
-def test_percentages_never_round_to_all_or_nothing(fraction, digits, words):
-    assert wording.percent(fraction, digits).replace("\u00a0", " ") == words

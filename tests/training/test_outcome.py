@@ -12,8 +12,9 @@ from torch import nn
 import striate
 from striate.errors import StriateError, UsageError
 from striate.experiment.extending import extended
+from striate.files import write_csv, write_json, write_yaml
 from striate.outcome import Chance, Ending, Learning, judge, rate_to_try
-from striate.run import Run, write_csv, write_json, write_yaml
+from striate.run import Run
 from striate.training import Length, Progress
 from striate.training.journal import COLUMNS
 from striate.training.learning import chance, out_of_patience
@@ -46,7 +47,7 @@ def row(epoch, train_loss, train_accuracy, val_loss=None, val_accuracy=None, hig
         ([row(1, 2.303, 0.1, 2.303, 0.1, steps=20)], "unknown", ""),
         # Certain of what is wrong, and right far more often than chance: overfitted, not exploded.
         ([row(1, 0.01, 1.0, 5.0, 0.5)], "learned", ""),
-        ([row(1, 0.2, 0.95, 9.0, 0.0)], "below chance", "0.0%, below the 10.0%"),
+        ([row(1, 0.2, 0.95, 9.0, 0.0)], "below chance", "0.0 %, below the 10.0 %"),
         ([], "unknown", ""),
     ],
 )

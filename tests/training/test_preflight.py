@@ -98,7 +98,7 @@ def test_dead_relus_are_named():
     net.stages[first] = nn.Sequential(net.stages[first], dead)
     found = checks_of(job_of(net))["dead ReLUs"]
     assert found.verdict == "warning"
-    assert "(100%)" in found.said
+    assert "(100 %)" in found.said
 
 
 def test_equal_pictures_with_different_labels_cannot_be_learned_by_heart():

@@ -10,9 +10,10 @@ import torch
 
 from striate.data import ImageData, Preprocessing
 from striate.data.augmentation import Augmentation
+from striate.files import write_yaml
 from striate.nets import build
 from striate.recipe import FAST_NORM
-from striate.run import Run, write_yaml
+from striate.run import Run
 from striate.training import Length, Progress, State, fit, fresh_state, make_job, resumed_state
 from striate.training.clock import Clock
 from striate.training.job import Job

@@ -11,7 +11,8 @@ import numpy as np
 
 from striate.report.charts.drawing import PERCENT_LABEL, name_axis, names_param, percent_axis, shown_name, themed
 from striate.report.theme import PAPER, Palette
-from striate.report.wording import SPACE, percent, thousands
+from striate.report.wording import SPACE, percent
+from striate.texts import thousands
 
 MOST_NUMBERED = 25  # with more classes the matrix has no numbers in its cells
 MOST_DRAWN = 120  # with more classes the matrix shows the most confused ones

@@ -11,7 +11,8 @@ import altair as alt
 from striate.metrics import wilson
 from striate.report.charts.drawing import LABELS, PERCENT_LABEL, percent_axis, themed
 from striate.report.theme import PAPER, Palette
-from striate.report.wording import SPACE, percent, thousands
+from striate.report.wording import SPACE, percent
+from striate.texts import thousands
 
 WIDTH, HEIGHT = 400, 280
 UNIT = alt.Scale(domain=[0, 1], nice=False)

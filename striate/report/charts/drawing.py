@@ -11,8 +11,9 @@ from typing import Any, TypeVar
 import altair as alt
 
 from striate.errors import Signalled, StriateError
+from striate.files import write_atomic
 from striate.report.theme import Palette, vega_config
-from striate.run import write_atomic
+from striate.texts import storage
 
 try:
     import resource
@@ -36,8 +37,8 @@ def undrawable() -> str | None:
     """
     if (free := _address_space()) < ADDRESS_SPACE:
         return (
-            f"no charts are drawn: that reserves {ADDRESS_SPACE / 2**30:.0f} GiB of address space, and this process may have "
-            f"{max(free, 0) / 2**30:.1f} more (ulimit -v)"
+            f"no charts are drawn: that reserves {storage(ADDRESS_SPACE)} of address space, and this process may have "
+            f"{storage(max(free, 0))} more (ulimit -v)"
         )
     import vl_convert
 

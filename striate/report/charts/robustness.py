@@ -10,7 +10,8 @@ import altair as alt
 
 from striate.report.charts.drawing import percent_axis, themed
 from striate.report.theme import PAPER, Palette
-from striate.report.wording import SPACE, percent, thousands
+from striate.report.wording import SPACE, percent
+from striate.texts import thousands
 
 
 class Kind(NamedTuple):
