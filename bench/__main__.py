@@ -18,7 +18,7 @@ BENCHMARKS = {
     "checkup": "planted copies, other pairs and time of the check-up on CIFAR-10; the odd ant (about 3 minutes)",
     "export": "every row of the catalogue as ONNX, pt2 and safetensors, compared with the net (about an hour)",
     "intervals": "how often forms of interval cover a macro F1 (about 5 minutes)",
-    "calibration": "what a temperature of 5 to 1,000 pictures does to the loss on new ones (about 2 minutes)",
+    "calibration": "what a temperature of 5 to 1,000 images does to the loss on new ones (about 2 minutes)",
     "lenet": "LeNet-5 on Fashion-MNIST against the plain tutorial loop (about 6 minutes)",
     "strangers": "scores to abstain by: LeNet-5 on Fashion-MNIST against digits and photos, three seeds (about 5 minutes)",
     "predict": "striate predict on 10,000 JPEG files: memory, and the rate against decoding and net alone (about 2 minutes)",

@@ -77,7 +77,7 @@ def plain_pass(folder: Path) -> float:
 
 
 def prepared(folder: Path, cache: Path, size: int = SIZE) -> float:
-    """Seconds until the pictures of a folder are there, from what `cache` holds."""
+    """Seconds until the images of a folder are there, from what `cache` holds."""
     os.environ["STRIATE_CACHE"] = str(cache)
     begin = time.perf_counter()
     load_data(folder, size=(size, size), workers=usable_cores())
@@ -138,7 +138,7 @@ def make_batches(folder: Path, augmentation: Augmentation | None = None) -> Batc
 
 
 def against_one_batch(folder: Path) -> None:
-    """Training from the cache, mirrored pictures, against training that repeats one batch: does the loading cost anything?"""
+    """Training from the cache, mirrored images, against training that repeats one batch: does the loading cost anything?"""
     net = build("alexnet", channels=3, classes=2)
     recipe = named_recipe("fast", family="alexnet", batch_norm=False, params=10**8)
     step, optimizer = TrainingStep(net), make_optimizer(net, recipe)

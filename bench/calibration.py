@@ -1,8 +1,8 @@
-"""What a temperature that was fitted on few pictures does to the loss on new ones: rules against leaving it out.
+"""What a temperature that was fitted on few images does to the loss on new ones: rules against leaving it out.
 
-Nets are simulated so that the truth is known: labels are drawn from softmax(logits / T) of a population of 1,000 pictures, and
+Nets are simulated so that the truth is known: labels are drawn from softmax(logits / T) of a population of 1,000 images, and
 the loss on new ones is its expectation over that population. Cells are 3 kinds of logits (alike in spread; of unlike spread; each
-picture with a temperature of its own) x 2, 10 or 100 classes x accuracies of 0.3 to 0.99 x true temperatures of 0.3 to 5.
+image with a temperature of its own) x 2, 10 or 100 classes x accuracies of 0.3 to 0.99 x true temperatures of 0.3 to 5.
 """
 
 from __future__ import annotations
@@ -51,8 +51,8 @@ def rules(losses: Floats, halves: Floats, count: int) -> dict[str, Floats]:
         evidence = 2 * count * (losses[:, ONE] - losses[np.arange(len(losses)), place])
         return np.asarray(found * np.clip(1 - (doubt / np.maximum(evidence, 1e-12)) ** 2, 0, 1))
 
-    found = {"likeliest": GRID[losses.argmin(1)], "half a picture": GRID[halves.argmin(1)]}
-    found["half a picture, from 100 on"] = found["half a picture"] * (count >= 100)
+    found = {"likeliest": GRID[losses.argmin(1)], "half an image": GRID[halves.argmin(1)]}
+    found["half an image, from 100 on"] = found["half an image"] * (count >= 100)
     found |= {f"prior {spread:g}": prior(spread) for spread in (0.2, SPREAD, 1.0)}
     return found | {f"prior {SPREAD:g}, doubt {doubt:g}": doubted(prior(SPREAD), doubt) for doubt in (4.0, DOUBT, 12.0)}
 
@@ -60,7 +60,7 @@ def rules(losses: Floats, halves: Floats, count: int) -> dict[str, Floats]:
 def trials(
     cell: tuple[Floats, Floats], count: int, draw: Any, rule: Callable[..., dict[str, Floats]]
 ) -> dict[str, Floats]:
-    """rule -> by how much its temperature raises the expected loss on new pictures, a value a trial."""
+    """rule -> by how much its temperature raises the expected loss on new images, a value a trial."""
     truth, logits = cell
     inverse = np.exp(-GRID)
     sums = np.stack([logsumexp(logits * each, axis=1) for each in inverse], 1)
@@ -80,7 +80,7 @@ def trials(
 
 
 def main() -> None:
-    """Rows of calibration.csv: for each rule and number of pictures what it changes the loss by, on the whole and at worst."""
+    """Rows of calibration.csv: for each rule and number of images what it changes the loss by, on the whole and at worst."""
     draw = np.random.default_rng(0)
     changes: dict[tuple[int, str], list[tuple[float, float]]] = {}
     for kind, classes, accuracy, temperature in itertools.product(

@@ -1,6 +1,6 @@
 """The check-up: planted copies found on CIFAR-10 as class folders, what else it reports there, and its time; the odd ant.
 
-100 training pictures are copied into the test folders, 20 each: as they are, encoded anew (JPEG quality 50 to 94), resized (to
+100 training images are copied into the test folders, 20 each: as they are, encoded anew (JPEG quality 50 to 94), resized (to
 16, 24, 48 or 64 pixels), mirrored, and cropped by 5 to 10 % a side; all but the first are encoded anew as well. The pairs besides
 those are CIFAR-10's own: run `striate data check` on it and look. Hymenoptera has a GIF, "image not found", among the ants.
 """
@@ -61,7 +61,7 @@ def main() -> None:
 
 
 def plant(folder: Path, generator: np.random.Generator) -> list[tuple[Path, Path, str]]:
-    """(copy, original, kind) of each copy of a training picture, written into the test folder of its class."""
+    """(copy, original, kind) of each copy of a training image, written into the test folder of its class."""
     originals = sorted(folder.glob("train/*/*.jpg"))
     planted = []
     for number, position in enumerate(generator.choice(len(originals), EACH * len(KINDS), replace=False)):
@@ -76,7 +76,7 @@ def plant(folder: Path, generator: np.random.Generator) -> list[tuple[Path, Path
 
 
 def changed(image: Image.Image, kind: str, generator: np.random.Generator) -> bytes:
-    """A JPEG file of the picture, changed as `kind` says."""
+    """A JPEG file of the image, changed as `kind` says."""
     if kind == "resized":
         share = float(generator.choice((0.5, 0.75, 1.5, 2)))
         image = image.resize((round(image.width * share), round(image.height * share)), Image.Resampling.LANCZOS)
@@ -98,7 +98,7 @@ def changed(image: Image.Image, kind: str, generator: np.random.Generator) -> by
 
 
 def odd_ant(found: Checkup) -> dict[str, int]:
-    """Where the GIF stands among the pictures that look unlike their class, and how many these are."""
+    """Where the GIF stands among the images that look unlike their class, and how many these are."""
     pictures = [picture for finding in found.findings if finding.kind == "outliers" for picture in finding.pictures]
     place = next((n for n, picture in enumerate(pictures, start=1) if str(picture.path).endswith(".gif")), 0)
     return {"gif_place": place, "outliers": len(pictures)}

@@ -1,10 +1,10 @@
-"""Fashion-MNIST: native nets against the tutorials that blow its pictures up, seconds to the accuracy that the tutorial printed;
+"""Fashion-MNIST: native nets against the tutorials that blow its images up, seconds to the accuracy that the tutorial printed;
 and seconds to higher accuracies, with nothing to race against.
 
-The slow arm is Dive into Deep Learning's (the executed notebooks of 2.0.0, Chinese edition): pictures resized to 224 or 96, ten
+The slow arm is Dive into Deep Learning's (the executed notebooks of 2.0.0, Chinese edition): images resized to 224 or 96, ten
 epochs of plain SGD at a constant rate. Its accuracy is the printed one; its seconds are those of steps timed here, in turn with
 our runs, times the steps of ten epochs. Ours are `striate train` with the options below, which were fixed before on a
-validation split (LOG.md; DenseNet's by what ResNet and GoogLeNet had shown), on all 60,000 pictures, without test-time
+validation split (LOG.md; DenseNet's by what ResNet and GoogLeNet had shown), on all 60,000 images, without test-time
 augmentation; their seconds are those of training as the run kept them.
 """
 
@@ -134,7 +134,7 @@ class TutorialLoop:
 
 
 def ours(command: str, seed: int, folder: str) -> dict[str, Any]:
-    """What `striate train` says of a run on all training pictures."""
+    """What `striate train` says of a run on all training images."""
     whole = [STRIATE, "train", *command.split(), "--data", "fashion-mnist", "--validation", "0", "--json"]
     done = subprocess.run([*whole, "--seed", str(seed), "--out", folder], check=True, stdout=subprocess.PIPE)
     result: dict[str, Any] = json.loads(done.stdout)

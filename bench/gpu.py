@@ -1,7 +1,7 @@
 """One NVIDIA GPU: MNIST to 99 %, CIFAR-10, and ResNet-50 at 224 pixels against a plain loop with torchvision's model.
 
 Runs are `striate train` in processes of their own. The first is the cold one: it meets kernels that nothing has loaded yet. The
-loops of ResNet-50 train on random pictures that lie on the device, so that no disk and no decoder are measured. A picture
+loops of ResNet-50 train on random images that lie on the device, so that no disk and no decoder are measured. An image
 of a training step is taken as three times its forward pass, two operations a MAC; the peak is that of a large matrix product in
 bfloat16, timed in the same process.
 """
@@ -52,7 +52,7 @@ MANNERS = {
 
 @dataclass(frozen=True)
 class Scene:
-    """A net of the catalogue that torchvision has too, on random pictures."""
+    """A net of the catalogue that torchvision has too, on random images."""
 
     net: str
     torchvision: str
@@ -129,7 +129,7 @@ def plain_step(scene: Scene) -> float:
 
 
 def our_step(scene: Scene, manner: Manner, look: float = LOOK) -> float:
-    """Seconds of a step of ours, which gathers its pictures and normalises them too; `measure` waits for each."""
+    """Seconds of a step of ours, which gathers its images and normalises them too; `measure` waits for each."""
     pixels = np.random.default_rng(0).integers(0, 256, (2 * scene.batch, scene.side, scene.side, 3), np.uint8)
     labels = np.arange(2 * scene.batch, dtype=np.int64) % 1000
     data = ImageData(pixels, labels, tuple(f"class {number}" for number in range(1000)))

@@ -22,7 +22,7 @@ RESAMPLES = 1000
 
 
 def worlds(kind: str, count: int, seed: int = 0) -> Any:
-    """`count` times (pictures, probabilities (classes, classes) of truth and answer)."""
+    """`count` times (images, probabilities (classes, classes) of truth and answer)."""
     generator = np.random.default_rng(seed)
     for _ in range(count):
         if kind == "2 to 20 classes":
@@ -42,7 +42,7 @@ def worlds(kind: str, count: int, seed: int = 0) -> Any:
 
 
 def score(cells: Floats) -> Floats:
-    """Macro F1 of (..., classes, classes), classes without pictures counted as 0."""
+    """Macro F1 of (..., classes, classes), classes without images counted as 0."""
     both = cells.sum(-1) + cells.sum(-2)
     return np.asarray((2 * np.diagonal(cells, axis1=-2, axis2=-1) / np.maximum(both, 1e-300)).mean(-1))
 
@@ -54,7 +54,7 @@ def intervals(confusion: Any, generator: np.random.Generator) -> dict[str, Inter
     counts = confusion[rows, columns]
     without = np.repeat(confusion[None].astype(float), len(rows), 0)
     without[np.arange(len(rows)), rows, columns] -= 1
-    influence = seen - score(without)  # of leaving one picture of a cell out
+    influence = seen - score(without)  # of leaving one image of a cell out
     influence -= (counts * influence).sum() / total
     error = float(np.sqrt((counts * influence**2).sum()))
     drawn = np.zeros((RESAMPLES, *confusion.shape))

@@ -1,6 +1,6 @@
 """LeNet-5 on Fashion-MNIST: the plain tutorial loop against recipe `fast`, in turns, in one run.
 
-Both arms train the same net on all 60,000 pictures; the clock stands still while they are tested. Our epochs were fixed before
+Both arms train the same net on all 60,000 images; the clock stands still while they are tested. Our epochs were fixed before
 on a validation split: bench/LOG.md. The target is what the plain arm reaches after its 10 epochs, the mean of its seeds.
 """
 
@@ -22,7 +22,7 @@ EPOCHS, SEEDS, PLAIN_EPOCHS = 4, 3, 10
 
 
 def ours(out: Path, seed: int) -> Run:
-    """A run on all training pictures, in a process of its own: what it sets for its process must not help the plain arm."""
+    """A run on all training images, in a process of its own: what it sets for its process must not help the plain arm."""
     options = ["--epochs", EPOCHS, "--validation", 0, "--seed", seed, "--out", out, "--name", f"seed-{seed}"]
     command = [STRIATE, "train", "lenet5", "--data", "fashion-mnist", *map(str, options)]
     subprocess.run(command, check=True, capture_output=True)

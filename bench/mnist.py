@@ -3,7 +3,7 @@
 The tutorial trains the residual net of 41,514 parameters with SGD at 0.01, momentum 0.5, batches of 64; its clock stands still
 while it is tested. It has arrived after the first epoch at which the mean accuracy of its seeds is 99.0 %. Ours is the same net,
 with recipe `fast`; its 0.94 epochs, the first half of them at 20 pixels, were fixed before on a validation split (LOG.md). Both
-train on all 60,000 pictures.
+train on all 60,000 images.
 """
 
 from __future__ import annotations
@@ -64,7 +64,7 @@ class TutorialLoop:
 
 
 def ours(out: Path, seed: int) -> Run:
-    """A run on all training pictures, in a process of its own."""
+    """A run on all training images, in a process of its own."""
     options = [
         "--epochs",
         EPOCHS,

@@ -21,7 +21,7 @@ from striate.data.named import NAMED, find
 
 @dataclass(frozen=True)
 class Epoch:
-    """Seconds of training (evaluation apart), and the accuracy on the test pictures after it."""
+    """Seconds of training (evaluation apart), and the accuracy on the test images after it."""
 
     seconds: float
     accuracy: float

@@ -1,7 +1,7 @@
 """`predict` on 10,000 JPEG files: its memory against 1,000 of them, and its rate against what decoding and net allow together.
 
-Decoding alone (by as many threads as there are cores), the net alone on pictures that are decoded already, and prediction with
-its CSV are timed in turns, in one process. Memory is the peak of the whole command, a process of its own. The pictures are made
+Decoding alone (by as many threads as there are cores), the net alone on images that are decoded already, and prediction with
+its CSV are timed in turns, in one process. Memory is the peak of the whole command, a process of its own. The images are made
 here: 28x28 ones, of which the files cost most, and 320x240 ones as a web page has them.
 """
 
@@ -59,7 +59,7 @@ def peak(run: Run, folder: Path, output: Path) -> tuple[float, float]:
 
 
 def rates(run: Run, folder: Path, output: Path) -> list[dict[str, float]]:
-    """Pictures a second of decoding, net, and prediction, for each repeat."""
+    """Images a second of decoding, net, and prediction, for each repeat."""
     predictor = Predictor(run)
     paths = picture_files(folder).files
 

@@ -1,7 +1,7 @@
-"""Abstaining: how well each score tells a net's own pictures from strangers.
+"""Abstaining: how well each score tells a net's own images from strangers.
 
 LeNet-5 is trained on Fashion-MNIST by recipe `fast`, three seeds. The threshold of each score keeps 95 % of the run's validation
-pictures; the own pictures are the 10,000 of the test set. The default score is the one that is best on the strangers of
+images; the own images are the 10,000 of the test set. The default score is the one that is best on the strangers of
 `CHOOSING`; MNIST's digits chose nothing and are what is reported. The photos are those of hymenoptera and CIFAR-10, from the tars
 in the folder that STRIATE_DATA names. A residual net on the sample shows whether the order of the scores is LeNet's alone.
 """
@@ -37,7 +37,7 @@ CPU = torch.device("cpu")
 
 
 def strangers(folder: Path, preprocessing: Preprocessing, own: Pixels) -> Mapping[str, Pixels]:
-    """Pictures of none of the net's classes, by name, as it would be fed them."""
+    """Images of none of the net's classes, by name, as it would be fed them."""
     generator = np.random.default_rng(0)
     return {
         "photos of ants and bees": _read(folder / "hymenoptera", preprocessing, 1),
@@ -49,7 +49,7 @@ def strangers(folder: Path, preprocessing: Preprocessing, own: Pixels) -> Mappin
 
 
 def _read(folder: Path, preprocessing: Preprocessing, step: int) -> Pixels:
-    """Every `step`th picture below a folder that can be read."""
+    """Every `step`th image below a folder that can be read."""
     found = []
     for path in picture_files(folder).files[::step]:
         try:

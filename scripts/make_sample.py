@@ -1,4 +1,4 @@
-"""Makes the sample that ships with the package from the official Fashion-MNIST files: its first 10,000 and 2,000 pictures.
+"""Makes the sample that ships with the package from the official Fashion-MNIST files: its first 10,000 and 2,000 images.
 
 python scripts/make_sample.py FOLDER-WITH-THE-FOUR-OFFICIAL-FILES
 """

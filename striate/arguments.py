@@ -93,7 +93,7 @@ def _classes(hint: Any) -> list[type]:
 
 
 def _instead(value: object, hint: Any) -> str:
-    """What to do with pictures that are at hand in another form, where data is wanted."""
+    """What to do with images that are at hand in another form, where data is wanted."""
     if "DataSet" not in {one.__name__ for one in _classes(hint)}:
         return ""
     parents = {f"{kind.__module__}.{kind.__name__}" for kind in type(value).__mro__}
@@ -103,7 +103,7 @@ def _instead(value: object, hint: Any) -> str:
     if not holds and "torch.utils.data.dataloader.DataLoader" not in parents:
         return ""
     return (
-        ". Pictures that are at hand are saved as an archive first: np.savez('mine.npz', images=pixels, labels=labels), pixels "
+        ". Images that are at hand are saved as an archive first: np.savez('mine.npz', images=pixels, labels=labels), pixels "
         "uint8 (N, H, W) or (N, H, W, 3), labels whole numbers (N,); then give 'mine.npz'"
     )
 

@@ -33,7 +33,7 @@ class UnknownName(UsageError):
 
 
 class DataError(StriateError):
-    """The data, a picture or a run's files need mending first (exit code 3)."""
+    """The data, an image or a run's files need mending first (exit code 3)."""
 
     exit_code = 3
 

@@ -31,7 +31,7 @@ class Recipe:
     source: str
     """Where its figures come from."""
     epochs: float
-    """Passes over the training pictures; a part of one is possible where a time budget decides."""
+    """Passes over the training images; a part of one is possible where a time budget decides."""
     budget: float | None = None
     """Seconds that the whole command may take; `epochs` is planned from it."""
     batch_size: int
@@ -56,7 +56,7 @@ class Recipe:
     balance: Balance = "none"
     """For classes of very different sizes: `weights` lets the loss of a rare class count more, `sampler` shows each as often."""
     augmentation: Augmentation = NO_AUGMENTATION
-    """What is done to the training pictures."""
+    """What is done to the training images."""
     resize_schedule: ResizeSchedule = ()
     """Progressive resizing: (share of training, shorter side in pixels that batches are scaled to from there on), in order, the
     first from 0 on. Empty: always the size of the preprocessing, which validation, test and prediction use in any case."""
@@ -73,7 +73,7 @@ class Recipe:
     patience: int | None = None
     """Training stops when validation was no better for so many epochs; None for never."""
     validation: float = 0.1
-    """Share of the training pictures kept for validation where the data has no validation split of its own."""
+    """Share of the training images kept for validation where the data has no validation split of its own."""
     seed: int = 0
     """Decides weights, order, augmentation and dropout."""
 
@@ -123,12 +123,12 @@ class Recipe:
         return self.lr * (1 - progress) / (1 - self.warmup)
 
     def side(self, progress: float) -> int | None:
-        """Shorter side of the pictures when a share `progress` of the steps is done; None for that of the preprocessing."""
+        """Shorter side of the images when a share `progress` of the steps is done; None for that of the preprocessing."""
         return next((side for share, side in reversed(self.resize_schedule) if progress >= share), None)
 
     def work(self, progress: float) -> float:
         """The share of the arithmetic of a whole training that is done with a share `progress` of its steps, which differs where
-        the sizes change: the arithmetic of a step goes with the area of its pictures.
+        the sizes change: the arithmetic of a step goes with the area of its images.
         """
         spans = self.resize_schedule or ((0.0, 1),)
         ends = (*(share for share, _ in spans[1:]), 1.0)
@@ -177,15 +177,15 @@ def resize_schedule_text(sizes: ResizeSchedule) -> str:
 
 
 def for_long_runs(size: Sequence[int], flippable: bool) -> Augmentation:
-    """What recipe `fast` does to the pictures of runs of LONG_RUN epochs and more: mirrors half of them, where a mirrored
-    picture keeps its class, and moves all by up to a fourteenth of their side: 2 pixels of 28.
+    """What recipe `fast` does to the images of runs of LONG_RUN epochs and more: mirrors half of them, where a mirrored
+    image keeps its class, and moves all by up to a fourteenth of their side: 2 pixels of 28.
     """
     return Augmentation(flip=flippable, shift=max(1, round(min(size) / 14)))
 
 
 def progressive(size: Sequence[int], least: int) -> ResizeSchedule:
     """The sizes of recipe `fast`: half the side for half of training, then three quarters of it, then the whole for the last
-    quarter; none below `least`, in multiples of 8, which strides divide. Nothing for pictures below PROGRESSIVE pixels.
+    quarter; none below `least`, in multiples of 8, which strides divide. Nothing for images below PROGRESSIVE pixels.
     """
     full = min(size)
     if full < PROGRESSIVE:
@@ -262,9 +262,9 @@ PAPER: dict[str, Recipe] = {
 
 RECIPES = ("fast", "paper", "tutorial")
 LONG_RUN = 20
-"""Epochs from which `fast` alters its pictures: measured on LeNet-5 (bench/LOG.md)."""
+"""Epochs from which `fast` alters its images: measured on LeNet-5 (bench/LOG.md)."""
 PROGRESSIVE = 96
-"""Pixels of the shorter side from which `fast` begins with smaller pictures."""
+"""Pixels of the shorter side from which `fast` begins with smaller images."""
 
 
 def _of_few(recipe: Recipe, pictures: int) -> Recipe:

@@ -41,7 +41,7 @@ def trained(tmp_path_factory):
 
 @pytest.fixture
 def pictures(tmp_path):
-    """A folder of two classes, 12 pictures each of 40x32 pixels: dark ones and light ones."""
+    """A folder of two classes, 12 images each of 40x32 pixels: dark ones and light ones."""
     generator = np.random.default_rng(0)
     for label, level in (("dark", 40), ("light", 200)):
         folder = tmp_path / "pictures" / label

@@ -222,7 +222,7 @@ SPECIAL: dict[str, Callable[[Path], None]] = {
     "code in the run": from_elsewhere("{run}/theirs.py"),
     "a catalogue net of absurd size": changed("config.yaml", ("net",), {"name": "vgg19", "channels": 1, "classes": 3}),
     "a net that there is not": changed("config.yaml", ("net",), {"name": "resnet9000", "channels": 1, "classes": 3}),
-    "a small picture for a large net": changed("config.yaml", ("net",), {"name": "alexnet", "channels": 1, "classes": 3}),
+    "a small image for a large net": changed("config.yaml", ("net",), {"name": "alexnet", "channels": 1, "classes": 3}),
     "a net from a hub": changed("config.yaml", ("net", "origin", "target"), "timm:hf-hub:evil/model"),
     "a torchvision net that is none": changed("config.yaml", ("net", "origin", "target"), "torchvision:os.system"),
 }  # fmt: skip

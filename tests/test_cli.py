@@ -103,12 +103,12 @@ def test_evaluate_and_predict(call, trained, tmp_path):
     code, out, err = call("predict", copy, "broken.png", "grey.png", "gone.png")
     assert code == 3
     assert out.startswith("grey.png")
-    assert "broken.png: not a picture" in err
+    assert "broken.png: not an image" in err
     assert "gone.png: no such file" in err
     code, out, _ = call("predict", copy, "broken.png", "grey.png", "--json")
     answers = json.loads(out)
     assert code == 3
-    assert answers[0]["error"].startswith("not a picture")
+    assert answers[0]["error"].startswith("not an image")
     assert answers[1]["top"][0]["confidence"] == answers[1]["confidence"]
 
 

@@ -22,7 +22,7 @@ PAGES = [
 ]
 
 NEEDS_MORE = ("--budget 60s", "--data photos")
-"""Commands that need the full set or the reader's own pictures: only their options are checked, below."""
+"""Commands that need the full set or the reader's own images: only their options are checked, below."""
 
 
 def blocks(language, page=README):

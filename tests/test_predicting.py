@@ -1,4 +1,4 @@
-"""Prediction feeds the net what evaluation feeds it, and a bad picture stops nothing."""
+"""Prediction feeds the net what evaluation feeds it, and a bad image stops nothing."""
 
 import csv
 import json
@@ -73,14 +73,14 @@ def test_every_form_of_a_picture_gives_the_same_answer(trained, png_files, test_
     with Image.open(png_files[0]) as image:
         forms = [png_files[0], str(png_files[0]), png_files[0].read_bytes(), image, test_set.pixels[0]]
         predictions = trained.predict(*forms, test_set.pixels[0][..., 0])
-    # In one batch the place decides which kernel sums a picture's products, and so the last bits.
+    # In one batch the place decides which kernel sums an image's products, and so the last bits.
     for prediction in predictions:
         assert [name for name, _ in prediction.top] == [name for name, _ in predictions[0].top]
         assert [value for _, value in prediction.top] == pytest.approx(
             [value for _, value in predictions[0].top], abs=1e-5
         )
     assert predictions[0].picture == str(png_files[0])
-    assert predictions[2].picture == "picture 3"
+    assert predictions[2].picture == "image 3"
     assert predictions[0].label == predictions[0].top[0][0]
     assert len(predictions[0].top) == 3
     everything = predict(trained, png_files[:1], top=99)[0].top
@@ -110,7 +110,7 @@ def test_what_cannot_be_read_is_named_and_the_rest_predicted(trained, png_files,
     (tmp_path / "text.png").write_text("hello")
     found = predict(trained, [tmp_path / "gone.png", png_files[0], tmp_path / "empty.png", tmp_path / "text.png", b""])
     assert [prediction.error for prediction in found][:3] == ["no such file", None, "empty file"]
-    assert found[3].error.startswith("not a picture")
+    assert found[3].error.startswith("not an image")
     assert found[4].error.endswith("empty file")
     assert found[1].label is not None
     assert str(found[0]) == f"{tmp_path / 'gone.png'}: no such file"
@@ -130,13 +130,13 @@ def test_tensors_are_pictures_too(trained, test_set):
         found = trained.predict(*form)
         assert [p.label for p in found] == [p.label for p in as_arrays]
         assert [p.confidence for p in found] == pytest.approx([p.confidence for p in as_arrays], abs=1e-5)
-        assert [p.picture for p in found] == ["picture 1", "picture 2", "picture 3"]
+        assert [p.picture for p in found] == ["image 1", "image 2", "image 3"]
 
 
 @pytest.mark.parametrize(
     ("tensor", "said"),
     [
-        (torch.zeros(3, 4, 4) - 0.5, "a picture that is normalised already is to be given as it was before"),
+        (torch.zeros(3, 4, 4) - 0.5, "an image that is normalised already is to be given as it was before"),
         (torch.full((1, 4, 4), torch.nan), "16 of its 16 values are NaN"),
         (
             torch.zeros(1, 4, 4, dtype=torch.int64),

@@ -52,7 +52,7 @@ def test_strangers_are_unknown_and_keep_their_classes(call, run, folder):
     assert code == 3
     assert first.startswith(f"{folder}/1.png: Ankle boot ")
     assert second.startswith(f"{folder}/2.png: unknown (nearest classes: ")
-    assert f"{folder}/3.png: not a picture" in err
+    assert f"{folder}/3.png: not an image" in err
     assert "1 of 3 have no answer" in err
     known = run.predict(folder, abstain=True)
     assert [(p.label, p.known) for p in known] == [("Ankle boot", True), ("unknown", False), (None, None)]
@@ -206,7 +206,7 @@ def test_a_notebook_shows_names_as_text_and_the_picture_that_the_net_saw(run, fo
     assert html.count("data:image/png;base64,") == 3
     assert "Ankle boot" in html
     assert "unknown" in html
-    assert "not a picture" in html
+    assert "not an image" in html
     assert "Ankle boot" in found[0]._repr_html_()
     assert repr(found).splitlines()[0] == str(found[0])
     many = Predictions([found[0]] * 60)

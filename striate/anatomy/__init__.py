@@ -1,4 +1,4 @@
-"""A net read without data: its graph of operations, sizes, parameters, MACs, receptive fields, memory, mistakes and picture."""
+"""A net read without data: its graph of operations, sizes, parameters, MACs, receptive fields, memory, mistakes and image."""
 
 from __future__ import annotations
 

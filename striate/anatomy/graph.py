@@ -1,6 +1,6 @@
 """A net as a graph of operations, as `tracing` records it.
 
-Nodes are aten operations that depend on the picture, and products of parameters alone with what follows from them (learned
+Nodes are aten operations that depend on the image, and products of parameters alone with what follows from them (learned
 queries, tables of positions), in the order in which they ran; edges go from the operation that made a tensor to the one that
 reads it.
 """
@@ -16,11 +16,11 @@ Shape = tuple[int, ...]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Node:
-    """One operation that depends on the picture, or a product that does not."""
+    """One operation that depends on the image, or a product that does not."""
 
     index: int
     operation: str
-    """aten's name without overload: `convolution`, `add`, `cat`, with the namespace of others in front; `input` for the picture
+    """aten's name without overload: `convolution`, `add`, `cat`, with the namespace of others in front; `input` for the image
     itself."""
     module: str
     """Path of the innermost module that ran it, as in `named_modules()`; empty for the net itself."""

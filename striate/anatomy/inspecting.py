@@ -36,9 +36,9 @@ class Totals:
     parameters_unused: int
     """Of the module, but not read by the forward pass in eval mode: auxiliary heads, forgotten layers."""
     macs: int | None
-    """For one picture; FLOPs are 2 x MACs. None if those of some operation are not known: see `not_counted`."""
+    """For one image; FLOPs are 2 x MACs. None if those of some operation are not known: see `not_counted`."""
     activation_bytes: int
-    """Of all outputs for one picture."""
+    """Of all outputs for one image."""
     macs_counted: int
     """Those that are known."""
     not_counted: Mapping[str, int]
@@ -60,9 +60,9 @@ class Anatomy:
 
     name: str
     input: tuple[int, int, int]
-    """(C, H, W) of the picture."""
+    """(C, H, W) of the image."""
     batch: int
-    """Pictures a batch, for the memory."""
+    """Images a batch, for the memory."""
     rows: tuple[Row, ...]
     totals: Totals
     unused: Mapping[str, int]
@@ -73,7 +73,7 @@ class Anatomy:
     classes: int | None
     """That the net should have; None if nothing says so."""
     judged_batch: int | None
-    """Pictures a batch, where that was said; else batch norm is not judged by it."""
+    """Images a batch, where that was said; else batch norm is not judged by it."""
 
     @property
     def title(self) -> str:
@@ -83,12 +83,12 @@ class Anatomy:
 
     @cached_property
     def memory(self) -> Memory:
-        """Of inference and of a training step with SGD and momentum, at `batch` pictures."""
+        """Of inference and of a training step with SGD and momentum, at `batch` images."""
         return estimate_memory(self.module, self.input, self.batch)
 
     @cached_property
     def smallest_input(self) -> int | None:
-        """Side in pixels of the smallest square picture that the net takes, auxiliary heads included.
+        """Side in pixels of the smallest square image that the net takes, auxiliary heads included.
 
         Of a catalogue net it is the row's own, which a test finds and confirms in the same way.
         """
@@ -155,9 +155,9 @@ def inspect(
     Args:
         net: any module (left as it is), or what `resolve` takes: a catalogue name, `FILE.py:OBJECT`,
             `torchvision:NAME`, `timm:NAME`.
-        input: (C, H, W) of a picture; the net's default if None.
+        input: (C, H, W) of an image; the net's default if None.
         classes: number of classes that the net should have; a named net is built so, a module is checked for it.
-        batch: pictures a batch, for the memory, and for batch norm's sake; None counts the memory of one.
+        batch: images a batch, for the memory, and for batch norm's sake; None counts the memory of one.
 
     Raises:
         UsageError: no such net; no input given where the net has no default; a net that does not take the input, with the
@@ -170,7 +170,7 @@ def inspect(
     target = _target(net, input, classes)
     picture = target.input if input is None else (int(input[0]), int(input[1]), int(input[2]))
     if picture is None:
-        raise UsageError(f"{target.name} has no default input: say which pictures it takes, as in --input 3x32x32")
+        raise UsageError(f"{target.name} has no default input: say which images it takes, as in --input 3x32x32")
     try:
         graph = trace_or_explain(target.module, (1, *picture), target.name)
     except UsageError as error:

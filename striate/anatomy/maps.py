@@ -74,7 +74,7 @@ def draw_maps(anatomy: Anatomy) -> str:
 
 
 def _blocks(anatomy: Anatomy) -> list[_Block]:
-    """The picture, then every change of shape; by stages where there are too many."""
+    """The image, then every change of shape; by stages where there are too many."""
     channels, height, width = anatomy.input
     first = _Block("picture", "picture", channels, height, width)
     for units in (layer_units(anatomy.graph, anatomy.rows), _with_head(anatomy)):

@@ -44,16 +44,16 @@ class Memory:
     gradients: int
     optimizer_state: int
     activations: int | None
-    """Kept from the forward pass for the backward pass, the batch of pictures included; None where `training` is."""
+    """Kept from the forward pass for the backward pass, the batch of images included; None where `training` is."""
     inference: int
-    """At the peak of a forward pass without gradients, weights and pictures included."""
+    """At the peak of a forward pass without gradients, weights and images included."""
     training: int | None
     """At the peak of a training step: forward, backward, update; None if the net cannot train on this batch (batch
     norm with one value a channel, for one)."""
 
 
 def estimate_memory(module: nn.Module, picture: Sequence[int], batch: int, optimizer: Optimizer = "momentum") -> Memory:
-    """Memory of `module` on batches of `batch` pictures (C, H, W), with the cross-entropy as its loss.
+    """Memory of `module` on batches of `batch` images (C, H, W), with the cross-entropy as its loss.
 
     Auxiliary heads of a `Net` take part in training. The module stays as it is.
     """

@@ -1,8 +1,8 @@
-"""Which pixels of the picture, along one axis, each position of a feature map reads: exact integer arithmetic.
+"""Which pixels of the image, along one axis, each position of a feature map reads: exact integer arithmetic.
 
 Along an axis the interval of pixels [first, last] repeats: after `period` positions it has moved on by `advance` pixels. For all
 that convolutions and pools make, `period` is 1 and `advance` the stride; up-sampling and transposed convolutions have longer
-periods. Pixels outside the picture are counted as if it went on for ever: padding makes no field smaller.
+periods. Pixels outside the image are counted as if it went on for ever: padding makes no field smaller.
 """
 
 from __future__ import annotations
@@ -124,7 +124,7 @@ class Pattern:
         return Pattern((min(low for low, _ in intervals),), (max(high for _, high in intervals),), 0)
 
     def clipped(self, pixels: int) -> Pattern:
-        """Without the pixels outside the picture."""
+        """Without the pixels outside the image."""
         return Pattern(tuple(max(0, p) for p in self.first), tuple(min(pixels - 1, p) for p in self.last), self.advance)
 
     def union(self, other: Pattern) -> Pattern | None:
@@ -143,4 +143,4 @@ class Pattern:
 
 
 START = Pattern((0,), (0,))
-"""The picture itself: position o is pixel o."""
+"""The image itself: position o is pixel o."""

@@ -25,7 +25,7 @@ class ReceptiveField:
     """Pixels that one position of an output reads; each pair is (height, width)."""
 
     largest: Pixels
-    """From the first to the last pixel read by any path from the picture."""
+    """From the first to the last pixel read by any path from the image."""
     smallest: Pixels
     """Likewise by the path that sees least: through the skips, through the 1x1 branch, past the statistics of a norm."""
     stride: tuple[float, float]
@@ -33,12 +33,12 @@ class ReceptiveField:
     centre: tuple[float, float]
     """Middle of the field of position (0, 0), in pixels from the middle of the first pixel; negative with much padding."""
     whole: bool
-    """The largest is the whole picture, from every position."""
+    """The largest is the whole image, from every position."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MapPlaces:
-    """Where in the picture the positions of a feature map (N, C, h, w) lie; each pair is (height, width)."""
+    """Where in the image the positions of a feature map (N, C, h, w) lie; each pair is (height, width)."""
 
     stride: tuple[float, float]
     """Pixels from one position to the next; negative where the map is flipped."""
@@ -205,7 +205,7 @@ def _extent(terms: Sequence[Term]) -> _Extent | None:
     if len(positions) < len(terms):
         return None
     one = merged([replace(term, dims=_positions_only(term)) for term in positions])
-    if len(one) > 1:  # a fixed part of the picture and a moving one: known if the fixed one holds the other everywhere
+    if len(one) > 1:  # a fixed part of the image and a moving one: known if the fixed one holds the other everywhere
         fixed = [term for term in one if not term.largest.advance]
         others = [term.summed(range(len(term.dims))).settled() for term in one if term.largest.advance]
         inside = len(fixed) == 1 and all(

@@ -39,13 +39,13 @@ class Call:
 
 
 def picture_type(module: nn.Module) -> torch.dtype | None:
-    """Of the pictures that a net computes with: the type of its first real weight; torch's default if None."""
+    """Of the images that a net computes with: the type of its first real weight; torch's default if None."""
     return next((value.dtype for value in module.parameters() if value.is_floating_point()), None)
 
 
 @dataclass(slots=True)
 class _Value:
-    """What is known of a tensor: the node that made it (None: it does not depend on the picture), the parameters in it."""
+    """What is known of a tensor: the node that made it (None: it does not depend on the image), the parameters in it."""
 
     node: int | None
     parameters: tuple[str, ...] = ()
@@ -177,7 +177,7 @@ class Recorder(LightMode):  # type: ignore[no-untyped-call]
         self, name: str, operands: Sequence[tuple[Shape, _Value]], shape: Shape, attributes: Mapping[str, Any],
         parameters: tuple[str, ...],
     ) -> Node:  # fmt: skip
-        """A node that is no operation of torch's: the picture, a module that does nothing, what an in-place write changes."""
+        """A node that is no operation of torch's: the image, a module that does nothing, what an in-place write changes."""
         call = self.calls[-1]
         return Node(
             index=len(self.nodes), operation=name, module=call.module, call=call.number, shape=shape, macs=0, bytes=0,
@@ -271,14 +271,14 @@ def _attributes(name: str, arguments: Mapping[str, Any], operands: Sequence[tupl
         if value.node is None and not value.parameters and tensor.numel() > 1
     )
     if fixed:
-        attributes["fixed"] = fixed  # tensors that are neither parameters nor made of the picture
+        attributes["fixed"] = fixed  # tensors that are neither parameters nor made of the image
     if any(value.masked and value.node is None for _, value in operands):
         attributes["masked"] = True
     return attributes
 
 
 def _hides(name: str, operands: Sequence[tuple[Tensor, _Value]]) -> bool:
-    """Whether an operation without the picture may make zeros of parameters."""
+    """Whether an operation without the image may make zeros of parameters."""
     if name.rstrip("_") not in _MASKING or not any(value.parameters for _, value in operands):
         return False
     others = [tensor for tensor, value in operands if not value.parameters]

@@ -43,9 +43,9 @@ class Row:
     parameters: int
     """Counted where they are first used."""
     macs: int | None
-    """For one picture; None if some are not known."""
+    """For one image; None if some are not known."""
     activation_bytes: int
-    """Stored for the output of one picture; 0 for views and in-place writes."""
+    """Stored for the output of one image; 0 for views and in-place writes."""
     field: ReceptiveField | None
     """Pixels that one position of the output reads; None where that is not known, and where it reads none."""
     reads_picture: bool

@@ -123,7 +123,7 @@ def _pooled(
         if n + 2 * p < d * (k - 1) + 1 or p > k // 2:
             return None
         length = (n + 2 * p - d * (k - 1) - 1 + (s - 1 if ceil_mode else 0)) // s + 1
-        lengths.append(length - (ceil_mode and (length - 1) * s >= n + p))  # the last window begins inside the picture
+        lengths.append(length - (ceil_mode and (length - 1) * s >= n + p))  # the last window begins inside the image
     return (*x.shape[:2], *lengths)
 
 

@@ -1,7 +1,7 @@
-"""What the elements of a tensor read of the picture, along one of its axes, as a function of their place in the tensor.
+"""What the elements of a tensor read of the image, along one of its axes, as a function of their place in the tensor.
 
 Each dimension of the tensor is split into factors, the slowest first: after a flatten the rows and the columns are two factors of
-one dimension, after a cut into patches the rows are two factors of two dimensions. The position along the picture's axis is the
+one dimension, after a cut into patches the rows are two factors of two dimensions. The position along the image's axis is the
 sum of step x index over the factors, and a Pattern says which pixels that position reads. So every reshape, permutation, slice
 and window is exact, or is refused.
 """
@@ -89,11 +89,11 @@ def cut(factor: Factor, inner: int) -> tuple[Factor, Factor]:
 
 @dataclass(frozen=True, slots=True)
 class Term:
-    """One way in which a tensor reads the picture, along one axis."""
+    """One way in which a tensor reads the image, along one axis."""
 
     axis: int
     pixels: int
-    """Of the picture."""
+    """Of the image."""
     largest: Pattern
     smallest: Pattern
     """Of the path that sees least; it moves as `largest` does."""
@@ -161,7 +161,7 @@ class Term:
         return replace(term.change(lambda o: [o * divisor], 1, divisor), dims=dims)
 
     def _still(self) -> Term:
-        """Without positions: a pattern of one interval, inside the picture."""
+        """Without positions: a pattern of one interval, inside the image."""
         dims = tuple(joined([f._replace(step=0) if f.step else f for f in dim]) for dim in self.dims)
         return replace(
             self,

@@ -62,7 +62,7 @@ def trace(module: nn.Module | Copies, input_shape: Sequence[int]) -> Graph:
         except TraceFailure as again:
             if first is None or not wants_values(again.cause):
                 raise
-            raise first from first.cause  # a copy with values, and a picture without them: that adds nothing
+            raise first from first.cause  # a copy with values, and an image without them: that adds nothing
         copies.needs_values = True
         return graph
 

@@ -1,4 +1,4 @@
-"""The check-up of a data set: what is wrong or odd about its pictures, said before a net is trained on them.
+"""The check-up of a data set: what is wrong or odd about its images, said before a net is trained on them.
 
 Nothing is changed: files are read, and what was found is told.
 """
@@ -74,11 +74,11 @@ class Checkup:
 
 
 def check(dataset: DataSet) -> Checkup:
-    """The whole check-up: what `quick` finds, near duplicates, and pictures that look unlike their class.
+    """The whole check-up: what `quick` finds, near duplicates, and images that look unlike their class.
 
     Args:
         dataset: loaded at `SIZE` if it is of files, so that what is equal is so at that size. Time grows with the square of
-            the number of pictures (docs/checkup.md).
+            the number of images (docs/checkup.md).
     """
     begin = time.perf_counter()
     reduced = np.concatenate([thumbnails(part.pixels) for part in dataset.splits.values()])
@@ -96,7 +96,7 @@ def check(dataset: DataSet) -> Checkup:
 
 
 def _near(dataset: DataSet, reduced: Pixels, blank: set[Place]) -> list[Finding]:
-    """Near duplicates of pictures that are not blank; of equal ones the first stands for all."""
+    """Near duplicates of images that are not blank; of equal ones the first stands for all."""
     groups = {group[0].place: group for group in equal_groups(dataset)}
     left_out = blank | {member.place for group in groups.values() for member in group[1:]}
     places = [(split, index) for split, part in dataset.splits.items() for index in range(len(part))]
@@ -115,7 +115,7 @@ def _near(dataset: DataSet, reduced: Pixels, blank: set[Place]) -> list[Finding]
 
 
 def copies_of_training(findings: Iterable[Finding], split: str = "test") -> set[Picture]:
-    """The pictures of a split that are, or nearly are, training pictures."""
+    """The images of a split that are, or nearly are, training images."""
     return {
         pair.second
         for finding in findings

@@ -1,4 +1,4 @@
-"""Whether two pictures show the same: one is laid over the other, and then they are compared place by place.
+"""Whether two images show the same: one is laid over the other, and then they are compared place by place.
 
 Tensors are (N, C, S, S), float32, 0 to 255, with S = `SIDE`.
 """
@@ -10,10 +10,10 @@ from torch import Tensor
 from torch.nn import functional
 
 SIDE = 32
-"""Of the pictures that are compared, in pixels."""
+"""Of the images that are compared, in pixels."""
 _LUMA = (0.299, 0.587, 0.114)
 _LEVELS = ((3, 5), (1, 4))
-"""(pixels that the pictures are smoothed by to each side, steps): first roughly, then finely."""
+"""(pixels that the images are smoothed by to each side, steps): first roughly, then finely."""
 _MOST_ZOOM, _MOST_SHIFT, _MOST_STEP = 0.35, 0.2, 0.1
 """Of the logarithm of the zoom, and of the half side: beyond a crop of a tenth of each side, and what one step may add."""
 _NOISE = (0.01 * 255) ** 2, (0.03 * 255) ** 2
@@ -21,7 +21,7 @@ _NOISE = (0.01 * 255) ** 2, (0.03 * 255) ** 2
 
 
 def align(first: Tensor, second: Tensor) -> Tensor:
-    """(N, 4): the zooms (as logarithms) and shifts, across and down, that lay each first picture over its second.
+    """(N, 4): the zooms (as logarithms) and shifts, across and down, that lay each first image over its second.
 
     Gauss-Newton on the luma's squared difference (Lucas & Kanade 1981), with brightness and contrast left free.
     """
@@ -60,13 +60,13 @@ def _step(found: Tensor, with_slopes: Tensor, wanted: Tensor) -> Tensor:
 
 
 def agreement(first: Tensor, second: Tensor, laid: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """How alike pictures are where they overlap, once `laid` (of `align`) lays the first over the second.
+    """How alike images are where they overlap, once `laid` (of `align`) lays the first over the second.
 
     Returns:
-        Three of (N,), 1 for equal pictures: the mean of the structural similarity (SSIM, Wang et al. 2004, of the slightly
-        smoothed pictures, over 7 x 7 windows) where there is anything to see; what 95 % of these places reach of it, so that
+        Three of (N,), 1 for equal images: the mean of the structural similarity (SSIM, Wang et al. 2004, of the slightly
+        smoothed images, over 7 x 7 windows) where there is anything to see; what 95 % of these places reach of it, so that
         another object before the same background tells; and the correlation of the details, so that a common horizon is not
-        enough. NaN where two pictures have nothing to see in common.
+        enough. NaN where two images have nothing to see in common.
     """
     places, inside = _places(laid)
     over = functional.grid_sample(first, places, padding_mode="border", align_corners=False)
@@ -92,7 +92,7 @@ def _correlation(one: Tensor, other: Tensor, inside: Tensor) -> Tensor:
 
 
 def _places(laid: Tensor) -> tuple[Tensor, Tensor]:
-    """((N, S, S, 2) places in the first picture of each pixel of the second, -1 to 1; (N, S, S) whether inside it)."""
+    """((N, S, S, 2) places in the first image of each pixel of the second, -1 to 1; (N, S, S) whether inside it)."""
     steps = (torch.arange(SIDE) * 2 + 1) / SIDE - 1
     down, across = torch.meshgrid(steps, steps, indexing="ij")
     zoom, shift = laid[:, :2].exp()[:, None, None], laid[:, None, None, 2:]

@@ -1,7 +1,7 @@
-"""Near duplicates: the same picture encoded anew, resized, mirrored or slightly cropped.
+"""Near duplicates: the same image encoded anew, resized, mirrored or slightly cropped.
 
-Every picture is reduced to a short descriptor. Those whose descriptors are nearest, to the picture as it is, mirrored, and
-without its border, are candidates; each of them is laid over the picture and compared place by place (`alignment`).
+Every image is reduced to a short descriptor. Those whose descriptors are nearest, to the image as it is, mirrored, and
+without its border, are candidates; each of them is laid over the image and compared place by place (`alignment`).
 """
 
 from __future__ import annotations
@@ -24,17 +24,17 @@ _NUMBERS = 64
 _BORDER = 2
 """Pixels of 32 that the view without border leaves out at each side, between nothing and a tenth."""
 _NEAREST = 5
-"""Candidates for each picture and view."""
+"""Candidates for each image and view."""
 _CANDIDATE, _CLOSER = 0.85, 0.25
-"""A pair is a candidate from this cosine of the descriptors on, if it differs at most a quarter as much as the picture differs
+"""A pair is a candidate from this cosine of the descriptors on, if it differs at most a quarter as much as the image differs
 from the last of its crowd."""
 _CROWD = (9, 12, 15, 17, 19)
-"""Ranks of pictures that are near without being the same."""
+"""Ranks of images that are near without being the same."""
 _WHOLE, _PLACES, _DETAILS = 0.75, 0.5, 0.7
 """What the three numbers of `agreement` must reach."""
 _STANDS_OUT = 0.15
-"""What a pair may lack of likeness, as a share of what the picture and the likest of its crowd lack: among digits, silhouettes
-and ships at the horizon many pictures are alike, and only a copy is far more alike than that."""
+"""What a pair may lack of likeness, as a share of what the image and the likest of its crowd lack: among digits, silhouettes
+and ships at the horizon many images are alike, and only a copy is far more alike than that."""
 _BLOCK, _PAIRS = 1024, 2048
 """Rows of the matrix product, and pairs that are compared, at a time."""
 
@@ -43,7 +43,7 @@ _BLOCK, _PAIRS = 1024, 2048
 class Match:
     """Two positions, `first` < `second`, that show the same; `mirrored` if one is the other's mirror image.
 
-    `likeness`: the mean structural similarity, 1 for equal pictures.
+    `likeness`: the mean structural similarity, 1 for equal images.
     """
 
     first: int
@@ -53,7 +53,7 @@ class Match:
 
 
 def thumbnails(pixels: Pictures) -> Pixels:
-    """uint8 (N, 32, 32, C) of pictures of any size."""
+    """uint8 (N, 32, 32, C) of images of any size."""
     reduced = []
     for portion in portions(pixels):
         if portion.shape[1:3] != (SIDE, SIDE):
@@ -81,8 +81,8 @@ def near_duplicates(pictures: Pixels) -> list[Match]:
 
 
 def _candidates(pictures: Pixels) -> Tensor:
-    """int64 (pairs, 3 or 8): a picture, one that may show the same, whether the first is to be mirrored; and of the first's crowd
-    five, where there are so many pictures. Each two come once as they are and once mirrored, however they were found.
+    """int64 (pairs, 3 or 8): an image, one that may show the same, whether the first is to be mirrored; and of the first's crowd
+    five, where there are so many images. Each two come once as they are and once mirrored, however they were found.
     """
     cells = _described(_cells(pictures, border=0))
     centre = cells.mean(0)

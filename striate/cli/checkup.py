@@ -17,7 +17,7 @@ SHOWN = 3
 
 
 def check(
-    name: Annotated[str, typer.Argument(metavar="DATA", help="A set by name, or a folder or table of pictures.")],
+    name: Annotated[str, typer.Argument(metavar="DATA", help="A set by name, or a folder or table of images.")],
     html: Annotated[
         Path | None, typer.Option(help="Where to write the page with the contact sheets; DATA-check.html if left out.")
     ] = None,
@@ -25,7 +25,7 @@ def check(
         bool, typer.Option("--strict", help="Exit with 4 if there is a finding of more weight than a hint.")
     ] = False,
     run: Annotated[
-        Path | None, typer.Option(help="A run: say its accuracy without the copies of training pictures.")
+        Path | None, typer.Option(help="A run: say its accuracy without the copies of training images.")
     ] = None,
     exclude: Exclude = None,
     splits: Splits = None,
@@ -33,7 +33,7 @@ def check(
     data_dir: DataDir = None,
     as_json: AsJson = False,
 ) -> None:
-    """Check a set or folder: unreadable, odd, blank and repeated pictures, leakage, wrong labels, outliers."""
+    """Check a set or folder: unreadable, odd, blank and repeated images, leakage, wrong labels, outliers."""
     from striate.checkup import SIZE
     from striate.checkup import check as check_up
     from striate.data import load_data
@@ -57,7 +57,7 @@ def check(
         told=progress.reading,
     )
     dataset.require_excluded()
-    progress.say(f"look    for copies among {sum(map(len, dataset.splits.values())):,} pictures")
+    progress.say(f"look    for copies among {sum(map(len, dataset.splits.values())):,} images")
     found = check_up(dataset)
     effects = [] if opened is None else effects_of_copies(found, opened, is_moved(opened, dataset, data_dir))
     page = write_checkup(found, dataset, effects, html)
@@ -67,7 +67,7 @@ def check(
         show_json({**found.as_dict(), "effects": effect_rows, "ledger": ledger, "page": str(page)})
     else:
         looked = ", ".join(f"{count:,} {split}" for split, count in found.pictures.items())
-        show_fields({"checked": f"{looked} pictures of {len(found.classes)} classes", "page": page})
+        show_fields({"checked": f"{looked} images of {len(found.classes)} classes", "page": page})
         if dataset.ledger is not None:
             show_ledger(dataset.ledger)
         show_line()

@@ -36,7 +36,7 @@ app.command("check")(check)
 def show(
     name: Annotated[str, typer.Argument(metavar="DATA", help="A set by name, or a folder with one folder a class.")],
     grid: Annotated[
-        Path | None, typer.Option(help="Where to write the grid of pictures; DATA-samples.png if left out.")
+        Path | None, typer.Option(help="Where to write the grid of images; DATA-samples.png if left out.")
     ] = None,
     augmented: Annotated[
         bool, typer.Option("--augmented", help="Draw a row for each kind of augmentation instead of the classes.")
@@ -50,7 +50,7 @@ def show(
     data_dir: DataDir = None,
     as_json: AsJson = False,
 ) -> None:
-    """Show what a set or folder holds, and draw a grid of its pictures."""
+    """Show what a set or folder holds, and draw a grid of its images."""
     from striate.data import load_data
     from striate.data.augmentation import Augmentation
     from striate.machine import usable_cores
@@ -82,7 +82,7 @@ def show(
     if dataset.values:
         fields["values"] = "; ".join(map(str, dataset.values))
     if not dataset.flippable:
-        fields["no flip"] = "a mirrored picture of this set can mean another class: recipes do not mirror it"
+        fields["no flip"] = "a mirrored image of this set can mean another class: recipes do not mirror it"
     show_fields(fields)
     if dataset.ledger is not None:
         show_ledger(dataset.ledger)

@@ -24,13 +24,13 @@ def push(
     to: HubName,
     private: Annotated[bool, typer.Option("--private", help="Only for those who may see it there.")] = False,
     with_pictures: Annotated[
-        bool, typer.Option("--with-pictures", help="Send sheets of pictures and names of files too.")
+        bool, typer.Option("--with-pictures", help="Send sheets of images and names of files too.")
     ] = False,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Only list what would be sent.")] = False,
     yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
     as_json: AsJson = False,
 ) -> None:
-    """Send a run to the Hugging Face Hub: numbers, class names, weights, report. Pictures and paths stay home."""
+    """Send a run to the Hugging Face Hub: numbers, class names, weights, report. Images and paths stay home."""
     from striate import sharing
     from striate.run import Run
 
@@ -72,6 +72,6 @@ def pull(
             "run": run.path,
             "revision": run.summary["pulled"]["revision"],
             "report": run.path / "report.html",
-            "next": f"striate predict {run.path} PICTURE",
+            "next": f"striate predict {run.path} IMAGE",
         }
     )

@@ -1,4 +1,4 @@
-"""Pictures: named sets and class folders, decoded and preprocessed in one way, split, and served in batches.
+"""Images: named sets and class folders, decoded and preprocessed in one way, split, and served in batches.
 
 This module loads without torch's data sets; `load_data` reads what it is asked for and nothing else.
 """
@@ -44,7 +44,7 @@ def load_data(
     range: str | Sequence[float] | None = None,
     told: Told | None = None,
 ) -> DataSet:
-    """A set by name; a folder or table of pictures; or a NumPy archive (`.npz`). docs/data.md has the forms.
+    """A set by name; a folder or table of images; or a NumPy archive (`.npz`). docs/data.md has the forms.
 
     Args:
         data: a key of `NAMED`, or a path. What has a path separator or such an ending, or is a folder here, is a path.
@@ -56,7 +56,7 @@ def load_data(
         splits: for folders, which of them are splits, where their names do not say it: `train=training_set,test=test_set`, or
             `none` if each is a class.
         on_bad: what files that cannot be read do: they are left out and named, or they are an error.
-        partial: the pictures may be of some classes only, also in one split other ones than in another: to evaluate with.
+        partial: the images may be of some classes only, also in one split other ones than in another: to evaluate with.
         range: black and white of images of more than 8 bits, as in `(0, 4095)`; None for what is known of them (docs/data.md).
         told: is told, while files are decoded, how many are done, of how many.
 

@@ -1,4 +1,4 @@
-"""A NumPy archive (`.npz`) of pictures and labels, as Keras, MedMNIST and many others write them. Nothing in it is unpickled."""
+"""A NumPy archive (`.npz`) of images and labels, as Keras, MedMNIST and many others write them. Nothing in it is unpickled."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ _CLASSES = ("classes", "class_names", "label_names")
 
 
 def load_npz(path: Path, reading: Reading) -> DataSet:
-    """The pictures of an archive, at their own size.
+    """The images of an archive, at their own size.
 
     It holds `images` and `labels` (or `x` and `y`, `data` and `targets`), for each split with its name before or after:
     `train_images`, `y_test`. Images are (N, H, W) or (N, H, W, 1 or 3), labels whole numbers (N,) or (N, 1). `classes`
@@ -40,7 +40,7 @@ def load_npz(path: Path, reading: Reading) -> DataSet:
         with path.open("rb") as file:
             archive = np.load(file, allow_pickle=False)
             if not isinstance(archive, np.lib.npyio.NpzFile):
-                raise DataError(f"{path} is one array: an archive (.npz) of pictures and labels is needed")
+                raise DataError(f"{path} is one array: an archive (.npz) of images and labels is needed")
             names = [name.lower() for name in archive.files]
             if twice := [name for name in archive.files if names.count(name.lower()) > 1]:
                 raise DataError(f"{path} has arrays that differ only in capitals: {', '.join(twice)}. Rename one")
@@ -104,7 +104,7 @@ def _pair(
 ) -> tuple[Pixels, Labels] | None:
     """Images and labels of a split (`""`: of the whole archive), checked; None where it has neither.
 
-    `found` gets what is to be said of the values of each picture that are wider than 8 bits.
+    `found` gets what is to be said of the values of each image that are wider than 8 bits.
     """
     names = {kind: _named(arrays, kind, split) for kind in (_IMAGES, _LABELS)}
     images, labels = names[_IMAGES], names[_LABELS]
@@ -131,7 +131,7 @@ def _pair(
         given = given.argmax(1)  # a column for each class
     if given.dtype.kind not in "iu" or given.shape != (len(pixels),):
         raise DataError(
-            f"{labels} in {path} must be {len(pixels)} whole numbers, one a picture, got {given.dtype} {given.shape}"
+            f"{labels} in {path} must be {len(pixels)} whole numbers, one an image, got {given.dtype} {given.shape}"
         )
     return np.ascontiguousarray(_eight_bits(path, images, pixels, wanted, found)), given.astype(np.int64)
 
@@ -139,7 +139,7 @@ def _pair(
 def _eight_bits(
     path: Path, images: str, pixels: np.ndarray[Any, Any], wanted: Range | None, found: list[Found]
 ) -> Pixels:
-    """uint8 of an array of pictures. What is not known of its values is asked of all of them at once."""
+    """uint8 of an array of images. What is not known of its values is asked of all of them at once."""
     try:
         eight, whole = eight_bits(pixels, wanted)
     except Unclear as error:

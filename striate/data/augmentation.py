@@ -1,4 +1,4 @@
-"""Augmentation of a batch of pictures on its device, each draw a function of (seed, epoch, sample)."""
+"""Augmentation of a batch of images on its device, each draw a function of (seed, epoch, sample)."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def _exact(value: float) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Augmentation:
-    """What is done to training pictures, in this order.
+    """What is done to training images, in this order.
 
     Attributes:
         flip: mirror half of them left to right.
@@ -39,10 +39,10 @@ class Augmentation:
         shear: lean by up to so many degrees each way. What rotation, zoom and shear bring in is mirrored at the border.
         colour: multiply brightness, contrast and saturation by factors between 1 - colour and 1 + colour.
         lighting: standard deviation of AlexNet's PCA lighting, 0.1 in the paper (Krizhevsky et al. 2012, section 4.1).
-        erase: share of the pictures of which a rectangle (2 to 40 % of the area) is replaced by the training set's mean
+        erase: share of the images of which a rectangle (2 to 40 % of the area) is replaced by the training set's mean
             colour (Zhong et al. 2017).
         mixup: alpha of MixUp (Zhang et al. 2018). 0: none.
-        cutmix: alpha of CutMix (Yun et al. 2019). 0: none. With MixUp, half of the pictures get each.
+        cutmix: alpha of CutMix (Yun et al. 2019). 0: none. With MixUp, half of the images get each.
 
     Raises:
         UsageError: a strength out of its range.
@@ -117,7 +117,7 @@ class Augmentation:
 
     @property
     def mixes(self) -> bool:
-        """Whether two pictures are made one, and so the targets are shares of classes."""
+        """Whether two images are made one, and so the targets are shares of classes."""
         return bool(self.mixup or self.cutmix)
 
     @property

@@ -18,18 +18,18 @@ from striate.data.transforms import colour_statistics
 
 
 class Batches:
-    """Training batches from pictures that lie on the device as one uint8 tensor: a gather, an augmentation, a normalisation.
+    """Training batches from images that lie on the device as one uint8 tensor: a gather, an augmentation, a normalisation.
 
     Args:
         data: the training split, at the size of `preprocessing`. Pixels that memory holds are put on the device as one uint8
             tensor; those that it does not are gathered for each batch.
         preprocessing: as the run keeps it.
-        augmentation: what is done to the pictures.
+        augmentation: what is done to the images.
         batch_size: the largest batch. The ceil(N / batch_size) batches of an epoch differ by at most one in size, so that
             there is no small last one, whose gradient would weigh too much and whose batch norm could fail.
         seed: of order and draws.
-        device: where pictures and labels are kept.
-        balanced: every class makes the same share of an epoch, which has as many pictures as ever: of a large class only
+        device: where images and labels are kept.
+        balanced: every class makes the same share of an epoch, which has as many images as ever: of a large class only
             some come, others in the next epoch; those of a small one come again, each time with draws of its own.
     """
 
@@ -70,7 +70,7 @@ class Batches:
     def samples(self, epoch: int, step: int) -> Tensor:
         """int64 (n,) on the device: the samples that make batch `step` (0 .. steps_per_epoch - 1) of `epoch`.
 
-        A sample is a position in the split; where pictures come again, plus N at each return.
+        A sample is a position in the split; where images come again, plus N at each return.
         """
         if self._order[0] != epoch:
             if self.balanced:
@@ -88,7 +88,7 @@ class Batches:
     def inputs(self, epoch: int, samples: Tensor, side: int | None = None) -> tuple[Tensor, Tensor]:
         """Inputs float32 (n, C, H, W) and targets of `samples`, as `samples()` gives them, in `epoch`.
 
-        With `side` the pictures are scaled (antialiased bilinear) until their shorter side has so many pixels. Targets are
+        With `side` the images are scaled (antialiased bilinear) until their shorter side has so many pixels. Targets are
         labels, int64 (n,); with MixUp or CutMix the share of each class, float32 (n, classes).
         """
         pixels, targets = self.augmented(epoch, samples)
@@ -116,7 +116,7 @@ class Batches:
         return mixed, theirs + (own - theirs) * share.view(-1, 1)
 
     def gather(self, positions: Tensor) -> Tensor:
-        """uint8 (n, C, H, W) on the device: the pictures at these positions as they are."""
+        """uint8 (n, C, H, W) on the device: the images at these positions as they are."""
         if self._pixels is not None:
             return self._pixels.index_select(0, positions)  # copies rows; indexing with [] would go pixel by pixel
         gathered = torch.from_numpy(self.data.pixels[positions.cpu().numpy()])

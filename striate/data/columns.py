@@ -1,4 +1,4 @@
-"""Which column of a table says what: the picture's path, its class, its split."""
+"""Which column of a table says what: the image's path, its class, its split."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ class Columns:
 
 
 def has_columns(names: Sequence[str]) -> bool:
-    """Whether these are columns of a table of pictures."""
+    """Whether these are columns of a table of images."""
     lowered = {name.strip().lower() for name in names}
     return bool(lowered & set(PATH_COLUMNS)) and len(lowered) > 1
 
@@ -50,7 +50,7 @@ def find_columns(table: Path, names: Sequence[str], rows: Sequence[Sequence[str]
     if path is None:
         _require_heading(table, names)
         raise DataError(
-            f"{table} has no column for the picture's path: name one of its columns {' or '.join(PATH_COLUMNS)}; "
+            f"{table} has no column for the image's path: name one of its columns {' or '.join(PATH_COLUMNS)}; "
             f"it has {', '.join(names) or 'none'}"
         )
     label = _label_column(table, names, places, rows, notes)
@@ -72,7 +72,7 @@ def find_columns(table: Path, names: Sequence[str], rows: Sequence[Sequence[str]
 
 
 def _require_heading(table: Path, names: Sequence[str]) -> None:
-    """Raises DataError if the first row is one of pictures already."""
+    """Raises DataError if the first row is one of images already."""
     if any(name.lower().endswith(SUFFIXES) or "/" in name or "\\" in name for name in names):
         raise DataError(
             f"{table} has no heading: its first row is already {', '.join(names)}. Write a first row with the names of the "
@@ -83,7 +83,7 @@ def _require_heading(table: Path, names: Sequence[str]) -> None:
 def _label_column(
     table: Path, names: Sequence[str], places: Mapping[str, int], rows: Sequence[Sequence[str]], notes: list[str]
 ) -> int | None:
-    """The first of the columns that may hold the class, if the others divide the pictures as it does. Of numbers and names that
+    """The first of the columns that may hold the class, if the others divide the images as it does. Of numbers and names that
     agree, the names.
     """
     found = [places[name] for name in LABEL_COLUMNS if name in places]
@@ -151,6 +151,6 @@ def _hot_columns(
         if len(ones) != 1:
             raise DataError(
                 f"{table}, row {number}: {' and '.join(ones) or 'no class'} {'are' if ones else 'is'} marked in the columns "
-                f"{', '.join(names[place] for place in places)}: a picture must have exactly one class"
+                f"{', '.join(names[place] for place in places)}: an image must have exactly one class"
             )
     return {place: names[place] for place in places}

@@ -1,4 +1,4 @@
-"""The one decoder: a file's bytes to an upright picture of mode L or RGB, the same way wherever pictures are read.
+"""The one decoder: a file's bytes to an upright image of mode L or RGB, the same way wherever images are read.
 
 Rules, in order: the format is found by content, never by the file's extension; of several frames the first is taken; EXIF
 orientation is applied; values wider than 8 bits become 8 bits, and transparency is laid over white, as
@@ -23,11 +23,11 @@ from striate.data.values import Found, Range, Unclear, grey_or_rgb, stored
 from striate.errors import DataError, out_of_memory, short_of_means
 
 LARGEST = 120_000_000
-"""Bytes of a picture once decoded (40 megapixels in colour): what comes after makes at most three copies."""
+"""Bytes of an image once decoded (40 megapixels in colour): what comes after makes at most three copies."""
 DECODER = 4
 """Counts up whenever a file's pixels change by a change of these rules: what was decoded before is decoded again then."""
 LARGEST_FILE = 150_000_000
-"""Bytes of a file that is read at all: the largest pictures stored without compression, and some."""
+"""Bytes of a file that is read at all: the largest images stored without compression, and some."""
 _DECODER_ERRORS = {
     "-1": "its data ends too early",
     "-2": "its compressed data cannot be decoded",
@@ -45,7 +45,7 @@ _QUIET = ("ignore", None, Warning, _PILLOW, 0)
 
 @dataclass(frozen=True, slots=True)
 class FileFacts:
-    """What a picture's file is, as it was stored: before it was turned upright, converted or scaled.
+    """What an image's file is, as it was stored: before it was turned upright, converted or scaled.
 
     Attributes:
         format: Pillow's name of it, such as `JPEG`.
@@ -62,14 +62,14 @@ class FileFacts:
 
 
 def decode(source: str | Path | bytes, at_least: int | None = None) -> Image.Image:
-    """The picture in a file or in its bytes, upright, mode `L` or `RGB`.
+    """The image in a file or in its bytes, upright, mode `L` or `RGB`.
 
     Args:
         at_least: a JPEG may come out at 1/2, 1/4 or 1/8 of its size, several times as fast, as long as no side is shorter
             than this.
 
     Raises:
-        DataError: missing, empty, not a picture, damaged, or larger than `LARGEST`.
+        DataError: missing, empty, not an image, damaged, or larger than `LARGEST`.
     """
     return decode_with_facts(source, at_least)[0]
 
@@ -82,7 +82,7 @@ def decode_with_facts(
     Args:
         wanted: black and white of values wider than 8 bits, where they were stated.
     """
-    name = "the picture" if isinstance(source, bytes) else str(source)
+    name = "the image" if isinstance(source, bytes) else str(source)
     content = source if isinstance(source, bytes) else read_bytes(source)
     if not content:
         raise DataError(f"{name}: empty file")
@@ -137,7 +137,7 @@ def read_bytes(path: str | Path) -> bytes:
         if stat.S_ISDIR(status.st_mode):
             raise IsADirectoryError
         if not stat.S_ISREG(status.st_mode):
-            raise DataError(f"{path}: a pipe, socket or device, not a picture")
+            raise DataError(f"{path}: a pipe, socket or device, not an image")
         if status.st_size > LARGEST_FILE:
             raise DataError(
                 f"{path}: {status.st_size / 1e6:,.0f} MB, and at most {LARGEST_FILE / 1e6:,.0f} MB are read: store it smaller"
@@ -146,7 +146,7 @@ def read_bytes(path: str | Path) -> bytes:
     except FileNotFoundError:
         raise DataError(f"{path}: no such file") from None
     except IsADirectoryError:
-        raise DataError(f"{path}: a folder, not a picture") from None
+        raise DataError(f"{path}: a folder, not an image") from None
     except OSError as error:
         if short_of_means(error):
             raise
@@ -164,7 +164,7 @@ def _silence_pillow() -> None:
 
 
 def upright(image: Image.Image, wanted: Range | None = None) -> tuple[Image.Image, Found | None]:
-    """The same rules on a picture that is opened already: EXIF orientation applied, mode `L` or `RGB`; and its wide values.
+    """The same rules on an image that is opened already: EXIF orientation applied, mode `L` or `RGB`; and its wide values.
 
     Raises DataError if black and white are not known, or if it cannot be loaded.
     """

@@ -60,9 +60,9 @@ def permutation(seed: int, epoch: int, count: int, stream: int = ORDER) -> Tenso
 
 
 def balanced_order(seed: int, epoch: int, labels: Tensor) -> Tensor:
-    """int64 (N,): the order of an epoch in which every class that has pictures has the same share, to within one picture.
+    """int64 (N,): the order of an epoch in which every class that has images has the same share, to within one image.
 
-    Entry = position + N x how often that picture came before in this epoch. `labels`: int64 (N,), on the CPU.
+    Entry = position + N x how often that image came before in this epoch. `labels`: int64 (N,), on the CPU.
     """
     count = len(labels)
     present = torch.bincount(labels).nonzero().flatten().tolist()

@@ -45,7 +45,7 @@ class Excluding:
                     ledger.enter("excluded", below(self.source, one.path), count=1 + len(files))
 
     def others(self, tree: Folder, ledger: Ledger) -> None:
-        """Takes the files out of the tree that are named and no pictures."""
+        """Takes the files out of the tree that are named and no images."""
         for folder in tree.walk() if self.found else ():
             hits = [path for path in folder.others if self.hits(path)]
             for path in hits:

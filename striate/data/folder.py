@@ -1,4 +1,4 @@
-"""Files of pictures decoded into a data set: what `list_files` found, at one size."""
+"""Files of images decoded into a data set: what `list_files` found, at one size."""
 
 from __future__ import annotations
 
@@ -20,9 +20,9 @@ from striate.errors import DataError, UsageError
 
 
 def load_folder(source: Path, reading: Reading, workers: int, told: Told | None = None) -> DataSet:
-    """Reads a folder or table of pictures, decoded with `workers` threads, or from its cache if it has one.
+    """Reads a folder or table of images, decoded with `workers` threads, or from its cache if it has one.
 
-    Splits that there are are kept. Without a test split, a part of the training pictures becomes one.
+    Splits that there are are kept. Without a test split, a part of the training images becomes one.
 
     Args:
         reading: `group_by` is searched in each file's name; files in which its first group (or the whole pattern) finds the same
@@ -31,7 +31,7 @@ def load_folder(source: Path, reading: Reading, workers: int, told: Told | None 
 
     Raises:
         UsageError: a pattern that is none, or that is in no file's name; `splits` that are not there.
-        DataError: as `list_files` raises; or a class without a readable picture.
+        DataError: as `list_files` raises; or a class without a readable image.
     """
     preprocessing = Preprocessing(
         size=reading.size, channels=reading.channels, mean=(), std=(), fit=reading.fit, range=reading.range
@@ -55,7 +55,7 @@ def load_folder(source: Path, reading: Reading, workers: int, told: Told | None 
         name=name,
         location=str(source.resolve()),
         title=name,
-        source="a table of pictures" if source.is_file() else "a folder of pictures",
+        source="a table of images" if source.is_file() else "a folder of images",
         licence="not stated",
         splits=with_test_split(parts),
         flippable=True,
@@ -96,7 +96,7 @@ def _taken(
     groups: list[str | None],
     partial: bool,
 ) -> ImageData:
-    """The readable pictures of those rows that are of one split; of some classes only where that is allowed."""
+    """The readable images of those rows that are of one split; of some classes only where that is allowed."""
     label_of = {name: label for label, name in enumerate(listing.classes)}
     rows = [row for row in rows if listing.files[row].split == split]
     taken = [row for row in rows if not prepared.entries[row].error]
@@ -109,9 +109,7 @@ def _taken(
         excluded = f"; --exclude leaves {left_out} out" if left_out else ""
         bad = next((row for row in of_these if prepared.entries[row].error), None)
         reason = "" if bad is None else f"; {listing.files[bad].path}: {prepared.entries[bad].error}"
-        raise DataError(
-            f"no readable picture of class {', '.join(sorted(empty))} in the {split} split{excluded}{reason}"
-        )
+        raise DataError(f"no readable image of class {', '.join(sorted(empty))} in the {split} split{excluded}{reason}")
     chosen = np.asarray(taken, dtype=np.int64)
     whole = Rows(prepared.pixels, chosen)
     kept = [groups[row] for row in taken]

@@ -1,6 +1,6 @@
-"""Files as pictures: which of them are some, and who opens them. Everything that asks asks here.
+"""Files as images: which of them are some, and who opens them. Everything that asks asks here.
 
-Content decides. An ending only says that a file is *meant* to be a picture, so that a damaged one is named and not passed over.
+Content decides. An ending only says that a file is *meant* to be an image, so that a damaged one is named and not passed over.
 Formats that Pillow reads with the help of other programs, or by code that was not made for files of strangers (EPS, WMF,
 FITS and the like), are never opened.
 """
@@ -22,11 +22,11 @@ _ODD_TIFF = (
     "store it with 8 or 16 bits, or as one channel of 32-bit floats"
 )
 _ICON = 1024
-"""Largest side of a picture in an icon; Pillow decodes icons when it opens them, before their size can be judged."""
+"""Largest side of an image in an icon; Pillow decodes icons when it opens them, before their size can be judged."""
 
 
 def is_picture(path: Path) -> bool:
-    """Whether a file is a picture, or is meant to be one: by its ending, else by its content."""
+    """Whether a file is an image, or is meant to be one: by its ending, else by its content."""
     if named(path.name) is not None:
         return True
     kind = kind_of(_head(path))
@@ -34,7 +34,7 @@ def is_picture(path: Path) -> bool:
 
 
 def other_kind(path: Path) -> str:
-    """What a file that is no picture is called: by its ending, or by its content where it has none."""
+    """What a file that is no image is called: by its ending, or by its content where it has none."""
     if path.suffix and len(path.suffix) <= 8:
         return path.suffix.lower()
     try:
@@ -51,7 +51,7 @@ def open_picture(content: bytes) -> Image.Image:
     """The file opened by Pillow, not decoded yet.
 
     Raises:
-        UnidentifiedImageError: no picture, or of a kind that is not read; the message is the reason and the way out.
+        UnidentifiedImageError: no image, or of a kind that is not read; the message is the reason and the way out.
         Exception: a damaged file makes Pillow raise many types.
     """
     kind = kind_of(content)
@@ -64,18 +64,18 @@ def open_picture(content: bytes) -> Image.Image:
             image = Image.open(io.BytesIO(content), formats=(kind.reader,))
         except UnidentifiedImageError:
             raise UnidentifiedImageError(
-                _ODD_TIFF if kind is TIFF else f"not a picture, though it begins like {kind.title}: damaged"
+                _ODD_TIFF if kind is TIFF else f"not an image, though it begins like {kind.title}: damaged"
             ) from None
         return _checked(image)
     if kind is not None and kind.advice:
         raise UnidentifiedImageError(f"{kind.title} is not read: {kind.advice}")
     if kind is not None:
-        raise UnidentifiedImageError(f"not a picture but {kind.title}")
-    raise UnidentifiedImageError(f"not a picture ({READ} are read)")
+        raise UnidentifiedImageError(f"not an image but {kind.title}")
+    raise UnidentifiedImageError(f"not an image ({READ} are read)")
 
 
 def weight_of(image: Image.Image) -> float:
-    """`Kind.weight` of an opened picture."""
+    """`Kind.weight` of an opened image."""
     tile = getattr(image, "tile", None)
     if tile and tile[0][0] == "ppm_plain":  # read number by number
         return 8.0
@@ -94,7 +94,7 @@ def has_heif() -> bool:
 
 
 def _checked(image: Image.Image) -> Image.Image:
-    """The picture, unless what was opened is only the small view of one. Raises UnidentifiedImageError."""
+    """The image, unless what was opened is only the small view of one. Raises UnidentifiedImageError."""
     tags = getattr(image, "tag_v2", None)
     if image.format == "TIFF" and tags is not None and (50706 in tags or int(tags.get(254, 0)) & 1):
         raise UnidentifiedImageError(f"{RAW.title}, of which only a small view could be read: {RAW.advice}")
@@ -113,7 +113,7 @@ def _head(path: Path) -> bytes:
 
 
 def _small_icon(content: bytes) -> bool:
-    """Whether every picture of an icon is as small as icons are."""
+    """Whether every image of an icon is as small as icons are."""
     count = int.from_bytes(content[4:6], "little")
     for number in range(count):
         place = 6 + 16 * number

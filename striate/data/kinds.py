@@ -16,9 +16,9 @@ class Kind(NamedTuple):
     Attributes:
         title: as a person calls it.
         endings: of names, in small letters.
-        reader: Pillow's name of the format, or empty where pictures of this kind are not read.
-        weight: bytes that decoding takes for each byte of the picture, against a format that decodes row by row.
-        advice: the way out where it is not read; empty for what is no picture at all.
+        reader: Pillow's name of the format, or empty where images of this kind are not read.
+        weight: bytes that decoding takes for each byte of the image, against a format that decodes row by row.
+        advice: the way out where it is not read; empty for what is no image at all.
     """
 
     title: str
@@ -29,7 +29,7 @@ class Kind(NamedTuple):
 
     @property
     def picture(self) -> bool:
-        """Whether files of this kind are pictures, read or not."""
+        """Whether files of this kind are images, read or not."""
         return bool(self.reader or self.advice)
 
 
@@ -133,7 +133,7 @@ READ = ", ".join(kind.title for kind in READERS)
 """The formats that are read, in words."""
 _ENDINGS = {ending: kind for kind in (*READERS, HEIC, RAW, *_NAMED.values()) for ending in kind.endings}
 SUFFIXES = tuple(_ENDINGS)
-"""Endings of files that are meant to be pictures, whether or not they can be read."""
+"""Endings of files that are meant to be images, whether or not they can be read."""
 
 
 def kind_of(content: bytes) -> Kind | None:
@@ -156,7 +156,7 @@ def kind_of(content: bytes) -> Kind | None:
 
 
 def named(name: str) -> Kind | None:
-    """The kind of pictures that a file's ending names, if it names one."""
+    """The kind of images that a file's ending names, if it names one."""
     return _ENDINGS.get(os.path.splitext(name)[1].lower())  # noqa: PTH122 - of many thousands
 
 

@@ -35,13 +35,13 @@ _NO_CLASS = frozenset({
     "images", "image", "img", "imgs", "jpegimages", "masks", "mask", "labels", "label", "annotations", "annotation",
     "groundtruth", "ground_truth", "gt", "segmentation", "segmentations", "bboxes", "unlabeled", "unlabelled"
 })  # fmt: skip
-"""Names of folders that hold pictures or what is drawn over them, and are no class."""
+"""Names of folders that hold images or what is drawn over them, and are no class."""
 HOW = (
     "Say it with --splits: --splits none if every folder is a class, or the folder of each split, as in "
     "--splits train=training_set,test=test_set"
 )
-OUTSIDE = "a picture outside of the class folders"
-UNLABELLED = "a picture without a class: its folder has no class folders (striate predict takes them)"
+OUTSIDE = "an image outside of the class folders"
+UNLABELLED = "an image without a class: its folder has no class folders (striate predict takes them)"
 UNNAMED = "not among --splits"
 
 
@@ -116,7 +116,7 @@ def lay_out(tree: Folder, splits: str | None) -> Layout:
 
 
 def class_folders(root: Folder, source: Path, told: bool) -> list[Folder]:
-    """The folders of a split's classes, those without a picture among them unless they hold something else.
+    """The folders of a split's classes, those without an image among them unless they hold something else.
 
     Args:
         source: the set's folder.
@@ -155,7 +155,7 @@ def _require_own_names(root: Folder, classes: Sequence[Folder], source: Path) ->
         if others := sorted(inner[folder.name] & (inner.keys() - {folder.name})):
             raise DataError(
                 f"{folder.path} holds folders with the names of other classes: {', '.join(map(repr, others))}. Leave it out with "
-                f"--exclude {_quoted(folder, source)}, move their pictures, or say --splits none if all are of the class "
+                f"--exclude {_quoted(folder, source)}, move their images, or say --splits none if all are of the class "
                 f"{folder.name!r}"
             )
 
@@ -168,7 +168,7 @@ def require_upper(classes: Sequence[Folder]) -> None:
     if not any(folder.pictures for folder in classes):
         raise DataError(
             f"{classes[0].path.parent}: classes could be {_listed(classes)}, or {', '.join(map(repr, sorted(found[0])[:6]))}, "
-            "which lie in each of them. Say --splits none if they are the upper ones, else put the pictures of each class into "
+            "which lie in each of them. Say --splits none if they are the upper ones, else put the images of each class into "
             "one folder"
         )
 
@@ -178,7 +178,7 @@ def _quoted(folder: Folder, source: Path) -> str:
 
 
 def is_flat(folder: Folder) -> bool:
-    """Whether a folder holds pictures but none in folders of classes; it may lie in a folder of the same name."""
+    """Whether a folder holds images but none in folders of classes; it may lie in a folder of the same name."""
     while True:
         inner = [one for one in folder.folders if one.any_picture()]
         if folder.pictures or len(inner) != 1:
@@ -190,7 +190,7 @@ def is_flat(folder: Folder) -> bool:
 
 def _without_pictures(tree: Folder, folder: Folder) -> str:
     return (
-        f"{folder.path} is a split by its name and has no pictures: fill it, or leave it out with "
+        f"{folder.path} is a split by its name and has no images: fill it, or leave it out with "
         f"--exclude {_quoted(folder, tree.path)}"
     )
 
@@ -232,7 +232,7 @@ def _unwrapped(folder: Folder, inside: bool = False) -> Folder:
 
 
 def _beside(folder: Folder) -> bool:
-    """Whether a folder without pictures holds other things, such as annotations: it is no class then, and an empty one may be."""
+    """Whether a folder without images holds other things, such as annotations: it is no class then, and an empty one may be."""
     if folder.any_picture() or any(one.closed for one in folder.walk()):
         return False
     others = [path for one in folder.walk() for path in one.others]

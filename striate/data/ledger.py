@@ -132,7 +132,7 @@ def settle(
         root: names are given as they are below it; it is no entry itself.
         folders: all below the root that were looked into.
         files: (path, fate, reason) of each.
-        empty: what a folder is called in which no picture is used or excluded.
+        empty: what a folder is called in which no image is used or excluded.
     """
     order: list[Fate] = ["used", "excluded"]  # a folder of other files is of another kind itself
     best: dict[Path, int] = {}

@@ -22,7 +22,7 @@ from striate.errors import DataError, UsageError
 METADATA = "metadata.csv"
 """The table of Hugging Face's ImageFolder."""
 _MASK = re.compile(r"(.+?)[ _.-]*(?:mask|masks|seg|segmentation|gt|groundtruth)(?:[ _-]?\d+)?", re.IGNORECASE)
-_A_MASK = "a mask beside its picture"
+_A_MASK = "a mask beside its image"
 __all__ = ["METADATA", "SPLIT_NAMES", "Listed", "Listing", "list_files"]
 
 
@@ -66,10 +66,10 @@ class Listing:
 
 
 def list_files(source: Path, reading: Reading) -> Listing:
-    """The files of a folder or of a table of pictures (`.csv`, `.tsv`, or `.parquet`).
+    """The files of a folder or of a table of images (`.csv`, `.tsv`, or `.parquet`).
 
     A folder has one subfolder a class; or a folder for each of `train`, `validation` and `test` (or one of their other
-    `SPLIT_NAMES`), as many of them as there are, with the classes below; or a `metadata.csv` beside the pictures, in it or in
+    `SPLIT_NAMES`), as many of them as there are, with the classes below; or a `metadata.csv` beside the images, in it or in
     each of its splits.
 
     Args:
@@ -185,9 +185,9 @@ def _of_classes(source: Path, layout: Layout, told: bool) -> tuple[list[Listed],
 
 def _without_pictures(source: Path, folder: Folder) -> str:
     held = [path.name for one in folder.walk() for path in one.others]
-    there = f"holds {', '.join(held[:3])}: unpack it" if held else "is empty: put pictures into it"
+    there = f"holds {', '.join(held[:3])}: unpack it" if held else "is empty: put images into it"
     return (
-        f"no readable picture of class {folder.name}: {folder.path} {there}, or leave it out with "
+        f"no readable image of class {folder.name}: {folder.path} {there}, or leave it out with "
         f"--exclude {below(source, folder.path)}"
     )
 
@@ -196,15 +196,15 @@ def _without_classes(source: Path, root: Folder) -> str:
     while not root.pictures and len(root.folders) == 1:
         root = root.folders[0]
     count = sum(1 for _ in root.all_pictures())
-    held = f", and {count:,} pictures" if count else ""
+    held = f", and {count:,} images" if count else ""
     return (
-        f"{root.path} has no class folders{held}. Put the pictures of each class into a folder named after it, or name them in "
+        f"{root.path} has no class folders{held}. Put the images of each class into a folder named after it, or name them in "
         "a table"
     )
 
 
 def _masks(paths: Sequence[Path]) -> set[Path]:
-    """Those that are named as the mask of another picture in the same folder."""
+    """Those that are named as the mask of another image in the same folder."""
     stems = {(path.parent, path.stem.lower()) for path in paths}
     found = set()
     for path in paths:
@@ -215,7 +215,7 @@ def _masks(paths: Sequence[Path]) -> set[Path]:
 
 
 def _left_over(tree: Folder, layout: Layout, files: Sequence[Listed], table: bool) -> list[tuple[Path, Fate, str]]:
-    """(path, fate, why) of the pictures that are not in the set."""
+    """(path, fate, why) of the images that are not in the set."""
     listed = {file.path for file in files}
     why = {path: reason for folder, reason in layout.left for path in folder.all_pictures()}
     spare = [path for path in tree.all_pictures() if path not in listed]
@@ -223,7 +223,7 @@ def _left_over(tree: Folder, layout: Layout, files: Sequence[Listed], table: boo
     found: list[tuple[Path, Fate, str]] = []
     for path in spare:
         reason = why.get(path) or (
-            f"a picture that {METADATA} does not name" if table else _A_MASK if path in masks else OUTSIDE
+            f"an image that {METADATA} does not name" if table else _A_MASK if path in masks else OUTSIDE
         )
         found.append((path, "excluded" if reason == UNNAMED else "other", reason))
     return found
@@ -234,7 +234,7 @@ def _classes(
 ) -> tuple[str, ...]:
     """The classes, if every split has the same: labels would shift silently otherwise.
 
-    `names`: the classes of each split where they are known without a picture.
+    `names`: the classes of each split where they are known without an image.
     """
     if names is None:
         names = {
@@ -252,7 +252,7 @@ def _classes(
             raise DataError(
                 f"the splits of {source} have different classes.",
                 f"{split} lacks: {', '.join(missing) or 'none'}; has besides: {', '.join(extra) or 'none'}.",
-                f"Give each split pictures of every class, with the same names as in {first}.",
+                f"Give each split images of every class, with the same names as in {first}.",
             )
     if len(classes) < (1 if partial else 2):
         raise DataError(

@@ -1,4 +1,4 @@
-"""MixUp and CutMix: two pictures made one, with the share of each as its target.
+"""MixUp and CutMix: two images made one, with the share of each as its target.
 
 Each sample has its own share and a partner of its own, drawn over the whole training set, where the usual form has one share
 a batch and partners within it: so what a sample becomes depends on no batch.
@@ -19,7 +19,7 @@ _KNOTS = 4096
 
 
 def mix(pictures: Tensor, partners: Tensor, draws: Draws, *, mixup: float, cutmix: float) -> tuple[Tensor, Tensor]:
-    """(float32 (N, C, H, W), float32 (N,)): the mixed pictures, and what share of each is its own.
+    """(float32 (N, C, H, W), float32 (N,)): the mixed images, and what share of each is its own.
 
     Args:
         pictures, partners: float32 (N, C, H, W).

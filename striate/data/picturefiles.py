@@ -1,4 +1,4 @@
-"""The pictures in a folder of which nobody has said what they are: those to predict."""
+"""The images in a folder of which nobody has said what they are: those to predict."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from striate.data.tree import NO_PICTURE, as_counted, enter_closed, enter_others
 
 @dataclass(frozen=True, slots=True)
 class PictureFiles:
-    """The pictures in a folder and below it.
+    """The images in a folder and below it.
 
     Attributes:
         source: the folder.
@@ -37,7 +37,7 @@ class PictureFiles:
 
 
 def picture_files(folder: Path) -> PictureFiles:
-    """The pictures in a folder and below it, by ending or content."""
+    """The images in a folder and below it, by ending or content."""
     ledger = Ledger()
     tree = look_through(folder, ledger)
     enter_others(tree, folder, ledger)

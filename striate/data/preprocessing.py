@@ -23,23 +23,23 @@ from striate.errors import DataError
 PORTION = 2**19
 """Values that are normalised at a time: 2 MB."""
 HEADROOM = 1.7
-"""A JPEG is decoded small only as long as its sides stay so many times as long as the net's picture: on photos of 3 megapixels
+"""A JPEG is decoded small only as long as its sides stay so many times as long as the net's image: on photos of 3 megapixels
 that changes a value by half a level of 255 on the average (bench/LOG.md).
 """
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Preprocessing:
-    """From a decoded picture to what the net is fed.
+    """From a decoded image to what the net is fed.
 
     Attributes:
-        size: (H, W) in pixels. A picture of this size is left as it is; another is scaled (antialiased bilinear).
+        size: (H, W) in pixels. An image of this size is left as it is; another is scaled (antialiased bilinear).
         channels: 1 (luma, ITU-R 601-2) or 3 (RGB).
         mean, std: of each channel, of pixel values divided by 255.
-        fit: how a picture of another shape comes to `size`. `crop`: it is scaled until it covers it and the middle is cut
+        fit: how an image of another shape comes to `size`. `crop`: it is scaled until it covers it and the middle is cut
             out. `pad`: it is scaled until it is inside, and the rest is black. `squash`: each side is scaled by itself.
-        range: the values that are black and white in pictures of more than 8 bits; None where nobody stated them.
-        sixteen: whether the 16-bit pictures of the training set fill their range, so that a dark one is dark.
+        range: the values that are black and white in images of more than 8 bits; None where nobody stated them.
+        sixteen: whether the 16-bit images of the training set fill their range, so that a dark one is dark.
     """
 
     size: tuple[int, int]
@@ -62,18 +62,18 @@ class Preprocessing:
     def read_with_facts(self, source: str | Path | bytes) -> tuple[Pixels, FileFacts]:
         """As `read`, with what the file is.
 
-        A picture of a set may be dark: whether its bits fill their container is the set's to say.
+        An image of a set may be dark: whether its bits fill their container is the set's to say.
         """
         image, facts = decode_with_facts(source, math.ceil(HEADROOM * max(self.size)), self.range)
         return self.pixels(image), facts
 
     def require_clear(self, found: Found | None, name: str = "") -> None:
-        """Raises DataError for a picture that comes alone, fills little of 16 bits, and has no stated range."""
+        """Raises DataError for an image that comes alone, fills little of 16 bits, and has no stated range."""
         if found is not None and found.dark and self.range is None and not self.sixteen:
             raise DataError(f"{name}{in_doubt(found)}")
 
     def pixels(self, image: Image.Image) -> Pixels:
-        """uint8 (H, W, C) of a decoded picture of any size."""
+        """uint8 (H, W, C) of a decoded image of any size."""
         mode = "L" if self.channels == 1 else "RGB"
         image = image if image.mode == mode else image.convert(mode)
         height, width = self.size
@@ -82,7 +82,7 @@ class Preprocessing:
         return np.asarray(image).reshape(height, width, self.channels)
 
     def resized(self, data: ImageData) -> ImageData:
-        """The same pictures at this size and number of channels; `data` itself where they are already."""
+        """The same images at this size and number of channels; `data` itself where they are already."""
         if data.shape == (*self.size, self.channels):
             return data
         images = (Image.fromarray(picture.squeeze(2) if picture.shape[2] == 1 else picture) for picture in data.pixels)
@@ -94,7 +94,7 @@ class Preprocessing:
         # A fresh tensor, for its strides: with one channel those of NumPy's arrays can read as NCHW and as NHWC, and
         # convolution would choose its kernel, and so the last bits, by an accident.
         fresh = torch.empty(pixels.shape, device=pixels.device)
-        # On the CPU some pictures at a time, so that the second operation finds in the cache what the first one left.
+        # On the CPU some images at a time, so that the second operation finds in the cache what the first one left.
         each = (
             max(1, PORTION // fresh[:1].numel()) if pixels.device.type == "cpu" and len(pixels) else max(1, len(pixels))
         )
@@ -135,7 +135,7 @@ def constants(mean: tuple[float, ...], std: tuple[float, ...], device: torch.dev
 
 
 def stack(pictures: Iterable[Pixels], count: int) -> Pixels:
-    """uint8 (count, H, W, C) of `count` pictures, without holding them twice."""
+    """uint8 (count, H, W, C) of `count` images, without holding them twice."""
     iterator = iter(pictures)
     first = next(iterator)
     stacked = np.empty((count, *first.shape), dtype=np.uint8)
@@ -169,7 +169,7 @@ def statistics(pixels: Pictures) -> tuple[tuple[float, ...], tuple[float, ...]]:
 def preprocessing_for(
     data: ImageData, size: Sequence[int] | None, channels: int | None, fit: Fit = "crop"
 ) -> Preprocessing:
-    """The preprocessing of a run: size and channels of `data` unless given, mean and deviation of its training pictures."""
+    """The preprocessing of a run: size and channels of `data` unless given, mean and deviation of its training images."""
     height, width, native_channels = data.shape
     unscaled = Preprocessing(
         size=(size[0], size[1]) if size else (height, width),
@@ -183,7 +183,7 @@ def preprocessing_for(
 
 
 def _cover(image: Image.Image, width: int, height: int) -> Image.Image:
-    """Scales until the picture covers width x height, and cuts out the middle."""
+    """Scales until the image covers width x height, and cuts out the middle."""
     scale = max(width / image.width, height / image.height)
     # The side that decides the scale comes out a rounding too long now and then, and Pillow refuses such a box.
     box_width, box_height = min(width / scale, image.width), min(height / scale, image.height)
@@ -193,7 +193,7 @@ def _cover(image: Image.Image, width: int, height: int) -> Image.Image:
 
 
 def _pad(image: Image.Image, width: int, height: int) -> Image.Image:
-    """Scales the whole picture into the middle of width x height; the rest is black."""
+    """Scales the whole image into the middle of width x height; the rest is black."""
     scale = min(width / image.width, height / image.height)
     inner = max(1, round(image.width * scale)), max(1, round(image.height * scale))
     scaled = image.resize(inner, Image.Resampling.BILINEAR, reducing_gap=3.0)

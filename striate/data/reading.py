@@ -62,7 +62,7 @@ def _facts(form: str, mode: str, width: int, height: int, *found: Any) -> FileFa
 
 
 class Known(Protocol):
-    """Pictures that were decoded before."""
+    """Images that were decoded before."""
 
     def digest(self, path: Path, status: Status) -> str | None:
         """The digest of an unchanged file, without reading it."""
@@ -91,7 +91,7 @@ def decoded(
             try:
                 picture, facts = preprocessing.read_with_facts(content)
             except DataError as error:
-                return Entry(*status, digest, "", str(error).removeprefix("the picture: "), None), None
+                return Entry(*status, digest, "", str(error).removeprefix("the image: "), None), None
             return Entry(*status, digest, content_hash(picture), "", facts), picture
         except DataError as error:
             return Entry(*status, "", "", str(error).removeprefix(f"{path}: "), None), None
@@ -103,7 +103,7 @@ def decoded(
 
 
 class Files:
-    """Pictures that are decoded whenever they are asked for: a store for sets that neither memory nor disk can hold."""
+    """Images that are decoded whenever they are asked for: a store for sets that neither memory nor disk can hold."""
 
     def __init__(self, paths: Sequence[Path], preprocessing: Preprocessing, workers: int) -> None:
         self.paths, self.preprocessing, self.workers = paths, preprocessing, workers

@@ -32,7 +32,7 @@ class RowFiles:
                 )
             if cell.startswith(("http://", "https://", "s3://", "gs://")):
                 raise DataError(
-                    f"{table}, row {number}: {cell} is an address on the web: download the pictures, and name the files"
+                    f"{table}, row {number}: {cell} is an address on the web: download the images, and name the files"
                 )
             self._found[number] = self.folder / cell
         missing = [(number, cell) for number, cell in cells if not _is_file(self._found[number])]
@@ -79,7 +79,7 @@ class RowFiles:
             self._found.update(best)
 
     def _by_stem(self, cells: Sequence[tuple[int, str]], notes: list[str]) -> None:
-        """Names without ending: the one picture in the table's folder or below it that is called so."""
+        """Names without ending: the one image in the table's folder or below it that is called so."""
         wanted = [(number, cell) for number, cell in cells if not cell.lower().endswith(SUFFIXES)]
         if not wanted:
             return
@@ -102,7 +102,7 @@ class RowFiles:
                 self._found[number] = found[0]
                 hits += 1
         if hits:
-            notes.append("names without ending stand for the one picture that is called so")
+            notes.append("names without ending stand for the one image that is called so")
 
 
 def _is_file(path: Path) -> bool:

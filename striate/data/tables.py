@@ -1,4 +1,4 @@
-"""Tables of pictures: a file, its class and its split a row, and what must be asked back."""
+"""Tables of images: a file, its class and its split a row, and what must be asked back."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ _PERHAPS_NONE = frozenset(
 
 @dataclass(frozen=True, slots=True)
 class Listed:
-    """One file. `group` names what it belongs together with; pictures of a group are never on two sides of a split."""
+    """One file. `group` names what it belongs together with; images of a group are never on two sides of a split."""
 
     path: Path
     label: str
@@ -127,7 +127,7 @@ def _require_single(table: Path, labels: Sequence[str]) -> None:
     known = set(labels)
     for label in labels:
         if label.startswith(("[", "{", "(")) and label.endswith(("]", "}", ")")):
-            raise DataError(f"{table}: the class {label!r} is a list: a picture must have exactly one class")
+            raise DataError(f"{table}: the class {label!r} is a list: an image must have exactly one class")
     for mark in "|;,+/ ":
         joined = {
             label: parts
@@ -137,7 +137,7 @@ def _require_single(table: Path, labels: Sequence[str]) -> None:
         several = [label for label, parts in joined.items() if known.issuperset(parts)]
         if len(several) > (mark == " "):
             raise DataError(
-                f"{table}: {several[0]!r} is several classes at once, which there are by themselves too: a picture must have "
+                f"{table}: {several[0]!r} is several classes at once, which there are by themselves too: an image must have "
                 "exactly one class. Rename it if it is one"
             )
 
@@ -147,7 +147,7 @@ def _parquet_rows(table: Path) -> tuple[list[str], list[list[str]], list[str]]:
 
     Raises:
         UsageError: pyarrow is not installed.
-        DataError: it is no Parquet file, or keeps the pictures themselves.
+        DataError: it is no Parquet file, or keeps the images themselves.
     """
     try:
         import pyarrow
@@ -164,7 +164,7 @@ def _parquet_rows(table: Path) -> tuple[list[str], list[list[str]], list[str]]:
         binary = pyarrow.types.is_binary(column.type) or pyarrow.types.is_large_binary(column.type)
         if column.name.lower() == path and (binary or pyarrow.types.is_struct(column.type)):
             raise DataError(
-                f"{table}: the column {column.name} holds {column.type}, not paths: write the pictures into files, named here"
+                f"{table}: the column {column.name} holds {column.type}, not paths: write the images into files, named here"
             )
     rows = [["" if row[name] is None else str(row[name]) for name in names] for row in content.to_pylist()]
     return names, [row if any(row) else [] for row in rows], []

@@ -19,7 +19,7 @@ def read_text(table: Path, known: Callable[[Sequence[str]], bool]) -> tuple[list
     """(columns, rows, notes) of a table of text; a row that is wholly empty is an empty list.
 
     Args:
-        known: whether these are columns that make a table of pictures.
+        known: whether these are columns that make a table of images.
 
     Raises:
         DataError: the encoding or what stands between the columns is not certain; a row has more cells than there are columns.

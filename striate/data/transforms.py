@@ -1,4 +1,4 @@
-"""Changes of a batch of pictures, each sample by its own draws: the parts that `Augmentation` puts together.
+"""Changes of a batch of images, each sample by its own draws: the parts that `Augmentation` puts together.
 
 What a sample gets depends on its draws alone. Parameters are computed in float64 and rounded once, for the vector and the
 scalar form of a function may differ in the last bit, and which one a sample meets depends on its place in the batch.
@@ -36,9 +36,9 @@ from striate.data.images import Pictures, portions
 CROP_ASPECT = (3 / 4, 4 / 3)
 """Width to height of a random resized crop (Szegedy et al. 2014, section 6)."""
 ERASED_AREA, ERASED_ASPECT = (0.02, 0.4), (0.3, 1 / 0.3)
-"""Share of the picture that is erased, and its width to height (Zhong et al. 2017, section 4.2)."""
+"""Share of the image that is erased, and its width to height (Zhong et al. 2017, section 4.2)."""
 LUMA = (0.299, 0.587, 0.114)
-"""ITU-R 601-2, as the decoder makes grey pictures."""
+"""ITU-R 601-2, as the decoder makes grey images."""
 
 
 def flip(pixels: Tensor, chosen: Tensor) -> Tensor:
@@ -60,13 +60,13 @@ def shift(pixels: Tensor, top: Tensor, left: Tensor, margin: int) -> Tensor:
 def affine_parameters(
     draws: Draws, height: int, width: int, *, crop: float, rotate: float, zoom: float, shear: float
 ) -> Tensor:
-    """float32 (N, 6), (a, b, c, d, e, f): where the output's pixel (x, y), counted from the middle of the picture, comes
+    """float32 (N, 6), (a, b, c, d, e, f): where the output's pixel (x, y), counted from the middle of the image, comes
     from: (a x + b y + c, d x + e y + f), counted alike. Crop, rotation, zoom and shear are one map, sampled once.
 
     Args:
-        crop: smallest share of the area; the crop's middle lies where it fits into the picture. 1: the whole picture.
+        crop: smallest share of the area; the crop's middle lies where it fits into the image. 1: the whole image.
         rotate: greatest angle in degrees, each way.
-        zoom: greatest share by which the picture is made larger or smaller.
+        zoom: greatest share by which the image is made larger or smaller.
         shear: greatest angle in degrees by which its upright lines lean, each way.
     """
     angle = _between(draws, ROTATE, -rotate, rotate) * (math.pi / 180)
@@ -90,7 +90,7 @@ def resample(pixels: Tensor, parameters: Tensor) -> Tensor:
     x = torch.arange(width, device=pixels.device, dtype=torch.float32) - (width - 1) / 2
     y = (torch.arange(height, device=pixels.device, dtype=torch.float32) - (height - 1) / 2).view(-1, 1)
     a, b, c, d, e, f = (column.view(-1, 1, 1) for column in parameters.unbind(1))
-    # grid_sample counts from -1 to 1 between the outer edges of the picture.
+    # grid_sample counts from -1 to 1 between the outer edges of the image.
     across, down = (a * x + b * y + c) * (2 / width), (d * x + e * y + f) * (2 / height)
     grid = torch.stack((across, down), 3)
     sampled = F.grid_sample(pixels, grid, mode="bilinear", padding_mode="reflection", align_corners=False)
@@ -99,7 +99,7 @@ def resample(pixels: Tensor, parameters: Tensor) -> Tensor:
 
 def jitter(pixels: Tensor, draws: Draws, strength: float) -> Tensor:
     """float32 (N, C, H, W) of 0 to 255 with brightness, contrast and saturation, in this order, each multiplied by a
-    factor from 1 - strength to 1 + strength. Grey pictures have no saturation.
+    factor from 1 - strength to 1 + strength. Grey images have no saturation.
     """
 
     def factor(stream: int) -> Tensor:
@@ -184,8 +184,8 @@ def _between(draws: Draws, stream: int, low: float, high: float) -> Tensor:
 def _box(
     draws: Draws, streams: tuple[int, int], area: tuple[float, float], aspect: tuple[float, float], upright: float
 ) -> tuple[Tensor, Tensor]:
-    """(height, width) as shares of the picture's: an area between two shares of it, and a width to height between two
-    figures, both of them as likely as their inverse. Cut to the picture. `upright`: the picture's height by its width.
+    """(height, width) as shares of the image's: an area between two shares of it, and a width to height between two
+    figures, both of them as likely as their inverse. Cut to the image. `upright`: the image's height by its width.
     """
     share = _between(draws, streams[0], *area)
     ratio = torch.exp(_between(draws, streams[1], math.log(aspect[0]), math.log(aspect[1]))) * upright

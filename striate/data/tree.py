@@ -1,4 +1,4 @@
-"""A folder looked through once: every file and folder in it and below, each pictures, something else, or junk."""
+"""A folder looked through once: every file and folder in it and below, each images, something else, or junk."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _JUNK = frozenset(
     {"__macosx", "thumbs.db", "ehthumbs.db", "desktop.ini", "icon\r", "@eadir", "$recycle.bin", "__pycache__"}
 )
 """What systems leave behind, in small letters; and whatever begins with a dot."""
-NO_PICTURE = "a folder without a picture that is used"
+NO_PICTURE = "a folder without an image that is used"
 AGAIN = "a link to a folder that is read already"
 
 
@@ -26,7 +26,7 @@ class Folder:
     """A folder that was looked into.
 
     Attributes:
-        pictures: its files that are pictures, or are meant to be, by name.
+        pictures: its files that are images, or are meant to be, by name.
         others: its other files.
         folders: those in it, by name, without junk.
         closed: why it could not be looked into; empty if it could.
@@ -51,11 +51,11 @@ class Folder:
             left += reversed(folder.folders)
 
     def all_pictures(self) -> Iterator[Path]:
-        """The pictures in it and below; first its own, then those of its folders."""
+        """The images in it and below; first its own, then those of its folders."""
         return (path for folder in self.walk() for path in folder.pictures)
 
     def any_picture(self) -> bool:
-        """Whether there is a picture in it or below."""
+        """Whether there is an image in it or below."""
         return any(folder.pictures for folder in self.walk())
 
 
@@ -158,7 +158,7 @@ def _identity(folder: Path) -> tuple[int, int] | None:
 
 
 def enter_others(tree: Folder, source: Path, ledger: Ledger) -> None:
-    """Enters the files that are no pictures, by their kinds."""
+    """Enters the files that are no images, by their kinds."""
     for folder in tree.walk():
         for path in folder.others:
             ledger.enter("other", below(source, path), other_kind(path))

@@ -30,7 +30,7 @@ class Unclear(ValueError):
 
 
 class Stored(NamedTuple):
-    """What a file says of its values; Pillow knows it only until the picture is loaded.
+    """What a file says of its values; Pillow knows it only until the image is loaded.
 
     Attributes:
         raw: Pillow's name of the form in the file, as in `RGB;16B`; empty where it is not known.
@@ -50,7 +50,7 @@ class Stored(NamedTuple):
 
 
 class Found(NamedTuple):
-    """The values of a picture that is wider than 8 bits: kind, the least and the largest, and those that are black and white."""
+    """The values of an image that is wider than 8 bits: kind, the least and the largest, and those that are black and white."""
 
     kind: str
     least: float
@@ -72,7 +72,7 @@ class Found(NamedTuple):
 
 
 def stored(image: Image.Image) -> Stored:
-    """What the file says, of a picture that is opened and not loaded yet."""
+    """What the file says, of an image that is opened and not loaded yet."""
     tile = getattr(image, "tile", None)
     arguments: Any = tile[0][3] if tile else ""
     raw = (
@@ -91,10 +91,10 @@ def stored(image: Image.Image) -> Stored:
 
 
 def grey_or_rgb(image: Image.Image, kept: Stored, wanted: Range | None = None) -> tuple[Image.Image, Found | None]:
-    """A loaded picture in mode L or RGB, transparency over white; and its values where they are wider than 8 bits.
+    """A loaded image in mode L or RGB, transparency over white; and its values where they are wider than 8 bits.
 
     Args:
-        kept: what `stored` gave for it; `Stored()` for a picture that comes from no file.
+        kept: what `stored` gave for it; `Stored()` for an image that comes from no file.
         wanted: black and white of the values wider than 8 bits, where they were stated.
 
     Raises:
@@ -168,7 +168,7 @@ def _known(values: Array, wanted: Range | None, kept: Stored) -> Found:
     if own is None or not own[0] <= least <= most <= own[1]:
         own = (0, 65535) if sixteen else (0, 1) if kind == FLOATING and 0 <= least <= most <= 1 else None
     if own is None:
-        before = "; a picture that is normalised already is to be given as it was before" * (
+        before = "; an image that is normalised already is to be given as it was before" * (
             kind == FLOATING and least < 0
         )
         raise Unclear(
@@ -235,7 +235,7 @@ def _range_of(tags: Any, bits: int, form: int) -> Range | None:
     low, high = (_first(tags.get(tag)) for tag in ((280, 281) if 281 in tags else (340, 341)))
     if high is None or low not in (None, 0):
         return None
-    # Writers put the picture's own extremes here, too: only ends of a number of bits, or 1 for floats, are ends for sure.
+    # Writers put the image's own extremes here, too: only ends of a number of bits, or 1 for floats, are ends for sure.
     ends = {2**number - 1 for number in (8, 10, 12, 14, 16)} | ({1} if form == 3 else set())
     return (0, float(high)) if high in ends else None
 

@@ -1,4 +1,4 @@
-"""A net that takes larger pictures than it was trained on: its head slides over the maps as a convolution.
+"""A net that takes larger images than it was trained on: its head slides over the maps as a convolution.
 
 Simonyan and Zisserman 2014, section 3.2: the first fully connected layer becomes a convolution as large as the map that it
 saw, the others 1x1 convolutions; what comes out is a map of scores, which is averaged over its places. A head that averages
@@ -19,7 +19,7 @@ from striate.nets import Net
 from striate.nets.elsewhere import Logits
 
 _FAR = 20_160
-"""Pixels, a multiple of all strides that there are (2^6 * 3^2 * 5 * 7): a picture so much larger has a larger map for certain."""
+"""Pixels, a multiple of all strides that there are (2^6 * 3^2 * 5 * 7): an image so much larger has a larger map for certain."""
 _ELEMENTWISE = (
     nn.ReLU, nn.ReLU6, nn.LeakyReLU, nn.ELU, nn.SELU, nn.GELU, nn.SiLU, nn.Mish, nn.Sigmoid, nn.Tanh, nn.Softplus,
     nn.Hardswish, nn.Hardtanh, nn.Identity,
@@ -31,7 +31,7 @@ class FullyConvolutional(nn.Module):
 
     Args:
         net: as it was trained.
-        size: (H, W) of the pictures that it was trained on; its head then saw the whole map, and nothing else.
+        size: (H, W) of the images that it was trained on; its head then saw the whole map, and nothing else.
 
     Raises:
         UsageError: the head holds a layer that is no convolution of maps.
@@ -53,7 +53,7 @@ class FullyConvolutional(nn.Module):
 
 
 def dense(net: Net, size: tuple[int, int]) -> nn.Module:
-    """The net for larger pictures than the `size` (H, W) it was trained on: itself where its head pools whatever it gets.
+    """The net for larger images than the `size` (H, W) it was trained on: itself where its head pools whatever it gets.
 
     Raises:
         UsageError: its head cannot slide, or cannot be seen.
@@ -76,7 +76,7 @@ def slides(net: Net) -> bool:
 
 
 def total_stride(net: Net, size: tuple[int, int]) -> int:
-    """Pixels by which a picture must grow so that its map grows by one place; 1 for a net whose maps cannot be seen."""
+    """Pixels by which an image must grow so that its map grows by one place; 1 for a net whose maps cannot be seen."""
     if isinstance(net.head, Logits):
         return 1
     body = nn.Sequential(*net.stages.values())
@@ -172,13 +172,13 @@ def _map_size(body: nn.Module, channels: int, height: int, width: int) -> tuple[
 
 
 def _check_elsewhere(net: Net, size: tuple[int, int]) -> None:
-    """Raises UsageError unless a net whose head cannot be seen takes larger pictures, and averages its maps whole."""
+    """Raises UsageError unless a net whose head cannot be seen takes larger images, and averages its maps whole."""
     larger = 2 * size[0], 2 * size[1]
     try:
         graph = trace(net, (1, net.channels, *larger))
     except TraceFailure as failure:
         raise UsageError(
-            f"dense evaluation of {net.spec.name} is not possible: it takes no picture of {larger[0]}x{larger[1]}, only of "
+            f"dense evaluation of {net.spec.name} is not possible: it takes no image of {larger[0]}x{larger[1]}, only of "
             f"{size[0]}x{size[1]} ({failure.cause}): use --views ten-crop"
         ) from failure
     pools = [node.attributes["output_size"] for node in graph.nodes if "adaptive" in node.operation]

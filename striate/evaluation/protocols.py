@@ -1,6 +1,6 @@
-"""How a picture is looked at in a test: the views, and the papers' protocols by name.
+"""How an image is looked at in a test: the views, and the papers' protocols by name.
 
-Scales are the shorter side of the whole picture in pixels. Those of views and protocols are written for nets that take 224x224,
+Scales are the shorter side of the whole image in pixels. Those of views and protocols are written for nets that take 224x224,
 as the papers' do; for a net of another size they have the same proportion to it.
 """
 
@@ -15,24 +15,24 @@ from striate.errors import UsageError, unknown_name
 View = Literal["centre", "flip", "ten-crop", "multi-crop", "dense"]
 
 PAPER_SIZE = 224
-"""Pixels each way of the pictures that the papers' nets take."""
+"""Pixels each way of the images that the papers' nets take."""
 LARGEST = 8
 """Scales are at most so many times the shorter side of what the net takes."""
 WINDOWS: Mapping[View, int] = {"centre": 1, "flip": 1, "ten-crop": 5, "multi-crop": 25, "dense": 1}
-"""Parts of a picture at one scale; each is seen mirrored too, but for `centre`."""
+"""Parts of an image at one scale; each is seen mirrored too, but for `centre`."""
 
 
 @dataclass(frozen=True, slots=True)
 class Look:
-    """One way to look at pictures. The softmax outputs of all its views, at all scales, are averaged.
+    """One way to look at images. The softmax outputs of all its views, at all scales, are averaged.
 
     Attributes:
-        view: `centre`: the middle of the picture. `flip`: that, and it mirrored. `ten-crop`: the four corners, the middle, and
+        view: `centre`: the middle of the image. `flip`: that, and it mirrored. `ten-crop`: the four corners, the middle, and
             these mirrored (Krizhevsky et al. 2012, section 4.1). `multi-crop`: a regular grid of 5x5 parts, and these mirrored
-            (Simonyan and Zisserman 2014, section 3.2). `dense`: the whole picture, and it mirrored; the net's head slides over
+            (Simonyan and Zisserman 2014, section 3.2). `dense`: the whole image, and it mirrored; the net's head slides over
             the maps as a convolution, and its scores are averaged over the places before the softmax (ibid.).
-        scales: the shorter side of the picture, in pixels.
-        square: only the middle of the picture counts, of the shape that the net takes.
+        scales: the shorter side of the image, in pixels.
+        square: only the middle of the image counts, of the shape that the net takes.
     """
 
     view: View
@@ -40,13 +40,13 @@ class Look:
     square: bool = False
 
     def passes(self, mirrored: bool) -> int:
-        """How many pictures the net sees for one."""
+        """How many images the net sees for one."""
         return len(self.scales) * WINDOWS[self.view] * (2 if mirrored and self.view != "centre" else 1)
 
 
 @dataclass(frozen=True, slots=True)
 class Protocol:
-    """How each picture of a test is looked at.
+    """How each image of a test is looked at.
 
     Attributes:
         name: of a view, of `PROTOCOLS`, or `multi-scale`.
@@ -74,7 +74,7 @@ class Protocol:
         return "-".join([self.name, *(map(str, self.scales) if self.chosen else ())])
 
     def passes(self, mirrored: bool = True) -> int:
-        """How many pictures the net sees for one."""
+        """How many images the net sees for one."""
         return sum(look.passes(mirrored) for look in self.looks)
 
 
@@ -110,7 +110,7 @@ PROTOCOLS: Mapping[str, tuple[tuple[Look, ...], str]] = {
 
 
 def protocol(name: str, size: tuple[int, int], scales: Sequence[int] | None = None) -> Protocol:
-    """The view or the paper's protocol of that name, for a net that takes pictures of `size` (H, W).
+    """The view or the paper's protocol of that name, for a net that takes images of `size` (H, W).
 
     Args:
         scales: instead of a view's own, in pixels of the shorter side.
@@ -133,12 +133,12 @@ def protocol(name: str, size: tuple[int, int], scales: Sequence[int] | None = No
         raise UsageError(f"--scales must be different numbers of pixels, as in 224,256,288, got {list(scales)}")
     if bad := [scale for scale in wanted if not 1 <= scale <= LARGEST * shorter]:
         raise UsageError(
-            f"a scale is the shorter side of the whole picture, here 1 to {LARGEST * shorter} pixels "
+            f"a scale is the shorter side of the whole image, here 1 to {LARGEST * shorter} pixels "
             f"({LARGEST} times what the net takes), got {bad[0]}"
         )
     return Protocol(name, (Look(usual.view, wanted, usual.square),), chosen=wanted != usual.scales)
 
 
 def _in_proportion(look: Look, shorter: int) -> Look:
-    """With its scales for a net whose pictures have that shorter side."""
+    """With its scales for a net whose images have that shorter side."""
     return Look(look.view, tuple(round(scale * shorter / PAPER_SIZE) for scale in look.scales), look.square)

@@ -1,4 +1,4 @@
-"""What a run needs of its pictures, seen after they were split and before anything is trained."""
+"""What a run needs of its images, seen after they were split and before anything is trained."""
 
 from __future__ import annotations
 
@@ -14,41 +14,41 @@ SHOWN = 10
 
 
 def require_pictures(dataset: DataSet, training: ImageData, validation: ImageData | None, recipe: Recipe) -> list[str]:
-    """What is worth a word about the pictures that training, validation and test have; empty where nothing is.
+    """What is worth a word about the images that training, validation and test have; empty where nothing is.
 
     Args:
         training, validation: what `split` made of the training split.
 
     Raises:
-        DataError: there is no picture to test or to validate with, or none of a class to learn it from.
+        DataError: there is no image to test or to validate with, or none of a class to learn it from.
     """
     if lacking := _lacking(training):
         raise DataError(
-            f"{dataset.location} has no picture to learn {_named(lacking)} from: add pictures to the training split, or leave "
+            f"{dataset.location} has no image to learn {_named(lacking)} from: add images to the training split, or leave "
             f"the class out{_excluded(dataset)}"
         )
     test = dataset.splits.get("test")
     if test is None or not len(test):
         raise DataError(
-            f"{dataset.location} leaves no picture to test with: {_why_none(dataset, dataset.train)}. Add pictures, or give a "
+            f"{dataset.location} leaves no image to test with: {_why_none(dataset, dataset.train)}. Add images, or give a "
             "folder test of its own"
         )
     if recipe.validation > 0 and (validation is None or not len(validation)):
         raise DataError(
-            f"{dataset.location} leaves no picture for validation: {_why_none(dataset, training)}. Add pictures, give a folder "
+            f"{dataset.location} leaves no image for validation: {_why_none(dataset, training)}. Add images, give a folder "
             "val of its own, or train without validation: --validation 0"
         )
     said = []
     for name, part in (("validation", validation), ("test", test)):
         if part is not None and (lacking := _lacking(part)):
             said.append(
-                f"no {name} picture is of {_named(lacking)}: nothing will be known there of "
+                f"no {name} image is of {_named(lacking)}: nothing will be known there of "
                 f"{'this class' if len(lacking) == 1 else 'these classes'}"
             )
     held = 0 if validation is None or "validation" in dataset.splits else len(validation)
     if held > len(training):
         said.append(
-            f"validation keeps {held:,} of {held + len(training):,} training pictures, and {len(training):,} are left to learn "
+            f"validation keeps {held:,} of {held + len(training):,} training images, and {len(training):,} are left to learn "
             "from: a smaller --validation leaves more"
         )
     return said
@@ -69,18 +69,18 @@ def _excluded(dataset: DataSet) -> str:
 
 
 def _why_none(dataset: DataSet, training: ImageData) -> str:
-    """Why no picture could be taken from the training pictures for another split."""
+    """Why no image could be taken from the training images for another split."""
     if not len(training):
-        return f"there are no pictures{_excluded(dataset)}"
+        return f"there are no images{_excluded(dataset)}"
     counts = np.asarray(training.class_counts())
     if counts.max() == 1:
-        return f"each class has a single picture, which is needed to learn from{_excluded(dataset)}"
+        return f"each class has a single image, which is needed to learn from{_excluded(dataset)}"
     groups = together(training)
     whole = groups is not None and all(
         len(np.unique(groups[training.labels == label])) == 1 for label in np.flatnonzero(counts > 1)
     )
     if not whole:
-        return f"a class has {counts.max()} pictures at the most{_excluded(dataset)}"
+        return f"a class has {counts.max()} images at the most{_excluded(dataset)}"
     height, width, _ = training.shape
     equal = f"equal at {height}x{width} pixels"
     of_one = (
@@ -88,4 +88,4 @@ def _why_none(dataset: DataSet, training: ImageData) -> str:
     )  # groups tell more than copies
     if of_one != equal and len(set(training.content_hashes())) <= np.count_nonzero(counts):
         of_one = equal
-    return f"the pictures of each class are all {of_one}, and such pictures are never parted"
+    return f"the images of each class are all {of_one}, and such images are never parted"

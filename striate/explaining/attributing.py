@@ -1,4 +1,4 @@
-"""Attribution: how much each place of a picture speaks for a class, by five published methods."""
+"""Attribution: how much each place of an image speaks for a class, by five published methods."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from striate.nets.hooks import capture, evaluating
 from striate.nets.net import Net
 
 PORTION = 32
-"""Pictures at a time."""
+"""Images at a time."""
 STEPS = 32
 """Of the path of integrated gradients."""
 WINDOWS = 8
@@ -45,17 +45,17 @@ class Method:
 def attribution(
     net: Net, inputs: Tensor, target: int | Sequence[int] | Tensor, method: str = "grad-cam", layer: str | None = None
 ) -> Heat:
-    """How much each place of each picture speaks for a class.
+    """How much each place of each image speaks for a class.
 
     Args:
         net: is left in its mode, and its weights get no gradients.
         inputs: float32 (N, C, H, W), as `Preprocessing.tensor` gives them.
-        target: the class, or one a picture.
+        target: the class, or one an image.
         method: one of `METHODS`.
         layer: for Grad-CAM; by default the last stage whose maps are at least 4x4: see `find_layer`.
 
     Returns:
-        float32 (N, H, W), 0 where nothing speaks for the class. Scales of different pictures cannot be compared.
+        float32 (N, H, W), 0 where nothing speaks for the class. Scales of different images cannot be compared.
 
     Raises:
         UsageError: there is no such method, layer or class, or the method is not defined for this net.
@@ -84,15 +84,15 @@ def find_method(name: str) -> Method:
 
 
 def _score(net: Net, inputs: Tensor, targets: Tensor) -> Tensor:
-    """The sum over pictures of their targets' logits: its gradient by one picture is that of the picture's own logit."""
+    """The sum over images of their targets' logits: its gradient by one image is that of the image's own logit."""
     logits: Tensor = net(inputs)
     return logits.gather(1, targets[:, None]).sum()
 
 
 def _grad_cam(net: Net, inputs: Tensor, targets: Tensor, layer: Layer | None) -> Tensor:
     """Eq. 1 and 2: the layer's maps, each weighted by the mean of the logit's gradient over it, summed, what is negative cut
-    off. Enlarged to the picture bilinearly as the paper does, but with each position where the pixels are that it reads:
-    stretched over the picture, maps of strided or unpadded convolutions come to lie beside what they saw.
+    off. Enlarged to the image bilinearly as the paper does, but with each position where the pixels are that it reads:
+    stretched over the image, maps of strided or unpadded convolutions come to lie beside what they saw.
     """
     assert layer is not None
     with capture(layer.module) as kept:
@@ -115,7 +115,7 @@ def _saliency(net: Net, inputs: Tensor, targets: Tensor, layer: Layer | None) ->
 
 
 def _integrated_gradients(net: Net, inputs: Tensor, targets: Tensor, layer: Layer | None) -> Tensor:
-    """Eq. 1, from the mean colour of the training pictures (0 after normalising), summed over the channels; what speaks
+    """Eq. 1, from the mean colour of the training images (0 after normalising), summed over the channels; what speaks
     against the class is cut off.
     """
     from captum.attr import IntegratedGradients

@@ -20,7 +20,7 @@ from striate.nets.hooks import evaluating
 from striate.nets.net import Net
 
 PATCHES = 14
-"""Patches along each side of a picture; as many as it has pixels if those are fewer."""
+"""Patches along each side of an image; as many as it has pixels if those are fewer."""
 STEPS = 10
 ORDERS = 3
 """Random orders that the map's order is compared with."""
@@ -34,13 +34,13 @@ _Curve = tuple[float, ...]
 class Faithfulness:
     """Deletion and insertion (Petsiuk et al. 2018, arXiv:1806.07421, section 3.3), beside those of random orders.
 
-    A curve is the probability of the class after 0, 1/10, ... 1 of the picture's patches were taken, those first whose mean in
+    A curve is the probability of the class after 0, 1/10, ... 1 of the image's patches were taken, those first whose mean in
     the map is highest. The area under it is the figure.
 
     Attributes:
-        deletion: while patches are painted in the mean colour of the training pictures. A map that marks what the answer
+        deletion: while patches are painted in the mean colour of the training images. A map that marks what the answer
             hangs on lets it fall fast: a small area.
-        insertion: while they are uncovered on the blurred picture. Such a map lets it rise fast: a large area.
+        insertion: while they are uncovered on the blurred image. Such a map lets it rise fast: a large area.
         random_deletion, random_insertion: means over three random orders of the same patches.
     """
 
@@ -62,7 +62,7 @@ def area(curve: _Curve) -> float:
 def faithfulness(
     net: nn.Module, picture: Tensor, target: int, heat: Heat, *, temperature: float = 1.0, seed: int = 0
 ) -> Faithfulness | None:
-    """Deletion and insertion of one picture's map; None for an empty map, which puts nothing in order.
+    """Deletion and insertion of one image's map; None for an empty map, which puts nothing in order.
 
     Args:
         picture: float32 (C, H, W), as the net takes it.
@@ -134,10 +134,10 @@ def randomised(net: Net, seed: int) -> Net:
 def weight_dependence(
     net: Net, inputs: Tensor, targets: Tensor, heats: Heat, *, method: str, layer: str | None, seed: int = 0
 ) -> list[float]:
-    """Of each picture, the rank correlation of its map with that of the same net with weights drawn anew.
+    """Of each image, the rank correlation of its map with that of the same net with weights drawn anew.
 
     This is the sanity check of Adebayo et al. 2018 (arXiv:1810.03292), all layers at once: a method whose maps stay the same
-    shows the picture, or the architecture, and not what was learnt. The mean over three draws.
+    shows the image, or the architecture, and not what was learnt. The mean over three draws.
     """
     found = np.zeros((DRAWS, len(inputs)))
     for draw in range(DRAWS):

@@ -1,4 +1,4 @@
-"""The colours of a heat map, and a heat map laid over its picture."""
+"""The colours of a heat map, and a heat map laid over its image."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ Heat = npt.NDArray[np.float32]
 BRIGHTEST = 99.5
 """Percentile of a map that has the last colour: a few outliers of a gradient are not to leave the rest dark."""
 OPACITY = 0.75
-"""Of the last colour over the picture; the first one is clear."""
+"""Of the last colour over the image; the first one is clear."""
 
 _TO_LMS = np.array(
     [[1, 0.3963377774, 0.2158037573], [1, -0.1055613458, -0.0638541728], [1, -0.0894841775, -1.2914855480]]
@@ -57,7 +57,7 @@ def colours(heat: Heat) -> Pixels:
 
 
 def overlay(pixels: Pixels, heat: Heat) -> Pixels:
-    """The map over its picture, the more opaque the higher it is.
+    """The map over its image, the more opaque the higher it is.
 
     Args:
         pixels: uint8 (H, W, C), C = 1 or 3.
@@ -70,7 +70,7 @@ def overlay(pixels: Pixels, heat: Heat) -> Pixels:
         ValueError: the two differ in size.
     """
     if pixels.shape[:2] != heat.shape:
-        raise ValueError(f"the map of a picture of {pixels.shape[:2]} must have that size, got {heat.shape}")
+        raise ValueError(f"the map of an image of {pixels.shape[:2]} must have that size, got {heat.shape}")
     grey = np.broadcast_to(pixels.astype(np.float32) @ _luma(pixels.shape[2]), (*heat.shape,))[..., None]
     base = 0.6 * grey + 0.4 * pixels  # paler, so that its own colours are not taken for the map's
     opacity = OPACITY * scaled(heat)[..., None]

@@ -1,4 +1,4 @@
-"""Where in the picture the positions of a feature map lie: each in the middle of the pixels that it reads."""
+"""Where in the image the positions of a feature map lie: each in the middle of the pixels that it reads."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ from striate.anatomy.tracing import TraceFailure, trace
 
 
 def places(net: nn.Module, input_shape: tuple[int, ...]) -> dict[nn.Module, MapPlaces]:
-    """Where the positions lie of the maps that the modules of a net give for pictures (N, C, H, W). Those are missing that cannot
-    be followed, and those whose positions have no place: each reads the whole picture, or there is only one.
+    """Where the positions lie of the maps that the modules of a net give for images (N, C, H, W). Those are missing that cannot
+    be followed, and those whose positions have no place: each reads the whole image, or there is only one.
     """
     try:
         graph = trace(net, (1, *input_shape[1:]))
@@ -31,8 +31,8 @@ def places(net: nn.Module, input_shape: tuple[int, ...]) -> dict[nn.Module, MapP
 
 
 def placed(maps: Tensor, place: MapPlaces | None, size: tuple[int, int]) -> Tensor:
-    """Maps (N, 1, h, w) enlarged to pictures of `size` (H, W), bilinearly between the middles of what the positions read; beyond
-    the outermost ones the border goes on. Without places the maps are stretched over the picture.
+    """Maps (N, 1, h, w) enlarged to images of `size` (H, W), bilinearly between the middles of what the positions read; beyond
+    the outermost ones the border goes on. Without places the maps are stretched over the image.
 
     Returns: (N, H, W).
     """

@@ -1,4 +1,4 @@
-"""Pictures in a drawing, and a drawing as a PNG."""
+"""Images in a drawing, and a drawing as a PNG."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from PIL import Image
 from striate.data.images import Pixels
 
 FINE = 2
-"""The PNG has so many pixels for one of the drawing: pictures are put in at that size."""
+"""The PNG has so many pixels for one of the drawing: images are put in at that size."""
 
 
 def to_png(svg: str) -> bytes:
@@ -21,7 +21,7 @@ def to_png(svg: str) -> bytes:
 
 
 def embedded(pixels: Pixels, left: float, top: float, wide: float, tall: float) -> str:
-    """A picture (H, W, C) as an element of that size. A small one is enlarged without smoothing: one sees what the net sees."""
+    """An image (H, W, C) as an element of that size. A small one is enlarged without smoothing: one sees what the net sees."""
     image = Image.fromarray(pixels[..., 0] if pixels.shape[2] == 1 else pixels)
     size = round(FINE * wide), round(FINE * tall)
     smooth = min(size) < min(image.size)

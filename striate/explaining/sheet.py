@@ -1,4 +1,4 @@
-"""Rows of small pictures with a word under each: filters, feature maps, what units respond to."""
+"""Rows of small images with a word under each: filters, feature maps, what units respond to."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ from striate.explaining.png import embedded, to_png
 
 MARGIN, GAP = 28.0, 12.0
 COLUMNS = 10
-"""Pictures side by side at most."""
+"""Images side by side at most."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Tile:
-    """A picture uint8 (H, W, C), C = 1 or 3, and the word under it."""
+    """An image uint8 (H, W, C), C = 1 or 3, and the word under it."""
 
     pixels: Pixels
     caption: str
@@ -29,13 +29,13 @@ class Tile:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Sheet:
-    """A drawing of rows of pictures.
+    """A drawing of rows of images.
 
     Attributes:
         what: `filters`, `maps` or `unit`.
         title, note: above all; the note says what the brightness means.
-        rows: each with its heading; an empty one takes no room. A row of more than ten pictures is broken.
-        side: of a picture in the drawing, in pixels.
+        rows: each with its heading; an empty one takes no room. A row of more than ten images is broken.
+        side: of an image in the drawing, in pixels.
     """
 
     what: str
@@ -70,7 +70,7 @@ class Sheet:
         return to_png(self.svg())
 
     def image(self) -> Image.Image:
-        """`png` as a PIL picture."""
+        """`png` as a PIL image."""
         return Image.open(io.BytesIO(self.png()))
 
     def _repr_png_(self) -> bytes:

@@ -22,7 +22,7 @@ SPREAD = 0.5
 """Standard deviation of the logarithm of a temperature before anything is known: two of three lie between 0.6 and 1.65."""
 DOUBT = 8.0
 """Evidence up to which a temperature is not used, twice the gain in log-likelihood: what chance gives one net in 200. With it and
-`SPREAD` no kind of simulated net lost by being calibrated on 5 pictures or more, within 0.003 (bench/results/calibration.csv).
+`SPREAD` no kind of simulated net lost by being calibrated on 5 images or more, within 0.003 (bench/results/calibration.csv).
 """
 NEARLY = 0.95
 """Share of a temperature's logarithm that is used, from which it counts as not shrunk."""
@@ -51,7 +51,7 @@ class Weighed(NamedTuple):
 
 
 def reliability(confidence: Floats, correct: Bools, bins: int = BINS) -> list[dict[str, Any]]:
-    """A row a bin of confidence that has pictures: low, high (its bounds), n, confidence and accuracy (means of its pictures).
+    """A row a bin of confidence that has images: low, high (its bounds), n, confidence and accuracy (means of its images).
 
     Bins are ](i-1)/bins, i/bins], the first one including 0 (Guo et al. 2017, arXiv:1706.04599, section 2).
     """
@@ -72,22 +72,22 @@ def reliability(confidence: Floats, correct: Bools, bins: int = BINS) -> list[di
 
 
 def expected_calibration_error(confidence: Floats, correct: Bools, bins: int = BINS) -> float:
-    """Mean distance between confidence and accuracy over the bins of `reliability`, by pictures (Guo et al. 2017, eq. 3)."""
+    """Mean distance between confidence and accuracy over the bins of `reliability`, by images (Guo et al. 2017, eq. 3)."""
     rows = reliability(confidence, correct, bins)
     return float(sum(row["n"] * abs(row["accuracy"] - row["confidence"]) for row in rows) / len(confidence))
 
 
 def brier_score(probabilities: Floats, truth: npt.NDArray[np.int64]) -> float:
-    """Mean over pictures of the squared distance between their probabilities (N, classes) and the truth, 1 for its class and
+    """Mean over images of the squared distance between their probabilities (N, classes) and the truth, 1 for its class and
     0 for the others (Brier 1950): from 0, all right and sure, to 2, all wrong and sure."""
     own = probabilities[np.arange(len(truth)), truth]
     return float((np.square(probabilities).sum(axis=1) - 2 * own + 1).mean())
 
 
 def accuracy_by_confidence(confidence: Floats, correct: Bools, steps: int = 20) -> list[dict[str, Any]]:
-    """What one gains by keeping the most confident pictures only: a row for each share 1/steps, 2/steps, ... 1 of the N.
+    """What one gains by keeping the most confident images only: a row for each share 1/steps, 2/steps, ... 1 of the N.
 
-    A row has kept (the share), threshold (the least confidence of those kept) and accuracy (of those kept). Of pictures of equal
+    A row has kept (the share), threshold (the least confidence of those kept) and accuracy (of those kept). Of images of equal
     confidence, of which not all are kept, the average over all choices counts.
     """
     levels, counts = np.unique(-confidence, return_counts=True)
@@ -115,24 +115,24 @@ def fit_temperature(logits: Floats, labels: npt.NDArray[np.int64]) -> float:
 
 
 def weigh_temperature(logits: Floats, labels: npt.NDArray[np.int64]) -> Weighed:
-    """The temperature T that makes the cross-entropy of softmax(logits / T) less on new pictures (Guo et al. 2017, section 4.2),
-    between `COLDEST` and `HOTTEST`; 1 where the pictures are too few to tell.
+    """The temperature T that makes the cross-entropy of softmax(logits / T) less on new images (Guo et al. 2017, section 4.2),
+    between `COLDEST` and `HOTTEST`; 1 where the images are too few to tell.
 
     The likeliest T is that of least cross-entropy with a normal prior of log T around 0, `SPREAD` wide, without which T would
-    fall to 0 where all N pictures are right. Its logarithm is then multiplied by 1 - (`DOUBT` / evidence)^2, or by 0 below
-    `DOUBT`, so that what chance alone would give changes nothing. A thousand pictures hardly notice either.
+    fall to 0 where all N images are right. Its logarithm is then multiplied by 1 - (`DOUBT` / evidence)^2, or by 0 below
+    `DOUBT`, so that what chance alone would give changes nothing. A thousand images hardly notice either.
 
     The cross-entropy is convex in 1 / T; its minimum with the prior is found by Newton's method inside of a bracket.
 
     Args:
-        logits: (N, classes), N >= 1, of pictures that the net was not trained on.
+        logits: (N, classes), N >= 1, of images that the net was not trained on.
         labels: (N,).
 
     Raises:
-        ValueError: no pictures, or logits that are no finite numbers.
+        ValueError: no images, or logits that are no finite numbers.
     """
     if not len(logits) or not np.isfinite(logits).all():
-        raise ValueError(f"a temperature needs finite logits of at least one picture, got {logits.shape}")
+        raise ValueError(f"a temperature needs finite logits of at least one image, got {logits.shape}")
     own = logits[np.arange(len(labels)), labels][:, None].astype(np.float64)
     # Measured from the true class's logit: the loss is log(sum(exp(distances / T))).
     distances = logits - own

@@ -33,8 +33,8 @@ def top_k_hits(logits: Floats, truth: Ints, k: int) -> int:
 def per_class(confusion: Ints, classes: Sequence[str]) -> list[dict[str, Any]]:
     """A row a class: class, support, precision, recall, low, high (Wilson's 95 % interval of the recall), f1.
 
-    The confusion matrix may have a column more, of pictures that got no answer. A ratio over nothing is 0; the recall of a class
-    without pictures lies anywhere from 0 to 1.
+    The confusion matrix may have a column more, of images that got no answer. A ratio over nothing is 0; the recall of a class
+    without images lies anywhere from 0 to 1.
     """
     rows = []
     for index, name in enumerate(classes):
@@ -57,14 +57,14 @@ def per_class(confusion: Ints, classes: Sequence[str]) -> list[dict[str, Any]]:
 
 
 def macro_f1(confusion: Ints) -> float:
-    """Mean F1 of the classes that have pictures or were predicted, as scikit-learn's `f1_score(average="macro")`."""
+    """Mean F1 of the classes that have images or were predicted, as scikit-learn's `f1_score(average="macro")`."""
     both = confusion.sum(axis=0)[: len(confusion)] + confusion.sum(axis=1)
     present = both > 0
     return float((2 * confusion.diagonal()[present] / both[present]).mean())
 
 
 def balanced_accuracy(confusion: Ints) -> float:
-    """Mean recall of the classes that have pictures: what accuracy would be, had every class as many."""
+    """Mean recall of the classes that have images: what accuracy would be, had every class as many."""
     support = confusion.sum(axis=1)
     present = support > 0
     return float((confusion.diagonal()[present] / support[present]).mean())

@@ -1,4 +1,4 @@
-"""95 % confidence intervals of what was measured on some pictures, as a statement about all pictures like them."""
+"""95 % confidence intervals of what was measured on some images, as a statement about all images like them."""
 
 from __future__ import annotations
 
@@ -23,12 +23,12 @@ def wilson(correct: int, total: int, z: float = Z95) -> tuple[float, float]:
 
 def macro_f1_interval(confusion: npt.NDArray[np.int64], z: float = Z95) -> tuple[float, float]:
     """(low, high) of the macro F1 of `confusion`, int64 (classes, classes), rows the truth, and perhaps a
-    column more, of pictures without an answer; 95 % unless `z` says otherwise.
+    column more, of images without an answer; 95 % unless `z` says otherwise.
 
     Its variance is the delta method's for multinomial counts (Takahashi et al. 2022, doi:10.1007/s10489-021-02635-5). The
-    interval has Wilson's form, with as many pictures as give a proportion that variance, because the normal form fails near 1,
+    interval has Wilson's form, with as many images as give a proportion that variance, because the normal form fails near 1,
     and a middle corrected for F1's bias. It covers the truth oftener than the bootstrap's forms do, most where classes are
-    small or nearly all is right (bench/results/intervals.csv), and draws nothing. Classes that have no pictures and were never
+    small or nearly all is right (bench/results/intervals.csv), and draws nothing. Classes that have no images and were never
     predicted do not count, as in `macro_f1`.
     """
     hits = confusion.diagonal()
@@ -37,13 +37,13 @@ def macro_f1_interval(confusion: npt.NDArray[np.int64], z: float = Z95) -> tuple
     both = np.maximum(both, 1)
     f1 = 2 * hits / both
     score = float(f1[present].mean())
-    # What one more picture of a cell adds to the sum of F1s: of its row's and its column's class -F1 / both, 2 / both if right.
+    # What one more image of a cell adds to the sum of F1s: of its row's and its column's class -F1 / both, 2 / both if right.
     rows, columns = np.nonzero(confusion)
-    # A column more is of pictures without an answer, and of no class.
+    # A column more is of images without an answer, and of no class.
     of_column = np.append(f1 / both, 0.0)[columns]
     added = (2 * (rows == columns) - f1[rows]) / both[rows] - of_column
     counts = confusion[rows, columns]
-    # Its mean over the pictures is 0, as F1 does not change when all counts do by one factor.
+    # Its mean over the images is 0, as F1 does not change when all counts do by one factor.
     variance = float((counts * np.square(added)).sum()) / int(present.sum()) ** 2
     if variance > 0:
         pictures = score * (1 - score) / variance

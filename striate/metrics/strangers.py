@@ -1,6 +1,6 @@
-"""How well a score tells the pictures that a net was made for from strangers, which belong to none of its classes.
+"""How well a score tells the images that a net was made for from strangers, which belong to none of its classes.
 
-A score is higher the more a picture looks like the net's own; float (N,).
+A score is higher the more an image looks like the net's own; float (N,).
 """
 
 from __future__ import annotations
@@ -51,7 +51,7 @@ def nearest_cosine(features: Floats, references: Floats, k: int = 1) -> Scores:
 
 
 def area_under_roc(own: Floats, strangers: Floats) -> float:
-    """How often a picture of one's own has the higher score, of all pairs with a stranger; a tie counts half.
+    """How often an image of one's own has the higher score, of all pairs with a stranger; a tie counts half.
 
     0.5 is chance, 1 a perfect separation. Raises ValueError where either is empty or not a number.
     """
@@ -64,9 +64,9 @@ def area_under_roc(own: Floats, strangers: Floats) -> float:
 
 
 def threshold_keeping(own: Floats, keep: float = 0.95) -> float:
-    """The greatest score at which at least the share `keep` of one's own pictures have that score or a higher one.
+    """The greatest score at which at least the share `keep` of one's own images have that score or a higher one.
 
-    Raises ValueError for no pictures, scores that are no numbers, or a share outside of ]0, 1].
+    Raises ValueError for no images, scores that are no numbers, or a share outside of ]0, 1].
     """
     _check(own)
     if not 0 < keep <= 1:

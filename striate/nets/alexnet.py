@@ -176,7 +176,7 @@ FAMILY = Family(
             widths=(48, 128, 192, 192, 128), hidden=2048,
         ),
         variant(
-            _ONE_TOWER, "alexnet-native", "AlexNet for small pictures", "alexnet-owt", 23_468_746, 151_155_712,
+            _ONE_TOWER, "alexnet-native", "AlexNet for small images", "alexnet-owt", 23_468_746, 151_155_712,
             citation=_ALEXNET.citation, geometry="native", input=(1, 28, 28), min_size=15, classes=10,
             deviations=(
                 "stem: conv1 is 5x5 at stride 1, padding 2, where alexnet-owt has 11x11 at stride 4",

@@ -229,11 +229,11 @@ FAMILY = Family(
                 ),
                 known_findings=("bias-before-batchnorm",), biases_before_norm=("stages.*.conv*.bias",),
                 depths=(4, 4, 4, 4), bottleneck=False, conv_bias=True),
-        variant(_121, "densenet121-native", "DenseNet-121 for small pictures", _121.source, 6_955_146, 672_320_512,
+        variant(_121, "densenet121-native", "DenseNet-121 for small images", _121.source, 6_955_146, 672_320_512,
                 geometry="native", input=(1, 28, 28), min_size=8, classes=10, large_stem=False,
                 deviations=("stem: conv0 is 3x3 at stride 1, without batch norm, ReLU and pooling behind it, as in the paper's "
                             "nets for CIFAR",)),
-        variant(_121, "densenet-native", "DenseNet, four blocks of four layers, for small pictures", "densenet-tutorial",
+        variant(_121, "densenet-native", "DenseNet, four blocks of four layers, for small images", "densenet-tutorial",
                 754_634, 165_675_568, geometry="native", input=(1, 28, 28), min_size=8, classes=10,
                 deviations=("stem: conv0 is 3x3 at stride 1, without batch norm, ReLU and pooling behind it, for 7x7 at stride "
                             "2 with all three", "four layers in each block, without bottlenecks"),

@@ -33,8 +33,8 @@ class Made:
     """A module from elsewhere, as it was built.
 
     Attributes:
-        input: the picture (C, H, W) that it takes by default; None if nothing says so.
-        mean, std: of each channel of the pictures that its published weights know, where it has those.
+        input: the image (C, H, W) that it takes by default; None if nothing says so.
+        mean, std: of each channel of the images that its published weights know, where it has those.
         notes: in words, what was done to it besides.
     """
 
@@ -250,18 +250,18 @@ def _with_published(name: str, made: Made) -> Made:
     notes = [f"it begins with torchvision's weights {label}"]
     if anew:
         notes.append(f"what has another number of classes begins anew: {', '.join(anew)}")
-    # Inception's weights are of pictures with mean and deviation 0.5, into which torchvision's net turns ImageNet's itself.
+    # Inception's weights are of images with mean and deviation 0.5, into which torchvision's net turns ImageNet's itself.
     mean, std = ((0.5,) * 3, (0.5,) * 3) if name in INCEPTIONS else (tuple(transforms.mean), tuple(transforms.std))
     return replace(made, mean=mean, std=std, notes=(*made.notes, *notes))
 
 
 def _with_channels(name: str, made: Made, channels: int) -> Made:
-    """With the first convolution for pictures of other channels than three, made of its own weights: see `fold_stem`."""
+    """With the first convolution for images of other channels than three, made of its own weights: see `fold_stem`."""
     path, conv = next(
         ((path, part) for path, part in made.module.named_modules() if isinstance(part, nn.Conv2d)), ("", None)
     )
     if conv is None or conv.in_channels != 3 or conv.groups != 1:
-        raise UsageError(f"{name} takes 3-channel pictures, got {channels}: its first layer cannot be replaced")
+        raise UsageError(f"{name} takes 3-channel images, got {channels}: its first layer cannot be replaced")
     with torch.device(conv.weight.device):
         stem = nn.Conv2d(
             channels, conv.out_channels, conv.kernel_size, conv.stride, conv.padding, conv.dilation,  # type: ignore[arg-type]

@@ -293,7 +293,7 @@ _PAPER = NetSpec(
 )
 # fmt: off
 _NATIVE = variant(
-    _PAPER, "googlenet-native", "GoogLeNet with batch norm for small pictures", "Table 1", 5_982_250, 308_253_440,
+    _PAPER, "googlenet-native", "GoogLeNet with batch norm for small images", "Table 1", 5_982_250, 308_253_440,
     year=2015, geometry="native", input=(1, 28, 28), min_size=1, classes=10, params_training=None,
     deviations=(
         "stem: conv1 is 3x3 at stride 1 for 7x7 at stride 2, and there is no pool2: stride 2 for 8",
@@ -350,7 +350,7 @@ FAMILY = Family(
                 deviations=("batch norm between convolution and ReLU, no biases there, no response normalisation",),
                 batch_norm="all", conv_bias=False, response_norm=False),
         variant(_PAPER, "googlenet-bn-tutorial", "GoogLeNet with batch norm, two linear layers in the head",
-                "A tutorial's Inception v1 for a folder of pictures", 7_041_172, 1_582_700_544,
+                "A tutorial's Inception v1 for a folder of images", 7_041_172, 1_582_700_544,
                 year=2015, geometry="tutorial", min_size=1, classes=4, params_training=None,
                 deviations=(
                     "batch norm in the blocks, whose convolutions keep their biases; none in the stem, no response normalisation",
@@ -358,7 +358,7 @@ FAMILY = Family(
                     "logits; the tutorial puts a softmax there, ahead of the cross-entropy, and its loss cannot fall below 0.744",
                 ),
                 known_findings=("bias-before-batchnorm",), biases_before_norm=("stages.inception*.conv.bias",),
-                results=("two classes of skin pictures: 87.6 % best, 85.5 % last test accuracy (its tutorial)",),
+                results=("two classes of skin images: 87.6 % best, 85.5 % last test accuracy (its tutorial)",),
                 batch_norm="blocks", response_norm=False, auxiliary=False, ceil_pools=False, hidden=1024),
         variant(_PAPER, "googlenet-d2l", "GoogLeNet, one channel", "Dive into Deep Learning 1.0.3, section 8.4",
                 5_977_530, 276_066_304, geometry="tutorial", input=(1, 96, 96), min_size=1, classes=10, params_training=None,
@@ -375,7 +375,7 @@ FAMILY = Family(
                 ),
                 known_findings=("missing-activation",), builder=inception_mnist),
         _NATIVE,
-        variant(_NATIVE, "googlenet-native-light", "GoogLeNet with batch norm for small pictures, a quarter of the work",
+        variant(_NATIVE, "googlenet-native-light", "GoogLeNet with batch norm for small images, a quarter of the work",
                 "Table 1", 5_982_250, 104_789_504, pool2=True,
                 deviations=("stem: conv1 is 3x3 at stride 1 for 7x7 at stride 2: stride 4 for 8", _NATIVE.deviations[1])),
         variant(_PAPER, "bn-inception", "BN-Inception", "Fig. 5", 11_285_224, 2_032_600_064,

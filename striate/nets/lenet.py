@@ -135,11 +135,11 @@ def lenet5(
     """LeNet-5 in its modern form: C3 sees all of S2, sub-sampling is average pooling, the output is linear.
 
     Args:
-        channels, classes: of the pictures and the output.
+        channels, classes: of the images and the output.
         init: `paper` or `default`, which is He's. Other activations than ReLU have Glorot's, as their tutorials do.
         activation: module class after every layer but the last.
         norm: batch norm between each layer, whose bias stays, and its activation.
-        padding: of C1; 2 takes 28x28 pictures where the paper has 32x32.
+        padding: of C1; 2 takes 28x28 images where the paper has 32x32.
     """
 
     side = 5 if padding else 4  # of S4 at 28x28
@@ -223,7 +223,7 @@ _LENET5 = NetSpec(
         "sub-sampling is average pooling, with nothing to learn and no squashing after it",
         "ReLU for the scaled tanh",
         "linear output with cross-entropy for the distances to fixed codes",
-        "padding 2 on C1 takes 28x28 pictures (the paper pads the pictures to 32x32)",
+        "padding 2 on C1 takes 28x28 images (the paper pads the images to 32x32)",
     ),
     geometry="paper",
     input=(1, 28, 28),
@@ -238,13 +238,13 @@ _LENET5 = NetSpec(
 FAMILY = Family(
     name="lenet",
     title="LeNet-5",
-    new="Learned local filters, shared over the picture and alternating with sub-sampling, trained end to end by "
+    new="Learned local filters, shared over the image and alternating with sub-sampling, trained end to end by "
     "gradients where others wrote feature extractors by hand.",
     mattered="It read bank cheques, gave the field MNIST, and every later convolutional net keeps its plan: "
     "maps that shrink and multiply, then fully connected layers.",
     drawn="lenet5",
     recipe={
-        "source": "LeCun et al. 1998, section III.C: 20 passes, one picture a step, global rates 5e-4, 2e-4, 1e-4, 5e-5, 1e-5 "
+        "source": "LeCun et al. 1998, section III.C: 20 passes, one image a step, global rates 5e-4, 2e-4, 1e-4, 5e-5, 1e-5 "
         "over mu = 0.02; plain gradient steps here for the paper's diagonal second-order ones",
         "epochs": 20, "batch_size": 1, "lr": 0.025, "momentum": 0.0,
         "milestones": ((0.1, 0.4), (0.25, 0.2), (0.4, 0.1), (0.6, 0.02)),
@@ -258,14 +258,14 @@ FAMILY = Family(
                 "(the paper: eq. 9, with a rubbish class)",
             ),
             input=(1, 32, 32), min_size=32, builder=lenet5_1998,
-            results=("MNIST: 0.95 % error; 0.8 % with distorted training pictures (LeCun et al. 1998, section III)",),
+            results=("MNIST: 0.95 % error; 0.8 % with distorted training images (LeCun et al. 1998, section III)",),
         ),
         variant(
             _LENET5, "lenet5-tutorial", "LeNet-5 with sigmoids", "Dive into Deep Learning 1.0.3, section 7.6", 61_706, 416_520,
             deviations=(
                 "C3 sees all maps of S2, sub-sampling is average pooling, the output is linear",
                 "sigmoid for the scaled tanh; Glorot initialisation",
-                "padding 2 on C1 takes 28x28 pictures",
+                "padding 2 on C1 takes 28x28 images",
             ),
             geometry="tutorial", builder=partial(lenet5, activation=nn.Sigmoid),
         ),

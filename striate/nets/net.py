@@ -63,16 +63,16 @@ class Net(nn.Module):
         return notebook.card(title, {}) + notebook.table(("stage", "module", "parameters"), rows)
 
     def check_input(self, channels: int, height: int, width: int) -> None:
-        """Raises UsageError if a picture of (channels, height, width) is not one that this net takes."""
+        """Raises UsageError if an image of (channels, height, width) is not one that this net takes."""
         if channels != self.channels:
             raise UsageError(
-                f"{self.spec.name} was built for {self.channels}-channel pictures, got {channels} channels: "
-                f"build it with channels={channels}, or convert the pictures"
+                f"{self.spec.name} was built for {self.channels}-channel images, got {channels} channels: "
+                f"build it with channels={channels}, or convert the images"
             )
         least = self.spec.min_size
         if min(height, width) < least:
             raise UsageError(
-                f"{self.spec.name} needs pictures of at least {least}x{least}, got {height}x{width}: "
+                f"{self.spec.name} needs images of at least {least}x{least}, got {height}x{width}: "
                 f"use --size {least}, or a net with a smaller limit (striate nets)"
             )
 

@@ -53,7 +53,7 @@ class NetSpec(NetFacts):
     params_training: int | None = None
     """Trainable parameters with the auxiliary heads, where there are any."""
     macs: int
-    """Multiply-accumulates of convolutions and matrix products on one picture of `input`. FLOPs are 2 x MACs."""
+    """Multiply-accumulates of convolutions and matrix products on one image of `input`. FLOPs are 2 x MACs."""
     known_findings: tuple[str, ...] = ()
     """Mistakes that the source itself makes, by the names that `striate inspect` gives them."""
     biases_before_norm: tuple[str, ...] = ()

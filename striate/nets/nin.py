@@ -141,7 +141,7 @@ FAMILY = Family(
                     "pooling rounds its size down: 54, 26, 12, 5",
                 ),
                 maps=((96, 96, 96), (256, 256, 256), (384, 384, 384), (0, 0, 0)), ceil_pools=False),
-        variant(_IMAGENET, "nin-native", "Network in Network for small pictures", "nin-imagenet", 6_547_978, 261_627_392,
+        variant(_IMAGENET, "nin-native", "Network in Network for small images", "nin-imagenet", 6_547_978, 261_627_392,
                 geometry="native", input=(1, 28, 28), min_size=8, classes=10,
                 deviations=("stem: the first convolution is 5x5 at stride 1 with padding 2, for 11x11 at stride 4",),
                 convs=((5, 1, 2), (5, 1, 2), (3, 1, 1), (3, 1, 1))),

@@ -249,7 +249,7 @@ _MNIST = variant(
     results=("MNIST: 98.7 to 99.0 % test accuracy, epochs 6 to 10 (its tutorial)",), builder=resnet_mnist,
 )
 _NATIVE_18 = variant(
-    _18, "resnet18-native", "ResNet-18 for small pictures", _18.source, 11_172_810, 455_800_832,
+    _18, "resnet18-native", "ResNet-18 for small images", _18.source, 11_172_810, 455_800_832,
     geometry="native", input=(1, 28, 28), classes=10,
     deviations=("stem: conv1 is 3x3 at stride 1, without pooling, for 7x7 at stride 2 with pooling at stride 2",),
     large_stem=False,
@@ -358,14 +358,14 @@ FAMILY = Family(
                 deviations=(*_MNIST.deviations, "a 1x1 convolution on both shortcuts"),
                 builder=partial(resnet_mnist, conv_shortcut=True)),
         _NATIVE_18,
-        variant(_NATIVE_18, "resnet18-native-light", "ResNet-18 for small pictures, a quarter of the work", _18.source,
+        variant(_NATIVE_18, "resnet18-native-light", "ResNet-18 for small images, a quarter of the work", _18.source,
                 11_172_810, 121_818_368, stem_stride=2, deviations=(
                     "stem: conv1 is 3x3 at stride 2, without pooling, for 7x7 at stride 2 with pooling at stride 2",)),
-        variant(_NATIVE_18, "resnet34-native", "ResNet-34 for small pictures", _34.source, 21_280_970, 935_917_568,
+        variant(_NATIVE_18, "resnet34-native", "ResNet-34 for small images", _34.source, 21_280_970, 935_917_568,
                 depths=(3, 4, 6, 3)),
-        variant(_NATIVE_18, "resnet50-native", "ResNet-50 for small pictures", _50.source, 23_519_690, 990_983_168,
+        variant(_NATIVE_18, "resnet50-native", "ResNet-50 for small images", _50.source, 23_519_690, 990_983_168,
                 depths=(3, 4, 6, 3), bottleneck=True),
-        variant(_NATIVE_18, "resnet12-native", "ResNet-12 for small pictures, thin",
+        variant(_NATIVE_18, "resnet12-native", "ResNet-12 for small images, thin",
                 "After Table 1 and section 4.2; shortcut option B", 1_228_858, 16_687_872, depths=(1, 1, 1, 1, 1), width=16,
                 deviations=(*_NATIVE_18.deviations,
                             "five groups of one unit, with 16, 32, 64, 128 and 256 maps, for four of two with 64 to 512")),

@@ -101,7 +101,7 @@ def _check_names(name: str, given: Mapping[str, Tensor], known: Mapping[str, str
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Pretrained:
-    """A net with published weights, and how its pictures have to be."""
+    """A net with published weights, and how its images have to be."""
 
     net: Net
     mean: tuple[float, ...] | None
@@ -113,7 +113,7 @@ class Pretrained:
 
 
 def fold_stem(weight: Tensor, channels: int) -> Tensor:
-    """The first convolution's weights (maps, 3, H, W) for pictures of other channels: (maps, channels, H, W).
+    """The first convolution's weights (maps, 3, H, W) for images of other channels: (maps, channels, H, W).
 
     For one channel the three are summed, which gives what the same grey in all three would have given. For others they are
     repeated in turn and scaled by 3 / channels, so that the sum over the channels keeps its size.
@@ -143,7 +143,7 @@ def pretrained(name: str, *, channels: int = 3, classes: int = 1000, progress: b
     std: tuple[float, ...] = (0.229, 0.224, 0.225)
     if name == "googlenet-torchvision":
         mean = std = (0.5, 0.5, 0.5)
-        notes.append("its auxiliary heads were not trained; its pictures have mean and deviation 0.5")
+        notes.append("its auxiliary heads were not trained; its images have mean and deviation 0.5")
     if channels != 3:
         stem = next(key for key, tensor in weights.items() if tensor.dim() == 4)
         weights[stem] = fold_stem(weights[stem], channels)

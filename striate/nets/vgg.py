@@ -159,7 +159,7 @@ _D2L_11 = variant(
     geometry="tutorial", input=(1, 224, 224), classes=10, deviations=("one channel, ten classes",),
 )
 _NATIVE_11 = variant(
-    _NET_A, "vgg11-native", "VGG-11 for small pictures", "Table 1, column A", 28_142_858, 466_453_504,
+    _NET_A, "vgg11-native", "VGG-11 for small images", "Table 1, column A", 28_142_858, 466_453_504,
     geometry="native", input=(1, 28, 28), min_size=16, classes=10,
     deviations=(
         "stem: no pooling behind the first group, so that conv5 works at 3x3 (4x4 for 32x32) and not at 1x1; "
@@ -169,7 +169,7 @@ _NATIVE_11 = variant(
     first_pool=False, side=1,
 )
 _NATIVE_11_BN = variant(
-    _NATIVE_11, "vgg11-bn-native", "VGG-11 with batch norm for small pictures", "Table 1, column A", 28_148_362, 466_453_504,
+    _NATIVE_11, "vgg11-bn-native", "VGG-11 with batch norm for small images", "Table 1, column A", 28_148_362, 466_453_504,
     year=2015, deviations=(*_NATIVE_11.deviations, *_BATCH_NORM), known_findings=_NET_A_BN.known_findings,
     biases_before_norm=_NET_A_BN.biases_before_norm, batch_norm=True,
 )
@@ -227,13 +227,13 @@ FAMILY = Family(
                 deviations=("one channel, ten classes", "1/4 of the maps: 16 to 128; the hidden layers stay at 4096"),
                 width=1 / 4),
         _NATIVE_11,
-        variant(_NATIVE_11, "vgg11-quarter-native", "VGG-11 at a quarter of its width for small pictures", "vgg11-quarter-d2l",
+        variant(_NATIVE_11, "vgg11-quarter-native", "VGG-11 at a quarter of its width for small images", "vgg11-quarter-d2l",
                 17_927_498, 45_398_272, width=0.25,
                 deviations=(_NATIVE_11.deviations[0], "a quarter of the maps: 16 to 128",
                             "fc6 sees the average of what is left, 128 values and not 128x7x7")),
         _NATIVE_11_BN,
-        variant(_NATIVE_11, "vgg16-native", "VGG-16 for small pictures", "Table 1, column D", 33_637_066, 863_405_056, kernels=D),
-        variant(_NATIVE_11_BN, "vgg16-bn-native", "VGG-16 with batch norm for small pictures", "Table 1, column D",
+        variant(_NATIVE_11, "vgg16-native", "VGG-16 for small images", "Table 1, column D", 33_637_066, 863_405_056, kernels=D),
+        variant(_NATIVE_11_BN, "vgg16-bn-native", "VGG-16 with batch norm for small images", "Table 1, column D",
                 33_645_514, 863_405_056, kernels=D),
     ),
 )

@@ -50,7 +50,7 @@ class Loaded:
 
     Attributes:
         notes: in words, what was done: whose names they had, a classifier that begins anew.
-        mean, std: of each channel of the pictures that the weights know; None where the file does not say.
+        mean, std: of each channel of the images that the weights know; None where the file does not say.
         classes: the names of its classes; None where the file does not say.
         new_classifier: whether the file's is for another number of classes, and was left aside.
     """

@@ -1,6 +1,6 @@
-"""Grids of pictures with a caption under each: what the net was shown, and its worst mistakes.
+"""Grids of images with a caption under each: what the net was shown, and its worst mistakes.
 
-Small pictures are enlarged by whole factors without smoothing, so that one sees the pixels that the net sees.
+Small images are enlarged by whole factors without smoothing, so that one sees the pixels that the net sees.
 Captions are broken into lines and never cut. They are set in Pillow's built-in font (ASCII and little more); a
 caption with other characters is set in a font of this computer that has them all. Where there is none, letters lose
 their accents and what is left becomes `?`; the report's text, set by the browser, always has the whole names.
@@ -22,7 +22,7 @@ from striate.report.theme import PAPER
 from striate.report.wording import SPACE
 
 TEXT_SIZE = 15
-LEGIBLE = 112  # pixels that a small picture's longer side reaches, about
+LEGIBLE = 112  # pixels that a small image's longer side reaches, about
 GAP = 14
 SHEET = 1160  # pixels across, of a grid that is to be read on a screen or a page without being made smaller
 
@@ -46,18 +46,18 @@ PREFERRED = (
 def grid(
     pixels: NDArray[np.uint8], captions: Sequence[str], *, columns: int = 8, scale: int | None = None
 ) -> Image.Image:
-    """Pictures (N, H, W, C), C = 1 or 3, with captions (N; lines split at `\\n`, the first one in black, the others
+    """Images (N, H, W, C), C = 1 or 3, with captions (N; lines split at `\\n`, the first one in black, the others
     in colour) on white.
 
-    `scale`: how many pixels of the grid a pixel becomes; by default as many as bring a picture to about 112 pixels.
+    `scale`: how many pixels of the grid a pixel becomes; by default as many as bring an image to about 112 pixels.
     Raises ValueError for an empty or ill-shaped array and for a number of captions other than N.
     """
     if pixels.ndim != 4 or pixels.shape[3] not in (1, 3) or not len(pixels) or pixels.dtype != np.uint8:
         raise ValueError(
-            f"grid takes uint8 pictures of shape (N, H, W, 1 or 3), N >= 1, got {pixels.dtype} {pixels.shape}"
+            f"grid takes uint8 images of shape (N, H, W, 1 or 3), N >= 1, got {pixels.dtype} {pixels.shape}"
         )
     if len(captions) != len(pixels):
-        raise ValueError(f"grid needs a caption a picture: {len(pixels)} pictures, {len(captions)} captions")
+        raise ValueError(f"grid needs a caption an image: {len(pixels)} images, {len(captions)} captions")
     n, height, width, _ = pixels.shape
     scale = scale or max(1, round(LEGIBLE / max(height, width)))
     columns = min(columns, n)
@@ -89,7 +89,7 @@ def grid(
 
 
 def reduced(pixels: NDArray[np.uint8], side: int) -> NDArray[np.uint8]:
-    """Pictures (N, H, W, C) whose longer side is more than `side` pixels made as small as that, so that many of them
+    """Images (N, H, W, C) whose longer side is more than `side` pixels made as small as that, so that many of them
     stand side by side; others as they are."""
     height, width, channels = pixels.shape[1:]
     if max(height, width) <= side:
@@ -100,7 +100,7 @@ def reduced(pixels: NDArray[np.uint8], side: int) -> NDArray[np.uint8]:
 
 
 def legible(picture: NDArray[np.uint8], side: int = LEGIBLE) -> NDArray[np.uint8]:
-    """A picture (H, W, C) enlarged by the whole factor that brings its longer side to about `side` pixels, or made
+    """An image (H, W, C) enlarged by the whole factor that brings its longer side to about `side` pixels, or made
     smaller to half as much again if it is larger than that."""
     scale = max(1, round(side / max(picture.shape[:2])))
     shown: NDArray[np.uint8] = reduced(picture.repeat(scale, axis=0).repeat(scale, axis=1)[None], side * 3 // 2)[0]
@@ -108,7 +108,7 @@ def legible(picture: NDArray[np.uint8], side: int = LEGIBLE) -> NDArray[np.uint8
 
 
 def beside(left: NDArray[np.uint8], right: NDArray[np.uint8], gap: int = 4) -> NDArray[np.uint8]:
-    """Two pictures of one height, (H, W, C), as one in colour (H, ..., 3)."""
+    """Two images of one height, (H, W, C), as one in colour (H, ..., 3)."""
     height = left.shape[0]
     parts = [np.broadcast_to(part, (*part.shape[:2], 3)) for part in (left, right)]
     return np.concatenate([parts[0], np.full((height, gap, 3), 255, np.uint8), parts[1]], axis=1)
@@ -125,7 +125,7 @@ def stacked(sheets: Sequence[Image.Image]) -> Image.Image:
 
 
 def fitting_columns(side: int, most: int = 8) -> int:
-    """How many pictures `side` pixels wide, as `grid` shows them, stand side by side on a sheet."""
+    """How many images `side` pixels wide, as `grid` shows them, stand side by side on a sheet."""
     shown = max(side * max(1, round(LEGIBLE / side)), LEGIBLE)
     return max(1, min(most, (SHEET - GAP) // (shown + GAP)))
 

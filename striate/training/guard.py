@@ -29,7 +29,7 @@ class Guard:
 
     Args:
         job: what is trained. Its optimizer must be a fused one where `deferred`.
-        length: of the run; the sizes of the pictures hang on where in it a step lies.
+        length: of the run; the sizes of the images hang on where in it a step lies.
         step: steps done when the loop begins.
         parts: that a batch is computed in.
         deferred: whether the host learns of it later; by default on CUDA.
@@ -95,7 +95,7 @@ class Guard:
 
 
 def culprit(job: Job, step: int, parts: int, side: int | None = None) -> str:
-    """What was not finite in `step`, found by computing it again in as many parts, of pictures of that side: the weights are
+    """What was not finite in `step`, found by computing it again in as many parts, of images of that side: the weights are
     those that it began with.
 
     It is the loss, with the module whose output was the first that was not finite, or else the parameter whose gradient was,

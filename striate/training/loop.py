@@ -51,10 +51,10 @@ def fit(
 
 
 def gradients(job: Job, state: State, clock: Clock, side: int | None = None) -> torch.Tensor:
-    """Makes the net's gradients those of the mean loss of the next step's batch, computed in `state.parts` parts, of pictures
+    """Makes the net's gradients those of the mean loss of the next step's batch, computed in `state.parts` parts, of images
     whose shorter side is `side` (None: as the preprocessing leaves them).
 
-    Returns: as `state.totals`, sums over this rank's share of the batch of loss and hits, and its pictures.
+    Returns: as `state.totals`, sums over this rank's share of the batch of loss and hits, and its images.
     """
     epoch, batch = divmod(state.step, job.batches.steps_per_epoch)
     seed_step(job.recipe.seed, state.step, job.device, job.ranks.rank)
@@ -69,7 +69,7 @@ def gradients(job: Job, state: State, clock: Clock, side: int | None = None) -> 
             with clock.charge("forward"):
                 loss, hits = job.step(x, targets)
             with clock.charge("backward"):
-                # Ranks take the mean of what each has: times their number that is the sum over the batch's pictures again.
+                # Ranks take the mean of what each has: times their number that is the sum over the batch's images again.
                 (loss * (len(part) * job.ranks.count / len(samples))).backward()
         sums += torch.stack((loss.detach() * len(part), hits, torch.full_like(hits, len(part))))
     return sums

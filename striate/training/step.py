@@ -56,7 +56,7 @@ class TrainingStep(nn.Module):
             logits = logits.float()
         if self.weights is None:
             return F.cross_entropy(logits, labels, label_smoothing=self.label_smoothing)
-        # The mean over the pictures: torch's own mean of weighted losses divides by the weights that the batch happens to have.
+        # The mean over the images: torch's own mean of weighted losses divides by the weights that the batch happens to have.
         losses = F.cross_entropy(
             logits, labels, weight=self.weights, label_smoothing=self.label_smoothing, reduction="none"
         )
@@ -64,8 +64,8 @@ class TrainingStep(nn.Module):
 
 
 def class_weights(data: ImageData) -> Tensor:
-    """float32 (classes,): N / (classes that have pictures x pictures of this class), so that all classes weigh the same and a
-    picture weighs 1 on the average; 0 for a class without pictures.
+    """float32 (classes,): N / (classes that have images x images of this class), so that all classes weigh the same and a
+    image weighs 1 on the average; 0 for a class without images.
     """
     counts = torch.tensor(data.class_counts(), dtype=torch.float64)
     present = counts > 0

@@ -76,9 +76,9 @@ def test_the_parts_of_a_linear_net_are_what_one_counts_by_hand() -> None:
     weights = 4 * (12 * 100 + 100 * 10)
     assert memory.weights == memory.gradients == weights
     assert memory.optimizer_state == 2 * weights
-    # pictures, the output of ReLU, log-probabilities, the loss; nothing keeps the output of the first layer
+    # images, the output of ReLU, log-probabilities, the loss; nothing keeps the output of the first layer
     assert memory.activations == 4 * 5 * (12 + 100 + 10) + 4
-    # forward without gradients: pictures or hidden, and what comes of it
+    # forward without gradients: images or hidden, and what comes of it
     assert memory.inference == weights + 4 * 5 * (12 + 100 + 100)
 
 

@@ -47,7 +47,7 @@ def _function_back(node: torch.fx.Node) -> Back | None:
 
 
 def support(net: nn.Module, path: str, axis: int) -> Positions:
-    """Pixels of an endless picture that position 0 of the module at `path` reads."""
+    """Pixels of an endless image that position 0 of the module at `path` reads."""
     graph = torch.fx.Tracer().trace(net)
     modules = dict(net.named_modules())
     wanted: dict[torch.fx.Node, Positions] = {}
@@ -62,7 +62,7 @@ def support(net: nn.Module, path: str, axis: int) -> Positions:
         read = wanted[node] if back is None else back(axis, wanted[node])
         for source in node.all_input_nodes:
             wanted.setdefault(source, set()).update(read)
-    raise AssertionError(f"{path} does not reach the picture")
+    raise AssertionError(f"{path} does not reach the image")
 
 
 def check(net: nn.Module, input: tuple[int, int, int], layers: int) -> None:
@@ -145,7 +145,7 @@ def test_what_cannot_be_followed_is_none() -> None:
 
 
 def test_a_path_through_pixels_that_no_window_reaches() -> None:
-    """11x11 windows with stride 4 leave the last pixels of a 226 wide picture unread: not the whole picture."""
+    """11x11 windows with stride 4 leave the last pixels of a 226 wide image unread: not the whole image."""
     net = nn.Sequential(nn.Conv2d(1, 1, 11, 4), nn.AdaptiveAvgPool2d(1))
     field = receptive_fields(trace(net, (1, 1, 226, 226)))[-1]
     assert field.largest == (223, 223)

@@ -25,7 +25,7 @@ from striate.nets.net import Net
 LARGEST = 257
 """Fields up to this many pixels are checked."""
 BUDGET = 2**29
-"""Bytes of activations that one run may keep; on square pictures the deepest rows would keep tens of GiB. The process takes a few
+"""Bytes of activations that one run may keep; on square images the deepest rows would keep tens of GiB. The process takes a few
 times as much, as the heap falls to pieces between the unfolded windows of float64 convolutions."""
 FEW = {"lenet5", "lenet5-1998", "alexnet-native", "inception-mnist"}
 
@@ -60,7 +60,7 @@ def average_for_max(x: Tensor, kernel: Any, stride: Any = None, padding: Any = 0
 
 
 def pictures(net: Net, deepest: str, channels: int, sides: Sequence[int]) -> list[tuple[int, ...]]:
-    """Sizes (height, width) of the pictures to run: one of these `sides`, or where that would keep more than BUDGET two strips,
+    """Sizes (height, width) of the images to run: one of these `sides`, or where that would keep more than BUDGET two strips,
     one as high, one as wide, as broad as the budget lets them be: windows are rectangles, each axis has a field of its own.
     """
     nodes = trace(net, (1, channels, *sides)).nodes
@@ -102,7 +102,7 @@ def maps_of(net: Net, layers: Sequence[str], picture: Tensor) -> dict[str, Tenso
 def check_along(
     axes: list[int], net: Net, channels: int, size: tuple[int, ...], fields: dict[str, ReceptiveField]
 ) -> None:
-    """Runs one picture and compares the gradient of a position in its middle, layer by layer, along these axes."""
+    """Runs one image and compares the gradient of a position in its middle, layer by layer, along these axes."""
     picture = torch.rand(1, channels, *size, dtype=torch.float64, requires_grad=True)
     for layer, output in maps_of(net, list(fields), picture).items():
         field = fields[layer]
@@ -114,7 +114,7 @@ def check_along(
         for axis in axes:
             touched = gradient.abs().sum((0, 1, 3 - axis)).nonzero().flatten()
             first, last = int(touched[0]), int(touched[-1])
-            assert 0 < first <= last < size[axis] - 1, f"{layer}: the picture does not hold the field"
+            assert 0 < first <= last < size[axis] - 1, f"{layer}: the image does not hold the field"
             assert last - first + 1 == field.largest[axis], layer
             assert (first + last) / 2 == field.centre[axis] + field.stride[axis] * place[axis], layer
 

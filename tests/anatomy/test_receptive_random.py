@@ -110,7 +110,7 @@ class Random(nn.Module):
         return values[-1]
 
     def reads(self, axis: int, position: int) -> Positions:
-        """Pixels that a position of the output reads, on a picture without end."""
+        """Pixels that a position of the output reads, on an image without end."""
         wanted: list[Positions] = [set() for _ in range(len(self.steps) + 1)]
         wanted[-1] = {position}
         for index in range(len(self.steps) - 1, -1, -1):
@@ -154,7 +154,7 @@ def test_random_graphs_have_the_field_of_their_gradient(seed: int) -> None:
         spans.append([(int(t[0]), int(t[-1])) for t in touched])
     for axis in (0, 1):
         assert all(span[axis][0] > 0 and span[axis][1] < side - 1 for span in spans), (
-            "the picture does not hold the field"
+            "the image does not hold the field"
         )
         assert field.largest[axis] == max(span[axis][1] - span[axis][0] + 1 for span in spans)
         centre = (spans[0][axis][0] + spans[0][axis][1]) / 2

@@ -1,4 +1,4 @@
-"""Pictures that tests make: as varied as photos, each another, and copies of them as people make copies."""
+"""Images that tests make: as varied as photos, each another, and copies of them as people make copies."""
 
 import io
 
@@ -11,7 +11,7 @@ KINDS = ("exact", "encoded", "resized", "mirrored", "cropped")
 
 
 def photo(number, side=96):
-    """A picture of soft colours, shapes and grain, a function of its number."""
+    """An image of soft colours, shapes and grain, a function of its number."""
     generator = np.random.default_rng((7, number))
     soft = Image.fromarray(generator.integers(0, 256, (4, 4, 3), dtype=np.uint8)).resize((side, side), 3)
     for _ in range(12):
@@ -31,7 +31,7 @@ def photo(number, side=96):
 
 
 def copy_of(image, kind, generator):
-    """The picture as somebody has copied it."""
+    """The image as somebody has copied it."""
     if kind == "exact":
         return image
     if kind == "resized":

@@ -1,4 +1,4 @@
-"""Near duplicates: planted copies are found, pictures that are merely alike are not; one picture is laid over another right."""
+"""Near duplicates: planted copies are found, images that are merely alike are not; one image is laid over another right."""
 
 from collections import Counter
 from dataclasses import replace
@@ -18,7 +18,7 @@ from tests.checkup.made import KINDS, copy_of, data_set, photo, pixels
 
 @pytest.fixture(scope="module")
 def planted():
-    """(check-up, kinds): 300 training pictures, and 200 test pictures of which the first 100 are copies of the first 100."""
+    """(check-up, kinds): 300 training images, and 200 test images of which the first 100 are copies of the first 100."""
     generator = np.random.default_rng(0)
     photos = [photo(number) for number in range(400)]
     kinds = [KINDS[number % len(KINDS)] for number in range(100)]

@@ -1,4 +1,4 @@
-"""Pictures that look unlike their class."""
+"""Images that look unlike their class."""
 
 import numpy as np
 import pytest
@@ -10,7 +10,7 @@ from tests.checkup.made import data_set, photo, pixels
 
 
 def notice(side=96):
-    """A light page with a line of text, as servers send for a picture that is gone."""
+    """A light page with a line of text, as servers send for an image that is gone."""
     image = Image.new("RGB", (side, side), (246, 246, 246))
     ImageDraw.Draw(image).text((14, 42), "image not found", fill=(60, 60, 60))
     return image
@@ -29,7 +29,7 @@ def test_a_usual_class_has_hardly_any():
     generator = np.random.default_rng(0)
     assert sum(len(outlying(generator.normal(size=(400, 17)))) for _ in range(20)) <= 10
     assert outlying(np.zeros((50, 17))) == []
-    assert outlying(generator.normal(size=(19, 17))) == [], "too few pictures to have a usual look"
+    assert outlying(generator.normal(size=(19, 17))) == [], "too few images to have a usual look"
 
 
 def test_outliers_are_ranked_and_few():

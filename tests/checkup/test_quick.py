@@ -1,4 +1,4 @@
-"""What the quick part finds, on pictures that are made for it."""
+"""What the quick part finds, on images that are made for it."""
 
 import numpy as np
 import pytest
@@ -67,7 +67,7 @@ def test_blank_pictures():
     assert finding.kind == "blank"
     assert [picture.index for picture in finding.pictures] == [3, 4]
     assert finding.pictures[0].note == "one colour"
-    # Equal blank pictures are blank, and not told a second time.
+    # Equal blank images are blank, and not told a second time.
     train[8] = train[3]
     assert kinds(quick(data_set(train=(train, [0, 1] * 30)))).keys() == {"blank"}
 
@@ -86,12 +86,12 @@ def test_few_pictures_of_a_class():
 
 @pytest.fixture
 def folder(tmp_path):
-    """Two classes of 60 pictures of 60x50, and one each that is odd in some way."""
+    """Two classes of 60 images of 60x50, and one each that is odd in some way."""
     for number in range(120):
         place = tmp_path / "set" / ("cat", "dog")[number % 2] / f"{number:03d}.png"
         place.parent.mkdir(parents=True, exist_ok=True)
         photo(number).resize((60, 50)).save(place)
-    (tmp_path / "set" / "cat" / "broken.jpg").write_bytes(b"no picture")
+    (tmp_path / "set" / "cat" / "broken.jpg").write_bytes(b"no image")
     photo(200).convert("P").save(tmp_path / "set" / "cat" / "palette.gif")
     photo(201).resize((12, 14)).save(tmp_path / "set" / "dog" / "tiny.png")
     photo(202).resize((200, 40)).save(tmp_path / "set" / "dog" / "long.png")
@@ -106,7 +106,7 @@ def test_odd_files_of_a_folder(folder):
     assert names["small"] == ["tiny.png"]
     assert names["long"] == ["long.png"]
     assert found["unreadable"].files[0][0].endswith("broken.jpg")
-    assert "not a picture" in found["unreadable"].files[0][1]
+    assert "not an image" in found["unreadable"].files[0][1]
 
 
 def test_every_finding_says_what_to_do(folder):

@@ -12,7 +12,7 @@ EACH = 20
 
 
 def picture(generator, form, side=48, **options):
-    """The bytes of a picture that can be read."""
+    """The bytes of an image that can be read."""
     pixels = generator.integers(0, 256, (side // 4, side // 4, 3), dtype=np.uint8).repeat(4, 0).repeat(4, 1)
     content = io.BytesIO()
     Image.fromarray(pixels).save(content, FORMS[form], **options)
@@ -149,7 +149,7 @@ LARGE = {
     "webp": lambda: other((6_300, 6_300), "WEBP"),
     "gif": lambda: other((10_900, 10_900), "GIF", mode="P"),
 }
-"""The largest pictures that are read, each in another form of pixels; and a few that are a little too large."""
+"""The largest images that are read, each in another form of pixels; and a few that are a little too large."""
 
 
 def jpeg(size, mode, **options):

@@ -1,6 +1,6 @@
-"""Random folders and tables of pictures as people have them, with the truth of each: a function of the seed.
+"""Random folders and tables of images as people have them, with the truth of each: a function of the seed.
 
-A picture has one colour, which tells its class, so that what was loaded says for itself what it is.
+An image has one colour, which tells its class, so that what was loaded says for itself what it is.
 """
 
 import csv
@@ -134,7 +134,7 @@ def _link_outside(root: Path, folder: Path, split: str | None, label: str, truth
 
 
 def write_table(folder: Path, seed: int) -> tuple[Path, dict[str, tuple[str | None, str]], dict[str, int]]:
-    """Makes a table with its pictures; gives (table, path -> (split, class) of those to be used, rows with another fate)."""
+    """Makes a table with its images; gives (table, path -> (split, class) of those to be used, rows with another fate)."""
     draw = random.Random(seed)
     classes = draw.sample(CLASSES, draw.randint(2, 4))
     encoding = draw.choice(("utf-8", "utf-8-sig", "utf-16", "utf-16-le", "gb18030"))
@@ -177,6 +177,6 @@ def write_table(folder: Path, seed: int) -> tuple[Path, dict[str, tuple[str | No
     between = draw.choice((",", ";", "\t"))
     text = io.StringIO(newline="")
     csv.writer(text, delimiter=between, lineterminator=draw.choice(("\n", "\r\n"))).writerows([header, *rows])
-    table = folder / f"pictures.{'tsv' if between == chr(9) and draw.random() < 0.5 else 'csv'}"
+    table = folder / f"images.{'tsv' if between == chr(9) and draw.random() < 0.5 else 'csv'}"
     table.write_bytes(text.getvalue().encode(encoding))
     return table, truth, fates

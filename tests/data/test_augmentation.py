@@ -1,4 +1,4 @@
-"""Augmentation: each kind against a plain loop over pictures, and the same in batches of any size."""
+"""Augmentation: each kind against a plain loop over images, and the same in batches of any size."""
 
 import math
 
@@ -28,7 +28,7 @@ COUNT, HEIGHT, WIDTH = 24, 14, 18
 
 @pytest.fixture(scope="module")
 def data():
-    """Smooth pictures: nothing here is decided by a rounding of a position."""
+    """Smooth images: nothing here is decided by a rounding of a position."""
     noise = np.random.default_rng(3).uniform(0, 255, (COUNT, HEIGHT, WIDTH, 3))
     pixels = ndimage.gaussian_filter(noise, (0, 2, 2, 0)) * 3 - 255
     return ImageData(pixels.clip(0, 255).astype(np.uint8), np.arange(COUNT) % 3, ("a", "b", "c"))
@@ -60,7 +60,7 @@ def augmented(data, augmentation):
 
 
 def bilinear(picture, y, x):
-    """The value at (y, x) of a picture (C, H, W) that is mirrored at its edges."""
+    """The value at (y, x) of an image (C, H, W) that is mirrored at its edges."""
     padded = np.pad(picture, ((0, 0), (40, 40), (40, 40)), mode="symmetric")
     y, x = y + 40, x + 40
     top, left = math.floor(y), math.floor(x)

@@ -55,7 +55,7 @@ def test_the_sampler_shows_every_class_as_often_and_no_picture_more_often_than_i
             assert times.sum() == 25
             assert set(times.tolist()) <= {25 // count, -(-25 // count)}
     seen = {int(i) % 100 for epoch in range(30) for i in balanced_order(3, epoch, labels)}
-    assert len(seen) == 100, "over some epochs all pictures of a large class come"
+    assert len(seen) == 100, "over some epochs all images of a large class come"
 
 
 def test_a_picture_that_comes_again_is_augmented_anew_and_batch_sizes_change_nothing(data):

@@ -55,7 +55,7 @@ def assert_right(found: Prepared, folder):
     assert len(found.entries) == len(paths)
     for path, entry, picture in zip(paths, found.entries, found.pixels, strict=True):
         if path.name == "007.jpg":
-            assert entry.error.startswith("not a picture")
+            assert entry.error.startswith("not an image")
             assert not picture.any()
         else:
             assert np.array_equal(picture, PREPROCESSING.read(path)), path
@@ -125,7 +125,7 @@ def test_without_a_place_or_space_pictures_are_decoded_live(photos, monkeypatch,
     taken = Rows(live.pixels, np.array([5, 9, 2]))
     assert np.array_equal(taken[1:], np.stack([PREPROCESSING.read(photos / f"{n:03d}.jpg") for n in (9, 2)]))
     assert len(decodings) == 4
-    with pytest.raises(Exception, match=r"007\.jpg: not a picture"):
+    with pytest.raises(Exception, match=r"007\.jpg: not an image"):
         taken = live.pixels[7]
 
 

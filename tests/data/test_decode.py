@@ -1,4 +1,4 @@
-"""The decoder: every kind of picture to the same upright pixels, and every bad file to an error that names it."""
+"""The decoder: every kind of image to the same upright pixels, and every bad file to an error that names it."""
 
 import io
 import warnings
@@ -29,7 +29,7 @@ def photo():
 
 @pytest.mark.parametrize("orientation", range(1, 9))
 def test_every_exif_orientation_gives_the_same_upright_picture(photo, orientation):
-    # How a camera stores a picture that should be shown as `photo`: the inverse of what the tag tells a viewer to do.
+    # How a camera stores an image that should be shown as `photo`: the inverse of what the tag tells a viewer to do.
     inverse = {
         1: None,
         2: Image.Transpose.FLIP_LEFT_RIGHT,
@@ -83,7 +83,7 @@ def test_bad_files_are_named_with_the_reason(tmp_path, photo):
     whole = encoded(photo.resize((64, 64)), "JPEG")
     cases = {
         "empty.jpg": (b"", "empty file"),
-        "page.jpg": (b"<html>not found</html>", "not a picture"),
+        "page.jpg": (b"<html>not found</html>", "not an image"),
         "cut.jpg": (whole[: len(whole) // 2], "damaged"),
         "bomb.png": (bomb(), "possible bomb"),
     }
@@ -93,7 +93,7 @@ def test_bad_files_are_named_with_the_reason(tmp_path, photo):
             decode(tmp_path / name)
     with pytest.raises(DataError, match=r"missing\.png: no such file"):
         decode(tmp_path / "missing.png")
-    with pytest.raises(DataError, match="a folder, not a picture"):
+    with pytest.raises(DataError, match="a folder, not an image"):
         decode(tmp_path)
 
 

@@ -25,7 +25,7 @@ def state(folder):
 
 @pytest.fixture
 def spoiled(pictures):
-    """The pictures with a GIF among the dark ones, and three files that cannot be read."""
+    """The images with a GIF among the dark ones, and three files that cannot be read."""
     Image.new("P", (30, 30)).save(pictures / "dark" / "missing.gif")
     whole = (pictures / "light" / "00.png").read_bytes()
     (pictures / "light" / "cut.png").write_bytes(whole[: len(whole) // 2])
@@ -51,7 +51,7 @@ def test_patterns_fit_paths_below_the_folder_and_names(spoiled):
         data.require_excluded()
     with pytest.raises(UsageError, match=r"--exclude '\*.webp' names no file"):
         load_data(spoiled, size=(8, 8), exclude=["*.gif", "*.webp"]).require_excluded()
-    with pytest.raises(DataError, match="no readable picture of class dark"):
+    with pytest.raises(DataError, match="no readable image of class dark"):
         load_data(spoiled, size=(8, 8), exclude=["dark/*"])
     with pytest.raises(UsageError, match="--exclude is for file names"):
         load_data("fashion-mnist-sample", exclude=["*"])
@@ -62,7 +62,7 @@ def test_unreadable_files_are_named_with_the_reason_or_stop_it(spoiled):
     reasons = {path.split("/")[-1]: reason for path, reason in data.unreadable.items()}
     assert reasons["zero.jpg"] == "empty file"
     assert "damaged" in reasons["cut.png"]
-    assert "not a picture" in reasons["page.jpg"]
+    assert "not an image" in reasons["page.jpg"]
     with pytest.raises(DataError) as caught:
         load_data(spoiled, size=(8, 8), on_bad="stop")
     lines = str(caught.value).splitlines()

@@ -51,7 +51,7 @@ def test_junk_is_left_out_and_unreadable_files_are_named(pictures):
     (pictures / "__MACOSX").mkdir()
     (pictures / "dark" / ".DS_Store").write_bytes(b"x")
     (pictures / "dark" / "Thumbs.db").write_bytes(b"x")
-    (pictures / "dark" / "notes.txt").write_text("no picture")
+    (pictures / "dark" / "notes.txt").write_text("no image")
     (pictures / "light" / "sub").mkdir()
     shutil.copy(pictures / "light" / "00.png", pictures / "light" / "sub" / "deeper.png")
     (pictures / "light" / "loop").symlink_to(pictures)
@@ -62,7 +62,7 @@ def test_junk_is_left_out_and_unreadable_files_are_named(pictures):
     ledger = data.ledger.as_dict()
     assert {fate: ledger[fate] for fate in ("entries", "used", "junk", "unreadable", "other")} == {
         "entries": 34,
-        "used": 28,  # 25 pictures, two classes, and the folder in one of them
+        "used": 28,  # 25 images, two classes, and the folder in one of them
         "junk": 5,
         "unreadable": 0,
         "other": 1,
@@ -78,7 +78,7 @@ def test_folders_that_cannot_be_used_say_why(tmp_path, pictures):
     with pytest.raises(DataError, match="at least two"):
         load(tmp_path / "one")
     (pictures / "nothing").mkdir()
-    with pytest.raises(DataError, match="no readable picture of class nothing"):
+    with pytest.raises(DataError, match="no readable image of class nothing"):
         load(pictures)
     with pytest.raises(DataError, match="no such folder"):
         load(tmp_path / "not" / "there")
@@ -86,7 +86,7 @@ def test_folders_that_cannot_be_used_say_why(tmp_path, pictures):
 
 def test_a_file_name_that_is_no_utf_8_goes_through_training_and_json(pictures, tmp_path, call):
     shutil.copy(pictures / "dark" / "00.png", pictures / "dark" / os.fsdecode(b"odd-\xff.png"))
-    (pictures / "dark" / os.fsdecode(b"broken-\xfe.png")).write_bytes(b"no picture")
+    (pictures / "dark" / os.fsdecode(b"broken-\xfe.png")).write_bytes(b"no image")
     code, out, _ = call("train", "lenet5", "--data", pictures, "--epochs", 0.5, "--threads", 1, "--json")
     assert code == 0
     run = striate.load(json.loads(out)["run"])

@@ -1,4 +1,4 @@
-"""Which files are pictures: by content, then by ending; the same in training and prediction; others say the way out."""
+"""Which files are images: by content, then by ending; the same in training and prediction; others say the way out."""
 
 import io
 import json
@@ -115,10 +115,10 @@ def test_a_folder_to_predict_is_read_as_a_folder_to_train(trained, tmp_path, cal
         (b"P7\nWIDTH 1\nHEIGHT 1\nDEPTH 1\nMAXVAL 255\nENDHDR\n\0", "PAM is not read: convert it"),
         (bytes(128) + b"DICM" + bytes(60), "DICOM is not read"),
         (b"<svg xmlns='http://www.w3.org/2000/svg'/>", "SVG, a drawing and no pixels"),
-        (b"<!DOCTYPE html><p>404", "not a picture but an HTML page"),
-        (b"PK\x03\x04" + bytes(60), "not a picture but a zip archive"),
-        (b"BMW, Audi and Opel\n", "not a picture but text"),
-        (bytes(900), "not a picture"),
+        (b"<!DOCTYPE html><p>404", "not an image but an HTML page"),
+        (b"PK\x03\x04" + bytes(60), "not an image but a zip archive"),
+        (b"BMW, Audi and Opel\n", "not an image but text"),
+        (bytes(900), "not an image"),
     ],
 )
 def test_other_kinds_are_named_and_never_opened(content, said):

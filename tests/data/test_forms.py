@@ -25,7 +25,7 @@ def table(path, rows, columns=("path", "label")):
 
 @pytest.fixture
 def rows(pictures):
-    """(path relative to the folder above, label) of every picture."""
+    """(path relative to the folder above, label) of every image."""
     return [(f"pictures/{path.parent.name}/{path.name}", path.parent.name) for path in sorted(pictures.rglob("*.png"))]
 
 
@@ -54,7 +54,7 @@ def test_a_tables_columns_may_have_other_names_splits_and_groups(tmp_path, rows)
 
 def test_tables_that_cannot_be_used_say_where_and_why(tmp_path, rows):
     for content, columns, message in (
-        (rows, ("where", "label"), "no column for the picture's path: name one of its columns path"),
+        (rows, ("where", "label"), "no column for the image's path: name one of its columns path"),
         (rows, ("path", "what"), "no column for its class"),
         ([*rows, ("x.png", "")], ("path", "label"), "row 26: no class"),
         ([*rows, ("", "dark")], ("path", "label"), "row 26: no path"),

@@ -31,7 +31,7 @@ def state(root):
 
 @pytest.fixture
 def hostile(tmp_path):
-    """(the set's folder, {path: whether it can be read}); beside them are good pictures of two classes."""
+    """(the set's folder, {path: whether it can be read}); beside them are good images of two classes."""
     folder = tmp_path / "set"
     generator = np.random.default_rng(1)
     expected = {}
@@ -88,7 +88,7 @@ print(json.dumps({
 
 
 def measured(tmp_path, put):
-    """{seconds, megabytes, unreadable} of loading two good pictures and what `put` puts beside them, in a process of its own."""
+    """{seconds, megabytes, unreadable} of loading two good images and what `put` puts beside them, in a process of its own."""
     generator = np.random.default_rng(2)
     for name in ("warm", "set"):
         for label in ("ant", "bee"):

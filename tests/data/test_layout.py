@@ -18,7 +18,7 @@ TWO = ("cats", "dogs")
 
 
 def tree(root, *places, each=3):
-    """Pictures in folders; a place with an ending is a file of words, one with / at its end an empty folder."""
+    """Images in folders; a place with an ending is a file of words, one with / at its end an empty folder."""
     for place in places:
         if place.endswith("/"):
             (root / place).mkdir(parents=True)
@@ -75,24 +75,24 @@ def test_splits_under_the_names_that_people_give_them(tmp_path, places, splits):
         (both("fold1", "fold2"), "'fold1', 'fold2' are parts of a set by their names"),
         ([f"{name}/{split}" for name in TWO for split in ("train", "test")], "splits must lie above the classes"),
         (["images", "masks"], "'images', 'masks' are no class by the name"),
-        ([*both("train"), "val/"], "val is a split by its name and has no pictures"),
+        ([*both("train"), "val/"], "val is a split by its name and has no images"),
         (
             [*both("train"), "test/cats/", "test/dogs/"],
             "test is a split by its name .* leave it out with --exclude test",
         ),
-        ([*both("train"), "test/README.txt"], "test is a split by its name and has no pictures"),
+        ([*both("train"), "test/README.txt"], "test is a split by its name and has no images"),
         ([*both("training_set"), "test_set/cats/a.txt", "test_set/dogs/"], "test_set is a split by its name"),
         ([*both("a/train"), "a/test/labels.csv"], "leave it out with --exclude a/test"),
-        ([*TWO, "val/notes.txt"], "val is a split by its name and has no pictures"),
+        ([*TWO, "val/notes.txt"], "val is a split by its name and has no images"),
         (["Cat", "cat"], "'Cat' and 'cat' differ only in capitals"),
         (["caf\u00e9", "cafe\u0301"], "how an accent is stored"),
         (["cat", "cat "], "differ only in spaces"),
         (["1", "01"], "the classes '01' and '1' differ only"),
         (["cats"], "1 class.*cats"),
-        (["."], "has no class folders, and 3 pictures"),
-        (["train", "test"], "train has no class folders, and 3 pictures"),
-        (["train/images", "train/labels/a.txt"], "has no class folders, and 3 pictures"),
-        ([*TWO, "birds/"], "birds is empty: put pictures into it, or leave it out with --exclude birds"),
+        (["."], "has no class folders, and 3 images"),
+        (["train", "test"], "train has no class folders, and 3 images"),
+        (["train/images", "train/labels/a.txt"], "has no class folders, and 3 images"),
+        ([*TWO, "birds/"], "birds is empty: put images into it, or leave it out with --exclude birds"),
         ([*TWO, "birds/birds.zip"], "birds holds birds.zip: unpack it"),
         (
             [*TWO, *both("augmented")],
@@ -172,9 +172,9 @@ def test_what_lies_beside_the_classes_is_named(tmp_path):
     data = load(root)
     assert data.made == ("test",)
     named = {row["kind"].split(":")[0]: row["examples"] for row in data.ledger.as_dict()["named"]}
-    assert named["a picture without a class"] == ["test/0.png", "test/1.png", "test/2.png"]
-    assert named["a mask beside its picture"] == ["train/cats/0_mask.png"]
-    assert named["a picture outside of the class folders"] == ["train/sheet.png"]
+    assert named["an image without a class"] == ["test/0.png", "test/1.png", "test/2.png"]
+    assert named["a mask beside its image"] == ["train/cats/0_mask.png"]
+    assert named["an image outside of the class folders"] == ["train/sheet.png"]
     assert named[".xml"] == ["train/cats/0.xml"]
 
 

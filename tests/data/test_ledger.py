@@ -1,4 +1,4 @@
-"""The ledger: every entry is accounted for, and no picture is lost or mislabelled, in trees and tables of many kinds."""
+"""The ledger: every entry is accounted for, and no image is lost or mislabelled, in trees and tables of many kinds."""
 
 import os
 from pathlib import Path
@@ -15,7 +15,7 @@ TREES, TABLES = 60, 40
 
 
 def found(data):
-    """path -> (split, class) of what was loaded, after each picture's colour was compared with its class."""
+    """path -> (split, class) of what was loaded, after each image's colour was compared with its class."""
     seen = {}
     for split, part in data.splits.items():
         for path, label, pixels in zip(part.paths, part.labels, part.pixels, strict=True):

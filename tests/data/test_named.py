@@ -39,7 +39,7 @@ def believed(monkeypatch):
 
 
 def test_the_sample_is_the_official_sets_beginning():
-    # SHA-256 of the first 10,000 training pictures, read from the official file with torchvision.
+    # SHA-256 of the first 10,000 training images, read from the official file with torchvision.
     data = load_data("fashion-mnist-sample")
     assert data.train.shape == (28, 28, 1)
     assert (len(data.train), len(data.splits["test"])) == (10_000, 2_000)

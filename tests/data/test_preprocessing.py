@@ -1,4 +1,4 @@
-"""The one preprocessing, and which pictures are held out."""
+"""The one preprocessing, and which images are held out."""
 
 import numpy as np
 import pytest
@@ -39,7 +39,7 @@ def test_a_picture_of_the_right_size_is_left_as_it_is_and_others_are_covered():
     preprocessing = Preprocessing(size=(4, 4), channels=1, mean=(0.0,), std=(1.0,))
     exact = np.arange(16, dtype=np.uint8).reshape(4, 4)
     assert np.array_equal(preprocessing.pixels(Image.fromarray(exact))[..., 0], exact)
-    # Wider than high: as scaling the whole picture to the height and cutting out the middle.
+    # Wider than high: as scaling the whole image to the height and cutting out the middle.
     wide = Image.fromarray(np.random.default_rng(0).integers(0, 256, (8, 24)).astype(np.uint8))
     scaled = np.asarray(wide.resize((12, 4), Image.Resampling.BILINEAR))
     assert np.array_equal(preprocessing.pixels(wide)[..., 0], scaled[:, 4:8])

@@ -79,7 +79,7 @@ def test_a_file_and_its_bytes_are_the_same(thousand):
 
 
 def test_scaled_decoding_keeps_quality():
-    """Of a large JPEG: as near to the exact scaling as a picture that went through an 8-bit file once more."""
+    """Of a large JPEG: as near to the exact scaling as an image that went through an 8-bit file once more."""
     generator = np.random.default_rng(1)
     photo = Image.fromarray(generator.integers(0, 256, (24, 32, 3)).astype(np.uint8)).resize(
         (2048, 1536), Image.Resampling.BICUBIC

@@ -1,4 +1,4 @@
-"""Splits that are made: stratified, whole groups, equal pictures on one side, and followed when the folder changes."""
+"""Splits that are made: stratified, whole groups, equal images on one side, and followed when the folder changes."""
 
 import json
 import re
@@ -88,7 +88,7 @@ class Said(Progress):
 
 @pytest.fixture
 def patients(tmp_path):
-    """24 pictures of 8 patients, three each, in two classes; a copy of each patient's first one under another name."""
+    """24 images of 8 patients, three each, in two classes; a copy of each patient's first one under another name."""
     generator = np.random.default_rng(0)
     for patient in range(8):
         folder = tmp_path / "patients" / ("ill" if patient % 2 else "well")
@@ -161,6 +161,6 @@ def test_the_group_pattern_is_kept_with_the_run(patients, tmp_path):
 
 
 def _names(run, split):
-    """class/file of the pictures that an evaluation of the run's own data reads."""
+    """class/file of the images that an evaluation of the run's own data reads."""
     paths = evaluation.evaluate(run, split=split).data.paths
     return {"/".join(path.split("/")[-2:]) for path in paths}

@@ -16,7 +16,7 @@ ROWS = [(f"img/{name}{number}.png", name) for name in ("cat", "dog") for number 
 
 @pytest.fixture
 def folder(tmp_path):
-    """Six pictures that differ, and one that has the name of another."""
+    """Six images that differ, and one that has the name of another."""
     for number, (path, _) in enumerate([*ROWS, ("图/猫一.png", ""), ("图/狗一.png", ""), ("more/cat0.png", "")]):
         (tmp_path / path).parent.mkdir(exist_ok=True)
         Image.new("RGB", (8, 8), (number * 25, 0, 99)).save(tmp_path / path)
@@ -114,7 +114,7 @@ SIX = [*ROWS[:-1], (ROWS[-1][0], "Dog")]
         (text([*ROWS, ("img/x.png", "nan")]), "row 8: no class, only nan"),
         (text(ROWS[1:], ROWS[0]), "has no heading: its first row is already img/cat0.png"),
         (text([*ROWS[:-1], (ROWS[-1][0], "cat|dog")]), "'cat|dog' is several classes at once"),
-        (text(relabelled({"cat": "['cat']", "dog": "dog"})), "is a list: a picture must have exactly one class"),
+        (text(relabelled({"cat": "['cat']", "dog": "dog"})), "is a list: an image must have exactly one class"),
         (text([(path, 1, int(label == "dog")) for path, label in ROWS], ("image", "cat", "dog")), "cat and dog are marked"),
         (text([*ROWS, ("img/cat0.png", "a", "b")]), "row 8: 3 cells, and the heading has 2"),
         (text([*ROWS, ("img/cat0.png", '"' + "x" * 200_000)]), "line 8: .* is a quotation mark left open"),

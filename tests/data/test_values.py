@@ -1,4 +1,4 @@
-"""Values and transparency of every kind of picture, against files of hand-made bytes and sums."""
+"""Values and transparency of every kind of image, against files of hand-made bytes and sums."""
 
 import io
 import itertools
@@ -181,7 +181,7 @@ def test_a_file_that_says_its_range_is_read_by_it():
     image, facts = decode_with_facts(png(values[..., None].astype(int), GREY, 16, (b"sBIT", b"\x0c")))
     assert np.asarray(image).tolist() == expected
     assert facts.found == Found("16-bit", 0, 4095, 0, 4095)
-    # A writer that keeps to the standard scales 12 bits to 16: a dark picture of those, and what is not the end of any bits.
+    # A writer that keeps to the standard scales 12 bits to 16: a dark image of those, and what is not the end of any bits.
     for content in (
         png(values[..., None].astype(int) & 0xFF0, GREY, 16, (b"sBIT", b"\x0c")),
         tiff(values, t280=0, t281=4000),
@@ -314,7 +314,7 @@ def test_the_wrong_order_of_axes_is_named_with_the_way_out():
 
 
 def write_set(folder, make, count=12):
-    """Two classes of `count` pictures, `make(number)` each: a name's ending and its bytes."""
+    """Two classes of `count` images, `make(number)` each: a name's ending and its bytes."""
     for number, label in itertools.product(range(count), "ab"):
         ending, content = make(2 * number + (label == "b"))
         (folder / label).mkdir(parents=True, exist_ok=True)
@@ -363,7 +363,7 @@ def test_a_dark_picture_of_a_set_that_fills_its_range_is_dark(tmp_path):
 def test_floats_are_judged_by_the_whole_set(tmp_path):
     strangers = grey_set(tmp_path / "most", 200, np.float32)
     (strangers / "a" / "unit.tif").write_bytes(tiff(np.full((8, 8), 0.5, np.float32)))
-    with pytest.raises(DataError, match=r"no readable picture of class b in the train split.*--range 0,255"):
+    with pytest.raises(DataError, match=r"no readable image of class b in the train split.*--range 0,255"):
         loaded(strangers)
     (strangers / "b" / "unit.tif").write_bytes(tiff(np.full((8, 8), 0.25, np.float32)))
     for path in ("a", "b"):  # one of each for a test, too

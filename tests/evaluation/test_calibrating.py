@@ -102,7 +102,7 @@ def test_the_share_is_kept_and_noise_is_refused(run, validation, score):
 
 
 def test_no_picture_is_its_own_reference(run, validation):
-    """Each of 40 pictures is a reference, and yet about 5 % are refused, as of others."""
+    """Each of 40 images is a reference, and yet about 5 % are refused, as of others."""
     few = validation.select(np.arange(40))
     net, preprocessing = parts(run)
     threshold = calibrate(run, net, preprocessing, few, CPU)["abstain"]["threshold"]

@@ -14,7 +14,7 @@ VGG = "vgg16-eighth-tutorial"
 
 
 def lively(net, seed=0):
-    """Weights by He, batch norm's statistics of random batches, so that the logits depend on the picture."""
+    """Weights by He, batch norm's statistics of random batches, so that the logits depend on the image."""
     generator = torch.Generator().manual_seed(seed)
     for module in net.modules():
         if isinstance(module, nn.Conv2d | nn.Linear):
@@ -181,5 +181,5 @@ def test_a_net_from_elsewhere_is_used_where_it_averages_its_maps_whole():
     assert total_stride(net, (8, 8)) == 1
     with pytest.raises(UsageError, match="pools any map to 2x2"):
         dense(elsewhere(Functional(2)), (8, 8))
-    with pytest.raises(UsageError, match="takes no picture of 16x16, only of 8x8"):
+    with pytest.raises(UsageError, match="takes no image of 16x16, only of 8x8"):
         dense(elsewhere(Functional(1, fixed=True)), (8, 8))

@@ -1,4 +1,4 @@
-"""Worse pictures against Pillow, SciPy and the standard library; the accuracy against a plain loop."""
+"""Worse images against Pillow, SciPy and the standard library; the accuracy against a plain loop."""
 
 import colorsys
 from dataclasses import replace
@@ -154,13 +154,13 @@ def test_robustness_of_a_net(trained, lenet, monkeypatch):
     assert found["mean"] == pytest.approx(np.mean([row["accuracy"] for row in found["corruptions"]]))
     for row in found["corruptions"]:
         assert (row["low"], row["high"]) == wilson(round(row["accuracy"] * 300), 300)
-    # Worse pictures are harder: the strongest turn and shift cost this net more than chance can.
+    # Worse images are harder: the strongest turn and shift cost this net more than chance can.
     at = {(row["name"], row["level"]): row for row in found["corruptions"]}
     assert at["rotation", 5]["high"] < found["clean_low"]
     assert at["shift", 5]["high"] < found["clean_low"]
     assert at["rotation", 1]["accuracy"] > at["rotation", 5]["accuracy"]
     assert told[-1] == (31 * 300, 31 * 300)
-    # Whatever the portions, the pictures are the same.
+    # Whatever the portions, the images are the same.
     monkeypatch.setattr("striate.evaluation.robustness.PORTION", 70 * 28 * 28)
     assert robustness(net, preprocessing, data, CPU, 300) == found
 
@@ -186,7 +186,7 @@ def test_a_level_of_no_strength_is_the_clean_accuracy(lenet, monkeypatch):
 
 
 def test_pictures_come_at_any_size_and_are_drawn_from_all_of_them():
-    """A net that says whether a picture is light: on sorted classes the first ones would be of one class only."""
+    """A net that says whether an image is light: on sorted classes the first ones would be of one class only."""
     pixels = np.repeat(np.array([40, 200], dtype=np.uint8), 50)[:, None, None, None] * np.ones(
         (1, 20, 24, 3), dtype=np.uint8
     )

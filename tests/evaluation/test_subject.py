@@ -1,4 +1,4 @@
-"""Whose pictures a run is tested on: classes by name, and the run's own data known by its content wherever it lies."""
+"""Whose images a run is tested on: classes by name, and the run's own data known by its content wherever it lies."""
 
 import csv
 import json

@@ -17,7 +17,7 @@ CLASSES = tuple("abcdefgh")
 
 @pytest.fixture
 def outcome():
-    """(log-probabilities, labels) of 400 pictures in 8 classes; none is of class h."""
+    """(log-probabilities, labels) of 400 images in 8 classes; none is of class h."""
     generator = np.random.default_rng(0)
     labels = generator.integers(0, 7, 400)
     logits = generator.normal(0, 2, (400, 8))
@@ -129,7 +129,7 @@ def test_what_gets_no_number_counts_as_wrong_and_is_named(outcome):
     found = summarise(outputs, labels, CLASSES, temperature=2.0)
     assert (found["n"], found["unanswered"], found["correct"]) == (400, 3, before["correct"] - 2)
     assert found["accuracy"] == (before["correct"] - 2) / 400
-    # No answer is a prediction of no class: as a class more that has no pictures.
+    # No answer is a prediction of no class: as a class more that has no images.
     predicted = outputs.argmax(1)
     predicted[gone] = len(CLASSES)
     assert found["balanced_accuracy"] == pytest.approx(

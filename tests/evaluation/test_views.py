@@ -1,4 +1,4 @@
-"""Views against plain loops over single pictures: which parts of a picture the net sees, and what is averaged with what."""
+"""Views against plain loops over single images: which parts of an image the net sees, and what is averaged with what."""
 
 import json
 import shutil
@@ -54,7 +54,7 @@ def softmax_of(net, window):
 
 
 def at_scale(path, scale):
-    """The whole picture with that shorter side, as uint8 (H, W, 1)."""
+    """The whole image with that shorter side, as uint8 (H, W, 1)."""
     with Image.open(path) as image:
         height, width = image.height, image.width
     factor = scale / min(height, width)
@@ -186,7 +186,7 @@ def test_scales_that_cannot_be_are_refused_with_the_limit(net, photos):
         protocol("vgg-table3-256", SIZE, [32])
     with pytest.raises(UsageError, match="Did you mean multi-scale"):
         protocol("multiscale", SIZE)
-    # A head that averages its maps takes smaller pictures too.
+    # A head that averages its maps takes smaller images too.
     small = lively(build("resnet20", channels=1))
     wanted = protocol("dense", (32, 32), [24, 48])
     preprocessing = replace(PREPROCESSING, size=(32, 32))
@@ -211,7 +211,7 @@ def run(trained, tmp_path):
 
 @pytest.fixture(scope="module")
 def few(tmp_path_factory):
-    """Ten pictures of each class, as an archive."""
+    """Ten images of each class, as an archive."""
     test = striate.load_data("fashion-mnist-sample").splits["test"]
     chosen = np.concatenate([np.flatnonzero(test.labels == label)[:10] for label in range(10)])
     path = tmp_path_factory.mktemp("few") / "few.npz"

@@ -13,9 +13,9 @@ CLASSES = 4
 
 
 def patches(count, side, patch, seed, dot=1):
-    """(pictures (N, 1, side, side), labels (N,), top left corners of the patches (N, 2)).
+    """(images (N, 1, side, side), labels (N,), top left corners of the patches (N, 2)).
 
-    Pictures are of random black and white dots; the patch has the dots in rows, columns or as a chess board. It is as bright
+    Images are of random black and white dots; the patch has the dots in rows, columns or as a chess board. It is as bright
     and as full of contrast as the rest, so that only a net that has learnt these textures finds it.
     """
     generator = np.random.default_rng(seed)

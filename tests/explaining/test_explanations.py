@@ -54,12 +54,12 @@ def test_pictures_of_any_kind(trained, boot):
     image = Image.open(boot)
     kinds = [boot, str(boot), boot.read_bytes(), image, np.asarray(image), np.asarray(image)[..., None]]
     found = explain(trained, kinds, method="saliency")
-    assert [one.picture for one in found[2:]] == ["picture 3", "picture 4", "picture 5", "picture 6"]
+    assert [one.picture for one in found[2:]] == ["image 3", "image 4", "image 5", "image 6"]
     assert all(np.array_equal(one.heat, found[0].heat) for one in found)
 
 
 def test_what_cannot_be_explained(trained, boot, tmp_path):
-    (tmp_path / "text.png").write_text("no picture")
+    (tmp_path / "text.png").write_text("no image")
     with pytest.raises(DataError, match=r"text.png.*\n.*gone.png"):
         explain(trained, [boot, tmp_path / "text.png", tmp_path / "gone.png"])
     with pytest.raises(DataError, match="NaN"):
@@ -68,7 +68,7 @@ def test_what_cannot_be_explained(trained, boot, tmp_path):
         explain(trained, boot, target="Boot")
     with pytest.raises(UsageError, match="no method named"):
         explain(trained, boot, method="cam")
-    with pytest.raises(UsageError, match="no picture"):
+    with pytest.raises(UsageError, match="no image"):
         explain(trained, [])
 
 

@@ -14,7 +14,7 @@ from striate.nets import build
 
 
 class Corner(nn.Module):
-    """Two logits: the mean of the picture's upper left quarter times 20, and 0."""
+    """Two logits: the mean of the image's upper left quarter times 20, and 0."""
 
     def forward(self, x):
         height, width = x.shape[2] // 2, x.shape[3] // 2
@@ -61,7 +61,7 @@ def test_the_true_map_is_better_than_random_orders_and_its_opposite_worse():
     assert areas["deletion"] < areas["random_deletion"]
     opposite = faithfulness(net, picture, 0, 1 - truth).areas()
     assert opposite["deletion"] > opposite["random_deletion"]
-    # The blurred picture of a constant one is itself: showing patches changes nothing.
+    # The blurred image of a constant one is itself: showing patches changes nothing.
     assert areas["insertion"] == pytest.approx(areas["random_insertion"])
 
 

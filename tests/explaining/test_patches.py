@@ -1,4 +1,4 @@
-"""On pictures whose class is a small patch at a random place, Grad-CAM is highest on the patch; with random weights it is not."""
+"""On images whose class is a small patch at a random place, Grad-CAM is highest on the patch; with random weights it is not."""
 
 import numpy as np
 import pytest
@@ -12,7 +12,7 @@ PICTURES = 400
 
 
 def on_patch(net, inputs, labels, corners, patch):
-    """The share of pictures whose map is highest within the patch."""
+    """The share of images whose map is highest within the patch."""
     heat = attribution(net, inputs, labels)
     highest = np.stack(np.unravel_index(heat.reshape(len(heat), -1).argmax(1), heat.shape[1:]), axis=1)
     return ((highest >= corners) & (highest < corners + patch)).all(1).mean()

@@ -1,6 +1,6 @@
 """Nets of the catalogue with weights that mean something, so that an export which goes wrong shows.
 
-Untrained nets say nearly the same of every picture, and small logits hide errors.
+Untrained nets say nearly the same of every image, and small logits hide errors.
 """
 
 import copy
@@ -68,7 +68,7 @@ def pixels_for(row: NetSpec, seed: int, count: int) -> np.ndarray:
 
 def meaningful(name: str, seed: int = 0) -> Model:
     """The row's net: He initialisation (the 1998 net's own, which is for its tanh), batch-norm statistics of two batches, and
-    the logits of random pictures scaled to a standard deviation of 1. Its temperature is 1.3. Where rounding would drown all
+    the logits of random images scaled to a standard deviation of 1. Its temperature is 1.3. Where rounding would drown all
     that, the convolutions pass their input on: see `pass_on`.
     """
     torch.manual_seed(seed)
@@ -116,7 +116,7 @@ def settle(net: Net, preprocessing: Preprocessing, batches: list[np.ndarray]) ->
 
 
 def scale_logits(net: Net, preprocessing: Preprocessing, pixels: np.ndarray) -> None:
-    """Scales the logits of these pictures to deviation 1, and centres each class's, in the last layer that has weights.
+    """Scales the logits of these images to deviation 1, and centres each class's, in the last layer that has weights.
 
     NiN's last layer is a convolution with ReLU behind it, of which nothing would be left after centring.
     """
@@ -173,7 +173,7 @@ import numpy as np, torch
 from safetensors import safe_open
 import striate
 
-for file, pictures, answers in json.load(open(sys.argv[1])):
+for file, images, answers in json.load(open(sys.argv[1])):
     with safe_open(file, "pt") as weights:
         about = json.loads(weights.metadata()["striate"])
         net = striate.build(about["net"]["name"], channels=about["net"]["channels"], classes=about["net"]["classes"])
@@ -181,7 +181,7 @@ for file, pictures, answers in json.load(open(sys.argv[1])):
     preprocessing = striate.Preprocessing.from_dict(about["preprocessing"])
     net.eval()
     with torch.inference_mode():
-        logits = torch.cat([net(preprocessing.tensor(part)) for part in np.split(np.load(pictures), [7])])
+        logits = torch.cat([net(preprocessing.tensor(part)) for part in np.split(np.load(images), [7])])
     probabilities = (logits / about["calibration"]["temperature"]).softmax(1)
     np.savez(answers, logits=logits.numpy(), probabilities=probabilities.numpy())
 """

@@ -1,4 +1,4 @@
-"""The programs in docs/export.md run and say what is on the picture."""
+"""The programs in docs/export.md run and say what is on the image."""
 
 import re
 import shutil

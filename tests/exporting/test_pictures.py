@@ -38,7 +38,7 @@ def picture(generator, width, height):
 
 
 def forms(image, folder):
-    """Files of a picture in every format, mode and orientation, some with transparency."""
+    """Files of an image in every format, mode and orientation, some with transparency."""
     grey = np.asarray(image.convert("L"))
     alpha = Image.fromarray(np.roll(grey, 3, axis=0))
     with_alpha, grey_alpha = image.convert("RGBA"), image.convert("LA")

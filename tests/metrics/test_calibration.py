@@ -19,7 +19,7 @@ from striate.metrics import (
 
 @pytest.fixture
 def answers():
-    """(confidence, correct) of 500 pictures, the ends of bins among them."""
+    """(confidence, correct) of 500 images, the ends of bins among them."""
     generator = np.random.default_rng(1)
     confidence = generator.uniform(0, 1, 500)
     confidence[:3] = (0.0, 1.0, 2 / 15)
@@ -83,7 +83,7 @@ def test_accuracy_by_confidence_depends_on_no_order_where_confidence_is_equal():
     assert [row["accuracy"] for row in rows] == pytest.approx([2 / 3, 2 / 3, 2 / 3, 3 / 4])
     assert [row["threshold"] for row in rows] == [1.0, 1.0, 1.0, 0.5]
     assert rows == accuracy_by_confidence(confidence[::-1], correct[::-1], 4)
-    # Fewer pictures than steps: at least one is kept.
+    # Fewer images than steps: at least one is kept.
     assert [row["accuracy"] for row in accuracy_by_confidence(np.array([0.9]), np.array([True]))] == [1.0] * 20
 
 
@@ -166,7 +166,7 @@ def test_pictures_that_are_all_right_or_all_of_one_class_make_nothing_certain():
 @pytest.mark.parametrize(
     ("logits", "labels", "expected"),
     [
-        (np.array([[9.0, 0.0]] * 5), np.ones(5, dtype=np.int64), (2, 8)),  # always wrong, and of few pictures
+        (np.array([[9.0, 0.0]] * 5), np.ones(5, dtype=np.int64), (2, 8)),  # always wrong, and of few images
         (
             np.array([[9.0, 0.0]] * 5000),
             np.ones(5000, dtype=np.int64),
@@ -184,7 +184,7 @@ def test_the_temperature_keeps_within_its_bounds(logits, labels, expected):
 
 
 def test_a_temperature_needs_numbers():
-    with pytest.raises(ValueError, match="at least one picture"):
+    with pytest.raises(ValueError, match="at least one image"):
         fit_temperature(np.zeros((0, 3)), np.zeros(0, dtype=np.int64))
     with pytest.raises(ValueError, match="finite"):
         fit_temperature(np.array([[np.nan, 1.0]]), np.array([0]))

@@ -13,7 +13,7 @@ from striate.metrics import (
     top_k_hits,
 )
 
-# scikit-learn warns of labels of one class only, and of classes that are predicted and have no pictures.
+# scikit-learn warns of labels of one class only, and of classes that are predicted and have no images.
 pytestmark = pytest.mark.filterwarnings("ignore::UserWarning")
 
 
@@ -25,7 +25,7 @@ def cases(count):
             int(generator.integers(1, 13)),
             int(generator.integers(1, 300) if seed % 4 else 1 + seed % 7),
         )
-        # Some classes have no pictures, some are never predicted; now and then there is only one.
+        # Some classes have no images, some are never predicted; now and then there is only one.
         possible = generator.permutation(classes)[: generator.integers(1, classes + 1)]
         truth = generator.choice(possible, pictures)
         wrong = generator.choice(generator.permutation(classes)[: generator.integers(1, classes + 1)], pictures)

@@ -1,4 +1,4 @@
-"""Intervals against SciPy, a bootstrap that draws pictures, and the truth of simulated nets."""
+"""Intervals against SciPy, a bootstrap that draws images, and the truth of simulated nets."""
 
 import numpy as np
 import pytest
@@ -8,7 +8,7 @@ from striate.metrics import confusion_matrix, macro_f1, macro_f1_interval, per_c
 
 
 def population(generator):
-    """A net and a world: int n pictures, and the probabilities (classes, classes) of each truth and answer."""
+    """A net and a world: int n images, and the probabilities (classes, classes) of each truth and answer."""
     classes, accuracy = int(generator.integers(2, 21)), generator.uniform(0.05, 0.95)
     # Classes as frequent each, unequal, or very unequal.
     shares = generator.dirichlet(np.full(classes, (1e6, 5.0, 1.0)[generator.integers(3)]))
@@ -25,7 +25,7 @@ def true_macro_f1(cells):
 
 @pytest.fixture(scope="module")
 def simulated():
-    """2,000 worlds, each with the confusion matrix of the pictures that were seen of it."""
+    """2,000 worlds, each with the confusion matrix of the images that were seen of it."""
     generator = np.random.default_rng(0)
     worlds = [population(generator) for _ in range(2000)]
     return [(cells, generator.multinomial(n, cells.ravel()).reshape(cells.shape)) for n, cells in worlds]
@@ -78,7 +78,7 @@ def test_the_interval_of_macro_f1_covers_the_truth_as_often_as_it_says(simulated
 
 
 def test_the_interval_of_macro_f1_covers_the_truth_where_each_class_has_ten_pictures():
-    """The bootstrap's percentiles cover the truth of 60 % of such nets: F1 of few pictures is biased."""
+    """The bootstrap's percentiles cover the truth of 60 % of such nets: F1 of few images is biased."""
     generator = np.random.default_rng(0)
     covered = 0
     for _ in range(300):
@@ -125,7 +125,7 @@ def test_the_interval_of_macro_f1_agrees_with_a_bootstrap_of_pictures():
     [
         (np.diag([50, 50]), wilson(100, 100)[0], 1.0),
         (np.array([[0, 50], [50, 0]]), 0.0, wilson(0, 100)[1]),
-        (np.diag([50, 50, 0]), wilson(100, 100)[0], 1.0),  # a class without pictures tells nothing
+        (np.diag([50, 50, 0]), wilson(100, 100)[0], 1.0),  # a class without images tells nothing
         (np.diag([1]), wilson(1, 1)[0], 1.0),
     ],
 )

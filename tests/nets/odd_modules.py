@@ -1,4 +1,4 @@
-"""Small nets of kinds that people write, for pictures 3x32x32 and ten classes, and a look at a module that tells any change."""
+"""Small nets of kinds that people write, for images 3x32x32 and ten classes, and a look at a module that tells any change."""
 
 import contextlib
 import functools
@@ -233,7 +233,7 @@ class Standardised(Base):
 
 
 class AsksItsWeights(Base):
-    """`.item()` of a buffer and a number of a parameter: known without any picture."""
+    """`.item()` of a buffer and a number of a parameter: known without any image."""
 
     def __init__(self):
         super().__init__()
@@ -347,7 +347,7 @@ class Prints(Base):
 
 class Raises(Base):
     def between(self, x):
-        raise ValueError("the picture is upside down")
+        raise ValueError("the image is upside down")
 
 
 class NoForward(nn.Module):
@@ -521,7 +521,7 @@ REFUSED = {
     "fixed batch": (FixedBatch, r"takes 4 pictures at a time and no other number", r"takes 4 pictures at a time"),
     "two inputs": (TwoInputs, r"takes other besides the picture", r"takes other besides"),
     "keyword only": (KeywordOnly, r"takes mask besides the picture", r"takes mask besides"),
-    "raises": (Raises, r"raises ValueError: the picture is upside down", r"upside down"),
+    "raises": (Raises, r"raises ValueError: the image is upside down", r"upside down"),
     "no forward": (NoForward, r"has no forward method", r"has no forward method"),
     "None": (lambda: Gives(lambda y, x: None), r"gives None", r"gives None"),
     "tuple": (lambda: Gives(lambda y, x: (y, x)), None, r"gives a tuple of 2 things"),

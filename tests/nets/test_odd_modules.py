@@ -22,7 +22,7 @@ def made(build):
 
 
 def fitted(net):
-    """What `train` does with a net before it has pictures."""
+    """What `train` does with a net before it has images."""
     row = facts(net)
     own = adapt(row.make(3, 10, False).module, row, 3, 10)
     check_fit(own, (32, 32), 10, "ten")

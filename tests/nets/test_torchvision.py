@@ -177,7 +177,7 @@ def test_pretrained_with_other_classes_has_a_new_classifier(published: nn.Module
 
 
 def test_pretrained_googlenet_has_its_own_normalisation(monkeypatch: pytest.MonkeyPatch) -> None:
-    """torchvision's undoes ImageNet's mean and deviation inside the net; ours takes pictures as it was trained on them."""
+    """torchvision's undoes ImageNet's mean and deviation inside the net; ours takes images as it was trained on them."""
     theirs = their_net("googlenet")
     monkeypatch.setattr(ours, "published", lambda name, progress: ("Test.V1", dict(theirs.state_dict())))
     result = ours.pretrained("googlenet-torchvision", progress=False)

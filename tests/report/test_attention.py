@@ -1,4 +1,4 @@
-"""What the net looks at: the pictures that were evaluated, beside maps of the answer that was given."""
+"""What the net looks at: the images that were evaluated, beside maps of the answer that was given."""
 
 import numpy as np
 import torch

@@ -1,4 +1,4 @@
-"""Grids of pictures: exact pixels, whole captions, any script."""
+"""Grids of images: exact pixels, whole captions, any script."""
 
 import io
 from pathlib import Path
@@ -34,7 +34,7 @@ def test_small_pictures_become_legible_and_large_ones_stay(side, width):
 
 CAPTIONS = [
     "Shirt\nread as T-shirt/top, 97\u00a0%",
-    "a name of many words that needs several lines under its picture",
+    "a name of many words that needs several lines under its image",
     "Donaudampfschifffahrtselektrizitätenhauptbetriebswerkbauunterbeamtengesellschaft",
     "",
     "Дом, café, 靴と帽子",
@@ -83,10 +83,10 @@ def test_a_font_of_the_computer_is_found(monkeypatch, tmp_path):
 
 
 def test_refuses_what_it_cannot_draw():
-    with pytest.raises(ValueError, match=r"5 pictures, 1 captions"):
+    with pytest.raises(ValueError, match=r"5 images, 1 captions"):
         grids.grid(noise(5, 28, 28, 1), ["a"])
     for wrong in (np.zeros((0, 28, 28, 1), np.uint8), np.zeros((1, 28, 28), np.uint8), np.zeros((1, 8, 8, 1))):
-        with pytest.raises(ValueError, match="uint8 pictures of shape"):
+        with pytest.raises(ValueError, match="uint8 images of shape"):
             grids.grid(wrong, ["a"] * len(wrong))
 
 
@@ -96,7 +96,7 @@ def test_refuses_what_it_cannot_draw():
     ids=["2", "10", "100"],
 )
 def test_samples_stand_class_by_class(make_run, classes, columns, rows):
-    """The grid's captions cannot be read back, its pictures can: each has its class as its grey level."""
+    """The grid's captions cannot be read back, its images can: each has its class as its grey level."""
     run = make_run(classes)
     labels = np.random.default_rng(0).permutation(np.arange(1000) % len(classes))
     pixels = np.broadcast_to((2 * labels).astype(np.uint8)[:, None, None, None], (1000, 28, 28, 1))

@@ -386,9 +386,9 @@ def test_the_headline_is_the_test_of_the_runs_own_data(make_run):
 
 def test_pictures_left_out_are_named(make_run):
     run = make_run()
-    write_json(run.path / "data.json", run.data | {"unreadable": {"ants/not <found>.gif": "not a picture"}})
+    write_json(run.path / "data.json", run.data | {"unreadable": {"ants/not <found>.gif": "not an image"}})
     page = page_of(Run.open(run.path))
-    assert "1 file could not be read and was left out ants/not <found>.gif : not a picture" in page.text
+    assert "1 file could not be read and was left out ants/not <found>.gif : not an image" in page.text
 
 
 def test_test_pictures_that_were_trained_on_are_said_and_nothing_contrary(make_run):

@@ -54,7 +54,7 @@ def own(tmp_path):
 
 @pytest.fixture
 def data(tmp_path):
-    """An archive of grey 28x28 pictures in four classes: the brighter, the later the class."""
+    """An archive of grey 28x28 images in four classes: the brighter, the later the class."""
     generator = np.random.default_rng(0)
     labels = np.arange(96) % 4
     pixels = (60 * labels[:, None, None] + generator.integers(0, 40, (96, 28, 28))).astype(np.uint8)

@@ -15,7 +15,7 @@ from striate.training.step import TrainingStep
 
 @pytest.fixture
 def few(tmp_path):
-    """The settings of a training of 200 pictures."""
+    """The settings of a training of 200 images."""
     noise = np.random.default_rng(0)
     arrays = {
         f"{letter}_{split}": noise.integers(0, 256, (count, 28, 28), np.uint8)

@@ -223,7 +223,7 @@ def failing(fails, rank):
 
 
 def validated(ranks, count, batch, seed):
-    """(loss, accuracy) of a linear net on `count` pictures."""
+    """(loss, accuracy) of a linear net on `count` images."""
     job, data = linear(ranks, count, batch, seed)
     assert len(data) == count
     return journal_module.validate(job, Stop(), job.net)
@@ -248,7 +248,7 @@ EXACT = [("lenet5", PLAIN), ("lenet5", RICH), ("lenet5", SAMPLED), ("small googl
 COUNTS = [(1, 2, 3, 4), (1, 3), (1, 2), (1, 2, 3, 4), (1, 2)]
 TWICE = [("lenet5-bn", replace(NORM, ema=0.9)), ("dropout", PLAIN)]
 SIZES = [(random.Random(i).randint(1, 160), random.Random(i + 99).randint(20, 70), i) for i in range(50)]
-"""Pictures, batch (validation takes 32 at least) and seed."""
+"""Images, batch (validation takes 32 at least) and seed."""
 CASES = {
     **{f"exact {i} {count}": (count, ("train", *case)) for i, case in enumerate(EXACT) for count in COUNTS[i]},
     **{

@@ -21,7 +21,7 @@ ODD = "it's two words; $HOME & `x`"
 
 @pytest.fixture
 def photos(tmp_path):
-    """Pictures of two classes in a folder whose name a shell would take apart."""
+    """Images of two classes in a folder whose name a shell would take apart."""
     generator = np.random.default_rng(0)
     for label, level in (("dark one", 60), ("light's", 180)):
         folder = tmp_path / ODD / label

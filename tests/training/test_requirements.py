@@ -1,4 +1,4 @@
-"""What a run needs of its pictures is known before it trains: an error with the reason, exit code 3, and no run."""
+"""What a run needs of its images is known before it trains: an error with the reason, exit code 3, and no run."""
 
 import numpy as np
 import pytest
@@ -11,7 +11,7 @@ from striate.training import Progress
 
 
 def make(folder, counts, side=28, name="{number}.png", equal=False, same_small=False):
-    """A folder of classes with so many pictures each, named after `name`; each unlike all others but where `equal`."""
+    """A folder of classes with so many images each, named after `name`; each unlike all others but where `equal`."""
     generator = np.random.default_rng(0)
     for label, count in counts.items():
         place = folder / label
@@ -37,11 +37,11 @@ def refused(tmp_path, data, match, **settings):
 
 def test_one_group_a_class(tmp_path):
     data = make(tmp_path / "photos", {"cat": 8, "dog": 8}, name="{label}-{number}.png")
-    refused(tmp_path, data, "no picture to test with.*all of one group of --group-by", group_by="cat|dog")
+    refused(tmp_path, data, "no image to test with.*all of one group of --group-by", group_by="cat|dog")
 
 
 def test_one_picture_a_class(tmp_path):
-    refused(tmp_path, make(tmp_path / "photos", {"a": 1, "b": 1, "c": 1}), "each class has a single picture")
+    refused(tmp_path, make(tmp_path / "photos", {"a": 1, "b": 1, "c": 1}), "each class has a single image")
 
 
 def test_pictures_that_are_equal(tmp_path):
@@ -50,18 +50,18 @@ def test_pictures_that_are_equal(tmp_path):
 
 def test_pictures_that_are_equal_at_the_size_of_the_net_only(tmp_path):
     data = make(tmp_path / "photos", {"a": 6, "bb": 6}, side=224, same_small=True)
-    refused(tmp_path, data, "all equal at 28x28 pixels, and such pictures are never parted")
+    refused(tmp_path, data, "all equal at 28x28 pixels, and such images are never parted")
 
 
 def test_two_pictures_a_class_leave_none_for_validation(tmp_path):
     data = make(tmp_path / "photos", {"a": 2, "b": 2})
-    refused(tmp_path, data, "no picture for validation: each class has a single picture.*--validation 0")
+    refused(tmp_path, data, "no image for validation: each class has a single image.*--validation 0")
 
 
 def test_one_class_only_and_a_class_that_is_excluded(tmp_path):
     refused(tmp_path, make(tmp_path / "one", {"cat": 9}), "at least two")
     two = make(tmp_path / "two", {"cat": 9, "dog": 9})
-    refused(tmp_path, two, "no readable picture of class cat.*--exclude leaves 9 out", exclude=["cat/*"])
+    refused(tmp_path, two, "no readable image of class cat.*--exclude leaves 9 out", exclude=["cat/*"])
 
 
 def looked(data, **settings):
@@ -80,13 +80,13 @@ def test_a_class_without_test_or_validation_pictures_is_said_and_trains(tmp_path
     for number in range(12):
         (data / "cat" / f"cat-{number}.png").rename(data / "cat" / f"one-{number}.png")
     said = looked(data, group_by="one|dog-[0-9]+")
-    assert "No test picture is of class cat: nothing will be known there of this class." in said
-    assert "No validation picture is of class cat" in said
+    assert "No test image is of class cat: nothing will be known there of this class." in said
+    assert "No validation image is of class cat" in said
 
 
 def test_a_validation_that_keeps_nearly_all_is_said(tmp_path):
     data = make(tmp_path / "photos", {"cat": 12, "dog": 12})
-    assert "Validation keeps 18 of 20 training pictures, and 2 are left to learn from" in looked(data, validation=0.99)
+    assert "Validation keeps 18 of 20 training images, and 2 are left to learn from" in looked(data, validation=0.99)
     assert "Validation keeps" not in looked(data)
 
 

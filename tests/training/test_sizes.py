@@ -1,4 +1,4 @@
-"""Progressive sizes: pictures of training grow on the way, and nothing else changes."""
+"""Progressive sizes: images of training grow on the way, and nothing else changes."""
 
 import signal
 from dataclasses import replace

@@ -219,7 +219,7 @@ def test_what_learns_nothing_is_not_trained(nets, data, tmp_path):
 
 def test_a_state_a_row_is_called_an_lstm_over_the_batch(nets, data, tmp_path):
     with pytest.raises(
-        UsageError, match=r"10 rows of logits for 2 pictures.*images-as-sequence at rows .*batch_first=True"
+        UsageError, match=r"10 rows of logits for 2 images.*images-as-sequence at rows .*batch_first=True"
     ):
         trained(f"{nets}:LastState", data, tmp_path)
 

@@ -16,7 +16,7 @@ def each(change: Callable[[Node, Term], Term]) -> Rule:
     """A rule for operations of one tensor, term by term."""
 
     def rule(node: Node, inputs: Sequence[Terms]) -> list[Term]:
-        if any(inputs[1:]):  # another operand that depends on the picture
+        if any(inputs[1:]):  # another operand that depends on the image
             raise Lost
         made = []
         for term in inputs[0]:
@@ -48,7 +48,7 @@ def dims_of(node: Node, rank: int, key: str = "dim") -> list[int]:
 
 
 def positional(terms: Sequence[Term], dim: int) -> bool:
-    """Whether positions of the picture lie along a dimension."""
+    """Whether positions of the image lie along a dimension."""
     return any(term.moves(dim) for term in terms)
 
 

@@ -58,7 +58,7 @@ def with_statistics(over: Callable[[Node, Term], Sequence[int] | None]) -> Rule:
                 continue
             made.append(term.summed(dims, term.shape.__getitem__))
         for terms in inputs[1:]:
-            for term in terms:  # a scale or a shift made of the picture
+            for term in terms:  # a scale or a shift made of the image
                 gone = term.summed(range(rank_of(term)))
                 made.append(replace(gone, dims=tuple(plain(length) for length in node.shape)))
         return made

@@ -131,7 +131,7 @@ def window_rule(node: Node, term: Term) -> Term:
 
 
 def convolution(node: Node, inputs: Sequence[Terms]) -> list[Term]:
-    """Windows over the last dimensions, sums over the channels of a group. A weight that depends on the picture is read whole."""
+    """Windows over the last dimensions, sums over the channels of a group. A weight that depends on the image is read whole."""
     made = []
     weight = node.operand_shapes[1]
     transposed, groups = bool(node.attributes["transposed"]), int(node.attributes["groups"])

@@ -1,4 +1,4 @@
-"""From a picture's file to the pixels that the net takes, by the rules by which it was trained."""
+"""From an image's file to the pixels that the net takes, by the rules by which it was trained."""
 
 import math
 from pathlib import Path
@@ -28,7 +28,7 @@ FORMATS = (
 
 
 def read(path: str | Path, how: dict[str, Any]) -> np.ndarray[Any, np.dtype[np.uint8]]:
-    """uint8 (height, width, channels) of a picture's file; `how` as in preprocessing.json."""
+    """uint8 (height, width, channels) of an image's file; `how` as in preprocessing.json."""
     wanted = tuple(how["range"]) if how.get("range") else None
     with Image.open(path, formats=FORMATS) as file:
         kept = stored(file)

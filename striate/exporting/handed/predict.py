@@ -1,4 +1,4 @@
-"""What is in a picture?  python predict.py PICTURE ...  Needs onnxruntime, numpy and Pillow; see README.md."""
+"""What is in an image?  python predict.py IMAGE ...  Needs onnxruntime, numpy and Pillow; see README.md."""
 
 import json
 import sys
@@ -14,7 +14,7 @@ classes, how = json.loads(facts["classes"]), json.loads(facts["preprocessing"])
 
 
 def predict(path: str | Path) -> dict[str, float]:
-    """{class: probability} of a picture's file, the likeliest first."""
+    """{class: probability} of an image's file, the likeliest first."""
     probabilities = net.run(["probabilities"], {"pixels": read(path, how)[None]})[0][0]
     return {classes[i]: float(probabilities[i]) for i in np.argsort(-probabilities)}
 

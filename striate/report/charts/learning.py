@@ -75,7 +75,7 @@ def _curve(metrics: Sequence[dict[str, Any]], quantity: Quantity, palette: Palet
         )
     else:
         title, axis = (
-            alt.Title("Accuracy", subtitle="share of the pictures named right"),
+            alt.Title("Accuracy", subtitle="share of the images named right"),
             percent_axis(domain[1] - domain[0]),
         )
     pointed = len(metrics) <= MOST_POINTS
