@@ -63,7 +63,7 @@ def render(run: Run) -> str:
 
 
 def front_matter(run: Run) -> dict[str, Any]:
-    """The card's metadata (https://huggingface.co/docs/hub/model-cards): every set of pictures becomes a result of
+    """The card's metadata (https://huggingface.co/docs/hub/model-cards): every set of images becomes a result of
     the model index, with metrics for each way to look at them."""
     config, data = run.config, run.data
     front: dict[str, Any] = {
@@ -110,13 +110,12 @@ def _summary(run: Run, lead: dict[str, Any] | None) -> str:
     config, data, ending, learned = run.config, run.data, run.ending, run.learning
     title = data.get("title") or data["name"]
     words = (
-        f"{config['net']['name']} ({thousands(config['plan']['params'])} parameters), trained to tell "
-        f"{len(data['classes'])} classes apart on the set *{escaped(title)}*"
+        f"{config['net']['name']} ({thousands(config['plan']['params'])} parameters), trained to classify images into "
+        f"{len(data['classes'])} classes on *{escaped(title)}*"
     )
     if lead:
         words += (
-            f". It named **{share(lead, 'accuracy')}** of {thousands(lead['n'])} "
-            f"{lead['split']} pictures right "
+            f". Accuracy: **{share(lead, 'accuracy')}** of {thousands(lead['n'])} {lead['split']} images "
             f"(95{SPACE}% interval {share(lead, 'low')} to {share(lead, 'high')})"
         )
     else:
@@ -124,13 +123,13 @@ def _summary(run: Run, lead: dict[str, Any] | None) -> str:
     words += "."
     if ending.how in ("interrupted", "failed", "not finite"):
         words += f"\n\n**The training {'was interrupted' if ending.how == 'interrupted' else 'failed'}** after {ending.count}."
-        words += f" To go on: `striate train --resume {facts.address(run)}`."
+        words += f" To resume: `striate train --resume {facts.address(run)}`."
     elif ending.how != "unknown":
-        words += f" Its training is {ending}."
+        words += f" Training {ending}."
     if not learned:
-        words += f"\n\n**It has not learned what it should:** {escaped(learned.said)}."
+        words += f"\n\n**Training did not succeed:** {escaped(learned.said)}."
     if (run.path / "report.html").is_file():
-        words += " [report.html](report.html) shows all of it: open it in a browser."
+        words += " The full report is [report.html](report.html)."
     curves = "\n\n![Loss and accuracy by epoch](curves.png)" if (run.path / "curves.png").is_file() else ""
     return f"# {escaped(run.name)}\n\n{words}{curves}"
 
@@ -139,10 +138,10 @@ def _use(run: Run) -> str:
     address, quoted = facts.address(run), facts.quoted(run)
     text = f"""## How to use it
 
-The folder holds all that is needed. With `pip install striate`, for a picture or a folder of them:
+The folder holds everything that is needed. With `pip install striate`, for an image or a folder of them:
 
 ```sh
-striate predict {address} picture.png
+striate predict {address} image.png
 striate predict {address} photos/ --csv > answers.csv
 ```
 
@@ -152,19 +151,19 @@ From Python:
 import striate
 
 run = striate.load({quoted})
-print(run.predict("picture.png")[0])
+print(run.predict("image.png")[0])
 ```
 
-Without striate and PyTorch, where there are onnxruntime, numpy and Pillow: this makes a ZIP with the net, a script and
-how to use it.
+Without Striate and PyTorch: this makes a ZIP with the net as ONNX, a script that needs onnxruntime, numpy and Pillow, and
+instructions.
 
 ```sh
 striate export {address} --to zip
 ```
 
-Pictures are brought to {facts.size(run.config["preprocessing"])}, as in training."""
+Images are resized to {facts.size(run.config["preprocessing"])}, as in training."""
     if run.calibration.get("abstain"):
-        text += " With `--abstain` it says `unknown` of pictures that are too unlike those it was trained on."
+        text += " With `--abstain`, images that differ too much from the training images (out-of-distribution) get `unknown`."
     return text
 
 
@@ -175,9 +174,7 @@ def _data(run: Run) -> str:
         if data.get(key):
             lines.append(f"{word}: {escaped(data[key])}")
     counts = [[facts.PARTS.get(part, part), thousands(count)] for part, count in facts.parts(data).items()]
-    return (
-        ". ".join(lines) + f".\n\n{_table(['pictures', 'number'], counts, 1)}\n\nFingerprint: `{data['fingerprint']}`"
-    )
+    return ". ".join(lines) + f".\n\n{_table(['images', 'number'], counts, 1)}\n\nFingerprint: `{data['fingerprint']}`"
 
 
 def _results(run: Run, evaluations: dict[str, dict[str, Any]], lead: str | None) -> str:
@@ -198,7 +195,7 @@ def _results(run: Run, evaluations: dict[str, dict[str, Any]], lead: str | None)
         for found in evaluations.values()
     ]
     interval = f"95{SPACE}% interval"
-    head = ["pictures", "number", "accuracy", interval, *(["top-5"] if top5 else []), "macro F1", "calibration error"]
+    head = ["images", "number", "accuracy", interval, *(["top-5"] if top5 else []), "macro F1", "calibration error"]
     text = f"## Results\n\n{_table(head, rows, len(head) - 1)}"
     for found in facts.first_of_each(evaluations).values():
         about = f"{found['data']}, {found['split']}: "
@@ -223,30 +220,30 @@ def _classes(rows: Sequence[dict[str, Any]], interval: str) -> str:
         ]
         for row in shown
     ]
-    head = ["class", "pictures", "precision", "recall", *([f"its {interval}"] if known else []), "F1"]
+    head = ["class", "images", "precision", "recall", *([interval] if known else []), "F1"]
     table = _table(head, lines, len(head) - 1)
     if len(shown) < len(rows):
-        return f"The {len(shown)} classes of lowest F1, of {len(rows)}:\n\n{table}"
+        return f"The {len(shown)} classes with the lowest F1, of {len(rows)}:\n\n{table}"
     return table
 
 
 def _confidence(run: Run, lead: dict[str, Any] | None) -> str:
-    """What was fitted on the validation pictures."""
+    """The temperature and what it changed."""
     fitted = run.calibration
     if fitted.get("how") == "left out":
         return (
-            "## Confidence\n\nThe logits are made probabilities as they are: the net's "
-            f"{thousands(fitted['n'])} validation pictures do not show that another temperature than 1 would be better."
+            f"## Confidence\n\nNo temperature scaling: on {thousands(fitted['n'])} validation images, no temperature was "
+            "reliably better than 1."
         )
-    shrunk = ", and drawn towards 1 because they are few" if fitted.get("how") == "shrunk" else ""
+    shrunk = ", shrunk towards 1 because they are few" if fitted.get("how") == "shrunk" else ""
     text = (
-        f"## Confidence\n\nThe logits are divided by {fitted['temperature']:.3f}, fitted on "
-        f"{thousands(fitted['n'])} validation pictures{shrunk}, before they are made probabilities. There the calibration error "
-        f"went from {percent(fitted['ece_before'], 2)} to {percent(fitted['ece'], 2)}"
+        f"## Confidence\n\nLogits are divided by the temperature {fitted['temperature']:.3f}, fitted on "
+        f"{thousands(fitted['n'])} validation images{shrunk}. There the calibration error (ECE) changed "
+        f"from {percent(fitted['ece_before'], 2)} to {percent(fitted['ece'], 2)}"
     )
     if lead and "ece_calibrated" in lead:
         text += (
-            f"; on the {lead['split']} pictures from {percent(lead['ece'], 2)} to {percent(lead['ece_calibrated'], 2)}"
+            f"; on the {lead['split']} images from {percent(lead['ece'], 2)} to {percent(lead['ece_calibrated'], 2)}"
         )
     return f"{text}."
 
@@ -257,7 +254,7 @@ def _training(run: Run) -> str:
     command = run.summary.get("command")
     text = "## How to repeat it\n\n"
     if command and without_places(run)(command) != command:
-        text += "The command is in summary.json: it names folders of the machine that it was trained on.\n\n"
+        text += "The command is in summary.json; it is not shown here because it names folders of the machine it ran on.\n\n"
     elif command:
         fence = "`" * max(3, 1 + max((len(ticks) for ticks in re.findall("`+", command)), default=0))
         text += f"{fence}sh\n{command}\n{fence}\n\n"

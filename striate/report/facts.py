@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from striate.report.wording import duration, large, percent
+from striate.report.wording import duration, large, percent, points
 from striate.runfiles import read_csv, read_json
 from striate.runforms import Robustness, Views
 from striate.strictjson import to_json
@@ -21,14 +21,14 @@ if TYPE_CHECKING:
 PHASES = {
     "start": "starting Python and PyTorch",
     "load": "loading the data",
-    "measure": "measuring this machine",
-    "augment": "preparing the batches",
+    "measure": "benchmarking this machine",
+    "augment": "preparing batches",
     "forward": "forward pass",
     "backward": "backward pass",
     "optimizer": "updating the weights",
     "validate": "validation after each epoch",
     "checkpoint": "saving checkpoints",
-    "log": "the log in TensorBoard or MLflow",
+    "log": "TensorBoard or MLflow log",
     "evaluate": "calibration and the final test",
     "report": "report and charts",
     "other": "everything else",
@@ -39,11 +39,11 @@ PHASES = {
 NAMED = 12
 """Classes that a sentence names."""
 PARTS = {
-    "train": "to learn from",
-    "validation": "to watch the learning (validation)",
-    "test": "for the test, seen only at the end",
+    "train": "for training",
+    "validation": "for validation",
+    "test": "for the final test",
 }
-"""data.json's `counts`, each part's purpose."""
+"""Split -> its purpose, in words."""
 
 
 def measured(row: dict[str, Any], key: str) -> float | None:
@@ -63,8 +63,8 @@ def address(run: Run) -> str:
 
 
 def views(evaluation: dict[str, Any], config: dict[str, Any]) -> str:
-    """How its pictures were looked at: `centre`, `multi-crop at 256, 288, 320`; the scale is left out where it is the
-    size of the net's pictures."""
+    """How its images were looked at: `centre`, `multi-crop at 256, 288, 320`; the scale is left out where it is the
+    size of the net's images."""
     scales = evaluation.get("scales")
     if scales == [min(config["preprocessing"]["size"])]:
         scales = None
@@ -72,7 +72,7 @@ def views(evaluation: dict[str, Any], config: dict[str, Any]) -> str:
 
 
 def first_of_each(evaluations: dict[str, dict[str, Any]]) -> dict[str, dict[str, Any]]:
-    """Of the evaluations of the same pictures in several views the first one: one is shown in full."""
+    """Of the evaluations of the same images in several views the first one: one is shown in full."""
     found: dict[tuple[str, str], str] = {}
     for key, evaluation in evaluations.items():
         found.setdefault((evaluation["data"], evaluation["split"]), key)
@@ -80,7 +80,7 @@ def first_of_each(evaluations: dict[str, dict[str, Any]]) -> dict[str, dict[str,
 
 
 def same_pictures(evaluations: Sequence[dict[str, Any]]) -> bool:
-    """Whether any two are of the same pictures, seen in different ways."""
+    """Whether any two are of the same images, seen in different ways."""
     return len({(found["data"], found["split"]) for found in evaluations}) < len(evaluations)
 
 
@@ -99,7 +99,7 @@ def read_views(run: Run, evaluations: dict[str, dict[str, Any]]) -> list[dict[st
 
 
 def several_views(evaluations: Sequence[dict[str, Any]]) -> bool:
-    """Whether any of them saw its pictures more than once."""
+    """Whether any of them saw its images more than once."""
     return any(found.get("views_each", 1) > 1 for found in evaluations)
 
 
@@ -109,15 +109,15 @@ def lacking(evaluation: dict[str, Any]) -> list[str]:
     n, split, said = evaluation["n"], evaluation["split"], []
     if unanswered := evaluation.get("unanswered"):
         said.append(
-            f"For {thousands(unanswered)} of {thousands(n)} {split} pictures the net gave no number (NaN or infinity), which is "
-            "no answer: they count as wrong, and loss and calibration are those of the others."
+            f"For {thousands(unanswered)} of {thousands(n)} {split} images the net gave no number (NaN or infinity). They count "
+            "as misclassified; loss and calibration error are those of the others."
         )
     if absent := [row["class"] for row in evaluation["per_class"] if not row["support"]]:
         more = f" and {thousands(len(absent) - NAMED)} more" if len(absent) > NAMED else ""
-        said.append(f"No {split} picture is of {', '.join(absent[:NAMED])}{more}: the figures say nothing of them.")
+        said.append(f"No {split} images of {', '.join(absent[:NAMED])}{more}: the figures say nothing about them.")
     if evaluation.get("by_position"):
         said.append(
-            f"These pictures have numbers and no class names, which were matched by position: {evaluation['by_position']}."
+            f"These images have class numbers but no names; classes were matched by position: {evaluation['by_position']}."
         )
     return said
 
@@ -132,7 +132,7 @@ def macs(plan: dict[str, Any]) -> str:
 
 
 def hardest(evaluation: dict[str, Any]) -> dict[str, Any]:
-    """The row of the class with the lowest F1, among those that have pictures."""
+    """The row of the class with the lowest F1, among those that have images."""
     return min((row for row in evaluation["per_class"] if row["support"]), key=lambda row: float(row["f1"]))
 
 
@@ -144,8 +144,8 @@ def uneven(evaluations: Sequence[dict[str, Any]]) -> bool:
 
 
 def place_in(path: str, location: str | None) -> str:
-    """A picture's file below the data's folder, `val/ants/9.jpg`; of other data its folder and name. Where data lie on
-    somebody's machine is nobody's business."""
+    """An image's file relative to the data folder, `val/ants/9.jpg`; for other data, its folder and name. Reports never name
+    whole paths of somebody's machine."""
     place = Path(path)
     if location and place.is_relative_to(location):
         return place.relative_to(location).as_posix()
@@ -159,7 +159,7 @@ def mean_confidence(evaluation: dict[str, Any]) -> float:
 
 
 def accuracy_of_surest(evaluation: dict[str, Any], share: float) -> float:
-    """The accuracy on that share of the pictures of which the net is surest, by its `by_confidence`."""
+    """The accuracy on that share of the images of which the net is surest, by its `by_confidence`."""
     return float(min(evaluation["by_confidence"], key=lambda row: abs(float(row["kept"]) - share))["accuracy"])
 
 
@@ -209,19 +209,19 @@ def worst_mistakes(predictions: Sequence[dict[str, Any]], count: int = 24) -> li
 
 
 def most_common_share(evaluation: dict[str, Any]) -> float:
-    """The accuracy of always answering the most frequent class of the pictures evaluated."""
+    """The accuracy of always answering the most frequent class of the images evaluated."""
     return float(max(row["support"] for row in evaluation["per_class"]) / evaluation["n"])
 
 
 def parts(data: dict[str, Any]) -> dict[str, int]:
-    """Pictures in each part of the data that has any: training, validation, test, then whatever else there is."""
+    """Images in each part of the data that has any: training, validation, test, then whatever else there is."""
     order = list(PARTS)
     known = {part: data["counts"][part] for part in order if data["counts"].get(part)}
     return known | {part: count for part, count in data["counts"].items() if count}
 
 
 def support(evaluation: dict[str, Any], name: str) -> int:
-    """How many of the pictures evaluated are of class `name`."""
+    """How many of the images evaluated are of class `name`."""
     return int(next(row["support"] for row in evaluation["per_class"] if row["class"] == name))
 
 
@@ -231,7 +231,7 @@ def ignorance(evaluation: dict[str, Any]) -> float:
 
 
 def size(preprocessing: dict[str, Any]) -> str:
-    """The pictures that the net takes: `28 × 28 pixels in grey`."""
+    """The images that the net takes: `28 × 28 pixels in grey`."""
     height, width = preprocessing["size"]
     text = f"{height} × {width} pixels in {'grey' if preprocessing['channels'] == 1 else 'colour'}"
     if ends := preprocessing.get("range"):
@@ -257,7 +257,7 @@ def cell(key: str, item: Any) -> str:
 
 
 def pace(metrics: list[dict[str, Any]]) -> float:
-    """Pictures a second while training: the median of the epochs."""
+    """Images a second while training: the median of the epochs."""
     return float(statistics.median(row["pictures_per_second"] for row in metrics if row.get("pictures_per_second")))
 
 
@@ -268,14 +268,11 @@ def reading(metrics: list[dict[str, Any]]) -> str:
         return ""
     last_epoch, last = seen[-1]
     best_epoch, best = max(seen, key=lambda pair: pair[1])
-    words = f"After epoch {last_epoch} it named {percent(last)} of them right"
-    words += "." if best_epoch == last_epoch else f", at best {percent(best)} after epoch {best_epoch}."
+    words = f"Validation accuracy after epoch {last_epoch}: {percent(last)}"
+    words += "." if best_epoch == last_epoch else f"; best: {percent(best)} after epoch {best_epoch}."
     training = measured(metrics[-1], "train_accuracy")
     if training is not None and training - last > 0.03:
-        gap = f"{100 * (training - last):.1f}"
-        words += (
-            f" On its training pictures it did better by {gap} points: so much it knows by heart and cannot carry over."
-        )
+        words += f" Training accuracy is {points(training - last)} higher: the gap is overfitting."
     return words
 
 

@@ -17,30 +17,30 @@ def limits(run: Run, evaluation: dict[str, Any] | None) -> list[str]:
     classes, title = run.data["classes"], run.data.get("title") or run.data["name"]
     names = f": {', '.join(classes)}" if len(classes) <= 12 else ""
     way_out = (
-        ' With --abstain, striate predict says "unknown" where a picture is too unlike those it was trained on; that '
-        "catches many strangers and not all."
+        ' With --abstain, striate predict answers "unknown" for images that differ too much from the training images; that '
+        "catches many out-of-distribution images, not all."
     )
     said = [
-        f"It knows {len(classes)} classes and nothing else{names}. Whatever it is shown, it answers with one of them, "
-        f"and it can be very sure of it.{way_out if run.calibration.get('abstain') else ''}",
-        f"It was trained and measured on pictures like those of {title}. Pictures from another source, with another "
-        "camera, light, background or crop, can do much worse: measure it on your own before you rely on it.",
-        f"It sees {size(run.config['preprocessing'])}. Details smaller than that are lost before the net begins.",
+        f"It knows only {len(classes)} classes{names}. Whatever the image shows, it predicts one of them, possibly with "
+        f"high confidence.{way_out if run.calibration.get('abstain') else ''}",
+        f"It was trained and tested on images like those of {title}. On images from another source, with another camera, "
+        "light, background or crop, accuracy can be much lower: evaluate it on your own images before you rely on it.",
+        f"It sees {size(run.config['preprocessing'])}. Finer detail is lost before the net sees it.",
     ]
     if evaluation is None:
-        return [*said, "It has not been tested on pictures kept apart, so how good it is on new ones is not known."]
+        return [*said, "It has not been tested on held-out images, so its accuracy on new images is unknown."]
     worst = min((row for row in evaluation["per_class"] if row["support"]), key=lambda row: float(row["recall"]))
     if worst["recall"] < 1:
         said.append(
-            f"Its accuracy is a mean over classes that differ: of {worst['class']} it finds only "
-            f"{percent(worst['recall'])} ({thousands(worst['support'])} pictures)."
+            f"Accuracy differs between classes: only {percent(worst['recall'])} of the {thousands(worst['support'])} "
+            f"{worst['class']} images are recognised."
         )
     error = evaluation.get("ece_calibrated", evaluation["ece"])
-    after = ", after calibration" if "ece_calibrated" in evaluation else ""
+    after = " after temperature scaling" if "ece_calibrated" in evaluation else ""
     return [
         *said,
-        f"Its confidence is off by {percent(error)} on average (calibration error{after}, measured on the same "
-        "pictures): read it as an indication and not as a probability of being right.",
-        f"One run with one seed ({run.config['recipe']['seed']}). Another seed gives another net, with an "
-        "accuracy that differs a little by luck alone: compare nets over several seeds.",
+        f"Its calibration error{after} is {percent(error)} on the same images: treat confidence as an indication, not as an "
+        "exact probability.",
+        f"This is one run with one seed ({run.config['recipe']['seed']}). Accuracy varies a little between seeds: compare nets "
+        "over several seeds.",
     ]

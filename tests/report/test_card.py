@@ -41,8 +41,8 @@ def test_body_has_use_results_and_every_class(make_run):
     _, body = split(card.render(run))
     (e,) = run.evaluations.values()
     low, high = f"{100 * e['low']:.1f} %", f"{100 * e['high']:.1f} %"
-    assert f"**{100 * e['accuracy']:.1f} %** of 2,000 test pictures right (95 % interval {low} to {high})" in body
-    assert "striate predict runs/first picture.png" in body
+    assert f"**{100 * e['accuracy']:.1f} %** of 2,000 test images (95 % interval {low} to {high})" in body
+    assert "striate predict runs/first image.png" in body
     assert 'striate.load("runs/first")' in body
     assert run.summary["command"] in body
     assert "![Loss and accuracy by epoch](curves.png)" in body
@@ -117,9 +117,9 @@ def test_says_how_to_use_it_without_striate_and_how_far_to_trust_it(make_run):
     _, body = split(card.render(run))
     (e,) = run.evaluations.values()
     assert "striate export runs/first --to zip" in body
-    assert "With `--abstain` it says `unknown`" in body
-    assert "divided by 1.318, fitted on 1,000 validation pictures" in body
-    assert f"from 4.12 % to 1.31 %; on the test pictures from {100 * e['ece']:.2f} % to 0.99 %." in body
+    assert "With `--abstain`, images that differ too much" in body
+    assert "divided by the temperature 1.318, fitted on 1,000 validation images" in body
+    assert f"from 4.12 % to 1.31 %; on the test images from {100 * e['ece']:.2f} % to 0.99 %." in body
     for row in e["per_class"]:
         interval = f"{100 * row['low']:.1f} % to {100 * row['high']:.1f} %"
         assert f"{100 * row['recall']:.1f} % | {interval} | {100 * row['f1']:.1f} % |" in body

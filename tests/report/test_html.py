@@ -76,21 +76,21 @@ def test_says_what_the_files_say(make_run):
         return f"{100 * fraction:.{digits}f} %"
 
     for said in (
-        f"{percent(e['accuracy'])} of {e['n']:,} test pictures named right",
-        f"{e['correct']:,} right, {e['n'] - e['correct']:,} wrong",
+        f"{percent(e['accuracy'])} accuracy on {e['n']:,} test images",
+        f"{e['correct']:,} correct, {e['n'] - e['correct']:,} misclassified",
         f"{percent(e['low'])} to {percent(e['high'])}",
         f"{percent(e['accuracy'])} {percent(e['low'])} to {percent(e['high'])}",
         f"{percent(e['macro_f1'])} {e['loss']:.4f} {percent(e['ece'], 2)}",
-        "61,706 parameters, 0.417 million multiply-adds a picture",
-        "9,000 to learn from 1,000 to watch the learning (validation) 2,000 for the test, seen only at the end",
-        f"After epoch 12 it named {percent(last['val_accuracy'])} of them right",
+        "61,706 parameters, 0.417 million multiply-adds per image",
+        "9,000 for training 1,000 for validation 2,000 for the final test",
+        f"Validation accuracy after epoch 12: {percent(last['val_accuracy'])}",
         "Fashion-MNIST, the first 10,000 and 2,000",
         "Licence: MIT",
         run.data["fingerprint"],
         run.summary["command"],
         "AMD EPYC",
         "The orange mark, at 10.0 %",
-        "2.30 is giving every class the same probability",
+        "2.30 is chance level",
         f"{run.summary['seconds']['total']:.0f} s for the whole command",
     ):
         assert said in page.text, said
@@ -166,17 +166,17 @@ def test_says_how_certain_it_is_and_whether_to_trust_its_confidence(make_run):
     half = sum(row["truth"] == row["predicted"] for row in surest) / len(surest)
     mean = sum(row["confidence"] for row in rows) / len(rows)
     for said in (
-        f"On average it was {percent(mean)} sure of its answers, and {percent(e['accuracy'])} of them were right",
-        f"right more often than it says, by {100 * (e['accuracy'] - mean):.1f} points. On the half of the pictures",
-        f"of which it was surest, {percent(half)} were right",
+        f"Mean confidence {percent(mean)}, accuracy {percent(e['accuracy'])}",
+        f"underconfident by {100 * (e['accuracy'] - mean):.1f} points. On the most confident half of the images",
+        f"accuracy is {percent(half)}",
         f"{percent(e['macro_f1'])} {percent(e['macro_f1_low'])} to {percent(e['macro_f1_high'])}",
-        f"{percent(e['ece'], 2)} as the net says, 0.99 % with the temperature",
-        "divided by 1.318 before it is made probabilities, since the net was too sure",
-        "fitted on 1,000 validation pictures, where it changed the calibration error from 4.12 % to 1.31 %",
-        "where its energy score is below 3.211",
-        "so that 95 % of the validation pictures are still answered",
-        "200 of the pictures, made worse step by step. As they are, 85.0 % of them are named right",
-        "It suffers most from noise: 17.0 % at the strongest",
+        f"{percent(e['ece'], 2)} before and 0.99 % after temperature scaling",
+        "divided by the temperature 1.318, because the net was overconfident",
+        "fitted on 1,000 validation images. There the calibration error changed from 4.12 % to 1.31 %",
+        "whose energy score is below 3.211",
+        "accepts 95 % of the validation images",
+        "200 of the images, corrupted at five levels of severity. Accuracy on the clean images is 85.0 %",
+        "The hardest corruption is noise: 17.0 % at its worst level",
     ):
         assert said in page.text, said
     for row in e["per_class"]:
@@ -202,7 +202,7 @@ def test_calibrated_but_not_tested(make_run):
     run = make_run(evaluated=False)
     write_json(run.path / "calibration.json", CALIBRATION)
     page = page_of(Run.open(run.path))
-    assert "divided by 1.318" in page.text
+    assert "divided by the temperature 1.318" in page.text
     assert "quality" not in {attributes.get("id") for _, attributes in page.tags}
 
 
@@ -213,7 +213,7 @@ def test_views_of_the_same_pictures_are_a_table_and_one_is_shown_in_full(make_ru
     write_evaluation(run.path, "fashion-mnist-sample-test-ten-crop", base | ten, rows)
     page = page_of(run)
     assert "fashion-mnist-sample, test, ten-crop at 32 10 2,000" in page.text
-    assert "The pictures being the same" in page.text
+    assert "Because the images are the same" in page.text
     assert sum(attributes.get("id", "").startswith("classes-") for _, attributes in page.tags) == 1
     lines = [
         {**base, "views_each": 1, "gained": 0, "lost": 0, "seconds": 1.25, "key": "fashion-mnist-sample-test-centre"},
@@ -250,7 +250,7 @@ def test_no_folder_of_the_machine_is_named(make_run):
         assert str(run.path.resolve().parents[1]) not in text
     page = page_of(run)
     assert "striate train x --data" not in page.text  # shortened it would not be true
-    assert "The command that made it is in summary.json: it names folders of the machine" in page.text
+    assert "The command is in summary.json; it is not shown here because it names folders of the machine" in page.text
     assert f" test/{facts.worst_mistakes(rows)[0]['index']}.png " in page.text
     assert "ants/b.gif : photos/ants/b.gif is no picture" in page.text
     assert "mine.py:Net on" in page.text
@@ -270,9 +270,9 @@ def test_what_the_figures_lack_is_said_in_report_and_card(make_run):
     write_json(path, evaluation)
     run = Run.open(run.path)
     said = (
-        "For 7 of 1,800 test pictures the net gave no number (NaN or infinity), which is no answer: they count as wrong",
-        "No test picture is of Bag: the figures say nothing of them.",
-        "These pictures have numbers and no class names, which were matched by position: 0 is T-shirt/top, 1 is Trouser.",
+        "For 7 of 1,800 test images the net gave no number (NaN or infinity). They count as misclassified",
+        "No test images of Bag: the figures say nothing about them.",
+        "These images have class numbers but no names; classes were matched by position: 0 is T-shirt/top, 1 is Trouser.",
     )
     page, text = page_of(run).text, card.render(run).replace("\u00a0", " ")
     for sentence in said:
@@ -350,7 +350,7 @@ def test_few_and_many_classes_and_a_single_epoch(make_run, classes, epochs):
 def test_an_interrupted_run_says_so_and_claims_no_test(make_run):
     page = page_of(make_run(epochs=5, status="interrupted", evaluated=False))
     assert "This run was interrupted after 5 of 12 epochs." in page.text
-    assert "of the 1,000 validation pictures named right after 5 epochs. This is not a test result" in page.text
+    assert "accuracy on 1,000 validation images after 5 epochs. This is not a test result" in page.text
     assert "striate train --resume runs/first" in page.text
     assert "It has not been tested" in page.text
     assert "striate predict" not in page.text  # there are no weights yet
@@ -377,7 +377,7 @@ def test_the_headline_is_the_test_of_the_runs_own_data(make_run):
         write_evaluation(run.path, name, evaluation | {"data": data, "split": split}, rows)
     page = page_of(run)
     own = run.evaluations["fashion-mnist-sample-test-centre"]
-    assert f"{100 * own['accuracy']:.1f} % of 2,000 test pictures" in page.text
+    assert f"{100 * own['accuracy']:.1f} % accuracy on 2,000 test images" in page.text
     assert "fashion-mnist, test, centre" in page.text
     elsewhere = {"x": own | {"data": "mnist"}}
     assert leading(run.config, elsewhere) is None
@@ -388,16 +388,16 @@ def test_pictures_left_out_are_named(make_run):
     run = make_run()
     write_json(run.path / "data.json", run.data | {"unreadable": {"ants/not <found>.gif": "not an image"}})
     page = page_of(Run.open(run.path))
-    assert "1 file could not be read and was left out ants/not <found>.gif : not an image" in page.text
+    assert "1 file could not be read and was skipped ants/not <found>.gif : not an image" in page.text
 
 
 def test_test_pictures_that_were_trained_on_are_said_and_nothing_contrary(make_run):
     run = make_run()
-    clean = "took no part in training"
+    clean = "were used neither for training nor for any choice"
     assert clean in html.render(run)
     write_json(run.path / "data.json", run.data | {"seen_in_training": {"test": 3}})
     text = html.render(Run.open(run.path))
-    assert "are training pictures too" in text
+    assert "are also training images" in text
     assert clean not in text
 
 
