@@ -21,9 +21,8 @@ import striate
 from bench.cache import timed
 from bench.record import append, conditions
 from bench.startup import STRIATE
+from striate.classifier import Classifier, predict_many
 from striate.data.listing import picture_files
-from striate.inference import logits
-from striate.predicting import Predictor, predict_many
 from striate.predicting.writing import write_predictions
 from striate.run import Run
 from striate.training import Progress
@@ -60,17 +59,17 @@ def peak(run: Run, folder: Path, output: Path) -> tuple[float, float]:
 
 def rates(run: Run, folder: Path, output: Path) -> list[dict[str, float]]:
     """Images a second of decoding, net, and prediction, for each repeat."""
-    predictor = Predictor(run)
+    classifier = Classifier.of(run)
     paths = picture_files(folder).files
 
     def decode() -> list[list[object]]:
-        return [[pixels for _, pixels in part] for part in predictor.decoded(paths)]
+        return [[pixels for _, pixels in part] for part in classifier.decoded(paths)]
 
     batches = [np.stack(part) for part in decode()]
 
     def infer() -> None:
         for pixels in batches:
-            logits(predictor.net, predictor.preprocessing, pixels, predictor.device)
+            classifier.logits(pixels)
 
     def predict() -> None:
         with output.open("wb") as file:

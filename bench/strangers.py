@@ -15,25 +15,24 @@ from pathlib import Path
 from typing import get_args
 
 import numpy as np
-import torch
 
 import striate
 from bench.cache import unpacked
 from bench.record import append, conditions
+from striate.classifier import Classifier
 from striate.data import Preprocessing, load_data
 from striate.data.images import Pixels
 from striate.data.listing import picture_files
 from striate.errors import DataError
-from striate.evaluation.calibration import FILE, Score, Strangers, calibrate, observe, scores
-from striate.inference import load_net
+from striate.evaluation.calibration import calibrate
 from striate.metrics.strangers import area_under_roc, refused
+from striate.outofdistribution import FILE, OutOfDistribution, Score, scores
 from striate.training import Progress
 
 CHOOSING = ("photos of ants and bees", "CIFAR-10", "noise", "own, inverted")
 REPORTED = "MNIST"
 RUNS = {"lenet5": ("fashion-mnist", (0, 1, 2), None), "resnet20": ("fashion-mnist-sample", (0,), 4)}
 """Net: data, seeds, epochs (None: those of the recipe)."""
-CPU = torch.device("cpu")
 
 
 def strangers(folder: Path, preprocessing: Preprocessing, own: Pixels) -> Mapping[str, Pixels]:
@@ -66,18 +65,17 @@ def measure(name: str, seed: int, folder: Path) -> list[dict[str, object]]:
         name, data, seed=seed, epochs=epochs, name=f"{name}-{seed}", out=folder / "runs", progress=Progress(quiet=True)
     )
     dataset = load_data(data)
-    net, preprocessing = load_net(run, CPU), Preprocessing.from_dict(run.config["preprocessing"])
+    classifier = Classifier.of(run, device="cpu")
     validation = dataset.train.select(run.validation_indices())
     test = dataset.splits["test"].pixels[:]
-    own = observe(net, preprocessing, test, CPU)
+    own = classifier.observe(test)
     seen = {
-        kind: observe(net, preprocessing, pixels, CPU)
-        for kind, pixels in strangers(folder, preprocessing, test).items()
+        kind: classifier.observe(pixels) for kind, pixels in strangers(folder, classifier.preprocessing, test).items()
     }
     rows: list[dict[str, object]] = []
     for score in get_args(Score):
-        calibrate(run, net, preprocessing, validation, CPU, score)
-        fitted = Strangers(run)
+        calibrate(run, classifier, validation, score)
+        fitted = OutOfDistribution(run)
         of_own = scores(score, *own, fitted.references)
         for kind, found in seen.items():
             of_strangers = scores(score, *found, fitted.references)

@@ -17,13 +17,14 @@ __version__ = "0.1.0"
 
 if TYPE_CHECKING:
     from striate.anatomy import Anatomy, inspect
+    from striate.classifier import Classifier, predict
     from striate.data import DataSet, ImageData, Preprocessing, load_data
     from striate.errors import DataError, StriateError, UsageError
     from striate.experiment import Settings, compare_views, evaluate, resume, search_rate, train, try_out
     from striate.explaining import Explanation, explain
     from striate.exporting import Exported, export
     from striate.nets import CATALOGUE, Net, NetSpec, build
-    from striate.predicting import Prediction, predict
+    from striate.predicting import Prediction
     from striate.recipe import Recipe
     from striate.report.looking import look
     from striate.run import Run, list_runs, load
@@ -32,6 +33,7 @@ if TYPE_CHECKING:
 _HOME = {
     "Anatomy": "anatomy",
     "CATALOGUE": "nets",
+    "Classifier": "classifier",
     "DataError": "errors",
     "DataSet": "data",
     "Exported": "exporting",
@@ -56,7 +58,7 @@ _HOME = {
     "load": "run",
     "load_data": "data",
     "look": "report.looking",
-    "predict": "predicting",
+    "predict": "classifier",
     "pull": "sharing",
     "push": "sharing",
     "resume": "experiment",
@@ -68,6 +70,7 @@ _HOME = {
 __all__ = [
     "CATALOGUE",
     "Anatomy",
+    "Classifier",
     "DataError",
     "DataSet",
     "Explanation",

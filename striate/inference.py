@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Mapping, Sequence
-from contextlib import redirect_stdout
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from torch import Tensor
@@ -65,8 +63,7 @@ def logits(
     """
     batch_size = batch_size or pictures_a_time(preprocessing.size, preprocessing.channels, device)
     # Not inference mode: what a net keeps from its first call must serve in training too.
-    # And what a net prints is no part of an answer, which goes to stdout.
-    with evaluating(net), torch.no_grad(), redirect_stdout(sys.stderr):
+    with evaluating(net), torch.no_grad():
         parts = [
             net(preprocessing.tensor(pixels[start : start + batch_size]).to(device)).cpu()
             for start in range(0, len(pixels), batch_size)
@@ -196,10 +193,13 @@ def _check_named(run: Run, most: int | None) -> None:
         raise DataError(f"{file}: preprocessing.size: {wanted['name']} takes no pictures of {height}x{width} pixels")
 
 
-def load_net(run: Run, device: torch.device, *, asked: bool = True) -> Net:
+def load_net(
+    run: Run, device: torch.device, *, which: Literal["last", "best"] | None = None, asked: bool = True
+) -> Net:
     """The run's net with its last weights, or its best ones where the recipe keeps those, in eval mode.
 
     Args:
+        which: those weights instead.
         asked: whether a net from elsewhere must give the answer that the run keeps: its code or the libraries that make it may
             be others by now.
 
@@ -218,6 +218,11 @@ def load_net(run: Run, device: torch.device, *, asked: bool = True) -> Net:
     net = net.to(device).eval()
     if asked and is_from_elsewhere(net):
         _require_answer(run, net, device)
+    if which not in (None, run.recipe.keep):  # the answer was kept of the others
+        path = place(run.path, f"weights/{which}.safetensors", most=MOST_BYTES)
+        if path is None:
+            raise DataError(f"{run.path} has no {which} weights: --keep best is what keeps those of the best epoch")
+        load_weights(net, path)
     return net
 
 

@@ -25,7 +25,8 @@ from striate.texts import duration, interval, share
 if TYPE_CHECKING:
     from torch import nn
 
-    from striate.predicting import Picture, Prediction, Predictions
+    from striate.data.pictures import Picture
+    from striate.predicting import Prediction, Predictions
     from striate.recipe import Recipe
 
 Made = TypeVar("Made")
@@ -220,14 +221,14 @@ class Run:
         return {name: read_json(self.path, f"evaluations/{name}/evaluation.json", check) for _, name in sorted(found)}
 
     def predict(self, *pictures: Picture, top: int = 3, abstain: bool = False) -> Predictions:
-        """What the net sees in pictures: see `striate.predicting.predict`."""
-        from striate.predicting import predict
+        """What the net sees in pictures: see `striate.classifier.Classifier.predict`."""
+        from striate.classifier import predict
 
         return predict(self, pictures, top=top, abstain=abstain)
 
     def predict_many(self, pictures: Iterable[Picture], top: int = 3, abstain: bool = False) -> Iterator[Prediction]:
-        """One prediction after the other, in constant memory: see `striate.predicting.predict_many`."""
-        from striate.predicting import predict_many
+        """One prediction after the other, in constant memory: see `striate.classifier.Classifier.predict_many`."""
+        from striate.classifier import predict_many
 
         return predict_many(self, pictures, top=top, abstain=abstain)
 

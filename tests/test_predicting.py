@@ -4,6 +4,7 @@ import csv
 import json
 import os
 import shutil
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
@@ -11,11 +12,12 @@ import torch
 from PIL import Image
 
 import striate
-from striate import evaluation, predicting
+from striate import classifier, evaluation
+from striate.classifier import predict, predict_many
 from striate.data import Preprocessing, load_data
+from striate.data.pictures import Unreadable, read, read_in_batches
 from striate.errors import DataError, UsageError
 from striate.inference import load_net, logits
-from striate.predicting import predict, predict_many, predictor
 
 CPU = torch.device("cpu")
 
@@ -39,13 +41,12 @@ def fed(monkeypatch):
     """Every tensor that a net loaded from a run is called with, and what it answers."""
     seen = []
 
-    def recording(run, device):
-        net = load_net(run, device)
+    def recording(run, device, which=None):
+        net = load_net(run, device, which=which)
         net.register_forward_hook(lambda module, inputs, output: seen.append((inputs[0].clone(), output.clone())))
         return net
 
-    monkeypatch.setattr(predictor, "load_net", recording)
-    monkeypatch.setattr("striate.evaluation.subject.load_net", recording)
+    monkeypatch.setattr(classifier, "load_net", recording)
     return seen
 
 
@@ -62,11 +63,10 @@ def test_files_reach_the_net_as_the_very_tensors_of_evaluation(trained, png_file
 
 def test_at_the_same_batch_size_the_logits_are_the_same_bits(trained, png_files, test_set):
     preprocessing = Preprocessing.from_dict(trained.config["preprocessing"])
-    net = load_net(trained, CPU)
-    from_files = np.stack([predicting.read(preprocessing, file) for file in png_files])
-    assert torch.equal(
-        logits(net, preprocessing, from_files, CPU), logits(net, preprocessing, test_set.pixels[:300], CPU)
-    )
+    from_files = np.stack([read(preprocessing, file) for file in png_files])
+    with classifier.Classifier.of(trained, device="cpu") as loaded:
+        found = loaded.logits(from_files)
+    assert torch.equal(found, logits(load_net(trained, CPU), preprocessing, test_set.pixels[:300], CPU))
 
 
 def test_every_form_of_a_picture_gives_the_same_answer(trained, png_files, test_set):
@@ -119,7 +119,7 @@ def test_what_cannot_be_read_is_named_and_the_rest_predicted(trained, png_files,
 
 def test_odd_arrays_are_refused_with_what_is_taken(trained):
     with pytest.raises(DataError, match=r"must be \(H, W\)"):
-        predicting.read(Preprocessing.from_dict(trained.config["preprocessing"]), np.zeros((4, 4, 2)))
+        read(Preprocessing.from_dict(trained.config["preprocessing"]), np.zeros((4, 4, 2)))
 
 
 def test_tensors_are_pictures_too(trained, test_set):
@@ -200,21 +200,18 @@ def test_a_stream_reads_no_further_than_a_batch_and_holds_nothing(trained, test_
 def test_batches_that_are_decoded_ahead_come_in_order(ahead):
     asked = []
 
-    def read(picture):
-        if picture == "bad":
-            raise DataError("bad: no")
-        return np.full((1, 1, 1), int(picture), np.uint8)
-
     def pictures():
         for number in range(11):
             asked.append(number)
-            yield "bad" if number == 4 else str(number)
+            yield np.full((1, 1), number, np.uint8) if number != 4 else Unreadable("bad", "no")
 
-    batches = predictor.decoded(pictures(), read, 3, ahead)
-    first = next(batches)
-    assert len(asked) == min(3 * (ahead + 1), 11)
-    found = [*first, *(one for batch in batches for one in batch)]
-    assert [name for name, _ in found] == ["bad" if number == 4 else str(number) for number in range(11)]
+    one = Preprocessing(size=(1, 1), channels=1, mean=(0.0,), std=(1.0,))
+    with ThreadPoolExecutor(2) as pool:
+        batches = read_in_batches(pool, pictures(), one, 3, ahead)
+        first = next(batches)
+        assert len(asked) == min(3 * (ahead + 1), 11)
+        found = [*first, *(pair for batch in batches for pair in batch)]
+    assert [name for name, _ in found] == ["bad" if n == 4 else f"picture {n + 1}" for n in range(11)]
     assert [pixels if isinstance(pixels, str) else int(pixels[0, 0, 0]) for _, pixels in found] == [
         *range(4),
         "no",
@@ -227,8 +224,8 @@ def test_the_net_stays_loaded_until_the_runs_files_change(trained, png_files, fe
     calibration = run.calibration
     (run.path / "calibration.json").unlink()
     loaded = []
-    real = predictor.load_net
-    monkeypatch.setattr(predictor, "load_net", lambda *given: loaded.append(1) or real(*given))
+    real = classifier.load_net
+    monkeypatch.setattr(classifier, "load_net", lambda *given, **more: loaded.append(1) or real(*given, **more))
     before = [run.predict(png_files[0])[0].confidence for _ in range(3)]
     assert len(loaded) == 1
     (run.path / "calibration.json").write_text(json.dumps({**calibration, "temperature": 3.0}))

@@ -15,12 +15,13 @@ import torch
 from PIL import Image
 
 import striate
+from striate.classifier import Classifier
 from striate.cli import predicting as command
-from striate.data import Preprocessing, load_data
+from striate.data import load_data
+from striate.data.pictures import from_stream
 from striate.errors import UsageError
 from striate.evaluation.calibration import calibrate
-from striate.inference import load_net
-from striate.predicting import Prediction, Predictions, from_stream, writing
+from striate.predicting import Prediction, Predictions, writing
 
 CPU = torch.device("cpu")
 
@@ -30,7 +31,7 @@ def run(trained, tmp_path_factory):
     """The run, calibrated."""
     run = striate.load(shutil.copytree(trained.path, tmp_path_factory.mktemp("calibrated") / "run"))
     validation = load_data("fashion-mnist-sample").train.select(run.validation_indices())
-    calibrate(run, load_net(run, CPU), Preprocessing.from_dict(run.config["preprocessing"]), validation, CPU)
+    calibrate(run, Classifier.of(run, device="cpu"), validation)
     return run
 
 

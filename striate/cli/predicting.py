@@ -48,8 +48,10 @@ def predict(
     trust_code: TrustCode = False,
 ) -> None:
     """Say what is in pictures. One that cannot be read is named, the rest are still predicted, and the exit code is 3."""
+    from striate.classifier import predict_many
+    from striate.data.picturefiles import PictureFiles
+    from striate.data.pictures import expanded, from_stream, ledger_of
     from striate.files import writing
-    from striate.predicting import PictureFiles, expanded, from_stream, ledger_of, predict_many
     from striate.predicting.writing import write_predictions
     from striate.run import Run
 

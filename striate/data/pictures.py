@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import os
+from collections import deque
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from itertools import chain
+from concurrent.futures import Executor, Future
+from itertools import chain, islice
 from pathlib import Path
+from threading import Lock
 from typing import Any, BinaryIO, NamedTuple
 
 import numpy as np
@@ -35,13 +38,18 @@ Picture = str | Path | bytes | Image.Image | npt.NDArray[Any] | torch.Tensor | U
 a tensor (H, W), (C, H, W) or (N, C, H, W). The values of arrays and tensors are read as those of files are (docs/data.md)."""
 
 
-def expanded(pictures: Iterable[Picture], folders: list[PictureFiles] | None = None) -> Iterator[Picture]:
-    """The pictures one by one: folders as the files in them (`striate.data.picturefiles.picture_files`), batches as pictures.
+_KINDS = (str, Path, bytes, Image.Image, np.ndarray, torch.Tensor, Unreadable)
+_LOADING = Lock()
+"""Two threads cannot load one PIL picture at once."""
+
+
+def expanded(pictures: Picture | Iterable[Picture], folders: list[PictureFiles] | None = None) -> Iterator[Picture]:
+    """One picture or several, one by one: folders as the files in them (`picture_files`), batches as pictures.
 
     Args:
         folders: to it is added what each folder holds, for `ledger_of`.
     """
-    for picture in pictures:
+    for picture in [pictures] if isinstance(pictures, _KINDS) else pictures:
         if isinstance(picture, str | Path) and os.path.isdir(picture):  # noqa: PTH112 - of many thousands
             held = picture_files(Path(picture))
             if folders is not None:
@@ -94,7 +102,8 @@ def read(preprocessing: Preprocessing, picture: Picture) -> Pixels:
     if isinstance(picture, str | Path | bytes):
         return preprocessing.read(picture)
     if isinstance(picture, Image.Image):
-        image, found = upright(picture, preprocessing.range)
+        with _LOADING:
+            image, found = upright(picture, preprocessing.range)
     else:
         try:
             values = _last_channel(picture) if isinstance(picture, torch.Tensor) else _checked(picture)
@@ -104,6 +113,35 @@ def read(preprocessing: Preprocessing, picture: Picture) -> Pixels:
         image = Image.fromarray(eight)
     preprocessing.require_clear(found)
     return preprocessing.pixels(image)
+
+
+def read_in_batches(
+    pool: Executor, pictures: Iterable[Picture], preprocessing: Preprocessing, size: int, ahead: int
+) -> Iterator[list[tuple[str, Pixels | str]]]:
+    """(name, pixels or why there are none) of each picture, `size` at a time, decoded by a pool of threads.
+
+    Args:
+        ahead: how many batches are decoded while one is worked on.
+    """
+
+    def one(name: str, picture: Picture) -> tuple[str, Pixels | str]:
+        try:
+            return name, read(preprocessing, picture)
+        except DataError as error:
+            return name, str(error).removeprefix(f"{name}: ").removeprefix("the picture: ")
+
+    numbered = enumerate(pictures, start=1)
+    begun: deque[list[Future[tuple[str, Pixels | str]]]] = deque()
+    try:
+        while batch := [pool.submit(one, name_of(*item), item[1]) for item in islice(numbered, size)]:
+            begun.append(batch)
+            if len(begun) > ahead:
+                yield [future.result() for future in begun.popleft()]
+        while begun:
+            yield [future.result() for future in begun.popleft()]
+    finally:  # nobody asks for the rest
+        for future in chain(*begun):
+            future.cancel()
 
 
 def name_of(number: int, picture: Picture) -> str:

@@ -10,19 +10,18 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 
-from striate.data import ImageData, Preprocessing
+from striate.classifier import Classifier
+from striate.data import ImageData
 from striate.errors import UsageError
-from striate.evaluation.calibration import FEWEST, calibrate
+from striate.evaluation.calibration import calibrate
 from striate.evaluation.protocols import PROTOCOLS, VIEWS, Protocol, protocol
 from striate.evaluation.robustness import robustness as accuracy_of_worse
 from striate.evaluation.subject import Subject, subject_of
 from striate.evaluation.summary import PER_CLASS_COLUMNS, PREDICTION_COLUMNS, prediction_rows, summarise
 from striate.evaluation.views import Told, log_probabilities
 from striate.files import write_csv, write_json
-from striate.inference import logits
-from striate.nets import Net
+from striate.outofdistribution import FEWEST
 from striate.run import Run
 
 __all__ = [
@@ -49,6 +48,7 @@ class Evaluation:
             by_position (what was taken for what, of pictures without class names), and what `summarise` gives.
         predictions: a row a picture, of `PREDICTION_COLUMNS`.
         data: the pictures, at the size that the net was fed.
+        classifier: what was evaluated.
         robustness: what robustness.json holds, where it was asked for.
     """
 
@@ -56,6 +56,7 @@ class Evaluation:
     summary: dict[str, Any]
     predictions: list[dict[str, Any]]
     data: ImageData
+    classifier: Classifier
     robustness: dict[str, Any] | None = None
 
 
@@ -119,12 +120,12 @@ def evaluate(
     subject = subject_of(run, data, split, device, data_dir)
     evaluation = _evaluated(subject, wanted, told)
     if robust:
-        worse = accuracy_of_worse(subject.net, subject.preprocessing, subject.sized, subject.device, told=told)
+        worse = accuracy_of_worse(subject.classifier, subject.sized, told=told)
         evaluation = replace(evaluation, robustness=worse)
     write_evaluation(run, evaluation)
     complete = "abstain" in run.calibration or run.calibration.get("n", FEWEST) < FEWEST
     if split == "validation" and subject.own and not complete:
-        calibrate(run, subject.net, subject.preprocessing, subject.sized, subject.device)
+        calibrate(run, subject.classifier, subject.sized)
     return evaluation
 
 
@@ -168,23 +169,16 @@ def compare_views(
 
 
 def score(
-    net: Net,
-    preprocessing: Preprocessing,
-    data: ImageData,
-    device: torch.device,
-    *,
-    name: str,
-    split: str,
-    temperature: float | None = None,
+    classifier: Classifier, data: ImageData, *, name: str, split: str, temperature: float | None = None
 ) -> Evaluation:
-    """Evaluates a net on pictures by the view `centre`; nothing is written. `name` and `split` say what the pictures are.
+    """Evaluates a classifier on pictures by the view `centre`; nothing is written. `name` and `split` say what the pictures are.
 
     Args:
         temperature: that of the net's calibration, if it has one.
     """
-    sized = preprocessing.resized(data)
-    subject = Subject(net, preprocessing, data, sized, device, name, split, temperature=temperature)
-    return _evaluated(subject, protocol("centre", preprocessing.size))
+    sized = classifier.preprocessing.resized(data)
+    subject = Subject(classifier, data, sized, name, split, temperature=temperature)
+    return _evaluated(subject, protocol("centre", classifier.preprocessing.size))
 
 
 def write_evaluation(run: Run, evaluation: Evaluation) -> None:
@@ -211,13 +205,9 @@ def _evaluated(subject: Subject, wanted: Protocol, told: Told | None = None) -> 
     if wanted.name == "flip" and not subject.mirrored:
         raise UsageError(f"the view flip is not for {subject.name}: mirrored, its pictures mean something else")
     if usual:
-        outputs = logits(subject.net, subject.preprocessing, subject.sized.pixels, subject.device)
-        logs = outputs.double().log_softmax(1).numpy()
+        logs = subject.classifier.logits(subject.sized.pixels).double().log_softmax(1).numpy()
     else:
-        logs = log_probabilities(
-            subject.net, subject.preprocessing, subject.whole, subject.device, wanted,
-            mirrored=subject.mirrored, told=told,
-        )  # fmt: skip
+        logs = log_probabilities(subject.classifier, subject.whole, wanted, mirrored=subject.mirrored, told=told)
     # It was fitted to what the net says of the middle view alone.
     temperature = subject.temperature if usual else None
     data = subject.sized
@@ -235,7 +225,8 @@ def _evaluated(subject: Subject, wanted: Protocol, told: Told | None = None) -> 
         **summarise(logs, data.labels, data.classes, temperature=temperature),
     }
     predictions = prediction_rows(logs, data, temperature=temperature)
-    return Evaluation(key=f"{subject.stem}-{wanted.key}", summary=summary, predictions=predictions, data=data)
+    key = f"{subject.stem}-{wanted.key}"
+    return Evaluation(key=key, summary=summary, predictions=predictions, data=data, classifier=subject.classifier)
 
 
 def _row(evaluations: Sequence[Evaluation], seconds: float) -> dict[str, Any]:

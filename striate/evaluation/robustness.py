@@ -15,12 +15,13 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from striate.data import ImageData, Preprocessing
+from striate.classifier import Classifier
+from striate.data import ImageData
 from striate.data.draws import NOISE, SUBSET, TURN, WAY, Draws, hashes, permutation
 from striate.data.images import Pixels
 from striate.data.transforms import resample
 from striate.evaluation.views import Told
-from striate.inference import logits, predicted_of
+from striate.inference import predicted_of
 from striate.metrics import wilson
 
 PORTION = 2**23
@@ -66,10 +67,8 @@ SHIFT = (0.02, 0.04, 0.06, 0.08, 0.10)
 
 
 def robustness(
-    net: torch.nn.Module,
-    preprocessing: Preprocessing,
+    classifier: Classifier,
     data: ImageData,
-    device: torch.device,
     limit: int = 1000,
     *,
     told: Told | None = None,
@@ -95,7 +94,7 @@ def robustness(
         brightness what is added, as a share of the range; of contrast the factor.
     """
     chosen = permutation(0, 0, len(data), SUBSET)[:limit].sort().values
-    pictures = preprocessing.resized(data.select(chosen.numpy()))
+    pictures = classifier.preprocessing.resized(data.select(chosen.numpy()))
     height, width, channels = pictures.shape
     count = len(pictures)
     published, levels = levels_for(height, width)
@@ -106,7 +105,7 @@ def robustness(
         part = slice(start, start + each)
         labels = torch.from_numpy(pictures.labels[part])
         for row, pixels in enumerate(_versions(pictures.pixels[part], chosen[part], levels)):
-            hits[row] += int((predicted_of(logits(net, preprocessing, pixels, device)) == labels).sum())
+            hits[row] += int((predicted_of(classifier.logits(pixels)) == labels).sum())
             done += len(labels)
             if told:
                 told(done, count * len(hits))

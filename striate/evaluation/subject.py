@@ -1,4 +1,4 @@
-"""A run's net, and the pictures that it is tested on: the run's own, wherever they lie now, or others with its classes."""
+"""A run's classifier, and the pictures that it is tested on: the run's own, wherever they lie now, or others with its classes."""
 
 from __future__ import annotations
 
@@ -9,14 +9,12 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
-import torch
 
+from striate.classifier import Classifier
 from striate.data import NAMED, DataSet, ImageData, Preprocessing, Reading, read_data
 from striate.data.splits import recorded
 from striate.errors import DataError, UsageError
-from striate.inference import load_net
-from striate.machine import pick_device, usable_cores, use_cores
-from striate.nets import Net
+from striate.machine import pick_device, usable_cores
 from striate.run import Run
 
 SHOWN = 12
@@ -25,7 +23,7 @@ SHOWN = 12
 
 @dataclass(frozen=True, eq=False, slots=True)
 class Subject:
-    """A net, and the pictures that it is tested on.
+    """A classifier, and the pictures that it is tested on.
 
     Attributes:
         whole: the pictures as they were loaded; `sized`: at the size that the net takes.
@@ -36,11 +34,9 @@ class Subject:
         by_position: what was taken for what, where the pictures have numbers in place of class names; empty otherwise.
     """
 
-    net: Net
-    preprocessing: Preprocessing
+    classifier: Classifier
     whole: ImageData
     sized: ImageData
-    device: torch.device
     name: str
     split: str
     mirrored: bool = True
@@ -65,8 +61,7 @@ def subject_of(run: Run, data: str | Path | None, split: str, device: str, data_
         DataError: the data is not there, is damaged, or has classes that the run does not know.
         UsageError: it has no such split.
     """
-    chosen = pick_device(device)
-    use_cores()
+    pick_device(device)  # one that is not there is said before the data is read
     preprocessing = Preprocessing.from_dict(run.config["preprocessing"])
     dataset, own = load_for(run, data, preprocessing, data_dir)
     pictures = _split(run, dataset, split, own=own)
@@ -74,7 +69,7 @@ def subject_of(run: Run, data: str | Path | None, split: str, device: str, data_
         raise DataError(f"{dataset.location} has no picture in its {split} split")
     pictures, by_position = with_classes(pictures, tuple(run.data["classes"]), dataset)
     return Subject(
-        load_net(run, chosen), preprocessing, pictures, preprocessing.resized(pictures), chosen,
+        Classifier.of(run, device=device), pictures, preprocessing.resized(pictures),
         run.config["data"]["name"] if own else dataset.name, split,
         mirrored=dataset.flippable, temperature=run.calibration.get("temperature"), own=own, by_position=by_position,
     )  # fmt: skip

@@ -14,6 +14,7 @@ import torch
 from PIL import Image
 from torch import Tensor, nn
 
+from striate.classifier import Classifier
 from striate.data import ImageData, Preprocessing
 from striate.data.decode import decode_with_facts
 from striate.data.images import Pixels
@@ -23,7 +24,6 @@ from striate.evaluation.dense import dense, slides, total_stride
 from striate.evaluation.protocols import Look, Protocol
 from striate.machine import usable_cores
 from striate.nets import Net
-from striate.nets.hooks import evaluating
 
 BATCH_PIXELS = 2**21
 """Pixels, of all channels together, that go through the net at a time: 41 pictures of 224x224."""
@@ -57,16 +57,14 @@ class _Form:
 
 
 def log_probabilities(
-    net: Net,
-    preprocessing: Preprocessing,
+    classifier: Classifier,
     data: ImageData,
-    device: torch.device,
     protocol: Protocol,
     *,
     mirrored: bool = True,
     told: Told | None = None,
 ) -> npt.NDArray[np.float64]:
-    """(N, classes): logarithms of the mean softmax output of each picture's views; the net is left in its mode.
+    """(N, classes): logarithms of the mean softmax output of each picture's views.
 
     Files are decoded again at each scale, some at a time, so that memory does not grow with their number; pictures that are no
     files are scaled from what `data` holds.
@@ -79,24 +77,24 @@ def log_probabilities(
         UsageError: a scale is too small, or the net's head cannot slide: see `check_protocol` and `dense`.
         DataError: a file cannot be read any more.
     """
+    net, preprocessing = classifier.net, classifier.preprocessing
     check_protocol(net, preprocessing.size, protocol)
     total = sum(len(look.scales) for look in protocol.looks) * len(data)
     done = 0
     if told:
         told(0, total)
     parts = []
-    with evaluating(net):
-        for look in protocol.looks:
-            form = _form(net, preprocessing.size, look, mirrored)
-            scales = np.empty((len(look.scales), len(data), net.classes))
-            for place, scale in enumerate(look.scales):
-                start = 0
-                for portion in pictures_at(data, preprocessing, scale, look.square):
-                    scales[place, start : start + len(portion)] = _scores(form, preprocessing, portion, device)
-                    start, done = start + len(portion), done + len(portion)
-                    if told:
-                        told(done, total)
-            parts.append(_mean(scales))
+    for look in protocol.looks:
+        form = _form(net, preprocessing.size, look, mirrored)
+        scales = np.empty((len(look.scales), len(data), net.classes))
+        for place, scale in enumerate(look.scales):
+            start = 0
+            for portion in pictures_at(data, preprocessing, scale, look.square):
+                scales[place, start : start + len(portion)] = _scores(form, preprocessing, portion, classifier.device)
+                start, done = start + len(portion), done + len(portion)
+                if told:
+                    told(done, total)
+        parts.append(_mean(scales))
     return _mean(np.stack(parts))
 
 

@@ -6,14 +6,10 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from striate.arguments import checked
-from striate.data import Preprocessing
 from striate.evaluation import Evaluation, ViewsTable
 from striate.evaluation import compare_views as compare_run_views
 from striate.evaluation import evaluate as evaluate_run
 from striate.evaluation.views import Told
-from striate.inference import load_net
-from striate.machine import pick_device
-from striate.nets import Net
 from striate.report import write_all, write_mistakes
 from striate.report.attention import write_attention
 from striate.run import Run
@@ -36,7 +32,7 @@ def evaluate(
     evaluation = evaluate_run(
         run, data, split=split, views=views, scales=scales, robust=robust, device=device, data_dir=data_dir, told=told
     )
-    _show_all(run, [evaluation], device)
+    _show_all(run, [evaluation])
     return evaluation
 
 
@@ -53,19 +49,18 @@ def compare_views(
 ) -> ViewsTable:
     """`striate.evaluation.compare_views`, then pictures and report as of `evaluate`."""
     table = compare_run_views(run, data, split=split, views=views, device=device, data_dir=data_dir, told=told)
-    _show_all(run, table.evaluations, device)
+    _show_all(run, table.evaluations)
     return table
 
 
-def show(run: Run, net: Net, preprocessing: Preprocessing, evaluation: Evaluation) -> None:
+def show(run: Run, evaluation: Evaluation) -> None:
     """The pictures of an evaluation: the worst mistakes, and what the net looked at."""
     folder, pixels = run.path / "evaluations" / evaluation.key, evaluation.data.pixels
     write_mistakes(folder, pixels, evaluation.predictions)
-    write_attention(run, net, preprocessing, folder, pixels, evaluation.predictions)
+    write_attention(evaluation.classifier, folder, pixels, evaluation.predictions)
 
 
-def _show_all(run: Run, evaluations: Sequence[Evaluation], device: str) -> None:
-    net, preprocessing = load_net(run, pick_device(device)), Preprocessing.from_dict(run.config["preprocessing"])
+def _show_all(run: Run, evaluations: Sequence[Evaluation]) -> None:
     for evaluation in evaluations:
-        show(run, net, preprocessing, evaluation)
+        show(run, evaluation)
     write_all(run)

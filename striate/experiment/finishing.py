@@ -9,6 +9,7 @@ from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from typing import Any
 
+from striate.classifier import Classifier
 from striate.data import DataSet
 from striate.errors import Interrupted, Signalled, StriateError
 from striate.evaluation import Evaluation, score, write_evaluation
@@ -53,7 +54,7 @@ def finish(run: Run, job: Job, dataset: DataSet, state: State, clock: Clock, pro
                 clock.add("log", log.seconds)
             write_summary(run, "finished", clock, known)
             with clock.charge("report"):
-                _report(run, job, net, evaluation)
+                _report(run, job, evaluation)
             if reason := undrawable():
                 progress.say(f"warning: {reason}")
             write_summary(run, "finished", clock, known)
@@ -83,15 +84,16 @@ def _evaluate(run: Run, job: Job, net: Net, dataset: DataSet) -> Evaluation:
     (run.path / "curves.png").unlink(missing_ok=True)
     for file in run.path.glob("calibration.*"):
         file.unlink()
+    classifier = Classifier(
+        net=net, preprocessing=job.preprocessing, classes=tuple(run.data["classes"]), device=job.device
+    )
     temperature = None
     if job.validation is not None:
-        temperature = calibrate(run, net, job.preprocessing, job.validation, job.device)["temperature"]
+        temperature = calibrate(run, classifier, job.validation)["temperature"]
     pictures = dataset.splits["test"]
     evaluation = score(
-        net,
-        job.preprocessing,
+        classifier,
         pictures,
-        job.device,
         name=run.config["data"]["name"],  # also where the data lies in a folder of another name by now
         split="test",
         temperature=temperature,
@@ -158,10 +160,10 @@ def nothing_half(run: Run) -> Iterator[None]:
         raise
 
 
-def _report(run: Run, job: Job, net: Net, evaluation: Evaluation) -> None:
+def _report(run: Run, job: Job, evaluation: Evaluation) -> None:
     training = job.batches
     write_samples(run, training.data.pixels, training.data.labels)
-    show(run, net, job.preprocessing, evaluation)
+    show(run, evaluation)
     write_all(run)
 
 

@@ -20,12 +20,12 @@ from striate.data import DataSet, ImageData, Preprocessing, Reading
 from striate.data.augmentation import Augmentation
 from striate.data.splits import hold_out, together
 from striate.errors import StriateError, UsageError
-from striate.evaluation.calibration import REFERENCES
 from striate.experiment.weights import begin_with, by_position
 from striate.nets import CATALOGUE, Net, build
 from striate.nets.elsewhere import ElsewhereFacts, adapt, input_channels
 from striate.nets.netspec import NetFacts
 from striate.nets.torchvision import Pretrained, pretrained
+from striate.outofdistribution import REFERENCES
 from striate.recipe import LONG_RUN, RECIPES, Recipe, for_long_runs, named_recipe, parse_resize_schedule, progressive
 from striate.run import FORMAT
 from striate.runforms import LARGEST_SIDE, MOST_THREADS

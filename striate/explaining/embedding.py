@@ -2,22 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-import torch
 from torch import Tensor, nn
 
+from striate.classifier import Classifier
 from striate.data.images import Labels, Pictures, Pixels
 from striate.errors import UsageError
 from striate.evaluation import subject_of
-from striate.inference import pictures_a_time
-from striate.nets.hooks import capture, evaluating
-from striate.nets.net import Net
 from striate.run import Run
 
 MOST = 2000
@@ -69,9 +65,7 @@ def embed(
     if count < 3:
         raise UsageError(f"{subject.name} has {len(shown)} {split} pictures: an embedding needs three or more")
     pixels: Pictures = shown.pixels[:count]
-    each = pictures_a_time(subject.preprocessing.size, subject.preprocessing.channels, subject.device)
-    batches = (subject.preprocessing.tensor(pixels[start : start + each]) for start in range(0, count, each))
-    features, logits = last_features(subject.net, (batch.to(subject.device) for batch in batches))
+    features, logits = last_features(subject.classifier, pixels)
     points, explained = principal_components(features)
     return Embedding(
         title=f"{run.name}: {count:,} {split} pictures",
@@ -85,20 +79,19 @@ def embed(
     )
 
 
-def last_features(net: Net, batches: Iterable[Tensor]) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.float32]]:
-    """((N, D) what enters the last linear layer, (N, classes) logits).
+def last_features(classifier: Classifier, pixels: Pictures) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.float32]]:
+    """((N, D) what enters the last linear layer, (N, classes) logits) of uint8 (N, H, W, C).
 
-    `batches`: inputs (n, C, H, W). A net without a linear layer gives what enters its head, averaged over
-    the map.
+    A net without a linear layer gives what enters its head, averaged over the map.
     """
-    linear = [part for part in net.modules() if isinstance(part, nn.Linear)]
-    features, outputs = [], []
-    with capture(linear[-1] if linear else net.head, entering=True) as kept, evaluating(net), torch.no_grad():
-        for batch in batches:
-            outputs.append(net(batch).float().cpu())
-            entered = kept.pop().float()
-            features.append((entered.mean((2, 3)) if entered.ndim == 4 else entered.flatten(1)).cpu())
-    return torch.cat(features).numpy(), torch.cat(outputs).numpy()
+    linear = [part for part in classifier.net.modules() if isinstance(part, nn.Linear)]
+
+    def vectors(entering: Tensor) -> Tensor:
+        return (entering.mean((2, 3)) if entering.ndim == 4 else entering.flatten(1)).float()
+
+    last = linear[-1] if linear else classifier.net.head
+    outputs, features = classifier.watched(pixels, last, vectors, entering=True)
+    return features.numpy(), outputs.numpy()
 
 
 def principal_components(features: npt.NDArray[np.floating[Any]]) -> tuple[Points, tuple[float, float]]:

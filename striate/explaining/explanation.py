@@ -8,15 +8,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 from PIL import Image
-from torch import Tensor
 
 from striate.arguments import checked
-from striate.data import Preprocessing
+from striate.classifier import Classifier
 from striate.data.images import Pixels
-from striate.data.pictures import Picture, expanded, name_of, read
+from striate.data.pictures import Picture
 from striate.errors import DataError, UsageError, unknown_name
 from striate.explaining.attributing import METHODS, attribution, find_method
 from striate.explaining.faithfulness import Faithfulness, area, faithfulness, weight_dependence
@@ -24,9 +22,6 @@ from striate.explaining.layers import find_layer
 from striate.explaining.palette import Heat, overlay
 from striate.explaining.png import to_png
 from striate.files import write_beside
-from striate.inference import load_net
-from striate.machine import pick_device, use_cores
-from striate.nets.net import Net
 from striate.run import Run
 from striate.texts import percent
 
@@ -182,23 +177,11 @@ def explain(
     classes: list[str] = run.data["classes"]
     if target is not None and target not in classes:
         raise unknown_name("class", target, classes, ", ".join(classes))
-    given = [pictures] if isinstance(pictures, str | Path | bytes | Image.Image | np.ndarray) else list(pictures)
-    preprocessing = Preprocessing.from_dict(run.config["preprocessing"])
-    names, pixels = _read_all(preprocessing, given)
-    chosen = pick_device(device)
-    use_cores()
-    net = load_net(run, chosen)
-    temperature = float(run.calibration.get("temperature", 1.0))
-    explanations = []
-    for name, picture in zip(names, pixels, strict=True):
-        inputs = preprocessing.tensor(picture[None]).to(chosen)
-        explanations.append(
-            _explain(
-                net, inputs, name=name, pixels=picture, method=method, layer=layer, classes=classes,
-                target=None if target is None else classes.index(target), temperature=temperature, seed=seed,
-            )
-        )  # fmt: skip
-    return explanations
+    with Classifier.of(run, device=device) as classifier:
+        return [
+            _explain(classifier, name, pixels, method=method, layer=layer, target=target, seed=seed)
+            for name, pixels in _read_all(classifier, pictures)
+        ]
 
 
 def write_explanations(explanations: Sequence[Explanation], folder: Path) -> list[Path]:
@@ -213,47 +196,39 @@ def write_explanations(explanations: Sequence[Explanation], folder: Path) -> lis
 
 
 def _explain(
-    net: Net, inputs: Tensor, *, name: str, pixels: Pixels, method: str, layer: str | None, classes: Sequence[str],
-    target: int | None, temperature: float, seed: int,
-) -> Explanation:  # fmt: skip
-    with torch.no_grad():
-        outputs = net(inputs)[0]
-    if not bool(outputs.isfinite().all()):
+    classifier: Classifier, name: str, pixels: Pixels, *, method: str, layer: str | None, target: str | None, seed: int
+) -> Explanation:
+    net, classes, temperature = classifier.net, classifier.classes, classifier.temperature
+    probabilities = classifier.probabilities(pixels[None])[0]
+    if not bool(probabilities.isfinite().all()):
         raise DataError(
             f"{name}: the net gives no number for this image (NaN or infinity), so there is nothing to explain"
         )
-    probabilities = outputs.double().div(temperature).softmax(0).cpu()
     predicted = int(probabilities.argmax())
-    target = predicted if target is None else target
-    heats = attribution(net, inputs, target, method, layer)
-    targets = torch.full((1,), target, device=inputs.device)
+    wanted = predicted if target is None else classes.index(target)
+    inputs = classifier.preprocessing.tensor(pixels[None]).to(classifier.device)
+    heats = attribution(net, inputs, wanted, method, layer)
+    targets = torch.full((1,), wanted, device=inputs.device)
     return Explanation(
         picture=name,
         pixels=pixels,
         heat=heats[0],
         method=method,
         layer=str(find_layer(net, inputs, layer)) if METHODS[method].layered else None,
-        target=classes[target],
-        probability=float(probabilities[target]),
+        target=classes[wanted],
+        probability=float(probabilities[wanted]),
         predicted=classes[predicted],
         confidence=float(probabilities[predicted]),
-        faithfulness=faithfulness(net, inputs[0], target, heats[0], temperature=temperature, seed=seed),
+        faithfulness=faithfulness(net, inputs[0], wanted, heats[0], temperature=temperature, seed=seed),
         random_weights=weight_dependence(net, inputs, targets, heats, method=method, layer=layer, seed=seed)[0],
     )
 
 
-def _read_all(preprocessing: Preprocessing, pictures: Sequence[Picture]) -> tuple[list[str], list[Pixels]]:
-    """Names and pixels. Raises DataError that names every picture which cannot be read: none is explained then."""
-    names, pixels, unreadable = [], [], []
-    for number, picture in enumerate(expanded(pictures), start=1):
-        name = name_of(number, picture)
-        try:
-            pixels.append(read(preprocessing, picture))
-            names.append(name)
-        except DataError as error:
-            unreadable.append(f"{name}: {str(error).removeprefix(f'{name}: ')}")
-    if unreadable:
+def _read_all(classifier: Classifier, pictures: Picture | Sequence[Picture]) -> list[tuple[str, Pixels]]:
+    """(name, pixels) of each. Raises DataError that names every picture which cannot be read: none is explained then."""
+    found = [one for batch in classifier.decoded(pictures) for one in batch]
+    if unreadable := [f"{name}: {pixels}" for name, pixels in found if isinstance(pixels, str)]:
         raise DataError(*unreadable)
-    if not names:
+    if not found:
         raise UsageError("there is no picture to explain")
-    return names, pixels
+    return [(name, pixels) for name, pixels in found if not isinstance(pixels, str)]

@@ -10,8 +10,8 @@ from torch import Tensor, nn
 from striate.anatomy.receptive import MapPlaces
 from striate.errors import UsageError, unknown_name
 from striate.explaining.placing import places
-from striate.nets.elsewhere import Logits, inner
-from striate.nets.hooks import evaluating, hooked
+from striate.nets.elsewhere import Logits
+from striate.nets.hooks import evaluating, hooked, parts_of
 from striate.nets.net import Net
 
 LEAST = 4
@@ -51,10 +51,7 @@ def layers(net: Net, inputs: Tensor) -> dict[str, Layer]:
         net: in any mode; it runs in eval mode.
         inputs: pictures as the net takes them, (N, C, H, W); the first one is used.
     """
-    elsewhere = isinstance(net.head, Logits)
-    known = places(net, tuple(inputs.shape))
-    parts = dict((inner(net) if elsewhere else net.stages).named_modules())
-    del parts[""]
+    known, parts = places(net, tuple(inputs.shape)), parts_of(net)
     found: dict[str, Layer] = {}
 
     def keep(name: str, output: object) -> None:

@@ -8,13 +8,13 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from striate.data import ImageData, Preprocessing
-from striate.data.images import Indices, Pixels
+from striate.classifier import Classifier
+from striate.data import ImageData
+from striate.data.images import Indices, Pictures, Pixels
 from striate.errors import UsageError
 from striate.explaining.layers import Layer, find_layer, layers
 from striate.explaining.sheet import Sheet, Tile, shaded
-from striate.inference import pictures_a_time
-from striate.nets.hooks import capture, evaluating
+from striate.nets.hooks import capture
 from striate.nets.net import Net
 
 MOST_FILTERS, MOST_MAPS, A_STAGE = 100, 60, 10
@@ -55,16 +55,18 @@ def filters(net: Net) -> Sheet:
     )
 
 
-def feature_maps(net: Net, inputs: Tensor, pixels: Pixels, layer: str | None = None) -> Sheet:
+def feature_maps(classifier: Classifier, pixels: Pixels, layer: str | None = None) -> Sheet:
     """What the layers make of one picture.
 
     Args:
-        inputs: float32 (1, C, H, W), as the net takes it; `pixels`: the same, uint8 (H, W, C).
+        pixels: uint8 (H, W, C), as the net is fed.
         layer: its first 60 maps; without, of every stage the ten maps whose mean is largest.
 
     Raises:
         UsageError: there is no such layer.
     """
+    net = classifier.net
+    inputs = classifier.preprocessing.tensor(pixels[None]).to(classifier.device)
     known = layers(net, inputs)
     if layer is None:
         stages = [name for name in known if name in net.stages]
@@ -73,7 +75,7 @@ def feature_maps(net: Net, inputs: Tensor, pixels: Pixels, layer: str | None = N
         wanted = [find_layer(net, inputs, layer)]
     rows: list[tuple[str, tuple[Tile, ...]]] = [("the picture as the net saw it", (Tile(pixels, ""),))]
     for one in wanted:
-        maps = activations(net, inputs, one)[0].numpy()
+        maps = classifier.features(pixels[None], one.name)[0].numpy()
         most = A_STAGE if layer is None else MOST_MAPS
         chosen: Indices = np.arange(len(maps))
         if layer is None and len(maps) > most:
@@ -93,18 +95,14 @@ def feature_maps(net: Net, inputs: Tensor, pixels: Pixels, layer: str | None = N
     return Sheet("maps", f"{net.spec.name}: what {_these(wanted)} makes of the picture", note, tuple(rows))
 
 
-def activations(net: Net, inputs: Tensor, layer: Layer) -> Tensor:
-    """float32 (N, K, h, w) on the CPU: a layer's maps of pictures (N, C, H, W)."""
-    with capture(layer.module) as kept, evaluating(net), torch.no_grad():
-        net(inputs)
-    found: Tensor = kept[-1].float().cpu()
-    return found
-
-
 def units(
-    net: Net, preprocessing: Preprocessing, *, layer: str | None = None, unit: int | None = None,
-    names: Sequence[str] = (), pictures: ImageData | None = None, device: torch.device, seed: int = 0,
-) -> Sheet:  # fmt: skip
+    classifier: Classifier,
+    *,
+    layer: str | None = None,
+    unit: int | None = None,
+    pictures: ImageData | None = None,
+    seed: int = 0,
+) -> Sheet:
     """What units respond to: a picture made for each, and those of a set that it responds to most.
 
     A unit is a class's logit or, with `layer`, the mean of one of its maps. The picture is made by gradient ascent on the
@@ -113,29 +111,23 @@ def units(
     Args:
         layer: whose maps are the units; the classes if None.
         unit: its number; the first twelve if None.
-        names: of the classes.
-        pictures: of the size of `preprocessing`, with `names` as classes; None shows the made pictures only.
+        pictures: of the size that the net takes, with its classes; None shows the made pictures only.
         seed: of the noise and the moves.
 
     Raises:
         UsageError: there is no such layer or unit.
     """
-    blank = torch.zeros(1, preprocessing.channels, *preprocessing.size, device=device)
+    net, names = classifier.net, classifier.classes
+    blank = torch.zeros(1, classifier.preprocessing.channels, *classifier.preprocessing.size, device=classifier.device)
     found = None if layer is None else find_layer(net, blank, layer)
     count = net.classes if found is None else found.maps[0]
     if unit is not None and not 0 <= unit < count:
         raise UsageError(f"{layer or 'the output'} has units 0 to {count - 1}, got {unit}")
     chosen = list(range(min(count, UNITS))) if unit is None else [unit]
-    made = _ascended(net, preprocessing, found, chosen, device, seed)
+    made = _ascended(classifier, found, chosen, seed)
     best: list[list[Tile]] = [[] for _ in chosen]
     if pictures is not None:
-        each = pictures_a_time(preprocessing.size, preprocessing.channels, device)
-        responses = torch.cat(
-            [
-                _responses(net, preprocessing.tensor(pictures.pixels[start : start + each]).to(device), found).cpu()
-                for start in range(0, len(pictures), each)
-            ]
-        )
+        responses = _responses(classifier, pictures.pixels, found)
         for row, number in zip(best, chosen, strict=True):
             values, places = responses[:, number].topk(min(PICTURES, len(pictures)))
             for value, place in zip(values.tolist(), places.tolist(), strict=True):
@@ -156,19 +148,16 @@ def units(
     return Sheet("unit", title, note, tuple(rows))
 
 
-def _responses(net: Net, inputs: Tensor, layer: Layer | None) -> Tensor:
-    """(N, units): the logits, or the mean of each map of a layer."""
+def _responses(classifier: Classifier, pixels: Pictures, layer: Layer | None) -> Tensor:
+    """(N, units) on the CPU: the logits, or the mean of each map of a layer."""
     if layer is None:
-        with evaluating(net), torch.no_grad():
-            logits: Tensor = net(inputs)
-        return logits
-    return activations(net, inputs, layer).mean((2, 3))
+        return classifier.logits(pixels)
+    return classifier.watched(pixels, layer.module, lambda maps: maps.float().mean((2, 3)))[1]
 
 
-def _ascended(
-    net: Net, preprocessing: Preprocessing, layer: Layer | None, chosen: Sequence[int], device: torch.device, seed: int
-) -> Pixels:
+def _ascended(classifier: Classifier, layer: Layer | None, chosen: Sequence[int], seed: int) -> Pixels:
     """uint8 (units, H, W, C)."""
+    net, preprocessing, device = classifier.net, classifier.preprocessing, classifier.device
     height, width = preprocessing.size
     generator = torch.Generator().manual_seed(seed)
     start = 0.1 * torch.randn(len(chosen), preprocessing.channels, height, width, generator=generator)
@@ -179,7 +168,7 @@ def _ascended(
     rows = torch.arange(len(chosen), device=device)
     numbers = torch.tensor(chosen, device=device)
     reach = max(1, min(height, width) // 16)
-    with evaluating(net), capture(net if layer is None else layer.module) as kept:
+    with capture(net if layer is None else layer.module) as kept:
         for _ in range(STEPS):
             moves = torch.randint(-reach, reach + 1, (2,), generator=generator).tolist()
             values = torch.sigmoid(hidden)  # 0 to 1: always a picture

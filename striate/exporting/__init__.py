@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import tempfile
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -140,7 +140,7 @@ def export(run: Run, *, to: str, path: str | Path | None = None, pictures: int =
     model = model_of(run)
     if to == "torchvision":
         torchvision_name(model)
-    chosen = pictures_of(run, model.preprocessing, pictures)
+    chosen = pictures_of(run, model.classifier.preprocessing, pictures)
     require_numbers(model, chosen)
     with naming(target):
         check = _written(run, to, model, target, chosen)
@@ -220,10 +220,10 @@ def _torchvision(run: Run, model: Model, path: Path, pictures: CheckPictures) ->
         "file": str(path),
         "pictures": pictures.pixels,
         "net": torchvision_name(model),
-        "classes": model.net.classes,
-        "mean": model.preprocessing.mean,
-        "std": model.preprocessing.std,
-        "temperature": model.temperature,
+        "classes": model.classifier.net.classes,
+        "mean": model.classifier.preprocessing.mean,
+        "std": model.classifier.preprocessing.std,
+        "temperature": model.classifier.temperature,
     }
     return compare(reference(model, pictures.pixels), opened([job])[0])
 
@@ -232,9 +232,9 @@ def _safetensors(run: Run, model: Model, path: Path, pictures: CheckPictures) ->
     from safetensors.torch import load_file
 
     write_safetensors(model, path)
-    net = build_net(run).eval()
+    net = build_net(run)
     inner(net).load_state_dict(load_file(path))
-    again = Model(net=net, preprocessing=model.preprocessing, about=model.about)
+    again = replace(model, classifier=replace(model.classifier, net=net))
     probabilities, outputs = reference(again, pictures.pixels)
     return compare(reference(model, pictures.pixels), {"probabilities": probabilities, "logits": outputs})
 

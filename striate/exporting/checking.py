@@ -12,7 +12,6 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-import torch
 from PIL import Image
 
 from striate.data import NAMED, Preprocessing, Reading, load_data, read_data
@@ -22,7 +21,6 @@ from striate.data.named import find
 from striate.errors import CheckError, DataError, StriateError
 from striate.exporting import opening
 from striate.exporting.model import Model
-from striate.inference import logits
 from striate.run import Run
 from striate.strictjson import to_json
 
@@ -137,8 +135,8 @@ def _evenly(length: int, count: int) -> npt.NDArray[np.int64]:
 
 def reference(model: Model, pixels: Pixels) -> tuple[Floats, Floats]:
     """(probabilities, logits), float64 (N, classes), as the run itself has them."""
-    outputs = logits(model.net, model.preprocessing, pixels, torch.device("cpu")).double()
-    return (outputs / model.temperature).softmax(1).numpy(), outputs.numpy()
+    outputs = model.classifier.logits(pixels).double()
+    return (outputs / model.classifier.temperature).softmax(1).numpy(), outputs.numpy()
 
 
 def require_numbers(model: Model, pictures: CheckPictures) -> None:

@@ -78,8 +78,8 @@ def _front_matter(card: str) -> tuple[str, str]:
 
 
 def _use(model: Model) -> str:
-    height, width = model.preprocessing.size
-    channels = model.preprocessing.channels
+    height, width = model.classifier.preprocessing.size
+    channels = model.classifier.preprocessing.channels
     kind = "grey" if channels == 1 else "RGB"
     return f"""## How to use it
 

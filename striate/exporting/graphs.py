@@ -75,8 +75,8 @@ def write_program(model: Model, path: Path) -> None:
 
 def traced(model: Model) -> ExportedProgram:
     """The net with its normalisation and softmax, as a graph for any number of pictures."""
-    height, width = model.preprocessing.size
-    example = torch.zeros(2, height, width, model.preprocessing.channels, dtype=torch.uint8)
+    height, width = model.classifier.preprocessing.size
+    example = torch.zeros(2, height, width, model.classifier.preprocessing.channels, dtype=torch.uint8)
     try:
         return torch.export.export(
             Deployed(model), (example,), dynamic_shapes=({0: torch.export.Dim("N")},), strict=False

@@ -10,9 +10,9 @@ import torch
 from torch import Tensor, nn
 
 from striate import __version__
-from striate.data.preprocessing import HEADROOM, Preprocessing, constants
-from striate.inference import load_net, set_layout
-from striate.nets import Net
+from striate.classifier import Classifier
+from striate.data.preprocessing import HEADROOM, constants
+from striate.inference import set_layout
 from striate.nets.copying import copied
 from striate.nets.sources import source_path
 from striate.run import Run
@@ -21,22 +21,10 @@ from striate.strictjson import to_json
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Model:
-    """A net to hand over.
+    """What is handed over: a classifier on the CPU, and what goes along with it, plain values for JSON (see `about`)."""
 
-    Attributes:
-        net: with its weights, in eval mode.
-        preprocessing: what its pictures go through first.
-        about: what goes along with it, plain values for JSON: see `about`.
-    """
-
-    net: Net
-    preprocessing: Preprocessing
+    classifier: Classifier
     about: dict[str, Any]
-
-    @property
-    def temperature(self) -> float:
-        """What the logits are divided by before the softmax, as it was fitted on validation pictures; 1 without such a fit."""
-        return float(self.about["calibration"].get("temperature", 1.0))
 
     def facts(self) -> dict[str, str]:
         """`about` as texts, for formats whose metadata are texts: what is no text is JSON."""
@@ -44,9 +32,8 @@ class Model:
 
 
 def model_of(run: Run) -> Model:
-    """The run's net with the weights that it is used with, on the CPU. Raises as `striate.inference.load_net`."""
-    preprocessing = Preprocessing.from_dict(run.config["preprocessing"])
-    return Model(net=load_net(run, torch.device("cpu")), preprocessing=preprocessing, about=about(run))
+    """The run's net with the weights that it is used with, on the CPU. Raises as `Classifier.of`."""
+    return Model(classifier=Classifier.of(run, device="cpu"), about=about(run))
 
 
 def about(run: Run) -> dict[str, Any]:
@@ -86,7 +73,7 @@ def licence(data: dict[str, Any]) -> str:
 class Deployed(nn.Module):
     """The net as it is handed over: uint8 pixels (N, H, W, C) at the net's size -> (probabilities, logits), both (N, classes).
 
-    A copy: the net of `model` stays as it is.
+    A copy: the classifier of `model` stays as it is.
     """
 
     scale: Tensor
@@ -94,13 +81,14 @@ class Deployed(nn.Module):
 
     def __init__(self, model: Model) -> None:
         super().__init__()
-        self.net = copied(model.net)
+        self.net = copied(model.classifier.net)
         self.net.auxiliary_heads = nn.ModuleDict()  # they are for training, and their weights would go along
         set_layout(self.net, "nchw")
-        scale, shift = constants(model.preprocessing.mean, model.preprocessing.std, torch.device("cpu"))
+        preprocessing = model.classifier.preprocessing
+        scale, shift = constants(preprocessing.mean, preprocessing.std, torch.device("cpu"))
         self.register_buffer("scale", scale)
         self.register_buffer("shift", shift)
-        self.temperature = model.temperature
+        self.temperature = model.classifier.temperature
         self.eval()
 
     def forward(self, pixels: Tensor) -> tuple[Tensor, Tensor]:

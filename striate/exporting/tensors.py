@@ -18,7 +18,7 @@ from striate.strictjson import to_json
 
 def write_safetensors(model: Model, path: Path) -> None:
     """Writes the weights under the names of the net's `state_dict`; what goes along as JSON under `striate` in the metadata."""
-    _write(inner(model.net).state_dict(), model, path)
+    _write(inner(model.classifier.net).state_dict(), model, path)
 
 
 def write_torchvision(model: Model, path: Path) -> None:
@@ -28,8 +28,8 @@ def write_torchvision(model: Model, path: Path) -> None:
         UsageError: see `torchvision_name`.
     """
     torchvision_name(model)
-    catalogue = model.net.spec.name in TWINS
-    tensors = save(model.net) if catalogue else inner(model.net).state_dict()
+    catalogue = model.classifier.net.spec.name in TWINS
+    tensors = save(model.classifier.net) if catalogue else inner(model.classifier.net).state_dict()
     if path.suffix == ".pth":
         content = io.BytesIO()  # torch's own writer says of a full disk that an assertion failed
         torch.save({name: tensor.clone() for name, tensor in tensors.items()}, content)
@@ -44,7 +44,7 @@ def torchvision_name(model: Model) -> str:
     Raises:
         UsageError: it has no such net, or has it for pictures of three channels only.
     """
-    name = model.net.spec.name
+    name = model.classifier.net.spec.name
     scheme, _, theirs = name.rpartition(":")
     if scheme != "torchvision":
         if name not in TWINS:
@@ -52,9 +52,9 @@ def torchvision_name(model: Model) -> str:
                 f"torchvision has no {name}: use --to safetensors, pt2 or onnx. It has these: {', '.join(TWINS)}"
             )
         theirs = TWINS[name]
-    if model.net.channels != 3:
+    if model.classifier.net.channels != 3:
         raise UsageError(
-            f"torchvision's {theirs} takes pictures of 3 channels, and this run's net of {model.net.channels}: "
+            f"torchvision's {theirs} takes pictures of 3 channels, and this run's net of {model.classifier.net.channels}: "
             "use --to safetensors, pt2 or onnx"
         )
     return theirs

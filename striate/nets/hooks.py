@@ -11,6 +11,9 @@ import torch
 from torch import Tensor, nn
 from torch.utils.hooks import RemovableHandle
 
+from striate.nets.elsewhere import inner
+from striate.nets.net import Net
+
 
 def set_mode(module: nn.Module, training: bool) -> None:
     """As `module.train(training)`, which exported programs refuse."""
@@ -31,6 +34,13 @@ def evaluating(net: nn.Module) -> Iterator[None]:
     finally:
         for module, mode in modes.items():
             module.training = mode
+
+
+def parts_of(net: Net) -> dict[str, nn.Module]:
+    """The modules of a net by the paths that people know: from its stages on; of one from elsewhere as its author named them."""
+    parts = dict((net.stages if inner(net) is net else inner(net)).named_modules())
+    del parts[""]
+    return parts
 
 
 @contextmanager

@@ -10,25 +10,21 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from striate.data import Preprocessing
+from striate.classifier import Classifier
 from striate.data.images import Pictures
 from striate.errors import UsageError
 from striate.explaining import attribution, overlay
-from striate.nets import Net
 from striate.report import save_png
 from striate.report.facts import worst_mistakes
 from striate.report.grids import beside, grid, legible, stacked
 from striate.report.wording import percent
-from striate.run import Run
 
 EACH = 4
 """Answers that were right, and as many that were wrong."""
 
 
 def write_attention(
-    run: Run,
-    net: Net,
-    preprocessing: Preprocessing,
+    classifier: Classifier,
     folder: Path,
     pixels: Pictures,
     predictions: Sequence[dict[str, Any]],
@@ -37,9 +33,7 @@ def write_attention(
     mistakes, a row, each for the class that the net named.
 
     Args:
-        run: its data.json names the classes.
-        net: the run's.
-        preprocessing: what feeds it.
+        classifier: what was evaluated.
         folder: of the evaluation.
         pixels: uint8 (N, H, W, C), all pictures evaluated, as the net saw them.
         predictions: rows of predictions.csv; `index` is the place in `pixels`.
@@ -51,10 +45,10 @@ def write_attention(
     rows = [part for part in (right, worst_mistakes(predictions, EACH)) if part]
     chosen = [row for part in rows for row in part]
     shown = pixels[np.array([row["index"] for row in chosen])]
-    names = {name: label for label, name in enumerate(run.data["classes"])}
-    inputs = preprocessing.tensor(shown).to(next(net.parameters()).device)
+    names = {name: label for label, name in enumerate(classifier.classes)}
+    inputs = classifier.preprocessing.tensor(shown).to(classifier.device)
     try:
-        heat = attribution(net, inputs, [names[row["predicted"]] for row in chosen])
+        heat = attribution(classifier.net, inputs, [names[row["predicted"]] for row in chosen])
     except (UsageError, RuntimeError):
         # No maps of 4x4 or more, or, in a net from elsewhere, maps that no gradient reaches; no memory for gradients.
         (folder / "attention.png").unlink(missing_ok=True)

@@ -15,6 +15,7 @@ from PIL import Image
 
 from striate.anatomy.targets import facts
 from striate.arguments import checked
+from striate.classifier import Classifier
 from striate.data import Preprocessing
 from striate.errors import UsageError, unknown_name
 from striate.evaluation import subject_of
@@ -22,9 +23,8 @@ from striate.explaining.embedding import Embedding, embed
 from striate.explaining.looking import feature_maps, filters, units
 from striate.explaining.sheet import Sheet
 from striate.files import write_beside
-from striate.inference import load_net
 from striate.machine import pick_device, use_cores
-from striate.nets import Net, build
+from striate.nets import build
 from striate.nets.elsewhere import adapt, is_elsewhere, make
 from striate.report import charts
 from striate.report.charts.drawing import themed
@@ -88,17 +88,16 @@ def look(
                 f"an embedding is of the pictures of a run, and {subject} is a net that has learnt nothing yet"
             )
         return embed(subject, data, split=split, device=device, data_dir=data_dir)
-    chosen = pick_device(device)
-    use_cores()
-    net, preprocessing, names = _net(subject, chosen, seed)
+    if what == "unit" and isinstance(subject, Run):
+        shown = subject_of(subject, data, split, device, data_dir)
+        return units(shown.classifier, layer=layer, unit=unit, pictures=shown.sized, seed=seed)
+    classifier = Classifier.of(subject, device=device) if isinstance(subject, Run) else _fresh(subject, device, seed)
     if what == "filters":
-        return filters(net)
-    if what == "maps":
-        assert picture is not None
-        pixels = preprocessing.read(picture)
-        return feature_maps(net, preprocessing.tensor(pixels[None]).to(chosen), pixels, layer)
-    pictures = subject_of(subject, data, split, device, data_dir).sized if isinstance(subject, Run) else None
-    return units(net, preprocessing, layer=layer, unit=unit, names=names, pictures=pictures, device=chosen, seed=seed)
+        return filters(classifier.net)
+    if what == "unit":
+        return units(classifier, layer=layer, unit=unit, seed=seed)
+    assert picture is not None
+    return feature_maps(classifier, classifier.preprocessing.read(picture), layer)
 
 
 def write_look(found: Sheet | Embedding, stem: str, folder: Path) -> list[Path]:
@@ -182,22 +181,21 @@ def _page(title: str, definition: dict[str, Any]) -> str:
     )
 
 
-def _net(subject: Run | str, device: torch.device, seed: int) -> tuple[Net, Preprocessing, tuple[str, ...]]:
-    """(net, preprocessing, names of the classes); for a net by name its own input, grey of 0.5 in the middle."""
-    if isinstance(subject, Run):
-        preprocessing = Preprocessing.from_dict(subject.config["preprocessing"])
-        return load_net(subject, device), preprocessing, tuple(subject.data["classes"])
+def _fresh(name: str, device: str, seed: int) -> Classifier:
+    """A net by name, its weights drawn anew; fed its own size of input, grey in the middle."""
+    chosen = pick_device(device)
+    use_cores()
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        if is_elsewhere(subject):
-            known = facts(subject)
-            net = adapt(make(subject).module, known, known.input[0], 0).eval()
+        if is_elsewhere(name):
+            known = facts(name)
+            net = adapt(make(name).module, known, known.input[0], 0).eval()
             with torch.no_grad():
                 net.classes = net(torch.zeros(1, *known.input)).shape[1]
         else:
-            net = build(subject)
-    channels, height, width = net.spec.input
+            net = build(name)
+    channels, *size = net.spec.input
     preprocessing = Preprocessing(
-        size=(height, width), channels=net.channels, mean=(0.5,) * channels, std=(0.25,) * channels
+        size=(size[0], size[1]), channels=net.channels, mean=(0.5,) * channels, std=(0.25,) * channels
     )
-    return net.to(device).eval(), preprocessing, ()
+    return Classifier(net=net.to(chosen), preprocessing=preprocessing, device=chosen)

@@ -17,7 +17,6 @@ from safetensors.torch import save
 
 from striate.data import NAMED
 from striate.errors import DataError, UsageError
-from striate.evaluation.calibration import FILE as REFERENCES
 from striate.evaluation.summary import PER_CLASS_COLUMNS, PREDICTION_COLUMNS
 from striate.files import write_atomic, write_csv, write_json, write_yaml
 from striate.inference import ANSWER, KEPT_IMAGES, MOST_BYTES, weights_notes
@@ -25,6 +24,7 @@ from striate.machine import PACKAGES
 from striate.nets.elsewhere import is_elsewhere
 from striate.nets.sources import source_path
 from striate.nets.weightfiles import read_weights
+from striate.outofdistribution import FILE as REFERENCES
 from striate.recipe import Recipe
 from striate.report import save_png
 from striate.report.facts import place_in, read_robustness

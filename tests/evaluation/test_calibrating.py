@@ -12,17 +12,16 @@ from scipy.special import log_softmax
 from torch import nn
 
 import striate
+from striate.classifier import Classifier
 from striate.data import Preprocessing, load_data
 from striate.data.images import ImageData
 from striate.errors import DataError, UsageError
-from striate.evaluation.calibration import FILE, LONGEST, Strangers, calibrate, observe, scores
-from striate.inference import load_net, logits
+from striate.evaluation.calibration import calibrate
 from striate.metrics.calibration import fit_temperature
 from striate.metrics.strangers import OF_LOGITS
 from striate.nets import Net
+from striate.outofdistribution import FILE, LONGEST, OutOfDistribution, scores
 from striate.report.card import render
-
-CPU = torch.device("cpu")
 
 
 @pytest.fixture(scope="module")
@@ -35,15 +34,11 @@ def run(trained, tmp_path):
     return striate.load(shutil.copytree(trained.path, tmp_path / "copy"))
 
 
-def parts(run):
-    return load_net(run, CPU), Preprocessing.from_dict(run.config["preprocessing"])
-
-
 def test_the_file_holds_what_the_formulas_give(run, validation):
-    net, preprocessing = parts(run)
-    written = calibrate(run, net, preprocessing, validation, CPU)
+    classifier = Classifier.of(run, device="cpu")
+    written = calibrate(run, classifier, validation)
     assert run.calibration == written == json.loads((run.path / "calibration.json").read_text())
-    outputs = logits(net, preprocessing, validation.pixels, CPU).numpy().astype(np.float64)
+    outputs = classifier.logits(validation.pixels).numpy().astype(np.float64)
     labels = np.arange(len(validation)), validation.labels
 
     def loss(temperature):
@@ -62,10 +57,11 @@ def test_the_file_holds_what_the_formulas_give(run, validation):
 
 
 def test_features_are_what_enters_the_head_at_length_one(run, validation):
-    net, preprocessing = parts(run)
-    outputs, features = observe(net, preprocessing, validation.pixels[:7], CPU, batch_size=3)
+    classifier = Classifier.of(run, device="cpu")
+    outputs, features = classifier.observe(validation.pixels[:7], batch_size=3)
+    net = classifier.net
     with torch.inference_mode():
-        maps = preprocessing.tensor(validation.pixels[:7])
+        maps = classifier.preprocessing.tensor(validation.pixels[:7])
         for stage in net.stages.values():
             maps = stage(maps)
         plain = net.head(maps).numpy()
@@ -80,23 +76,24 @@ def test_large_maps_are_averaged_over_a_grid_and_a_net_of_one_stage_gives_its_lo
     preprocessing = Preprocessing(size=(6, 6), channels=1, mean=(0.0,), std=(1.0,))
     pixels = np.random.default_rng(0).integers(0, 256, (2, 6, 6, 1), dtype=np.uint8)
     head = nn.Sequential(nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(channels, 2))
-    _, features = observe(Net({"wide": nn.Conv2d(1, channels, 1)}, head), preprocessing, pixels, CPU)
+    wide = Net({"wide": nn.Conv2d(1, channels, 1)}, head)
+    _, features = Classifier(net=wide, preprocessing=preprocessing).observe(pixels)
     assert features.shape == (2, channels * 9)
     assert features.shape[1] <= LONGEST
     whole = Net({"net": nn.Sequential(nn.Flatten(), nn.Linear(36, 5))}, nn.Identity())
-    outputs, features = observe(whole, preprocessing, pixels, CPU)
+    outputs, features = Classifier(net=whole, preprocessing=preprocessing).observe(pixels)
     np.testing.assert_allclose(features, outputs / np.linalg.norm(outputs, axis=1, keepdims=True), rtol=1e-5)
 
 
 @pytest.mark.parametrize("score", ["nearest", "energy", "max_logit", "max_softmax"])
 def test_the_share_is_kept_and_noise_is_refused(run, validation, score):
-    net, preprocessing = parts(run)
-    calibrate(run, net, preprocessing, validation, CPU, score)
-    strangers = Strangers(run)
+    classifier = Classifier.of(run, device="cpu")
+    calibrate(run, classifier, validation, score)
+    strangers = OutOfDistribution(run)
     test = load_data("fashion-mnist-sample").splits["test"].pixels
-    assert 0.93 <= strangers.known(*observe(net, preprocessing, test, CPU)).mean() <= 0.97
+    assert 0.93 <= strangers.known(*classifier.observe(test)).mean() <= 0.97
     noise = np.random.default_rng(0).integers(0, 256, (300, 28, 28, 1), dtype=np.uint8)
-    refused = 1 - strangers.known(*observe(net, preprocessing, noise, CPU)).mean()
+    refused = 1 - strangers.known(*classifier.observe(noise)).mean()
     if score == "nearest":
         assert refused > 0.95
 
@@ -104,9 +101,9 @@ def test_the_share_is_kept_and_noise_is_refused(run, validation, score):
 def test_no_picture_is_its_own_reference(run, validation):
     """Each of 40 images is a reference, and yet about 5 % are refused, as of others."""
     few = validation.select(np.arange(40))
-    net, preprocessing = parts(run)
-    threshold = calibrate(run, net, preprocessing, few, CPU)["abstain"]["threshold"]
-    features = observe(net, preprocessing, few.pixels, CPU)[1]
+    classifier = Classifier.of(run, device="cpu")
+    threshold = calibrate(run, classifier, few)["abstain"]["threshold"]
+    features = classifier.observe(few.pixels)[1]
     cosines = features @ features.T
     np.fill_diagonal(cosines, -1)
     assert threshold == pytest.approx(np.sort(np.sort(cosines, axis=1)[:, -5])[2], abs=1e-3)  # 38 of 40 are kept
@@ -114,8 +111,8 @@ def test_no_picture_is_its_own_reference(run, validation):
 
 @pytest.mark.parametrize("count", [1, 10, 18])
 def test_few_pictures_change_no_confidence_and_refuse_nothing(run, validation, count):
-    net, preprocessing = parts(run)
-    written = calibrate(run, net, preprocessing, validation.select(np.arange(count)), CPU)
+    classifier = Classifier.of(run, device="cpu")
+    written = calibrate(run, classifier, validation.select(np.arange(count)))
     assert math.isfinite(written["loss"])
     assert (written["temperature"], written["how"]) == (1, "left out")
     assert written["loss"] == written["loss_before"]
@@ -124,14 +121,14 @@ def test_few_pictures_change_no_confidence_and_refuse_nothing(run, validation, c
     with pytest.raises(
         UsageError, match=f"validated with {count} pictures, too few to say when to abstain: 19 are needed"
     ):
-        Strangers(run)
+        OutOfDistribution(run)
     assert "as they are" in render(run)
-    calibrate(run, net, preprocessing, validation.select(np.arange(19)), CPU)
-    assert Strangers(run).threshold
+    calibrate(run, classifier, validation.select(np.arange(19)))
+    assert OutOfDistribution(run).threshold
 
 
 def test_pictures_without_finite_logits_are_left_out_and_counted(run, validation):
-    preprocessing = parts(run)[1]
+    preprocessing = Preprocessing.from_dict(run.config["preprocessing"])
 
     class Broken(nn.Module):
         def forward(self, x):
@@ -139,61 +136,62 @@ def test_pictures_without_finite_logits_are_left_out_and_counted(run, validation
             return torch.where(out.mean(1, keepdim=True) > 0.3, torch.nan, out)
 
     broken = Net({"net": Broken()}, nn.Identity())
-    whole = calibrate(run, broken, preprocessing, validation, CPU)
+    whole = calibrate(run, Classifier(net=broken, preprocessing=preprocessing), validation)
     assert 0 < whole["not_finite"] < 900
     assert whole["n"] + whole["not_finite"] == 1000
     assert math.isfinite(whole["temperature"] + whole["loss"] + whole["abstain"]["threshold"])
     constant = Net({"net": nn.Sequential(nn.Flatten(), nn.Linear(784, 10))}, nn.Identity())
     nn.init.constant_(constant.stages["net"][1].weight, torch.nan)
+    odd = Classifier(net=constant, preprocessing=preprocessing)
     with pytest.raises(DataError, match="no finite"):
-        calibrate(run, constant, preprocessing, validation, CPU)
+        calibrate(run, odd, validation)
 
 
 def test_pictures_of_another_size_are_brought_to_the_nets(run, validation):
-    net, preprocessing = parts(run)
+    classifier = Classifier.of(run, device="cpu")
     larger = ImageData(
         np.kron(validation.pixels[:9], np.ones((1, 2, 2, 1), np.uint8)), validation.labels[:9], validation.classes
     )
-    assert calibrate(run, net, preprocessing, larger, CPU)["n"] == 9
+    assert calibrate(run, classifier, larger)["n"] == 9
 
 
 def test_a_run_without_calibration_says_how_to_get_one(run):
     (run.path / "calibration.json").unlink(missing_ok=True)
     with pytest.raises(UsageError, match=r"striate evaluate .*copy --split validation"):
-        Strangers(run)
+        OutOfDistribution(run)
 
 
 def test_a_run_handed_on_without_references_goes_by_energy(run, validation):
-    net, preprocessing = parts(run)
-    calibrate(run, net, preprocessing, validation, CPU, "energy")
-    by_energy = Strangers(run)
-    seen = observe(net, preprocessing, validation.pixels, CPU)
-    calibrate(run, net, preprocessing, validation, CPU)
-    assert Strangers(run).score == "nearest"
+    classifier = Classifier.of(run, device="cpu")
+    calibrate(run, classifier, validation, "energy")
+    by_energy = OutOfDistribution(run)
+    seen = classifier.observe(validation.pixels)
+    calibrate(run, classifier, validation)
+    assert OutOfDistribution(run).score == "nearest"
     (run.path / FILE).unlink()
-    assert Strangers(run).threshold == by_energy.threshold
-    assert np.array_equal(Strangers(run).known(*seen), by_energy.known(*seen))
+    assert OutOfDistribution(run).threshold == by_energy.threshold
+    assert np.array_equal(OutOfDistribution(run).known(*seen), by_energy.known(*seen))
     assert by_energy.known(*seen).mean() == 0.95
 
 
 def test_what_is_damaged_is_named(run, validation):
-    net, preprocessing = parts(run)
-    calibrate(run, net, preprocessing, validation, CPU)
-    seen = observe(net, preprocessing, validation.pixels[:2], CPU)
+    classifier = Classifier.of(run, device="cpu")
+    calibrate(run, classifier, validation)
+    seen = classifier.observe(validation.pixels[:2])
     references = load_file(run.path / FILE)["references"]
     save_file({"references": references[:, :99].copy()}, run.path / FILE)
     with pytest.raises(DataError, match="is of another net"):
-        Strangers(run).known(*seen)
+        OutOfDistribution(run).known(*seen)
     save_file({"references": references[0]}, run.path / FILE)
     with pytest.raises(DataError, match=r"safetensors is damaged"):
-        Strangers(run)
+        OutOfDistribution(run)
     (run.path / FILE).write_bytes(b"x")
     with pytest.raises(DataError, match=r"safetensors cannot be read"):
-        Strangers(run)
+        OutOfDistribution(run)
     for abstain in ({"score": "taste", "threshold": 1}, {"score": "energy"}, {"score": "energy", "threshold": None}, 3):
         (run.path / "calibration.json").write_text(json.dumps({"abstain": abstain}))
         with pytest.raises(DataError, match=r"calibration\.json: abstain"):
-            Strangers(run)
+            OutOfDistribution(run)
 
 
 @pytest.mark.parametrize("temperature", [0, -1, "2", None, math.inf])

@@ -9,6 +9,7 @@ import torch
 from PIL import Image
 from scipy import ndimage
 
+from striate.classifier import Classifier
 from striate.data import ImageData, Preprocessing, load_data
 from striate.data.draws import Draws
 from striate.evaluation.robustness import (
@@ -23,10 +24,7 @@ from striate.evaluation.robustness import (
     rotation,
     shift,
 )
-from striate.inference import load_net, logits
 from striate.metrics import wilson
-
-CPU = torch.device("cpu")
 
 
 @pytest.fixture
@@ -136,14 +134,13 @@ def test_levels_are_the_published_ones_of_the_nearer_size_and_rise(side, publish
 
 @pytest.fixture(scope="module")
 def lenet(trained):
-    return load_net(trained, CPU), Preprocessing.from_dict(trained.config["preprocessing"])
+    return Classifier.of(trained, device="cpu")
 
 
 def test_robustness_of_a_net(trained, lenet, monkeypatch):
-    net, preprocessing = lenet
     data = load_data("fashion-mnist-sample").splits["test"]
     told = []
-    found = robustness(net, preprocessing, data, CPU, limit=300, told=lambda done, total: told.append((done, total)))
+    found = robustness(lenet, data, limit=300, told=lambda done, total: told.append((done, total)))
     assert found["n"] == 300
     assert found["source"].startswith("CIFAR-10-C")
     assert [(row["name"], row["level"]) for row in found["corruptions"]] == [
@@ -162,26 +159,24 @@ def test_robustness_of_a_net(trained, lenet, monkeypatch):
     assert told[-1] == (31 * 300, 31 * 300)
     # Whatever the portions, the images are the same.
     monkeypatch.setattr("striate.evaluation.robustness.PORTION", 70 * 28 * 28)
-    assert robustness(net, preprocessing, data, CPU, 300) == found
+    assert robustness(lenet, data, 300) == found
 
 
 def test_clean_accuracy_is_that_of_the_evaluation(trained, lenet):
-    net, preprocessing = lenet
     data = load_data("fashion-mnist-sample").splits["test"]
     some = data.select(np.arange(0, len(data), 9))
-    hits = int((logits(net, preprocessing, some.pixels, CPU).argmax(1).numpy() == some.labels).sum())
-    found = robustness(net, preprocessing, some, CPU)
+    hits = int((lenet.logits(some.pixels).argmax(1).numpy() == some.labels).sum())
+    found = robustness(lenet, some)
     assert found["n"] == len(some)
     assert found["clean"] == hits / len(some)
 
 
 def test_a_level_of_no_strength_is_the_clean_accuracy(lenet, monkeypatch):
-    net, preprocessing = lenet
     _, levels = levels_for(28, 28)
     nothing = [(name, change, (1.0,) if name == "contrast" else (0.0,)) for name, change, _ in levels]
     monkeypatch.setattr("striate.evaluation.robustness.levels_for", lambda height, width: (CIFAR_C, nothing))
     data = load_data("fashion-mnist-sample").splits["test"]
-    found = robustness(net, preprocessing, data, CPU, 100)
+    found = robustness(lenet, data, 100)
     assert {row["accuracy"] for row in found["corruptions"]} == {found["clean"]}
 
 
@@ -198,12 +193,12 @@ def test_pictures_come_at_any_size_and_are_drawn_from_all_of_them():
             mean = x.mean((1, 2, 3))
             return torch.stack((-mean, mean), 1)
 
-    found = robustness(Light(), preprocessing, data, CPU, 40)
+    found = robustness(Classifier(net=Light(), preprocessing=preprocessing), data, 40)
     assert found["clean"] == 1.0
     rows = {(row["name"], row["level"]): row["accuracy"] for row in found["corruptions"]}
     assert rows["blur", 5] == rows["rotation", 5] == rows["contrast", 5] == 1.0
     one = replace(preprocessing, mean=(0.25,) * 3)  # a border that 0.3 of brightness passes
-    dark = robustness(Light(), one, data, CPU, 40)["corruptions"]
+    dark = robustness(Classifier(net=Light(), preprocessing=one), data, 40)["corruptions"]
     share = next(row["accuracy"] for row in dark if (row["name"], row["level"]) == ("brightness", 5))
     assert 0.2 < share < 0.8
 
@@ -221,7 +216,7 @@ def test_the_net_sees_whole_levels_from_0_to_255_which_never_wrap():
     )
     data = ImageData(pixels, np.zeros(16, dtype=np.int64), ("a", "b"))
     preprocessing = Preprocessing(size=(32, 32), channels=3, mean=(0.0,) * 3, std=(1 / 255,) * 3)
-    robustness(Recorder(), preprocessing, data, CPU)
+    robustness(Classifier(net=Recorder(), preprocessing=preprocessing), data)
     assert len(seen) == 31
     for row, x in enumerate(seen):
         assert float((x - x.round()).abs().max()) < 1e-3

@@ -13,13 +13,13 @@ from PIL import Image
 
 import striate
 from striate import evaluation
+from striate.classifier import Classifier
 from striate.data import ImageData, Preprocessing
 from striate.errors import DataError, UsageError
 from striate.evaluation import subject
 from striate.evaluation.dense import FullyConvolutional
 from striate.evaluation.protocols import PROTOCOLS, VIEWS, protocol
 from striate.evaluation.views import log_probabilities, pictures_at, places, whole_size
-from striate.inference import load_net
 from striate.nets import build
 from tests.evaluation.test_dense import lively
 
@@ -65,7 +65,7 @@ def at_scale(path, scale):
 
 def seen(net, photos, name, scales=None, **options):
     wanted = protocol(name, SIZE, scales)
-    return np.exp(log_probabilities(net, PREPROCESSING, photos, CPU, wanted, **options))
+    return np.exp(log_probabilities(Classifier(net=net, preprocessing=PREPROCESSING), photos, wanted, **options))
 
 
 def test_ten_crop_is_the_mean_of_ten_softmax_outputs(net, photos):
@@ -190,7 +190,7 @@ def test_scales_that_cannot_be_are_refused_with_the_limit(net, photos):
     small = lively(build("resnet20", channels=1))
     wanted = protocol("dense", (32, 32), [24, 48])
     preprocessing = replace(PREPROCESSING, size=(32, 32))
-    found = log_probabilities(small, preprocessing, photos, CPU, wanted)
+    found = log_probabilities(Classifier(net=small, preprocessing=preprocessing), photos, wanted)
     np.testing.assert_allclose(np.exp(found).sum(1), 1)
 
 
@@ -314,4 +314,3 @@ def test_the_usual_evaluation_is_what_it_was(run):
     again = evaluation.evaluate(run).summary
     assert again["loss"] == before["loss"]
     assert again["confusion"] == before["confusion"]
-    assert load_net(run, CPU).training is False

@@ -12,16 +12,18 @@ from sklearn.decomposition import PCA
 from torch import nn
 
 import striate
+from striate.classifier import Classifier
 from striate.data import Preprocessing
 from striate.errors import DataError, UsageError
 from striate.evaluation import subject_of
 from striate.explaining.embedding import embed, last_features, principal_components
 from striate.explaining.layers import find_layer
-from striate.explaining.looking import UNITS, activations, feature_maps, filters, units
+from striate.explaining.looking import UNITS, feature_maps, filters, units
+from striate.explaining.sheet import shaded
 from striate.nets import build
 from striate.report.looking import embedding_chart, write_look
 
-CPU = torch.device("cpu")
+GREY = Preprocessing(size=(28, 28), channels=1, mean=(0.5,), std=(0.25,))
 
 
 def width(file):
@@ -48,32 +50,37 @@ def test_filters_are_the_first_weights():
 def test_maps_are_what_the_layers_give():
     torch.manual_seed(0)
     net = build("inception-mnist").eval()
-    inputs, pixels = torch.randn(1, 1, 28, 28), np.zeros((28, 28, 1), dtype=np.uint8)
+    classifier = Classifier(net=net, preprocessing=GREY)
+    pixels = np.random.default_rng(0).integers(0, 256, (28, 28, 1), dtype=np.uint8)
     with torch.no_grad():
-        after = net.stages["pool1"](net.stages["conv1"](inputs))
-    assert torch.equal(activations(net, inputs, find_layer(net, inputs, "pool1")), after)
-    sheet = feature_maps(net, inputs, pixels)
+        after = net.stages["pool1"](net.stages["conv1"](GREY.tensor(pixels[None])))[0].numpy()
+    sheet = feature_maps(classifier, pixels)
+    largest = np.sort(np.argsort(-np.abs(after).mean((1, 2)), kind="stable")[:10])
+    (_, tiles) = sheet.rows[1 + list(net.stages).index("pool1")]
+    assert [tile.caption for tile in tiles] == [str(k) for k in largest]
+    for tile, k in zip(tiles, largest, strict=True):
+        assert np.array_equal(tile.pixels, shaded(after[k], min(0.0, after.min()), after.max()))
     assert [heading.split()[0] for heading, _ in sheet.rows[1:]] == list(net.stages)
     assert [len(tiles) for _, tiles in sheet.rows] == [1, 10, 10, 10, 10, 10, 10]
-    inside = feature_maps(net, inputs, pixels, "inception1.branches.conv1x1")
+    inside = feature_maps(classifier, pixels, "inception1.branches.conv1x1")
     assert len(inside.rows[1][1]) == 16
     with pytest.raises(UsageError, match="no layer with maps"):
-        feature_maps(net, inputs, pixels, "inception9")
+        feature_maps(classifier, pixels, "inception9")
 
 
 def test_a_made_picture_excites_its_unit_more_than_noise_and_the_best_pictures_are_the_best():
     torch.manual_seed(0)
     net = build("lenet5").eval()
-    preprocessing = Preprocessing(size=(28, 28), channels=1, mean=(0.5,), std=(0.25,))
+    classifier = Classifier(net=net, preprocessing=GREY)
     data = striate.load_data("fashion-mnist-sample").splits["test"]
-    sheet = units(net, preprocessing, layer="c3", unit=4, pictures=data, device=CPU)
+    sheet = units(classifier, layer="c3", unit=4, pictures=data)
     ((_, tiles),) = sheet.rows
     layer = find_layer(net, torch.zeros(1, 1, 28, 28))
     assert layer.name == "s4"
-    found = find_layer(net, torch.zeros(1, 1, 28, 28), "c3")
 
     def responses(pixels):
-        return activations(net, preprocessing.tensor(pixels), found)[:, 4].mean((1, 2))
+        with torch.no_grad():
+            return net.stages["c3"](net.stages["s2"](net.stages["c1"](GREY.tensor(pixels))))[:, 4].mean((1, 2))
 
     every = responses(data.pixels)
     best = every.argsort(descending=True)[:8]
@@ -81,11 +88,11 @@ def test_a_made_picture_excites_its_unit_more_than_noise_and_the_best_pictures_a
         assert f"{every[place]:.3g}" in tile.caption
     noise = np.random.default_rng(0).integers(0, 256, (50, 28, 28, 1), dtype=np.uint8)
     assert responses(tiles[0].pixels[None]) > responses(noise).max()
-    again = units(net, preprocessing, layer="c3", unit=4, device=CPU)
+    again = units(classifier, layer="c3", unit=4)
     assert np.array_equal(again.rows[0][1][0].pixels, tiles[0].pixels)
     assert len(again.rows[0][1]) == 1
     with pytest.raises(UsageError, match="c3 has units 0 to 15, got 16"):
-        units(net, preprocessing, layer="c3", unit=16, device=CPU)
+        units(classifier, layer="c3", unit=16)
     assert UNITS == 12
 
 
@@ -101,14 +108,15 @@ def test_components_are_scikit_learns():
 
 def test_last_features_enter_the_last_linear_layer():
     torch.manual_seed(0)
-    net, inputs = build("lenet5").eval(), torch.randn(4, 1, 28, 28)
-    features, logits = last_features(net, [inputs])
+    net, pixels = build("lenet5"), np.random.default_rng(0).integers(0, 256, (4, 28, 28, 1), dtype=np.uint8)
+    features, logits = last_features(Classifier(net=net, preprocessing=GREY), pixels)
     assert features.shape == (4, 84)
     classifier = net.head.classifier
     expected = features @ classifier.weight.detach().numpy().T + classifier.bias.detach().numpy()
     np.testing.assert_allclose(logits, expected, atol=1e-5)
-    nin = build("nin-cifar10").eval()
-    assert last_features(nin, [torch.randn(2, 3, 8, 8)])[0].shape == (2, 10)
+    colour = Preprocessing(size=(8, 8), channels=3, mean=(0.5,) * 3, std=(0.25,) * 3)
+    nin = Classifier(net=build("nin-cifar10"), preprocessing=colour)
+    assert last_features(nin, np.zeros((2, 8, 8, 3), np.uint8))[0].shape == (2, 10)
 
 
 def test_an_embedding_of_a_run(trained, tmp_path):
@@ -117,7 +125,8 @@ def test_an_embedding_of_a_run(trained, tmp_path):
     count = len(found.points)
     assert count == min(2000, len(subject.sized))
     with torch.no_grad():
-        logits = subject.net(subject.preprocessing.tensor(subject.sized.pixels[:count]))
+        net, preprocessing = subject.classifier.net, subject.classifier.preprocessing
+        logits = net(preprocessing.tensor(subject.sized.pixels[:count]))
     assert (found.predicted == logits.argmax(1).numpy()).mean() > 0.999
     assert sum(found.explained) <= 1
     embedding_chart(found, pictures=True).to_dict()  # held to the schema of Vega-Lite

@@ -16,6 +16,7 @@ import numpy as np
 import torch
 from torch import nn
 
+from striate.classifier import Classifier
 from striate.data import Preprocessing
 from striate.exporting.checking import Comparison, compare, opened, reference
 from striate.exporting.graphs import write_onnx, write_program
@@ -98,7 +99,8 @@ def meaningful(name: str, seed: int = 0) -> Model:
         "net": {"name": name, "channels": row.input[0], "classes": row.classes, "init": "default"},
         "licence": "none",
     }
-    return Model(net=net.eval(), preprocessing=preprocessing, about=about)
+    classifier = Classifier(net=net, preprocessing=preprocessing, temperature=about["calibration"]["temperature"])
+    return Model(classifier=classifier, about=about)
 
 
 def settle(net: Net, preprocessing: Preprocessing, batches: list[np.ndarray]) -> None:
@@ -148,7 +150,7 @@ def check_rows(names: Sequence[str], folder: Path) -> dict[str, dict[str, Checke
     written, expected = {}, {}
     for name in names:
         model = meaningful(name)
-        pictures = pixels_for(model.net.spec, 99, PICTURES)
+        pictures = pixels_for(model.classifier.net.spec, 99, PICTURES)
         expected[name] = reference(model, pictures)
         for form, write in (("onnx", write_onnx), ("pt2", write_program), ("safetensors", write_safetensors)):
             path = folder / f"{name}.{form}"

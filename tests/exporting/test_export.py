@@ -269,7 +269,7 @@ def test_without_its_data_a_run_is_checked_on_the_sample_and_it_is_said(tmp_path
             classes=clothes(),
             location=location,
         )
-        chosen = pictures_of(run, model_of(run).preprocessing, 5)
+        chosen = pictures_of(run, model_of(run).classifier.preprocessing, 5)
         assert chosen.pixels.shape == (5, 32, 32, 3)
         assert chosen.source == f"test pictures of the shipped sample ({location.rpartition('/')[2]} is not here)"
 

@@ -5,6 +5,7 @@ import torch
 from PIL import Image
 from run_files import FASHION
 
+from striate.classifier import Classifier
 from striate.data import Preprocessing
 from striate.explaining import attribution
 from striate.nets import build
@@ -12,6 +13,10 @@ from striate.report import attention
 from striate.report.grids import GAP, LEGIBLE
 
 PREPROCESSING = Preprocessing(size=(28, 28), channels=1, mean=(0.3,), std=(0.3,))
+
+
+def classified(net, preprocessing=PREPROCESSING):
+    return Classifier(net=net, preprocessing=preprocessing, classes=FASHION)
 
 
 def predictions(right: int, wrong: int):
@@ -35,7 +40,7 @@ def test_shows_right_answers_and_the_worst_mistakes_for_what_was_answered(make_r
 
     monkeypatch.setattr(attention, "attribution", spied)
     rows = predictions(40, 20)
-    path = attention.write_attention(run, net, PREPROCESSING, run.path, pixels, rows)
+    path = attention.write_attention(classified(net), run.path, pixels, rows)
     assert path == run.path / "attention.png"
     ((inputs, targets),) = asked
     chosen = [5, 15, 25, 35, 59, 58, 57, 56]
@@ -51,7 +56,12 @@ def test_few_right_or_few_wrong_answers(make_run):
     run, net = make_run(), build("lenet5", channels=1, classes=10)
     pixels = np.zeros((3, 28, 28, 1), np.uint8)
     for right, wrong in ((3, 0), (0, 3), (1, 2)):
-        path = attention.write_attention(run, net, PREPROCESSING, run.path, pixels, predictions(right, wrong))
+        path = attention.write_attention(
+            classified(net),
+            run.path,
+            pixels,
+            predictions(right, wrong),
+        )
         assert path is not None
         path.unlink()
 
@@ -64,7 +74,7 @@ def test_a_net_without_maps_has_no_picture(make_run):
         net.stages[stage] = torch.nn.AdaptiveAvgPool2d(1)
     net.head = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(1, 10))
     (run.path / "attention.png").touch()  # of earlier weights
-    assert attention.write_attention(run, net, small, run.path, pixels, predictions(2, 1)) is None
+    assert attention.write_attention(classified(net, small), run.path, pixels, predictions(2, 1)) is None
     assert not (run.path / "attention.png").exists()
 
 
@@ -78,4 +88,4 @@ def test_maps_that_no_gradient_reaches_cost_no_report(make_run):
     run, net = make_run(), build("lenet5", channels=1, classes=10)
     net.head = torch.nn.Sequential(Detached(), net.head)
     pixels = np.zeros((3, 28, 28, 1), np.uint8)
-    assert attention.write_attention(run, net, PREPROCESSING, run.path, pixels, predictions(2, 1)) is None
+    assert attention.write_attention(classified(net), run.path, pixels, predictions(2, 1)) is None
