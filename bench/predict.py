@@ -21,7 +21,7 @@ import striate
 from bench.cache import timed
 from bench.record import append, conditions
 from bench.startup import STRIATE
-from striate.classifier import Classifier, predict_many
+from striate.classifier import Classifier
 from striate.data.listing import picture_files
 from striate.predicting.writing import write_predictions
 from striate.run import Run
@@ -73,7 +73,7 @@ def rates(run: Run, folder: Path, output: Path) -> list[dict[str, float]]:
 
     def predict() -> None:
         with output.open("wb") as file:
-            write_predictions(predict_many(run, [folder]), file, "csv", 3)
+            write_predictions(classifier.predict_many([folder]), file, "csv", 3)
 
     work = {"decode": decode, "net": infer, "predict": predict}
     return [{name: len(paths) / timed(step) for name, step in work.items()} for _ in range(REPEATS)]

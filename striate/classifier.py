@@ -292,13 +292,3 @@ def predict(
         UsageError: `abstain` for a run without calibration; the net cannot be made; there is no such device.
     """
     return loaded(run, device).predict(pictures, top=top, abstain=abstain)
-
-
-def predict_many(
-    run: Run, pictures: Iterable[Picture], *, top: int = 3, abstain: bool = False, device: str = "auto"
-) -> Iterator[Prediction]:
-    """As `predict`, one prediction after the other, in constant memory however many the pictures are.
-
-    What is wrong with the run or the arguments is raised at once, not with the first prediction.
-    """
-    return loaded(run, device).predict_many(pictures, top=top, abstain=abstain)

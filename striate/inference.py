@@ -208,6 +208,8 @@ def load_net(
             when it was saved.
         UsageError: the net cannot be made: see `build_net`.
     """
+    if which not in (None, "last", "best"):
+        raise UsageError(f"which must be last or best, got {which!r}")
     path = place(run.path, f"weights/{run.recipe.keep}.safetensors", most=MOST_BYTES)
     if path is None:
         raise DataError(f"{run.path} has no finished weights: go on with striate train --resume {run.path}")

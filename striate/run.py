@@ -222,15 +222,15 @@ class Run:
 
     def predict(self, *pictures: Picture, top: int = 3, abstain: bool = False) -> Predictions:
         """What the net sees in pictures: see `striate.classifier.Classifier.predict`."""
-        from striate.classifier import predict
+        from striate.classifier import loaded
 
-        return predict(self, pictures, top=top, abstain=abstain)
+        return loaded(self).predict(pictures, top=top, abstain=abstain)
 
     def predict_many(self, pictures: Iterable[Picture], top: int = 3, abstain: bool = False) -> Iterator[Prediction]:
         """One prediction after the other, in constant memory: see `striate.classifier.Classifier.predict_many`."""
-        from striate.classifier import predict_many
+        from striate.classifier import loaded
 
-        return predict_many(self, pictures, top=top, abstain=abstain)
+        return loaded(self).predict_many(pictures, top=top, abstain=abstain)
 
     def overview(self) -> dict[str, Any]:
         """The run in one row, for lists: run, status, ended (`striate.outcome.How`), learned (a verdict), net, data, epochs as

@@ -13,7 +13,7 @@ from PIL import Image
 
 import striate
 from striate import classifier, evaluation
-from striate.classifier import predict, predict_many
+from striate.classifier import predict
 from striate.data import Preprocessing, load_data
 from striate.data.pictures import Unreadable, read, read_in_batches
 from striate.errors import DataError, UsageError
@@ -188,12 +188,12 @@ def test_a_stream_reads_no_further_than_a_batch_and_holds_nothing(trained, test_
             taken.append(1)
             yield test_set.pixels[0]
 
-    stream = predict_many(trained, endless())
+    stream = trained.predict_many(endless())
     assert not taken
     assert next(stream).label is not None
     assert len(taken) == 500
     stream.close()
-    assert list(predict_many(trained, iter([]))) == []
+    assert list(trained.predict_many(iter([]))) == []
 
 
 @pytest.mark.parametrize("ahead", [0, 1, 3])

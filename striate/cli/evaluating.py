@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from striate.cli.options import AsJson, DataDir, Device, RunPath, TrustCode
-from striate.cli.output import show_fields, show_json, show_line, show_table
+from striate.cli.output import aside, show_fields, show_json, show_line, show_table
 from striate.errors import UsageError
 from striate.texts import duration, interval, percent, share
 
@@ -61,15 +61,17 @@ def evaluate(
     if names is None or len(names) > 1:
         if sides is not None or robustness:
             raise UsageError(f"--{'robustness is' if robustness else 'scales are'} for one view: name one with --views")
-        table = experiment.compare_views(
-            opened, data, split=split, views=names, device=device, data_dir=data_dir, told=told
-        )
+        with aside():
+            table = experiment.compare_views(
+                opened, data, split=split, views=names, device=device, data_dir=data_dir, told=told
+            )
         _show_views(opened, table, as_json)
     else:
-        evaluation = experiment.evaluate(
-            opened, data, split=split, views=names[0], scales=sides, robust=robustness, device=device, data_dir=data_dir,
-            told=told,
-        )  # fmt: skip
+        with aside():
+            evaluation = experiment.evaluate(
+                opened, data, split=split, views=names[0], scales=sides, robust=robustness, device=device,
+                data_dir=data_dir, told=told,
+            )  # fmt: skip
         _show_evaluation(opened, evaluation, as_json)
     if reason := undrawable():
         typer.echo(f"warning: {reason}", err=True)

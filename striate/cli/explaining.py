@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from striate.cli.options import AsJson, DataDir, Device, RunPath, TrustCode
-from striate.cli.output import show_json, show_line, show_table
+from striate.cli.output import aside, show_json, show_line, show_table
 from striate.texts import percent
 
 
@@ -38,9 +38,10 @@ def explain(
     from striate.run import Run
 
     opened = Run.open(run, trust_code=trust_code)
-    explanations = explain_pictures(
-        opened, pictures, method=method, layer=layer, target=target, device=device, seed=seed
-    )
+    with aside():
+        explanations = explain_pictures(
+            opened, pictures, method=method, layer=layer, target=target, device=device, seed=seed
+        )
     paths = write_explanations(explanations, output)
     if as_json:
         show_json([{**one.as_dict(), "file": str(path)} for one, path in zip(explanations, paths, strict=True)])
@@ -103,10 +104,11 @@ def look(
 
     is_run = Path(subject).is_dir()
     opened = Run.open(subject, trust_code=trust_code) if is_run else subject
-    found = look_inside(
-        opened, picture, what=what, layer=layer, unit=unit, split=split, data=data, device=device, data_dir=data_dir,
-        seed=seed,
-    )  # fmt: skip
+    with aside():
+        found = look_inside(
+            opened, picture, what=what, layer=layer, unit=unit, split=split, data=data, device=device,
+            data_dir=data_dir, seed=seed,
+        )  # fmt: skip
     stem = Path(subject).resolve().name if is_run else re.sub(r"[^A-Za-z0-9._-]+", "-", Path(subject).name)
     paths = write_look(found, stem, output)
     if as_json:

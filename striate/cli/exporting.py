@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from striate.cli.options import AsJson, RunPath, TrustCode
-from striate.cli.output import show_fields, show_json
+from striate.cli.output import aside, show_fields, show_json
 from striate.texts import storage
 
 
@@ -28,7 +28,8 @@ def export(
     from striate import exporting
     from striate.run import Run
 
-    exported = exporting.export(Run.open(run, trust_code=trust_code), to=to, path=output)
+    with aside():
+        exported = exporting.export(Run.open(run, trust_code=trust_code), to=to, path=output)
     form, found = exporting.FORMS[to], exported.check
     if as_json:
         show_json({**exported.as_dict(), "inside": form.inside, "beside": form.beside})

@@ -6,6 +6,7 @@ import sys
 import textwrap
 import unicodedata
 from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager, redirect_stdout
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -17,6 +18,11 @@ from striate.strictjson import to_json
 from striate.terminal import plain, plain_json
 
 WIDTH = 100
+
+
+def aside() -> AbstractContextManager[object]:
+    """While a net of somebody's code computes: what it prints is no part of the result, and goes to stderr."""
+    return redirect_stdout(sys.stderr)
 
 
 def show_json(value: Any) -> None:

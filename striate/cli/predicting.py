@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from striate.cli.options import AsJson, Device, RunPath, TrustCode
-from striate.cli.output import show_ledger, show_line
+from striate.cli.output import aside, show_ledger, show_line
 from striate.errors import UsageError
 
 if TYPE_CHECKING:
@@ -48,7 +48,7 @@ def predict(
     trust_code: TrustCode = False,
 ) -> None:
     """Say what is in pictures. One that cannot be read is named, the rest are still predicted, and the exit code is 3."""
-    from striate.classifier import predict_many
+    from striate.classifier import Classifier
     from striate.data.picturefiles import PictureFiles
     from striate.data.pictures import expanded, from_stream, ledger_of
     from striate.files import writing
@@ -61,7 +61,8 @@ def predict(
     folders: list[PictureFiles] = []
     given = from_stream(sys.stdin.buffer) if pictures == ["-"] else list(expanded(pictures, folders))
     opened = Run.open(run, trust_code=trust_code)
-    predictions = predict_many(opened, given, top=top, abstain=abstain, device=device)
+    with aside():
+        predictions = Classifier.of(opened, device=device).predict_many(given, top=top, abstain=abstain)
     count = _Count(len(given) if isinstance(given, list) else None)
     watched = _watched(predictions, count, quiet=output is None and sys.stdout.isatty())
     if form is None:
@@ -121,7 +122,12 @@ def _watched(predictions: Iterable[Prediction], count: _Count, quiet: bool) -> I
     from striate.predicting.results import NO_NUMBER
 
     with _progress(count, quiet) as show:
-        for prediction in predictions:
+        coming = iter(predictions)
+        while True:
+            with aside():
+                prediction = next(coming, None)
+            if prediction is None:
+                break
             count.done += 1
             if prediction.error is not None:
                 count.unanswered += 1

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from striate.cli.options import AsJson, TrustCode
-from striate.cli.output import show_fields, show_json, show_line
+from striate.cli.output import aside, show_fields, show_json, show_line
 from striate.cli.settings import with_settings
 from striate.errors import CheckError, UsageError
 from striate.settings import Settings
@@ -58,15 +58,16 @@ def train(
         _require_own_settings(context)
         source = context.get_parameter_source("data")
         moved = str(settings.data) if source is not None and source.name == "COMMANDLINE" else None
-        run = experiment.resume(
-            resume,
-            epochs=settings.epochs,
-            trust_code=trust_code,
-            processes=settings.processes,
-            data=moved,
-            data_dir=settings.data_dir,
-            started=started,
-        )
+        with aside():
+            run = experiment.resume(
+                resume,
+                epochs=settings.epochs,
+                trust_code=trust_code,
+                processes=settings.processes,
+                data=moved,
+                data_dir=settings.data_dir,
+                started=started,
+            )
     else:
         if try_out:
             show_checks(experiment.try_out(settings), as_json)
@@ -74,7 +75,8 @@ def train(
             show_search(experiment.search_rate(settings), find_lr, as_json)
         if try_out or find_lr is not None:
             return
-        run = experiment.train_with(settings, started=started)
+        with aside():
+            run = experiment.train_with(settings, started=started)
     if speaks() and as_json:
         show_json(result(run))
     elif speaks():
