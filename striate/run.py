@@ -33,6 +33,8 @@ Made = TypeVar("Made")
 
 LARGEST_FILE = 2**36
 """Bytes of any file of a run. Those that are read have lower limits of their own."""
+DEEPEST = 4
+"""Levels of folders below the one that is searched for runs."""
 MOST_EVALUATIONS = 1_000
 """Of a run, that are read."""
 _LIST = "The runs that there are: striate runs"
@@ -234,7 +236,7 @@ class Run:
 
     def overview(self) -> dict[str, Any]:
         """The run in one row, for lists: run, status, ended (`striate.outcome.How`), learned (a verdict), net, data, epochs as
-        planned, epochs_done, accuracy with its interval, seconds, started.
+        planned, epochs_done, accuracy with its interval and the split that it was measured on, seconds, started.
         """
         evaluations, summary = self.evaluations, self.summary
         evaluation = evaluations.get(leading(self.config, evaluations) or "", {})
@@ -248,6 +250,7 @@ class Run:
             "data": self.config["data"]["name"],
             "epochs": ending.planned_epochs,
             "epochs_done": ending.epochs,
+            "split": evaluation.get("split"),
             "n": evaluation.get("n"),
             "accuracy": evaluation.get("accuracy"),
             "low": evaluation.get("low"),
@@ -303,7 +306,10 @@ def leading(config: dict[str, Any], evaluations: dict[str, dict[str, Any]]) -> s
 
 @checked
 def list_runs(out: str | Path = "runs") -> list[Run]:
-    """The runs in a folder, oldest first; anything else in it is passed over. None of their files is read yet."""
+    """The runs in a folder and in the folders below it, oldest first. None of their files is read yet.
+
+    Folders are searched down to `DEEPEST` levels, each once, whatever links lead to it; a run itself is not searched for others.
+    """
     return _runs(Path(out))[0]
 
 
@@ -325,21 +331,25 @@ def overviews(out: Path) -> tuple[list[dict[str, Any]], dict[str, str]]:
 
 def _runs(out: Path) -> tuple[list[Run], dict[str, str]]:
     """(runs, oldest first; what may be a run and cannot be looked into -> why)."""
-    if not out.is_dir():
-        return [], {}
-    found, closed = [], {}
-    try:
-        entries = sorted(os.scandir(out), key=lambda entry: entry.name)
-    except OSError as error:
-        raise DataError(f"{out} cannot be read ({error.strerror})") from error
-    for entry in entries:
-        path = out / entry.name
+    found: list[tuple[int, str, Run]] = []
+    closed: dict[str, str] = {}
+    seen: set[tuple[int, int]] = set()
+    folders = [(out, 0)] if out.is_dir() else []
+    for folder, depth in folders:
         try:
-            if path.is_dir() and any(inside.name == "config.yaml" for inside in path.iterdir()):
-                config = path / "config.yaml"
-                found.append((config.lstat().st_mtime_ns, entry.name, Run(path)))
+            status = folder.stat()
+            if (status.st_dev, status.st_ino) in seen:
+                continue
+            seen.add((status.st_dev, status.st_ino))
+            inside = sorted(entry.name for entry in os.scandir(folder))
+            if depth and "config.yaml" in inside:
+                found.append(((folder / "config.yaml").lstat().st_mtime_ns, str(folder), Run(folder)))
+            elif depth < DEEPEST:
+                folders += [(folder / name, depth + 1) for name in inside if (folder / name).is_dir()]
         except OSError as error:
-            closed[str(path)] = f"{path} cannot be read ({error.strerror})"
+            if not depth:
+                raise DataError(f"{out} cannot be read ({error.strerror})") from error
+            closed[str(folder)] = f"{folder} cannot be read ({error.strerror})"
     return [run for *_, run in sorted(found, key=lambda one: one[:2])], closed
 
 

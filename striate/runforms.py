@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from typing import Annotated, Any, Literal
 
 from striate import forms
+from striate.choices import Judge
 from striate.errors import DataError
 from striate.forms import Within
 from striate.outcome import How, Verdict
@@ -136,6 +137,8 @@ class RunConfig:
     recipe: RecipeConfig
     log: Literal["tensorboard", "mlflow"] | None = None
     deterministic: bool = False
+    judge: Judge = "test"
+    report: bool = True
     only_in_python: Text | None = None
     plan: Plan
 

@@ -15,7 +15,7 @@ from types import NoneType, SimpleNamespace, UnionType
 from typing import TYPE_CHECKING, Any, Literal, ParamSpec, TypeVar, get_args, get_type_hints
 
 from striate.arguments import check_fields
-from striate.choices import Balance, Fit, Init, Keep, Layout, LogKind, OnBad, Precision, takes_old_names
+from striate.choices import Balance, Fit, Init, Judge, Keep, Layout, LogKind, OnBad, Precision, takes_old_names
 
 if TYPE_CHECKING:
     from torch import nn
@@ -141,6 +141,12 @@ class Settings:
     data_dir: str | Path | None = option(
         None, "Folder to look for known data sets in first.", "Data", environment="STRIATE_DATA"
     )
+    judge: Judge = option(
+        "test",
+        "What the run is judged by at its end: the test split, or validation or none, which never open the test split.",
+        "Output",
+    )
+    report: bool = option(True, "Draw the charts and write report.html at the end.", "Output")
     name: str | None = option(None, "Name of the run. Default: net and data.", "Output")
     out: str | Path = option(Path("runs"), "Folder that runs are written to.", "Output")
     log: LogKind | None = option(None, "Also log to TensorBoard or MLflow; see docs/tracking.md.", "Output")

@@ -13,7 +13,9 @@ from striate.texts import duration, interval, share
 
 
 def runs(
-    out: Annotated[Path, typer.Option(help="Folder of the runs.")] = Path("runs"),
+    out: Annotated[Path, typer.Option(help="Folder of the runs; folders of runs inside it are searched too.")] = Path(
+        "runs"
+    ),
     as_json: AsJson = False,
 ) -> None:
     """List the runs there are, oldest first. One that cannot be read is named, the rest are listed, and the exit code is 3."""
@@ -36,6 +38,7 @@ def runs(
                     "data": row["data"],
                     "epochs": f"{row['epochs_done']:.4g} of {row['epochs']:.4g}",
                     "accuracy": "" if row["accuracy"] is None else share(row, "accuracy"),
+                    "on": row["split"] or "",
                     "95 % interval": "" if row["low"] is None else interval(row),
                     "time": duration(row["seconds"]),
                 }

@@ -67,7 +67,9 @@ def _options() -> list[inspect.Parameter]:
         if item.name == "net":
             info = typer.Argument(**about)
         else:
-            names = [f"--{item.name.replace('_', '-')}", *filter(None, [item.metadata["short"]])]
+            option = item.name.replace("_", "-")
+            long = f"--{option}/--no-{option}" if default is True else f"--{option}"
+            names = [long, *filter(None, [item.metadata["short"]])]
             info = typer.Option(*names, rich_help_panel=item.metadata["group"], **about)
         if default == ():
             kind, default = list[str], []

@@ -47,7 +47,7 @@ def train(
     trust_code: TrustCode = False,
     as_json: AsJson = False,
 ) -> None:
-    """Train a net, evaluate it on the test pictures, write the report. Without arguments: LeNet-5 on the sample."""
+    """Train a net, evaluate it on the test images, write the report. Without arguments: LeNet-5 on the sample."""
     from striate import experiment
     from striate.machine import process_start, speaks
 
@@ -128,7 +128,7 @@ def show_search(found: Found, path: Path, as_json: bool) -> None:
 
 def result(run: Run) -> dict[str, object]:
     """What `striate train --json` prints."""
-    key, evaluation = next(iter(run.evaluations.items()))
+    key, evaluation = next(iter(run.evaluations.items()), (None, {}))
     plan = run.config["plan"]
     return {
         "run": str(run.path),
@@ -136,10 +136,8 @@ def result(run: Run) -> dict[str, object]:
         "data": run.config["data"]["name"],
         "ledger": run.data.get("ledger"),
         "evaluation": key,
-        "accuracy": evaluation["accuracy"],
-        "low": evaluation["low"],
-        "high": evaluation["high"],
-        "n": evaluation["n"],
+        "split": evaluation.get("split"),
+        **{name: evaluation.get(name) for name in ("accuracy", "low", "high", "n")},
         "params": plan["params"],
         "macs": plan["macs"],
         "epochs": plan["epochs"],
@@ -147,23 +145,25 @@ def result(run: Run) -> dict[str, object]:
         "ending": run.ending.as_dict(),
         "learning": run.learning.as_dict(),
         "seconds": run.summary["seconds"],
-        "report": str(run.path / "report.html"),
+        "report": str(run.path / "report.html") if run.config.get("report", True) else None,
     }
 
 
 def show_result(run: Run) -> None:
     """The end of `striate train` for a person: accuracy, time, where things are, what to try next."""
-    evaluation = next(iter(run.evaluations.values()))
+    evaluation = next(iter(run.evaluations.values()), None)
     seconds = run.summary["seconds"]
     spent = sorted(((value, key) for key, value in seconds.items() if key != "total" and value >= 0.05), reverse=True)
     show_fields(
         {
-            "accuracy": f"{share(evaluation, 'accuracy')} of {evaluation['n']:,} test pictures "
+            "accuracy": "not measured (judge none); to measure it: striate evaluate " + shlex.quote(str(run.path))
+            if evaluation is None
+            else f"{share(evaluation, 'accuracy')} of {evaluation['n']:,} {evaluation['split']} images "
             f"(95 % interval {interval(evaluation)})",
             "time": f"{duration(seconds['total'])}: {', '.join(f'{key} {duration(value)}' for value, key in spent)}",
             "ended": str(run.ending),
             **({} if run.learning else {"warning": run.learning.said}),
-            "report": run.path / "report.html",
+            **({"report": run.path / "report.html"} if run.config.get("report", True) else {"run": run.path}),
             **({"next": f"striate predict {shlex.quote(str(run.path))} PICTURE"} if run.learning else {}),
         }
     )

@@ -89,14 +89,15 @@ def read_data(
         if reading.splits is not None:
             raise UsageError(f"--splits is for folders, and {data} is none")
     if named:
-        return replace(load_named(NAMED[str(data)], data_dir), range=reading.range)
+        return replace(load_named(NAMED[str(data)], data_dir, reading.tested), range=reading.range)
     if path.suffix.lower() == ".npz":
-        return load_npz(path, reading)
+        dataset = load_npz(path, reading)
+        return dataset if reading.tested else dataset.untested()
     if path.is_dir() or len(path.parts) > 1 or path.suffix.lower() in (".csv", ".tsv", ".parquet"):
         dataset = load_folder(path, reading, workers, told)
         if reading.on_bad == "stop" and dataset.unreadable:
             raise DataError(*_bad_files(dataset.unreadable))
-        return dataset
+        return dataset if reading.tested else dataset.untested()
     raise unknown_name("data set or folder", str(data), NAMED, f"{', '.join(NAMED)}, or the path of a folder")
 
 

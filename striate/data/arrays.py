@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import zipfile
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -44,7 +44,10 @@ def load_npz(path: Path, reading: Reading) -> DataSet:
             names = [name.lower() for name in archive.files]
             if twice := [name for name in archive.files if names.count(name.lower()) > 1]:
                 raise DataError(f"{path} has arrays that differ only in capitals: {', '.join(twice)}. Rename one")
-            arrays = {name.lower(): archive[name] for name in archive.files}
+            tests = {name for kinds in (_IMAGES, _LABELS) for name in _names(kinds, "test")}
+            has_test = any(name in tests for name in names)
+            kept = [name for name in archive.files if reading.tested or name.lower() not in tests]
+            arrays = {name.lower(): archive[name] for name in kept}
     except FileNotFoundError:
         raise DataError(f"{path}: no such file") from None
     except (ValueError, OSError, EOFError, zipfile.BadZipFile) as error:
@@ -64,7 +67,7 @@ def load_npz(path: Path, reading: Reading) -> DataSet:
             f"the images in {path} have different channels: {told}. Store all of them in grey, or all in colour"
         )
     classes = _classes(path, arrays, pairs, reading.partial)
-    ledger = _ledger(arrays, pairs)
+    ledger = _ledger(arrays, pairs, sorted({name.lower() for name in names} - arrays.keys()))
     splits = {split: ImageData(*pair, classes) for split, pair in pairs.items()}
     return DataSet(
         name=path.stem,
@@ -72,9 +75,9 @@ def load_npz(path: Path, reading: Reading) -> DataSet:
         title=path.name,
         source="a NumPy archive",
         licence="not stated",
-        splits=with_test_split(splits),
+        splits=with_test_split(splits, has_test),
         flippable=True,
-        made=() if "test" in splits or "train" not in splits else ("test",),
+        made=() if has_test or "train" not in splits else ("test",),
         unreadable={},
         ledger=ledger,
         numbered=not set(_CLASSES) & arrays.keys(),
@@ -83,12 +86,14 @@ def load_npz(path: Path, reading: Reading) -> DataSet:
     )
 
 
-def _ledger(arrays: Mapping[str, np.ndarray[Any, Any]], pairs: Mapping[str, Any]) -> Ledger:
-    """Which arrays are used."""
+def _ledger(arrays: Mapping[str, np.ndarray[Any, Any]], pairs: Mapping[str, Any], untested: Sequence[str]) -> Ledger:
+    """Which arrays are used; `untested`: those of a test split that is not opened."""
     parts = ["", *pairs] if any(_named(arrays, _IMAGES, split) is None for split in pairs) else list(pairs)
     used = {_named(arrays, kinds, split) for kinds in (_IMAGES, _LABELS) for split in parts} | {*_CLASSES}
     ledger = Ledger(ARRAYS)
-    ledger.find(len(arrays))
+    ledger.find(len(arrays) + len(untested))
+    for name in untested:
+        ledger.enter("excluded", name, "of the test split, which is not opened")
     for name, array in arrays.items():
         ledger.enter(
             "used" if name in used else "other",
@@ -150,9 +155,14 @@ def _eight_bits(
     return eight
 
 
-def _named(arrays: Mapping[str, Any], kinds: tuple[str, ...], split: str) -> str | None:
+def _names(kinds: tuple[str, ...], split: str) -> list[str]:
+    """What the array of a split can be called; `""`: that of the whole archive."""
     forms = [form for name in SPLIT_NAMES[split] for form in (f"{name}_{{}}", f"{{}}_{name}")] if split else ["{}"]
-    found = [form.format(kind) for kind in kinds for form in forms if form.format(kind) in arrays]
+    return [form.format(kind) for kind in kinds for form in forms]
+
+
+def _named(arrays: Mapping[str, Any], kinds: tuple[str, ...], split: str) -> str | None:
+    found = [name for name in _names(kinds, split) if name in arrays]
     if len(found) > 1:
         raise DataError(
             f"{' and '.join(found)} could both be the {kinds[0]}{f' of the {split} split' if split else ''}: keep one"

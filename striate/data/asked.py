@@ -32,6 +32,9 @@ class Reading:
     splits: str | None = None
     on_bad: OnBad = "skip"
     partial: bool = False
+    tested: bool = True
+    """Whether the test split is read. If not, none of its files is opened; where the data has none of its own, the same images
+    are set aside as otherwise."""
 
     def __post_init__(self) -> None:
         check_choice("--fit", self.fit, Fit)

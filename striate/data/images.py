@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import operator
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar, overload
 
 import numpy as np
@@ -220,6 +220,7 @@ class DataSet:
         reading: of files, how they were read; None for what is no files.
         values: of pictures that are wider than 8 bits.
         range: their black and white, where it was stated.
+        set_aside: content hashes of a test split that was made and then left out, see `untested`.
     """
 
     name: str
@@ -239,6 +240,15 @@ class DataSet:
     reading: Reading | None = None
     values: tuple[Values, ...] = ()
     range: Range | None = None
+    set_aside: tuple[str, ...] = ()
+
+    def untested(self) -> DataSet:
+        """The set without its test split. Of one that was made of the training images the content hashes stay, `set_aside`."""
+        aside = (
+            self.splits["test"].content_hashes() if "test" in self.made and "test" in self.splits else self.set_aside
+        )
+        kept = {split: part for split, part in self.splits.items() if split != "test"}
+        return replace(self, splits=kept, set_aside=tuple(aside))
 
     @property
     def train(self) -> ImageData:

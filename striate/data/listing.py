@@ -23,6 +23,7 @@ METADATA = "metadata.csv"
 """The table of Hugging Face's ImageFolder."""
 _MASK = re.compile(r"(.+?)[ _.-]*(?:mask|masks|seg|segmentation|gt|groundtruth)(?:[ _-]?\d+)?", re.IGNORECASE)
 _A_MASK = "a mask beside its image"
+_UNTESTED = "of the test split, which is not opened"
 __all__ = ["METADATA", "SPLIT_NAMES", "Listed", "Listing", "list_files"]
 
 
@@ -35,12 +36,14 @@ class Listing:
         classes: of every split, in the order of the labels.
         closed: folder -> reason, for those that could not be entered.
         excluded: pattern -> the files that it names; those in `files` among them.
+        has_test: whether the data has a test split of its own, also where it is not to be read.
     """
 
     files: tuple[Listed, ...]
     classes: tuple[str, ...]
     closed: Mapping[str, str]
     excluded: Mapping[str, Sequence[str]]
+    has_test: bool
     _source: Path
     _ledger: Ledger
     _folders: tuple[Path, ...] = ()
@@ -93,6 +96,10 @@ def list_files(source: Path, reading: Reading) -> Listing:
     excluding = Excluding(source, reading.exclude)
     excluding.folders(tree, ledger)
     layout = lay_out(tree, reading.splits)
+    has_test = "test" in layout.roots
+    if has_test and not reading.tested:
+        roots = {split: root for split, root in layout.roots.items() if split != "test"}
+        layout = Layout(roots, [*layout.left, (layout.roots["test"], _UNTESTED)])
     tables = {split: table for split, root in layout.roots.items() if (table := _metadata(root)) is not None}
     if tables:
         files, names = _of_metadata(source, layout, tables, ledger), None
@@ -110,6 +117,7 @@ def list_files(source: Path, reading: Reading) -> Listing:
     known = set(tree.all_pictures())
     ledger.find(sum(file.path not in known for file in files))  # rows of a table without a file in the folder
     closed = enter_closed(tree, source, ledger)
+    files, untested = _untested(files, reading)
     return Listing(
         files=tuple(files),
         classes=_classes(files, source, names, reading.partial),
@@ -118,7 +126,8 @@ def list_files(source: Path, reading: Reading) -> Listing:
         _source=source,
         _ledger=ledger,
         _folders=tuple(folder.path for folder in tree.walk() if folder is not tree and not folder.closed),
-        _left=tuple(excluding.marked(left)),
+        _left=(*excluding.marked(left), *untested),
+        has_test=has_test or bool(untested) or any(file.split == "test" for file in files),
     )
 
 
@@ -133,15 +142,24 @@ def _of_table(source: Path, reading: Reading) -> Listing:
         ledger.enter("junk", "rows in which nothing stands", count=table.empty)
     excluding = Excluding(source.parent, reading.exclude)
     excluding.files(file.path for file in table.files)
-    classes = _classes(table.files, source, None, reading.partial)
+    files, untested = _untested(table.files, reading)
     return Listing(
-        files=tuple(table.files),
-        classes=classes,
+        files=tuple(files),
+        classes=_classes(files, source, None, reading.partial),
         closed={},
         excluded=excluding.found,
         _source=source.parent,
         _ledger=ledger,
+        _left=tuple(untested),
+        has_test=bool(untested) or any(file.split == "test" for file in files),
     )
+
+
+def _untested(files: list[Listed], reading: Reading) -> tuple[list[Listed], list[tuple[Path, Fate, str]]]:
+    """(files to read, those of a test split that is not to be opened, as `Listing._left` has them)."""
+    aside = [] if reading.tested else [file for file in files if file.split == "test"]
+    kept = [file for file in files if file.split != "test"] if aside else files
+    return kept, [(file.path, "excluded", _UNTESTED) for file in aside]
 
 
 def _metadata(root: Folder) -> Path | None:
@@ -225,7 +243,7 @@ def _left_over(tree: Folder, layout: Layout, files: Sequence[Listed], table: boo
         reason = why.get(path) or (
             f"an image that {METADATA} does not name" if table else _A_MASK if path in masks else OUTSIDE
         )
-        found.append((path, "excluded" if reason == UNNAMED else "other", reason))
+        found.append((path, "excluded" if reason in (UNNAMED, _UNTESTED) else "other", reason))
     return found
 
 

@@ -151,21 +151,22 @@ def find(row: NamedSet, data_dir: str | Path | None = None) -> Path | None:
     return None
 
 
-def load_named(row: NamedSet, data_dir: str | Path | None = None) -> DataSet:
-    """The set, read from where `find` finds it, downloaded into the user's cache if it is nowhere.
+def load_named(row: NamedSet, data_dir: str | Path | None = None, tested: bool = True) -> DataSet:
+    """The set, read from where `find` finds it, downloaded into the user's cache if it is nowhere. Unless `tested`, no file of
+    its test split is opened.
 
     Raises:
         DataError: damaged files, or no files and no network: says where it looked and how to get it.
     """
     folder = find(row, data_dir) or _download(row, data_dir)
-    train, test = _read_idx_set(row, folder) if row.form == "idx" else _read_cifar(row, folder)
+    read = _read_idx_set if row.form == "idx" else _read_cifar
     return DataSet(
         name=row.name,
         location=row.name,
         title=row.title,
         source=row.source,
         licence=row.licence,
-        splits={"train": train, "test": test},
+        splits={split: read(row, folder, split) for split in ("train", *(["test"] * tested))},
         flippable=row.flippable,
         unreadable={},
     )
@@ -177,11 +178,11 @@ def _idx_file(folder: Path, name: str) -> Path | None:
 
 
 def _is_official(folder: Path, row: NamedSet) -> bool:
-    path = _idx_file(folder, TEST_LABELS)
-    return path is not None and hashlib.sha256(unpack(path)).hexdigest() == row.sha256[TEST_LABELS]
+    path = _idx_file(folder, TRAIN_LABELS)
+    return path is not None and hashlib.sha256(unpack(path)).hexdigest() == row.sha256[TRAIN_LABELS]
 
 
-def _read_idx_set(row: NamedSet, folder: Path) -> tuple[ImageData, ImageData]:
+def _read_idx_set(row: NamedSet, folder: Path, split: str) -> ImageData:
     def read(name: str) -> Pixels:
         path = _idx_file(folder, name)
         assert path is not None, f"find() saw {name} in {folder}"
@@ -193,28 +194,25 @@ def _read_idx_set(row: NamedSet, folder: Path) -> tuple[ImageData, ImageData]:
             )
         return parse_idx(content, path)
 
-    def split(images: str, labels: str) -> ImageData:
-        return ImageData(read(images)[..., None], read(labels).astype(np.int64), row.classes)
-
-    return split(TRAIN_IMAGES, TRAIN_LABELS), split(TEST_IMAGES, TEST_LABELS)
+    images, labels = (TRAIN_IMAGES, TRAIN_LABELS) if split == "train" else (TEST_IMAGES, TEST_LABELS)
+    return ImageData(read(images)[..., None], read(labels).astype(np.int64), row.classes)
 
 
-def _read_cifar(row: NamedSet, folder: Path) -> tuple[ImageData, ImageData]:
+def _read_cifar(row: NamedSet, folder: Path, split: str) -> ImageData:
     # The official files are pickles. torchvision compares each one's MD5 with the published one before it opens it,
     # so that nothing but those very files is ever unpickled.
     import torchvision.datasets
 
-    def split(train: bool) -> ImageData:
-        try:
-            data = getattr(torchvision.datasets, row.torchvision)(folder, train=train, download=False)
-        except RuntimeError:
-            raise DataError(
-                f"the {row.title} files in {folder / _CIFAR_FOLDERS[row.torchvision]} are not the official ones "
-                "(a checksum differs, or a file is missing): remove that folder and get them again"
-            ) from None
-        return ImageData(data.data, np.asarray(data.targets, dtype=np.int64), tuple(data.classes))
-
-    return split(True), split(False)
+    official = getattr(torchvision.datasets, row.torchvision)
+    other = "test_list" if split == "train" else "train_list"  # whose checksums it would compare too
+    try:
+        data = type(official.__name__, (official,), {other: []})(folder, train=split == "train", download=False)
+    except RuntimeError:
+        raise DataError(
+            f"the {row.title} files in {folder / _CIFAR_FOLDERS[row.torchvision]} are not the official ones "
+            "(a checksum differs, or a file is missing): remove that folder and get them again"
+        ) from None
+    return ImageData(data.data, np.asarray(data.targets, dtype=np.int64), tuple(data.classes))
 
 
 def _download(row: NamedSet, data_dir: str | Path | None) -> Path:

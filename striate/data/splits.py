@@ -111,7 +111,7 @@ def record(dataset: DataSet, held: Indices | None) -> dict[str, list[str]] | Non
     if "validation" in made:
         found["validation"] = [hashes[position] for position in sorted(aside)]
     if "test" in made:
-        found["test"] = list(dataset.splits["test"].content_hashes())
+        found["test"] = list(dataset.set_aside or dataset.splits["test"].content_hashes())
     return found
 
 
@@ -135,9 +135,9 @@ def recorded(dataset: DataSet, record: Mapping[str, list[str]], split: str) -> I
     return whole
 
 
-def with_test_split(splits: Mapping[str, ImageData]) -> dict[str, ImageData]:
-    """The splits; without a test split, `TEST_SHARE` of the training pictures of each class becomes one."""
-    if "test" in splits or "train" not in splits:
+def with_test_split(splits: Mapping[str, ImageData], has_test: bool) -> dict[str, ImageData]:
+    """The splits; where the data has no test split, `TEST_SHARE` of the training pictures of each class becomes one."""
+    if has_test or "train" not in splits:
         return dict(splits)
     train = splits["train"]
     kept, held = hold_out(train.labels, TEST_SHARE, seed=0, groups=together(train))

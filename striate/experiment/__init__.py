@@ -14,7 +14,7 @@ from striate.experiment.announcing import announcement, prediction, worth_a_word
 from striate.experiment.beginning import begin, write_start
 from striate.experiment.bounds import check_bounds
 from striate.experiment.evaluating import compare_views, evaluate
-from striate.experiment.finishing import finish, naming_disk, nothing_half, write_summary
+from striate.experiment.finishing import finish, judged, naming_disk, nothing_half, write_summary
 from striate.experiment.holding import held
 from striate.experiment.preparing import check_space, for_length, manners, plan, predictions
 from striate.experiment.restarting import begun_before, check_restarts, has_checkpoint
@@ -43,7 +43,7 @@ class _Call(Settings):
 @checked
 @takes(_Call)
 def train(call: _Call) -> Run:
-    """Trains a net, evaluates it on the test pictures once, at the end, and writes the report.
+    """Trains a net, evaluates it once, at the end, on the test images (or what `judge` says), and writes the report.
 
     The arguments are the fields of `Settings`, which says what each means, and `progress`, which is told what happens: it shows a
     bar or lines on stderr if None. Of one that goes to other processes only its `quiet` is taken along.
@@ -98,7 +98,9 @@ def _train(ranks: Ranks, settings: Settings, progress: Progress, started: float)
         )
         job = replace(job, recipe=replace(job.recipe, micro_batches=speed.parts))
         config["recipe"]["micro_batches"] = speed.parts
-    steps, clock.until = ranks.decided(lambda: (plan(job, speed, len(dataset.splits["test"]), clock), clock.until))
+    steps, clock.until = ranks.decided(
+        lambda: (plan(job, speed, len(judged(settings.judge, job, dataset) or ()), clock), clock.until)
+    )
     short, job = job, for_length(job, settings, dataset.flippable, steps)
     if job is not short:
         progress.say(
@@ -107,7 +109,9 @@ def _train(ranks: Ranks, settings: Settings, progress: Progress, started: float)
         config["recipe"]["augmentation"] = str(job.recipe.augmentation)
         with clock.charge("measure"):
             speed = measure(job, [speed.manner])
-        steps, clock.until = ranks.decided(lambda: (plan(job, speed, len(dataset.splits["test"]), clock), clock.until))
+        steps, clock.until = ranks.decided(
+            lambda: (plan(job, speed, len(judged(settings.judge, job, dataset) or ()), clock), clock.until)
+        )
     config["recipe"]["epochs"] = round(steps / job.batches.steps_per_epoch, 6)
     config["plan"] |= predictions(job, speed, steps)
     called = f"{Path(begun.row.name).name.replace('.py:', '-')}-{dataset.name}"

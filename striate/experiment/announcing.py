@@ -22,7 +22,8 @@ TOLD = ("unreadable", "leakage")
 def announcement(job: Job, row: NetFacts, dataset: DataSet, config: dict[str, Any]) -> dict[str, str]:
     """What will happen: net, data, recipe, device; a line each."""
     plan, recipe = config["plan"], job.recipe
-    validating = f"{len(job.validation):,} to validate, " if job.validation else ""
+    validating = f", {len(job.validation):,} to validate" if job.validation else ""
+    testing = f", {len(dataset.splits['test']):,} to test" if "test" in dataset.splits else ""
     dial = f"a budget of {duration(recipe.budget)}" if recipe.budget else counted(recipe.epochs, "epoch")
     augmented = [] if recipe.augmentation == Augmentation() else [f"augment {recipe.augmentation}"]
     if not dataset.flippable and not recipe.augmentation.flip:
@@ -37,7 +38,7 @@ def announcement(job: Job, row: NetFacts, dataset: DataSet, config: dict[str, An
     macs = in_words(plan["macs"] or plan.get("macs_counted", 0), plan.get("macs_not_counted", {}))
     return {
         "net": f"{row.name} ({row.title}), {plan['params']:,} parameters, {macs} a picture{begun}",
-        "data": f"{dataset.name}: {len(job.batches.labels):,} to train, {validating}{len(dataset.splits['test']):,} to test; "
+        "data": f"{dataset.name}: {len(job.batches.labels):,} to train{validating}{testing}; "
         f"{dimensions((*job.preprocessing.size, job.preprocessing.channels))}, {len(dataset.classes)} classes",
         **({} if dataset.ledger is None else {"ledger": "\n        ".join(dataset.ledger.lines())}),
         "recipe": ", ".join(

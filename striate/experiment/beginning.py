@@ -93,7 +93,7 @@ def begin(settings: Settings, progress: Progress, ranks: Ranks = ALONE) -> Begun
         raise UsageError(f"{asked} goes by validation pictures, and there are none: give --validation 0.1")
     if recipe.freeze and not any(True for _ in net.head.parameters()):
         raise UsageError(f"--freeze is for nets whose head learns by itself, and {row.name} is all body")
-    wanting = require_pictures(dataset, training, validation, recipe)
+    wanting = require_pictures(dataset, training, validation, recipe, settings.judge)
     if dataset.reading is not None and dataset.reading.channels != net.channels:
         raise UsageError(
             f"{row.name} takes {net.channels}-channel pictures, and the files were read in {dataset.reading.channels}: "
@@ -131,13 +131,14 @@ def _data(settings: Settings, row: NetFacts, progress: Progress) -> tuple[DataSe
     asked = Reading(
         size=(size, size) if size else (row.input[1], row.input[2]),
         channels=row.input[0],
+        tested=settings.judge == "test",
         **{name: getattr(settings, name) for name in (*OF_FILES, "fit", "range", "on_bad")},
     )
     if not isinstance(settings.data, DataSet):
         return read_data(
             settings.data, asked, data_dir=settings.data_dir, workers=usable_cores(), told=progress.reading
         ), settings
-    dataset = settings.data
+    dataset = settings.data if asked.tested else settings.data.untested()
     read, usual = dataset.reading or Reading(range=dataset.range), Reading()
     decided = [*OF_FILES, "range"]
     if dataset.reading is not None:

@@ -9,8 +9,9 @@ from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from typing import Any
 
+from striate.choices import Judge
 from striate.classifier import Classifier
-from striate.data import DataSet
+from striate.data import DataSet, ImageData
 from striate.errors import Interrupted, Signalled, StriateError
 from striate.evaluation import Evaluation, score, write_evaluation
 from striate.evaluation.calibration import calibrate
@@ -49,13 +50,14 @@ def finish(run: Run, job: Job, dataset: DataSet, state: State, clock: Clock, pro
             with clock.charge("evaluate"):
                 require_saved(run, job, net)
                 evaluation = _evaluate(run, job, net, dataset)
-            log.evaluation(evaluation.summary)
+            if evaluation is not None:
+                log.evaluation(evaluation.summary)
             if log.seconds:
                 clock.add("log", log.seconds)
             write_summary(run, "finished", clock, known)
             with clock.charge("report"):
                 _report(run, job, evaluation)
-            if reason := undrawable():
+            if run.config.get("report", True) and (reason := undrawable()):
                 progress.say(f"warning: {reason}")
             write_summary(run, "finished", clock, known)
     except BaseException as error:
@@ -78,8 +80,15 @@ def _after_training(run: Run, error: Signalled) -> Interrupted:
     return Interrupted(f"stopped by {error.name} between training and the end of the report; {way}", 128 + error.number)
 
 
-def _evaluate(run: Run, job: Job, net: Net, dataset: DataSet) -> Evaluation:
-    """Calibrates the net on the validation pictures and evaluates it on the test pictures. What former weights came to goes."""
+def judged(judge: Judge, job: Job, dataset: DataSet) -> ImageData | None:
+    """The images that a run is judged by at its end; None for none."""
+    return {"test": dataset.splits.get("test"), "validation": job.validation, "none": None}[judge]
+
+
+def _evaluate(run: Run, job: Job, net: Net, dataset: DataSet) -> Evaluation | None:
+    """Calibrates the net on the validation images and evaluates it on what the run is judged by. What former weights came to
+    goes.
+    """
     shutil.rmtree(run.path / "evaluations", ignore_errors=True)
     (run.path / "curves.png").unlink(missing_ok=True)
     for file in run.path.glob("calibration.*"):
@@ -90,12 +99,14 @@ def _evaluate(run: Run, job: Job, net: Net, dataset: DataSet) -> Evaluation:
     temperature = None
     if job.validation is not None:
         temperature = calibrate(run, classifier, job.validation)["temperature"]
-    pictures = dataset.splits["test"]
+    judge = run.config.get("judge", "test")
+    if (pictures := judged(judge, job, dataset)) is None:
+        return None
     evaluation = score(
         classifier,
         pictures,
         name=run.config["data"]["name"],  # also where the data lies in a folder of another name by now
-        split="test",
+        split=judge,
         temperature=temperature,
     )
     write_evaluation(run, evaluation)
@@ -160,10 +171,14 @@ def nothing_half(run: Run) -> Iterator[None]:
         raise
 
 
-def _report(run: Run, job: Job, evaluation: Evaluation) -> None:
+def _report(run: Run, job: Job, evaluation: Evaluation | None) -> None:
+    if not run.config.get("report", True):
+        write_card(run)
+        return
     training = job.batches
     write_samples(run, training.data.pixels, training.data.labels)
-    show(run, evaluation)
+    if evaluation is not None:
+        show(run, evaluation)
     write_all(run)
 
 

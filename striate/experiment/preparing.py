@@ -222,6 +222,8 @@ def make_config(
         "preprocessing": preprocessing.as_dict(),
         "recipe": recipe.as_dict(),
         "log": settings.log,
+        "judge": settings.judge,
+        "report": settings.report,
         "deterministic": settings.deterministic,
         "plan": {"params": totals.parameters, "macs": totals.macs, **lacking},
     }

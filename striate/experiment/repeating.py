@@ -131,6 +131,8 @@ def _choices(config: dict[str, Any], epochs: float) -> dict[str, Any]:
         "splits": data.get("splits"),
         "range": ",".join(map(_text, config["preprocessing"].get("range") or ())) or None,
         "log": config.get("log"),
+        "judge": None if (judge := config.get("judge", "test")) == "test" else judge,
+        "no_report": not config.get("report", True),
     }
 
 

@@ -4,22 +4,26 @@ from __future__ import annotations
 
 import numpy as np
 
+from striate.choices import Judge
 from striate.data import DataSet, ImageData
 from striate.data.splits import together
-from striate.errors import DataError
+from striate.errors import DataError, UsageError
 from striate.recipe import Recipe
 
 SHOWN = 10
 """Classes that a message names."""
 
 
-def require_pictures(dataset: DataSet, training: ImageData, validation: ImageData | None, recipe: Recipe) -> list[str]:
+def require_pictures(
+    dataset: DataSet, training: ImageData, validation: ImageData | None, recipe: Recipe, judge: Judge
+) -> list[str]:
     """What is worth a word about the images that training, validation and test have; empty where nothing is.
 
     Args:
         training, validation: what `split` made of the training split.
 
     Raises:
+        UsageError: it is to be judged by validation images, and none were asked for.
         DataError: there is no image to test or to validate with, or none of a class to learn it from.
     """
     if lacking := _lacking(training):
@@ -28,7 +32,7 @@ def require_pictures(dataset: DataSet, training: ImageData, validation: ImageDat
             f"the class out{_excluded(dataset)}"
         )
     test = dataset.splits.get("test")
-    if test is None or not len(test):
+    if judge == "test" and not len(test or ()):
         raise DataError(
             f"{dataset.location} leaves no image to test with: {_why_none(dataset, dataset.train)}. Add images, or give a "
             "folder test of its own"
@@ -38,6 +42,8 @@ def require_pictures(dataset: DataSet, training: ImageData, validation: ImageDat
             f"{dataset.location} leaves no image for validation: {_why_none(dataset, training)}. Add images, give a folder "
             "val of its own, or train without validation: --validation 0"
         )
+    if judge == "validation" and not len(validation or ()):
+        raise UsageError("--judge validation goes by validation images, and there are none: give --validation 0.1")
     said = []
     for name, part in (("validation", validation), ("test", test)):
         if part is not None and (lacking := _lacking(part)):

@@ -199,7 +199,7 @@ def _made_again(ranks: Ranks, run: Run, data_dir: str | Path | None, progress: P
     require_place(run, config["data"]["location"])
     dataset = read_data(
         config["data"]["location"],
-        Reading.of_run(config),
+        replace(Reading.of_run(config), tested=config.get("judge", "test") == "test"),
         data_dir=data_dir,
         workers=usable_cores(),
         told=progress.reading,

@@ -29,6 +29,11 @@ def limits(run: Run, evaluation: dict[str, Any] | None) -> list[str]:
     ]
     if evaluation is None:
         return [*said, "It has not been tested on held-out images, so its accuracy on new images is unknown."]
+    if evaluation["split"] == "validation":
+        said.append(
+            "Its figures are measured on validation images, which help to choose settings and fit the temperature: they are not "
+            "a test result."
+        )
     worst = min((row for row in evaluation["per_class"] if row["support"]), key=lambda row: float(row["recall"]))
     if worst["recall"] < 1:
         said.append(
