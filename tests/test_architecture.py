@@ -11,7 +11,9 @@ PACKAGE = Path(striate.__file__).parent
 
 LAYERS = (
     {"choices", "errors", "strictjson", "terminal", "texts"},
-    {"files", "notebook"},
+    {"files"},
+    {"drawing"},
+    {"notebook"},
     {"arguments", "forms"},
     {"catalogue", "data", "nets"},
     {"anatomy", "checkup", "metrics", "machine"},

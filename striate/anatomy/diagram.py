@@ -6,9 +6,9 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from striate.anatomy.layout import arrange
-from striate.anatomy.svg import FAINT, box, document, path, text, text_width
 from striate.anatomy.table import quantity
 from striate.anatomy.units import Unit, edges_between, entrances, layer_units, stage_units, typical_block
+from striate.drawing.svg import FAINT, box, document, path, text, text_width
 from striate.texts import dimensions
 
 if TYPE_CHECKING:

@@ -6,8 +6,9 @@ from dataclasses import dataclass
 from math import log2, sqrt
 from typing import TYPE_CHECKING
 
-from striate.anatomy.svg import FAINT, FILLS, INK, document, path, polygon, text, text_width
 from striate.anatomy.units import Unit, layer_units, stage_units
+from striate.drawing.svg import FAINT, INK, document, path, polygon, text, text_width
+from striate.drawing.theme import KINDS
 
 if TYPE_CHECKING:
     from striate.anatomy.inspecting import Anatomy
@@ -111,7 +112,7 @@ def _block(anatomy: Anatomy, unit: Unit) -> _Block:
 
 def _cuboid(x: float, y: float, long: float, tall: float, deep: float, kind: str) -> list[str]:
     """Front, top and right side of a block, seen from above on the right."""
-    fill, stroke = FILLS[kind]
+    fill, stroke = KINDS[kind]
     rise = deep * 0.8
     front = [(x, y), (x + long, y), (x + long, y + tall), (x, y + tall)]
     above = [(x, y), (x + deep, y - rise), (x + long + deep, y - rise), (x + long, y)]

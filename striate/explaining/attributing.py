@@ -10,9 +10,9 @@ import torch
 from torch import Tensor
 from torch.autograd.graph import Node
 
+from striate.drawing.heat import Heat
 from striate.errors import UsageError, unknown_name
 from striate.explaining.layers import Layer, find_layer
-from striate.explaining.palette import Heat
 from striate.explaining.placing import placed
 from striate.nets.hooks import capture, evaluating
 from striate.nets.net import Net

@@ -6,19 +6,18 @@ import textwrap
 
 import numpy as np
 
-from striate.anatomy.svg import FAINT, INK, document, text
+from striate.drawing.heat import colours, palette
+from striate.drawing.svg import FAINT, INK, LINE, document, image, text
+from striate.drawing.theme import PAPER
 from striate.explaining.explanation import DEPENDENT, Explanation
 from striate.explaining.faithfulness import STEPS
-from striate.explaining.palette import colours, palette
-from striate.explaining.png import embedded
 from striate.texts import percent
 
 SIDE = 232
 """Longer side of a picture in the drawing, in pixels."""
 MARGIN, GAP, TOP = 28.0, 22.0, 124.0
 
-DELETION, INSERTION, ALARM = "#d55e00", "#0072b2", "#a63c00"
-"""Vermilion and blue of Okabe and Ito (2008), told apart without colour vision; a darker vermilion for words."""
+DELETION, INSERTION, ALARM = PAPER.second, PAPER.first, PAPER.wrong
 
 
 def draw(explanation: Explanation) -> str:
@@ -36,7 +35,7 @@ def draw(explanation: Explanation) -> str:
     left = MARGIN
     for title, pixels in panels:
         elements.append(text(left, TOP - 10, title, 12.5, anchor="start", fill=FAINT))
-        elements.append(embedded(pixels, left, TOP, wide, tall))
+        elements.append(image(pixels, left, TOP, wide, tall))
         left += step
     elements += _legend(MARGIN + step, TOP + tall + 12, wide)
     chart_left = left + 34
@@ -70,7 +69,7 @@ def _shortened(name: str) -> str:
 def _legend(left: float, top: float, wide: float) -> list[str]:
     strip = np.repeat(palette()[None], 12, axis=0)
     return [
-        embedded(strip, left, top, wide, 9),
+        image(strip, left, top, wide, 9),
         text(left, top + 24, "nothing", 11, anchor="start", fill=FAINT),
         text(left + wide, top + 24, "most", 11, anchor="end", fill=FAINT),
     ]
@@ -83,7 +82,7 @@ def _chart(explanation: Explanation, left: float, top: float, wide: float, tall:
     ]
     for share in (0, 0.5, 1):
         y = top + tall * (1 - share)
-        elements.append(f'<path d="M{left:.1f},{y:.1f} h{wide:.1f}" stroke="#e3e7ec"/>')
+        elements.append(f'<path d="M{left:.1f},{y:.1f} h{wide:.1f}" stroke="{LINE}"/>')
         elements.append(text(left - 6, y + 4, percent(share, 0), 11, anchor="end", fill=FAINT))
         elements.append(text(left + wide * share, top + tall + 16, percent(share, 0), 11, fill=FAINT))
     elements.append(

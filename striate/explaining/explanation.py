@@ -15,12 +15,12 @@ from striate.arguments import checked
 from striate.classifier import Classifier
 from striate.data.images import Pixels
 from striate.data.pictures import Picture
+from striate.drawing.heat import Heat, overlay
+from striate.drawing.svg import to_png
 from striate.errors import DataError, UsageError, unknown_name
 from striate.explaining.attributing import METHODS, attribution, find_method
 from striate.explaining.faithfulness import Faithfulness, area, faithfulness, weight_dependence
 from striate.explaining.layers import find_layer
-from striate.explaining.palette import Heat, overlay
-from striate.explaining.png import to_png
 from striate.files import write_beside
 from striate.run import Run
 from striate.texts import percent

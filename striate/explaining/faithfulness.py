@@ -11,9 +11,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from striate.drawing.heat import Heat
 from striate.explaining.attributing import PORTION, attribution
 from striate.explaining.layers import LEAST
-from striate.explaining.palette import Heat
 from striate.nets.blocks import he_init
 from striate.nets.copying import copied
 from striate.nets.hooks import evaluating

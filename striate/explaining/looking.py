@@ -11,9 +11,9 @@ from torch import Tensor, nn
 from striate.classifier import Classifier
 from striate.data import ImageData
 from striate.data.images import Indices, Pictures, Pixels
+from striate.drawing.sheet import Sheet, Tile, shaded
 from striate.errors import UsageError
 from striate.explaining.layers import Layer, find_layer, layers
-from striate.explaining.sheet import Sheet, Tile, shaded
 from striate.nets.hooks import capture
 from striate.nets.net import Net
 
@@ -47,11 +47,11 @@ def filters(net: Net) -> Sheet:
                 for c in range(grey.shape[2])
             ]
     return Sheet(
-        "filters",
-        f"{net.spec.name}: the filters of {name.removeprefix('stages.').removeprefix('net.')}",
-        f"{_first(tiles, MOST_FILTERS)}{conv.kernel_size[0]}x{conv.kernel_size[1]} pixels each, on a scale of its own: "
+        what="filters",
+        title=f"{net.spec.name}: the filters of {name.removeprefix('stages.').removeprefix('net.')}",
+        note=f"{_first(tiles, MOST_FILTERS)}{conv.kernel_size[0]}x{conv.kernel_size[1]} pixels each, on a scale of its own: "
         "mid-grey is 0, lighter speaks for the filter, darker against it",
-        (("", tuple(tiles[:MOST_FILTERS])),),
+        rows=(("", tuple(tiles[:MOST_FILTERS])),),
     )
 
 
@@ -92,7 +92,9 @@ def feature_maps(classifier: Classifier, pixels: Pixels, layer: str | None = Non
             )
         )
     note = "each row on a scale of its own; the numbers are those of the maps"
-    return Sheet("maps", f"{net.spec.name}: what {_these(wanted)} makes of the picture", note, tuple(rows))
+    return Sheet(
+        what="maps", title=f"{net.spec.name}: what {_these(wanted)} makes of the picture", note=note, rows=tuple(rows)
+    )
 
 
 def units(
@@ -145,7 +147,7 @@ def units(
     else:
         rows = [("", (Tile(one, label(n)), *row)) for one, n, row in zip(made, chosen, best, strict=True)]
     title = f"{net.spec.name}: what {where} respond{'' if found is None else 's'} to most"
-    return Sheet("unit", title, note, tuple(rows))
+    return Sheet(what="unit", title=title, note=note, rows=tuple(rows))
 
 
 def _responses(classifier: Classifier, pixels: Pictures, layer: Layer | None) -> Tensor:

@@ -6,7 +6,6 @@ Importing this package is light: Altair and vl-convert are loaded when the first
 
 from __future__ import annotations
 
-import io
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -20,7 +19,6 @@ from striate.report.wording import percent
 if TYPE_CHECKING:
     import altair as alt
     from numpy.typing import NDArray
-    from PIL import Image
 
     from striate.data.images import Pictures
     from striate.run import Run
@@ -85,7 +83,7 @@ def write_samples(run: Run, pixels: Pictures, labels: NDArray[np.integer[Any]]) 
             shown, as many as there are of the rarest, so pass them all: only those that are shown are copied.
         labels: (N) positions in the run's list of classes.
     """
-    from striate.report.grids import LEGIBLE, grid, reduced
+    from striate.drawing.sheet import LEGIBLE, captioned
 
     classes = run.data["classes"]
     few = len(classes) <= 4
@@ -99,8 +97,8 @@ def write_samples(run: Run, pixels: Pictures, labels: NDArray[np.integer[Any]]) 
     table = np.array([places[:each] for places in first])
     chosen = (table if few else table.T).ravel()[:MOST_SAMPLES]
     captions = [classes[label] for label in labels[chosen]]
-    shown = reduced(pixels[chosen], LARGE_SAMPLE if few else LEGIBLE)
-    return save_png(grid(shown, captions, columns=each if few else min(10, len(first))), run.path / "samples.png")
+    columns, most = (each, LARGE_SAMPLE) if few else (min(10, len(first)), LEGIBLE)
+    return _write(run.path / "samples.png", captioned(pixels[chosen], captions, columns, most).png())
 
 
 def write_mistakes(folder: Path, pixels: Pictures, predictions: Sequence[dict[str, Any]]) -> Path | None:
@@ -112,21 +110,17 @@ def write_mistakes(folder: Path, pixels: Pictures, predictions: Sequence[dict[st
         pixels: uint8 (N, H, W, C), all pictures evaluated, as the net saw them.
         predictions: rows of predictions.csv; `index` is the place in `pixels`. If all are right nothing is written.
     """
-    from striate.report.grids import fitting_columns, grid, reduced
+    from striate.drawing.sheet import captioned
 
     mistakes = worst_mistakes(predictions)
     if not mistakes:
         (folder / "mistakes.png").unlink(missing_ok=True)  # of an earlier evaluation
         return None
     captions = [f"{row['truth']}\nread as {row['predicted']}, {percent(row['confidence'], 0)}" for row in mistakes]
-    shown = reduced(pixels[np.array([row["index"] for row in mistakes])], LARGE_MISTAKE)
-    columns = fitting_columns(max(shown.shape[1:3]))
-    return save_png(grid(shown, captions, columns=columns), folder / "mistakes.png")
+    shown = pixels[np.array([row["index"] for row in mistakes])]
+    return _write(folder / "mistakes.png", captioned(shown, captions, most=LARGE_MISTAKE).png())
 
 
-def save_png(image: Image.Image, path: Path) -> Path:
-    """Write a picture as a PNG and return its path."""
-    content = io.BytesIO()
-    image.save(content, "PNG", compress_level=6)
-    write_atomic(path, content.getvalue())
+def _write(path: Path, content: bytes) -> Path:
+    write_atomic(path, content)
     return path

@@ -7,20 +7,23 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 from PIL import Image
 
 from striate.classifier import Classifier
 from striate.data.images import Pictures
+from striate.drawing.heat import Heat, overlay
+from striate.drawing.images import Pixels, resized
+from striate.drawing.sheet import Sheet, Tile, shown_side
 from striate.errors import UsageError
-from striate.explaining import attribution, overlay
-from striate.report import save_png
+from striate.explaining import attribution
+from striate.files import write_atomic
 from striate.report.facts import worst_mistakes
-from striate.report.grids import beside, grid, legible, stacked
 from striate.report.wording import percent
 
 EACH = 4
 """Answers that were right, and as many that were wrong."""
+SIDE, GAP = 112, 4
+"""Pixels of an image's longer side, about, and between the two of a pair."""
 
 
 def write_attention(
@@ -53,12 +56,16 @@ def write_attention(
         # No maps of 4x4 or more, or, in a net from elsewhere, maps that no gradient reaches; no memory for gradients.
         (folder / "attention.png").unlink(missing_ok=True)
         return None
-    tiles = iter([_tile(picture, warmth) for picture, warmth in zip(shown, heat, strict=True)])
-    sheets = [
-        grid(np.stack([next(tiles) for _ in part]), [_caption(row) for row in part], columns=EACH, scale=1)
-        for part in rows
-    ]
-    return save_png(stacked(sheets), folder / "attention.png")
+    pairs = [_pair(image, warmth) for image, warmth in zip(shown, heat, strict=True)]
+    left = iter(pairs)
+    sheet = Sheet(
+        rows=tuple(("", tuple(Tile(next(left), _caption(row)) for row in part)) for part in rows),
+        side=max(pairs[0].shape[:2]),
+        columns=EACH,
+        fine=1,
+    )
+    write_atomic(folder / "attention.png", sheet.png())
+    return folder / "attention.png"
 
 
 def _spread(rows: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
@@ -67,16 +74,17 @@ def _spread(rows: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
     return [rows[k] for k in np.unique(places.astype(np.int64))] if rows else []
 
 
-def _tile(picture: NDArray[np.uint8], heat: NDArray[np.float32]) -> NDArray[np.uint8]:
-    """A picture and, beside it, the same with its map, both large enough to be looked at."""
-    large = legible(picture)
-    height, width = large.shape[:2]
-    smooth = Image.fromarray(heat, mode="F").resize((width, height), Image.Resampling.BILINEAR)
-    return beside(large, overlay(large, np.asarray(smooth)))
+def _pair(pixels: Pixels, heat: Heat) -> Pixels:
+    """An image and, beside it, the same with its map, both large enough to be looked at."""
+    longest = max(pixels.shape[:2])
+    scale = shown_side(longest, SIDE, SIDE) / longest
+    height, width = (max(1, round(side * scale)) for side in pixels.shape[:2])
+    large = np.asarray(resized(pixels, width, height)).reshape(height, width, -1)
+    smooth = np.asarray(Image.fromarray(heat, mode="F").resize((width, height), Image.Resampling.BILINEAR))
+    gap = np.full((height, GAP, 3), 255, np.uint8)
+    return np.concatenate([np.broadcast_to(large, (height, width, 3)), gap, overlay(large, smooth)], axis=1)
 
 
 def _caption(row: dict[str, Any]) -> str:
-    sure = percent(row["confidence"], 0)
-    if row["truth"] == row["predicted"]:
-        return f"{row['truth']}, {sure}"
-    return f"{row['truth']}\nread as {row['predicted']}, {sure}"
+    read = "" if row["truth"] == row["predicted"] else f"read as {row['predicted']}, "
+    return f"{row['truth']}\n{read}{percent(row['confidence'], 0)}"

@@ -21,12 +21,12 @@ from striate import texts
 from striate.checkup import Checkup, Finding, Pair, Picture, copies_of_training, printable
 from striate.data import DataSet
 from striate.data.decode import decode
+from striate.drawing.theme import FONT, NIGHT, PAPER, css_variables
 from striate.errors import DataError, UsageError
 from striate.files import write_beside, write_new
 from striate.metrics import wilson
 from striate.report import facts, wording
 from striate.report.page import templates
-from striate.report.theme import FONT, NIGHT, PAPER, css_variables
 from striate.run import Run
 
 SIDE = 144

@@ -14,12 +14,12 @@ from typing import TYPE_CHECKING, Any
 from markupsafe import Markup
 
 from striate import texts
+from striate.drawing.theme import FONT, NIGHT, PAGE, PAPER, css_variables
 from striate.files import write_atomic
 from striate.report import facts, page, wording
 from striate.report.limits import limits
 from striate.report.page import chart_for_page, picture_for_page
 from striate.report.places import without_places
-from striate.report.theme import FONT, NIGHT, PAGE, PAPER, css_variables
 from striate.run import leading
 
 if TYPE_CHECKING:

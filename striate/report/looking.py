@@ -17,19 +17,19 @@ from striate.anatomy.targets import facts
 from striate.arguments import checked
 from striate.classifier import Classifier
 from striate.data import Preprocessing
+from striate.drawing.sheet import Sheet
+from striate.drawing.theme import FONT, PAPER
+from striate.drawing.vega import themed
 from striate.errors import UsageError, unknown_name
 from striate.evaluation import subject_of
 from striate.explaining.embedding import Embedding, embed
 from striate.explaining.looking import feature_maps, filters, units
-from striate.explaining.sheet import Sheet
 from striate.files import write_beside
 from striate.machine import pick_device, use_cores
 from striate.nets import build
 from striate.nets.elsewhere import adapt, is_elsewhere, make
 from striate.report import charts
-from striate.report.charts.drawing import themed
 from striate.report.page import vega_bundle
-from striate.report.theme import FONT, PAPER
 from striate.run import Run
 from striate.strictjson import to_json
 from striate.texts import percent

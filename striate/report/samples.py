@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-import io
 from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 import torch
-from PIL import Image
 
 from striate.data import DataSet, Preprocessing
 from striate.data.augmentation import USUAL, Augmentation
 from striate.data.batches import Batches
+from striate.drawing.sheet import Sheet, captioned
 from striate.files import write_beside, write_new
-from striate.report.grids import grid
 
 PER_CLASS, MOST = 8, 160
 """Pictures of each class, and of all together."""
@@ -38,7 +36,7 @@ def write_sample_grid(dataset: DataSet, path: Path | None = None) -> Path:
     members = [np.flatnonzero(data.labels == label)[:each] for label in range(len(data.classes))]
     chosen = data.select(np.concatenate(members).astype(np.int64))
     captions = [data.classes[label] for label in chosen.labels]
-    return _write(grid(chosen.pixels[:], captions, columns=PER_CLASS), f"{dataset.name}-samples", path)
+    return _write(captioned(chosen.pixels[:], captions, PER_CLASS), f"{dataset.name}-samples", path)
 
 
 def write_augmented_grid(dataset: DataSet, augmentation: Augmentation | None = None, path: Path | None = None) -> Path:
@@ -72,7 +70,7 @@ def write_augmented_grid(dataset: DataSet, augmentation: Augmentation | None = N
         pixels, targets = batches.augmented(epoch, chosen)
         pictures.append(pixels.round().to(torch.uint8).permute(0, 2, 3, 1).numpy())
         captions += [f"{name}\n{_shares(data.classes, target)}" for target in targets]
-    return _write(grid(np.concatenate(pictures), captions, columns=PER_CLASS), f"{dataset.name}-augmented", path)
+    return _write(captioned(np.concatenate(pictures), captions, PER_CLASS), f"{dataset.name}-augmented", path)
 
 
 def _shares(classes: Sequence[str], target: torch.Tensor) -> str:
@@ -83,8 +81,6 @@ def _shares(classes: Sequence[str], target: torch.Tensor) -> str:
     return held[0][1] if len(held) == 1 else ", ".join(f"{name} {share:.2f}" for share, name in held)
 
 
-def _write(image: Image.Image, stem: str, path: Path | None) -> Path:
-    buffer = io.BytesIO()
-    image.save(buffer, format="PNG", optimize=True)
-    content = buffer.getvalue()
+def _write(sheet: Sheet, stem: str, path: Path | None) -> Path:
+    content = sheet.png()
     return write_new(path, content) if path else write_beside(Path(), stem, "png", content)

@@ -16,6 +16,7 @@ from PIL import Image
 from safetensors.torch import save
 
 from striate.data import NAMED
+from striate.drawing.images import encoded
 from striate.errors import DataError, UsageError
 from striate.evaluation.summary import PER_CLASS_COLUMNS, PREDICTION_COLUMNS
 from striate.files import write_atomic, write_csv, write_json, write_yaml
@@ -26,7 +27,6 @@ from striate.nets.sources import source_path
 from striate.nets.weightfiles import read_weights
 from striate.outofdistribution import FILE as REFERENCES
 from striate.recipe import Recipe
-from striate.report import save_png
 from striate.report.facts import place_in, read_robustness
 from striate.run import Run
 from striate.runfiles import number, place, read_csv, read_json
@@ -286,7 +286,7 @@ def _copy_sheet(run: Path, name: str, target: Path) -> None:
         with Image.open(source, formats=("PNG",)) as image:
             if image.width * image.height > MOST_PIXELS:
                 raise DataError(f"{source} has {image.width}x{image.height} pixels, at most {MOST_PIXELS:,} are kept")
-            save_png(image.convert("RGB"), target)
+            write_atomic(target, encoded(image.convert("RGB")))
     except (OSError, SyntaxError) as error:
         raise DataError(f"{source} is no PNG that can be read: {error}") from error
 

@@ -7,9 +7,9 @@ from patch_pictures import small_net
 from scipy.stats import spearmanr
 from torch import nn
 
+from striate.drawing.heat import colours, palette
 from striate.explaining import faithfulness, overlay, weight_dependence
 from striate.explaining.faithfulness import DRAWS, ORDERS, area, randomised, rank_correlation
-from striate.explaining.palette import colours, palette
 from striate.nets import build
 
 

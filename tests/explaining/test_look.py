@@ -14,12 +14,12 @@ from torch import nn
 import striate
 from striate.classifier import Classifier
 from striate.data import Preprocessing
+from striate.drawing.sheet import shaded
 from striate.errors import DataError, UsageError
 from striate.evaluation import subject_of
 from striate.explaining.embedding import embed, last_features, principal_components
 from striate.explaining.layers import find_layer
 from striate.explaining.looking import UNITS, feature_maps, filters, units
-from striate.explaining.sheet import shaded
 from striate.nets import build
 from striate.report.looking import embedding_chart, write_look
 

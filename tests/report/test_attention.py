@@ -7,10 +7,10 @@ from run_files import FASHION
 
 from striate.classifier import Classifier
 from striate.data import Preprocessing
+from striate.drawing.sheet import read_tiles
 from striate.explaining import attribution
 from striate.nets import build
 from striate.report import attention
-from striate.report.grids import GAP, LEGIBLE
 
 PREPROCESSING = Preprocessing(size=(28, 28), channels=1, mean=(0.3,), std=(0.3,))
 
@@ -46,10 +46,14 @@ def test_shows_right_answers_and_the_worst_mistakes_for_what_was_answered(make_r
     chosen = [5, 15, 25, 35, 59, 58, 57, 56]
     assert torch.equal(inputs, PREPROCESSING.tensor(pixels[chosen]))
     assert targets == [FASHION.index(rows[index]["predicted"]) for index in chosen]
-    image = np.asarray(Image.open(path))
-    first = np.kron(pixels[5, :, :, 0], np.ones((4, 4), np.uint8))
-    for channel in range(3):
-        assert (image[GAP : GAP + LEGIBLE, GAP : GAP + LEGIBLE, channel] == first).all()
+    tiles = read_tiles(path)
+    assert [tile.lines for tile in tiles[:1] + tiles[-1:]] == [
+        [FASHION[5], "70\u00a0%"],
+        [FASHION[6], f"read as {FASHION[7]}, 70\u00a0%"],
+    ]
+    left, top, _, _ = tiles[0].box
+    first = np.kron(pixels[5], np.ones((4, 4, 3), np.uint8))
+    assert (np.asarray(Image.open(path).convert("RGB"))[top : top + 112, left : left + 112] == first).all()
 
 
 def test_few_right_or_few_wrong_answers(make_run):

@@ -11,8 +11,8 @@ from PIL import Image
 from run_files import FASHION, evaluation_of, metrics_of, robustness_of, with_certainty
 from scipy.stats import binomtest
 
+from striate.drawing.theme import NIGHT, PAGE, PAPER
 from striate.report import charts
-from striate.report.theme import NIGHT, PAGE, PAPER
 
 CHINESE = ["靴", "帽子", "衬衫"]
 LONG = ["a class name that nobody would call short, " + word for word in ("one", "two", "three")]

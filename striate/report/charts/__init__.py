@@ -6,9 +6,9 @@ The functions take plain lists and dicts (rows of metrics.csv, parts of evaluati
 class name. Labels are set in the fonts of this computer: a PNG shows Chinese names where it has a Chinese font.
 """
 
+from striate.drawing.vega import definition, png, require_drawable, save_png, svg, undrawable
 from striate.report.charts.classes import DENSE, MOST_DRAWN, confusion, most_confused_part, per_class, worst_classes
 from striate.report.charts.confidence import coverage, reliability
-from striate.report.charts.drawing import definition, png, require_drawable, save_png, svg, undrawable
 from striate.report.charts.learning import curve, curves, drawable, rate
 from striate.report.charts.robustness import KINDS, kinds, robustness, robustness_curve
 from striate.report.charts.timing import time_spent

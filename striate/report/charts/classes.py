@@ -9,8 +9,8 @@ from typing import Any, Literal
 import altair as alt
 import numpy as np
 
-from striate.report.charts.drawing import PERCENT_LABEL, name_axis, names_param, percent_axis, shown_name, themed
-from striate.report.theme import PAPER, Palette
+from striate.drawing.theme import PAPER, Palette
+from striate.drawing.vega import PERCENT_LABEL, name_axis, names_param, percent_axis, shown_name, themed
 from striate.report.wording import SPACE, percent
 from striate.texts import thousands
 

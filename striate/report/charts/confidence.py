@@ -8,9 +8,9 @@ from typing import Any, Literal
 
 import altair as alt
 
+from striate.drawing.theme import PAPER, Palette
+from striate.drawing.vega import LABELS, PERCENT_LABEL, percent_axis, themed
 from striate.metrics import wilson
-from striate.report.charts.drawing import LABELS, PERCENT_LABEL, percent_axis, themed
-from striate.report.theme import PAPER, Palette
 from striate.report.wording import SPACE, percent
 from striate.texts import thousands
 

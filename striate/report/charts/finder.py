@@ -7,8 +7,8 @@ from typing import Literal
 
 import altair as alt
 
-from striate.report.charts.drawing import themed
-from striate.report.theme import PAPER, Palette
+from striate.drawing.theme import PAPER, Palette
+from striate.drawing.vega import themed
 
 SIDES: tuple[Literal["left", "right"], ...] = ("right", "left")
 

@@ -8,9 +8,9 @@ from typing import Any, Literal
 
 import altair as alt
 
-from striate.report.charts.drawing import LABELS, percent_axis, themed
+from striate.drawing.theme import PAPER, Palette
+from striate.drawing.vega import LABELS, percent_axis, themed
 from striate.report.facts import measured
-from striate.report.theme import PAPER, Palette
 from striate.report.wording import percent
 
 MOST_POINTS = 40  # with more epochs the curves are drawn without points

@@ -8,8 +8,8 @@ from typing import Any, NamedTuple
 
 import altair as alt
 
-from striate.report.charts.drawing import percent_axis, themed
-from striate.report.theme import PAPER, Palette
+from striate.drawing.theme import PAPER, Palette
+from striate.drawing.vega import percent_axis, themed
 from striate.report.wording import SPACE, percent
 from striate.texts import thousands
 

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import altair as alt
 
-from striate.report.charts.drawing import name_axis, names_param, themed
+from striate.drawing.theme import PAPER, Palette
+from striate.drawing.vega import name_axis, names_param, themed
 from striate.report.facts import PHASES
-from striate.report.theme import PAPER, Palette
 from striate.report.wording import duration, percent
 
 

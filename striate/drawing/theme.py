@@ -8,10 +8,24 @@ orange is wrong; the share of the row is the opacity of the ink.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
 from typing import Any
 
-FONT = 'system-ui, -apple-system, "Segoe UI", Roboto, "Helvetica Neue", "Liberation Sans", Arial, sans-serif'
+FONT = "system-ui, -apple-system, 'Segoe UI', Roboto, 'Helvetica Neue', 'Liberation Sans', Arial, 'DejaVu Sans', sans-serif"
+HUES = (
+    "#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#8c6d31", "#5f6b7a", "#882255", "#b5b800",
+)  # fmt: skip
+"""For many classes: Okabe and Ito's and four more; with more classes they come again."""
+KINDS: Mapping[str, tuple[str, str]] = {
+    "picture": ("#ffffff", "#566273"),
+    "convolution": ("#d9e8f6", "#2f6fa8"),
+    "pool": ("#fde2c4", "#c26a17"),
+    "linear": ("#e5dcf2", "#6d4da3"),
+    "join": ("#d3efe2", "#1f8a62"),
+    "other": ("#eef0f2", "#7b8794"),
+}
+"""Fill and stroke of the parts of a net, in hues that colour-blind readers tell apart."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -1,27 +1,41 @@
-"""The few SVG elements that the drawings are made of, and their colours."""
+"""The few SVG elements that drawings and sheets are made of, and a drawing as a PNG."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from html import escape
+from unicodedata import east_asian_width
 
-FONT = "Helvetica, Arial, 'DejaVu Sans', sans-serif"
-INK, FAINT = "#1f2933", "#5f6b7a"
-FILLS: Mapping[str, tuple[str, str]] = {  # fill and stroke; hues that colour-blind readers tell apart
-    "picture": ("#ffffff", "#5f6b7a"),
-    "convolution": ("#d9e8f6", "#2f6fa8"),
-    "pool": ("#fde2c4", "#c26a17"),
-    "linear": ("#e5dcf2", "#6d4da3"),
-    "join": ("#d3efe2", "#1f8a62"),
-    "other": ("#eef0f2", "#7b8794"),
-}
+from striate.drawing.images import Pixels, data_uri, resized
+from striate.drawing.theme import FONT, KINDS, PAPER
+
+INK, FAINT, LINE = PAPER.text, PAPER.muted, PAPER.grid
+FINE = 2
+"""A PNG has so many pixels for one of the drawing: images are put in at that size."""
 
 
 def text_width(text: str, size: float, bold: bool = False) -> float:
     """Width in pixels, estimated: fonts differ, so with some room to spare."""
     narrow = sum(character in "il.,:'|!()[] jtf1" for character in text)
     wide = sum(character in "mwMW" for character in text)
-    return size * (0.58 * len(text) - 0.2 * narrow + 0.3 * wide) * (1.07 if bold else 1.0)
+    square = sum(east_asian_width(character) in "WF" for character in text)
+    return size * (0.58 * len(text) - 0.2 * narrow + 0.3 * wide + 0.46 * square) * (1.07 if bold else 1.0)
+
+
+def broken(content: str, size: float, width: float) -> Iterator[str]:
+    """Text as lines of at most `width` pixels: broken between words, and a word that is too long between letters."""
+    line = ""
+    for word in content.split(" "):
+        joined = f"{line} {word}" if line else word
+        if line and text_width(joined, size) > width:
+            yield line
+            joined = word
+        while len(joined) > 1 and text_width(joined, size) > width:
+            fits = max(k for k in range(1, len(joined)) if k == 1 or text_width(joined[:k], size) <= width)
+            yield joined[:fits]
+            joined = joined[fits:]
+        line = joined
+    yield line
 
 
 def text(
@@ -35,7 +49,7 @@ def text(
 
 
 def box(x: float, y: float, width: float, height: float, kind: str, radius: float = 7) -> str:
-    fill, stroke = FILLS[kind]
+    fill, stroke = KINDS[kind]
     return (
         f'<rect x="{x:.1f}" y="{y:.1f}" width="{width:.1f}" height="{height:.1f}" rx="{radius:g}" fill="{fill}" '
         f'stroke="{stroke}" stroke-width="1.4"/>'
@@ -53,6 +67,23 @@ def path(d: str, *, arrow: bool = True, dashed: bool = False, colour: str = FAIN
     return f'<path d="{d}" fill="none" stroke="{colour}" stroke-width="1.4"{dash}{head}/>'
 
 
+def image(pixels: Pixels, left: float, top: float, wide: float, tall: float, fine: int = FINE) -> str:
+    """Pixels (H, W, C) as a framed element of that size. Few are enlarged without smoothing: one sees what the net sees."""
+    return (
+        f'<image x="{left:.1f}" y="{top:.1f}" width="{wide:.1f}" height="{tall:.1f}" '
+        f'href="{data_uri(resized(pixels, round(fine * wide), round(fine * tall)))}"/>'
+        f'<rect x="{left - 0.5:.1f}" y="{top - 0.5:.1f}" width="{wide + 1:.1f}" height="{tall + 1:.1f}" fill="none" '
+        f'stroke="{LINE}"/>'
+    )
+
+
+def to_png(svg: str, fine: int = FINE) -> bytes:
+    """A drawing as a PNG with `fine` pixels for one of the drawing."""
+    import vl_convert
+
+    return bytes(vl_convert.svg_to_png(svg, scale=fine))
+
+
 def document(width: float, height: float, title: str, elements: Sequence[str]) -> str:
     """A whole drawing on white, readable by itself."""
     return "\n".join(
@@ -62,7 +93,7 @@ def document(width: float, height: float, title: str, elements: Sequence[str]) -
             f"<title>{escape(title)}</title>",
             '<defs><marker id="arrow" viewBox="0 0 8 8" refX="7" refY="4" markerWidth="7" markerHeight="7" '
             f'orient="auto-start-reverse"><path d="M0,0.6 L7.4,4 L0,7.4 z" fill="{FAINT}"/></marker></defs>',
-            f'<rect width="{width:.0f}" height="{height:.0f}" fill="#ffffff"/>',
+            f'<rect width="{width:.0f}" height="{height:.0f}" fill="{PAPER.surface}"/>',
             *elements,
             "</svg>",
         ]

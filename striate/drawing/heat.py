@@ -7,7 +7,7 @@ import functools
 import numpy as np
 import numpy.typing as npt
 
-from striate.data.images import Pixels
+from striate.drawing.images import Pixels
 
 Heat = npt.NDArray[np.float32]
 

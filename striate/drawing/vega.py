@@ -10,9 +10,9 @@ from typing import Any, TypeVar
 
 import altair as alt
 
+from striate.drawing.theme import Palette, vega_config
 from striate.errors import Signalled, StriateError
 from striate.files import write_atomic
-from striate.report.theme import Palette, vega_config
 from striate.texts import storage
 
 try:
