@@ -52,9 +52,9 @@ class Settings:
     """Everything that can be asked of a training run. Where a field is None, the recipe decides, or a measurement.
 
     `data` may also be a DataSet from `load_data`; then the fields that decide how files are read (`group_by`, `exclude`,
-    `splits`, `fit`, `range`, `size`) are those of `load_data`. `net` may also be a module: it is copied, not changed, and
-    training starts from its present weights. `recipe` may be a Recipe; other fields that are given override it. `augment` may be
-    an Augmentation, and `resize_schedule` the tuple that `Recipe` has. `budget` is in seconds. Floating-point sums depend on
+    `splits`, `fit`, `range`, `size`, `channels`) are those of `load_data`. `net` may also be a module: it is copied, not changed,
+    and training starts from its present weights. `recipe` may be a Recipe; other fields that are given override it. `augment` may
+    be an Augmentation, and `resize_schedule` the tuple that `Recipe` has. `budget` is in seconds. Floating-point sums depend on
     `threads` and `layout`: two runs with the same seed are bit-equal if these are equal too.
     """
 
@@ -81,6 +81,9 @@ class Settings:
         None, "Augmentation of the training images, such as flip,shift=4,colour; see docs/data.md.", "Training"
     )
     size: int | None = option(None, "Image size in pixels (height and width).", "Data")
+    channels: int | None = option(
+        None, "Image channels: 1 (grey) or 3 (colour). Default: those of the images, 1 if all are grey.", "Data"
+    )
     fit: Fit = option("crop", "How non-square images are resized: crop the centre, pad with black, or squash.", "Data")
     validation: float | None = option(None, "Fraction of the training images held out for validation.", "Data")
     splits: str | None = option(

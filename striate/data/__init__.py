@@ -33,7 +33,7 @@ def load_data(
     *,
     data_dir: str | Path | None = None,
     size: tuple[int, int] = (224, 224),
-    channels: int = 3,
+    channels: int | None = None,
     workers: int = 1,
     group_by: str | None = None,
     exclude: Sequence[str] = (),
@@ -49,7 +49,8 @@ def load_data(
     Args:
         data: a key of `NAMED`, or a path. What has a path separator or such an ending, or is a folder here, is a path.
         data_dir: where to look for named sets first; $STRIATE_DATA if None.
-        size, channels, fit: for files, which are decoded to (H, W); see `Preprocessing`.
+        size, channels, fit: for files, which are decoded to (H, W); see `Preprocessing`. Without `channels` images that are all
+            grey have one, and others three.
         workers: threads that decode.
         group_by: for files, a pattern in their names; those in which it finds the same are never on two sides of a split.
         exclude: for files, patterns such as `ants/*.gif` of those to leave out, of the path below the folder or of the name.

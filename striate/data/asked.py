@@ -9,7 +9,7 @@ from typing import Any
 from striate.choices import Fit, OnBad
 from striate.data.ranges import range_of
 from striate.data.values import Range
-from striate.errors import check_choice
+from striate.errors import UsageError, check_choice
 
 OF_FILES = ("group_by", "exclude", "splits")
 """The fields that a run keeps with its data; those of the pictures are in its preprocessing."""
@@ -24,7 +24,7 @@ class Reading:
     """
 
     size: tuple[int, int] = (224, 224)
-    channels: int = 3
+    channels: int | None = None
     fit: Fit = "crop"
     range: Range | None = None
     group_by: str | None = None
@@ -39,6 +39,8 @@ class Reading:
     def __post_init__(self) -> None:
         check_choice("--fit", self.fit, Fit)
         check_choice("--on-bad", self.on_bad, OnBad)
+        if self.channels not in (None, 1, 3):
+            raise UsageError(f"--channels is 1 for grey images or 3 for colour, got {self.channels}")
         object.__setattr__(self, "exclude", tuple(self.exclude))
         object.__setattr__(self, "range", range_of(self.range))
 

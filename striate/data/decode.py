@@ -24,7 +24,7 @@ from striate.errors import DataError, out_of_memory, short_of_means
 
 LARGEST = 120_000_000
 """Bytes of an image once decoded (40 megapixels in colour): what comes after makes at most three copies."""
-DECODER = 4
+DECODER = 5
 """Counts up whenever a file's pixels change by a change of these rules: what was decoded before is decoded again then."""
 LARGEST_FILE = 150_000_000
 """Bytes of a file that is read at all: the largest images stored without compression, and some."""
@@ -51,6 +51,7 @@ class FileFacts:
         format: Pillow's name of it, such as `JPEG`.
         mode: Pillow's name of its kind of pixels, such as `RGB`, `L`, `P`, `CMYK`.
         width, height: in pixels.
+        grey: whether red, green and blue are the same everywhere.
         found: its values, where they are wider than 8 bits.
     """
 
@@ -58,6 +59,7 @@ class FileFacts:
     mode: str
     width: int
     height: int
+    grey: bool = False
     found: Found | None = None
 
 
@@ -106,7 +108,7 @@ def decode_with_facts(
         image.load()
         ImageOps.exif_transpose(image, in_place=True)
         upright_image, found = grey_or_rgb(image, kept, wanted)
-        return upright_image, FileFacts(image.format or "", mode, *size, found)
+        return upright_image, FileFacts(image.format or "", mode, *size, _grey(upright_image), found)
     except DataError:
         raise
     except Unclear as error:
@@ -128,6 +130,18 @@ def _memory_for(size: int) -> bool:
     except MemoryError:
         return False
     return True
+
+
+def _grey(image: Image.Image) -> bool:
+    """Whether an image of mode L or RGB has no colour."""
+    if image.mode == "L":
+        return True
+    few = np.asarray(image.resize((16, 16), Image.Resampling.NEAREST))  # which settles it for nearly every colour image
+    return _equal(few) and _equal(np.asarray(image))
+
+
+def _equal(pixels: np.ndarray) -> bool:
+    return bool((pixels[..., 0] == pixels[..., 1]).all() and (pixels[..., 1] == pixels[..., 2]).all())
 
 
 def read_bytes(path: str | Path) -> bytes:

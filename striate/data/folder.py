@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 
 from striate.data.asked import Reading
 from striate.data.cache import Prepared, Told, fits_memory, prepare
+from striate.data.decode import decode_with_facts
 from striate.data.images import DataSet, ImageData, Rows
 from striate.data.listing import Listing, list_files
 from striate.data.preprocessing import Preprocessing
@@ -17,6 +19,9 @@ from striate.data.ranges import gathered
 from striate.data.splits import with_test_split
 from striate.data.tables import Listed
 from striate.errors import DataError, UsageError
+
+FEW = 8
+"""Images that are looked at first: whether a set is grey is guessed by them, and known once all are decoded."""
 
 
 def load_folder(source: Path, reading: Reading, workers: int, told: Told | None = None) -> DataSet:
@@ -33,16 +38,12 @@ def load_folder(source: Path, reading: Reading, workers: int, told: Told | None 
         UsageError: a pattern that is none, or that is in no file's name; `splits` that are not there.
         DataError: as `list_files` raises; or a class without a readable image.
     """
-    preprocessing = Preprocessing(
-        size=reading.size, channels=reading.channels, mean=(), std=(), fit=reading.fit, range=reading.range
-    )
     listing = list_files(source, reading)
     files = listing.files
-    # All files, also those to leave out: the cache is the same whatever is excluded.
-    prepared = prepare(source, [file.path for file in files], preprocessing, workers, told)
     unreadable = dict(listing.closed)
     excluded = {path for paths in listing.excluded.values() for path in paths}
     rows = [row for row, file in enumerate(files) if str(file.path) not in excluded]
+    prepared = _prepared(source, [file.path for file in files], rows, reading, workers, told)
     unreadable |= {str(files[row].path): error for row in rows if (error := prepared.entries[row].error)}
     groups = _groups(files, rows, reading.group_by)
     parts = {
@@ -66,9 +67,39 @@ def load_folder(source: Path, reading: Reading, workers: int, told: Told | None 
         facts=facts,
         place=prepared.place,
         values=gathered(one.found for one in facts.values() if one.found is not None),
-        reading=reading,
+        reading=replace(reading, channels=prepared.pixels.shape[3]),
         range=reading.range,
     )
+
+
+def _prepared(
+    source: Path, paths: Sequence[Path], rows: Sequence[int], reading: Reading, workers: int, told: Told | None
+) -> Prepared:
+    """The pixels of all files, also of those to leave out: the cache is the same whatever is excluded. They have the channels
+    that are asked for, or one where the images of `rows` are all grey, and else three.
+    """
+
+    def read(channels: int) -> Prepared:
+        plain = Preprocessing(
+            size=reading.size, channels=channels, mean=(), std=(), fit=reading.fit, range=reading.range
+        )
+        return prepare(source, paths, plain, workers, told)
+
+    if reading.channels is not None:
+        return read(reading.channels)
+    some = [paths[row] for row in rows[:: max(1, len(rows) // FEW)]]
+    prepared = read(1 if all(map(_grey, some)) else 3)
+    facts = [facts for row in rows if (facts := prepared.entries[row].facts) is not None]
+    channels = 1 if all(one.grey for one in facts) else 3
+    return prepared if channels == prepared.pixels.shape[3] else read(channels)
+
+
+def _grey(path: Path) -> bool:
+    """Whether an image has no colour, as far as it can be read."""
+    try:
+        return decode_with_facts(path, at_least=32)[1].grey
+    except DataError:
+        return True
 
 
 def _groups(files: Sequence[Listed], rows: Sequence[int], group_by: str | None) -> list[str | None]:

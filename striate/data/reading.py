@@ -46,7 +46,7 @@ class Entry(NamedTuple):
         *values, facts = self
         return [
             *values,
-            *((facts.format, facts.mode, facts.width, facts.height, *(facts.found or ())) if facts else ()),
+            *((facts.format, facts.mode, facts.width, facts.height, facts.grey, *(facts.found or ())) if facts else ()),
         ]
 
     @classmethod
@@ -57,8 +57,8 @@ class Entry(NamedTuple):
 
 
 @functools.lru_cache(maxsize=10_000)  # few kinds, many files
-def _facts(form: str, mode: str, width: int, height: int, *found: Any) -> FileFacts:
-    return FileFacts(form, mode, width, height, Found(*found) if found else None)
+def _facts(form: str, mode: str, width: int, height: int, grey: bool, *found: Any) -> FileFacts:
+    return FileFacts(form, mode, width, height, grey, Found(*found) if found else None)
 
 
 class Known(Protocol):

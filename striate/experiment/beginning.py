@@ -130,7 +130,7 @@ def _data(settings: Settings, row: NetFacts, progress: Progress) -> tuple[DataSe
     size = settings.size
     asked = Reading(
         size=(size, size) if size else (row.input[1], row.input[2]),
-        channels=row.input[0],
+        channels=row.input[0] if settings.channels is None and isinstance(row, ElsewhereFacts) else settings.channels,
         tested=settings.judge == "test",
         **{name: getattr(settings, name) for name in (*OF_FILES, "fit", "range", "on_bad")},
     )
@@ -142,7 +142,7 @@ def _data(settings: Settings, row: NetFacts, progress: Progress) -> tuple[DataSe
     read, usual = dataset.reading or Reading(range=dataset.range), Reading()
     decided = [*OF_FILES, "range"]
     if dataset.reading is not None:
-        decided += ["fit", "on_bad", *(["size"] if size else [])]
+        decided += ["fit", "on_bad", *(["size"] if size else []), *(["channels"] if settings.channels else [])]
     for name in decided:
         value = getattr(asked, name)
         if value not in (getattr(usual, name) if name != "size" else None, getattr(read, name)):

@@ -69,7 +69,7 @@ def begin_net(
         UsageError: the net cannot have so many classes or such pictures, or has no published weights.
         StriateError: the published weights could not be downloaded.
     """
-    channels, classes = dataset.train.shape[2], len(dataset.classes)
+    channels, classes = settings.channels or dataset.train.shape[2], len(dataset.classes)
     torch.manual_seed(settings.first_seed)
     if settings.pretrained and settings.weights is not None:
         raise UsageError("--pretrained and --weights cannot both be given: a net begins with the one or the other")
@@ -93,7 +93,7 @@ def _begin_elsewhere(
 ) -> tuple[Net, Pretrained | None]:
     if settings.init != "default":
         raise UsageError(f"--init {settings.init} is for nets of the catalogue: {row.name} draws its weights itself")
-    channels, classes = dataset.train.shape[2], len(dataset.classes)
+    channels, classes = settings.channels or dataset.train.shape[2], len(dataset.classes)
     made = row.make(channels, classes, settings.pretrained)
     own = input_channels(made.module) or row.input[0]
     if own not in (1, 3):
