@@ -17,7 +17,7 @@ def test_caches_are_listed_and_cleared(pictures, tmp_path, monkeypatch, call):
         (str(pictures), 24, 3, "crop"),
     ]
     assert listed[1]["bytes"] >= 24 * 16 * 16 * 3
-    assert "1x16x16" in call("cache", "list")[1]
+    assert "16x16x1" in call("cache", "list")[1]
     code, _, said = call("cache", "clear")
     assert code == 2
     assert "give --all" in said

@@ -78,7 +78,7 @@ def test_a_net_made_for_grey_digits_is_trained_on_colour(tmp_path):
     assert channels_of(run) == 3
     picture = folder / "light" / "0.png"
     assert run.predict(picture)[0].label in ("dark", "light")
-    assert striate.evaluate(run, progress=QUIET).n > 0
+    assert len(striate.evaluate(run).predictions) > 0
 
 
 def test_grey_is_taken_where_it_is_asked_for_and_other_numbers_are_refused(tmp_path, call):
