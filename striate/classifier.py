@@ -19,7 +19,7 @@ from striate.arguments import checked
 from striate.data import Preprocessing
 from striate.data.images import Pictures, Pixels
 from striate.data.picturefiles import PictureFiles
-from striate.data.pictures import Picture, expanded, ledger_of, read_in_batches
+from striate.data.pictures import Picture, expanded, ledger_of, read, read_in_batches
 from striate.errors import UsageError, unknown_name
 from striate.inference import load_net, pictures_a_time
 from striate.machine import pick_device, usable_cores, use_cores
@@ -194,6 +194,10 @@ class Classifier:
     def predict_many(self, images: Iterable[Picture], *, top: int = 3, abstain: bool = False) -> Iterator[Prediction]:
         """As `predict`, one prediction after the other, in constant memory however many the images are."""
         return (prediction for prediction, _ in self._predicted(expanded(images), top, abstain))
+
+    def read(self, image: Picture) -> Pixels:
+        """uint8 (H, W, C): what the net is fed for an image. Raises DataError if it cannot be read."""
+        return read(self.preprocessing, image)
 
     def decoded(self, images: Picture | Iterable[Picture]) -> Iterator[list[tuple[str, Pixels | str]]]:
         """(name, what the net is fed, uint8 (H, W, C), or why there is nothing) of each image, in batches."""

@@ -3,11 +3,13 @@
 import gc
 import io
 import json
+import re
 import shutil
 import threading
 import warnings
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -204,6 +206,24 @@ def test_the_weights_of_the_best_epoch_where_the_run_kept_them(trained, pixels, 
     assert not torch.equal(last.logits(pixels[:3]), best.logits(pixels[:3]))
     with pytest.raises(UsageError, match="which must be last or best, got 'first'"):
         Classifier.of(run, "first")
+
+
+def test_the_example_of_the_page_does_what_it_says(trained, pixels, tmp_path, monkeypatch):
+    page = (Path(__file__).parents[1] / "docs" / "prediction.md").read_text()
+    (example,) = re.findall(
+        r"```python\n(.*?)```", page.partition("## One loaded classifier")[2].partition("\n## ")[0], re.S
+    )
+    shutil.copytree(trained.path, tmp_path / "runs" / "shoes")
+    for name, image in zip(("boot", "shirt"), pixels, strict=False):
+        (tmp_path / f"{name}.png").write_bytes(png(image))
+    monkeypatch.chdir(tmp_path)
+    names: dict[str, Any] = {}
+    exec(example, names)
+    boot, shirt = names["answers"]
+    assert (boot[0].picture, shirt[0].picture) == ("boot.png", "shirt.png")
+    assert boot[0].confidence == pytest.approx(float(names["probabilities"].max()), abs=1e-6)
+    assert boot[0].label == trained.data["classes"][int(names["logits"].argmax())]
+    assert names["maps"].shape == (1, 16, 10, 10)
 
 
 def test_what_a_net_prints_is_no_part_of_an_answer(call, tmp_path, pixels, capsys):
