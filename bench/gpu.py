@@ -14,7 +14,7 @@ import subprocess
 import tempfile
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -134,9 +134,8 @@ def our_step(scene: Scene, manner: Manner, look: float = LOOK) -> float:
     labels = np.arange(2 * scene.batch, dtype=np.int64) % 1000
     data = ImageData(pixels, labels, tuple(f"class {number}" for number in range(1000)))
     preprocessing = preprocessing_for(data, (scene.side, scene.side), None)
-    recipe = {**FAST_NORM.as_dict(), "batch_size": scene.batch, "budget": look}
-    config = {"preprocessing": preprocessing.as_dict(), "recipe": recipe}
-    job = make_job(config, data, None, scene.device, build(scene.net, channels=3, classes=1000))
+    recipe = replace(FAST_NORM, batch_size=scene.batch, budget=look)
+    job = make_job(recipe, preprocessing, (data, None), scene.device, build(scene.net, channels=3, classes=1000))
     return measure(job, [manner]).step
 
 

@@ -42,7 +42,7 @@ def main() -> None:
             plain.append(epochs + [loop.epoch() for _ in range(PLAIN_EPOCHS // 2)])
         workers = PlainLoop(root, lambda: build("lenet5"), 0, workers=2)
         with_workers = statistics.median(workers.epoch().seconds for _ in range(2))
-        spent = [run.summary["seconds"] for run in runs]
+        spent = [run.summary.seconds for run in runs]
         training = [sum(s[k] for k in ("augment", "forward", "backward", "optimizer")) for s in spent]
         plain_epoch = statistics.median(epoch.seconds for epochs in plain for epoch in epochs)
         plain_total = statistics.mean(sum(epoch.seconds for epoch in epochs) for epochs in plain)
@@ -61,13 +61,13 @@ def main() -> None:
                 "plain_accuracy": round(statistics.mean(epochs[-1].accuracy for epochs in plain), 4),
                 "our_epochs": EPOCHS,
                 "our_accuracy": round(
-                    statistics.mean(next(iter(run.evaluations.values()))["accuracy"] for run in runs), 4
+                    statistics.mean(next(iter(run.evaluations.values())).accuracy for run in runs), 4
                 ),
                 "seeds": SEEDS,
                 "plain_seconds": round(plain_total, 2),
                 "our_seconds": round(our_total, 2),
                 "time_ratio": round(plain_total / our_total, 2),
-                "threads": runs[0].config["plan"]["threads"],
+                "threads": runs[0].config.plan.threads,
             },
         )
 

@@ -17,15 +17,16 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from bench.record import append, conditions
+from striate import __version__
 from striate.data import load_data
 from striate.data.batches import Batches
 from striate.data.preprocessing import preprocessing_for
-from striate.files import write_yaml
 from striate.inference import set_layout
 from striate.machine import use_cores
 from striate.nets import build
 from striate.recipe import FAST_SMALL, Recipe
 from striate.run import Run
+from striate.runforms.config import DataConfig, NetConfig, Plan, PreprocessingConfig, RecipeConfig, RunConfig
 from striate.training import Length, Progress, fit, fresh_state, make_job
 from striate.training.clock import Clock
 from striate.training.guard import Guard
@@ -89,11 +90,26 @@ def job(recipe: Recipe) -> Job:
     """LeNet-5, from the seed, on all training pictures."""
     data = load_data("fashion-mnist").train
     preprocessing = preprocessing_for(data, (28, 28), None)
-    config = {"preprocessing": preprocessing.as_dict(), "recipe": recipe.as_dict()}
     torch.manual_seed(recipe.seed)
     net = build("lenet5")
     set_layout(net, LAYOUT)
-    return make_job(config, data, None, torch.device("cpu"), net)
+    return make_job(recipe, preprocessing, (data, None), torch.device("cpu"), net)
+
+
+def config(made: Job, steps: int) -> RunConfig:
+    """What a run keeps of so many steps of a job."""
+    per_epoch = made.batches.steps_per_epoch
+    return RunConfig(
+        striate=__version__,
+        net=NetConfig(name="lenet5", channels=1, classes=10),
+        data=DataConfig(name="fashion-mnist", location="fashion-mnist"),
+        preprocessing=PreprocessingConfig.from_dict(made.preprocessing.as_dict()),
+        recipe=RecipeConfig.from_dict(made.recipe.as_dict()),
+        plan=Plan(
+            params=0, macs=None, steps=steps, steps_per_epoch=per_epoch, epochs=steps / per_epoch, device="cpu", threads=1,
+            layout=LAYOUT,
+        ),
+    )  # fmt: skip
 
 
 def guard_seconds(made: Job, repeats: int = 2000) -> float:
@@ -123,8 +139,8 @@ def main() -> None:
         turns = EndOfEpoch(plain_loop(net, made.batches, recipe), clock)
         with tempfile.TemporaryDirectory() as folder:
             run = Run(Path(folder))
-            write_yaml(run.path / "config.yaml", {"plan": {"steps": EPOCHS * steps, "steps_per_epoch": steps}})
-            fit(made, run, Length.of(run.config["plan"]), fresh_state(made), clock, turns)
+            run.keep(config(made, EPOCHS * steps))
+            fit(made, run, Length.of(run.config.plan), fresh_state(made), clock, turns)
         ours += [seconds / steps for seconds in turns.ours[1:]]
         plain += [seconds / steps for seconds in turns.plain[1:]]
         spent["checkpoint"] += clock.seconds["checkpoint"]

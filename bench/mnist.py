@@ -99,8 +99,8 @@ def main() -> None:
         while len(runs) < SEEDS:
             runs.append(ours(Path(folder) / "runs", len(runs)))
         ours_seconds = [run.metrics[-1]["seconds"] for run in runs]
-        accuracies = [next(iter(run.evaluations.values()))["accuracy"] for run in runs]
-        whole = [run.summary["seconds"]["total"] for run in runs]
+        accuracies = [next(iter(run.evaluations.values())).accuracy for run in runs]
+        whole = [run.summary.seconds["total"] for run in runs]
         plain = statistics.mean(sum(loop.seconds) for loop in loops)
         append(
             "mnist",

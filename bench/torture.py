@@ -191,7 +191,7 @@ def kept(run: Any) -> dict[str, Any]:
     del state["seconds"]
     state["weights"] = (run.path / "weights" / "last.safetensors").read_bytes()
     state["metrics"] = [{key: value for key, value in row.items() if key not in timed} for row in run.metrics]
-    state["evaluations"] = {key: found["confusion"] for key, found in run.evaluations.items()}
+    state["evaluations"] = {key: found.confusion for key, found in run.evaluations.items()}
     return state
 
 

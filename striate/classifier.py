@@ -91,9 +91,9 @@ class Classifier:
         use_cores()
         return cls(
             net=load_net(run, chosen, which=which),
-            preprocessing=Preprocessing.from_dict(run.config["preprocessing"]),
-            classes=tuple(run.data["classes"]),
-            temperature=float(run.calibration.get("temperature", 1.0)),
+            preprocessing=run.preprocessing,
+            classes=run.data.classes,
+            temperature=run.temperature,
             device=chosen,
             run=run,
         )

@@ -7,7 +7,7 @@
     read(Net, {"channels": 99}, "net")  # DataError: net.channels must be a whole number from 1 to 64, got 99
 
 A field without a default must be there. Keys that a class does not know are allowed, so that a later version can add some; what
-they hold is bounded too.
+they hold is bounded too. `Form` is the base of such classes: it reads itself from plain values, and writes itself as such.
 """
 
 from __future__ import annotations
@@ -18,11 +18,11 @@ import reprlib
 import types
 from collections.abc import Callable, Mapping
 from dataclasses import MISSING, dataclass, fields, is_dataclass
-from typing import Annotated, Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
+from typing import Annotated, Any, Literal, Self, TypeVar, Union, get_args, get_origin, get_type_hints
 
 from striate.errors import DataError, UsageError
 
-Form = TypeVar("Form")
+Made = TypeVar("Made")
 Reader = Callable[[Any, str], Any]
 """(value, name of the field) -> what becomes of the value."""
 
@@ -48,7 +48,57 @@ class Within:
         return f"at least {ends[0]}" if math.isinf(self.high) else f"from {ends[0]} to {ends[1]}"
 
 
-def read(kind: type[Form], value: object, field: str = "") -> Form:
+class Mark:
+    """A note beside a type that says how a field is written."""
+
+
+RARE = Mark()
+"""The field is written only where it has another value than its default."""
+WHOLE = Mark()
+"""The field keeps the whole mapping that the class was read from, other keys included, and the class is written as that."""
+Rare = Annotated[Made | None, RARE]
+Whole = Annotated[dict[str, object], WHOLE]
+
+
+class Form:
+    """A frozen dataclass that says what a mapping in a file may hold; it raises DataError where fields do not go together."""
+
+    __slots__ = ()
+
+    @classmethod
+    def from_dict(cls, values: object) -> Self:
+        """What plain values say. Raises DataError, which names the field."""
+        return read(cls, values)
+
+    @classmethod
+    def renewed(cls, values: dict[str, Any]) -> dict[str, Any]:
+        """Plain values of an earlier version as this one would have written them; all that is known of its format is here."""
+        return values
+
+    def as_dict(self) -> dict[str, object]:
+        """The inverse of `from_dict`: lists, mappings and scalars."""
+        kinds = get_type_hints(type(self), include_extras=True)
+        found: dict[str, object] = {}
+        for one in fields(self):  # type: ignore[arg-type]
+            value, notes = getattr(self, one.name), getattr(kinds[one.name], "__metadata__", ())
+            if WHOLE in notes:
+                return dict(value)
+            usual = one.default if one.default_factory is MISSING else one.default_factory()
+            if RARE not in notes or value != usual:
+                found[one.name.rstrip("_")] = written(value)
+        return found
+
+
+def written(value: Any) -> Any:
+    """A value of a form in plain types."""
+    if isinstance(value, Form):
+        return value.as_dict()
+    if isinstance(value, Mapping):
+        return {key: written(one) for key, one in value.items()}
+    return [written(one) for one in value] if isinstance(value, list | tuple) else value
+
+
+def read(kind: type[Made], value: object, field: str = "") -> Made:
     """`value`, a mapping as JSON or YAML give it, as an object of the dataclass `kind`.
 
     Args:
@@ -58,7 +108,7 @@ def read(kind: type[Form], value: object, field: str = "") -> Form:
         DataError: something is missing, of another type or beyond a limit; it names the field.
     """
     hint: Any = kind
-    made: Form = _reader(hint)(value, field)
+    made: Made = _reader(hint)(value, field)
     return made
 
 
@@ -83,7 +133,7 @@ def _reader(hint: Any) -> Reader:
         hint, *notes = get_args(hint)
         within = next((note for note in notes if isinstance(note, Within)), None)
     origin, inside = get_origin(hint), get_args(hint)
-    if hint is Any:
+    if hint in (Any, object):
         return _plain
     if origin in (Union, types.UnionType):
         rest = [one for one in inside if one is not type(None)]
@@ -206,21 +256,23 @@ def _parsed(kind: Any) -> Reader:
 
 def _object(kind: Any) -> Reader:
     hints = get_type_hints(kind, include_extras=True)
-    known = fields(kind)
+    whole = {name for name, hint in hints.items() if WHOLE in getattr(hint, "__metadata__", ())}
+    known = [one for one in fields(kind) if one.name not in whole]
     required = {one.name for one in known if one.default is MISSING and one.default_factory is MISSING}
 
     def reader(value: Any, field: str) -> Any:
         if not isinstance(value, dict):
             raise _wrong(field, "names and values", value)
+        value = kind.renewed(value) if issubclass(kind, Form) else value
         names = {one.name: one.name.rstrip("_") for one in known}  # `class` is `class_` in Python
-        given = {}
+        given: dict[str, Any] = {name: dict(value) for name in whole}
         for name, key in names.items():
             if key in value:
                 given[name] = _reader(hints[name])(value[key], _joined(field, key))
-            elif name in required:
-                raise DataError(f"{_joined(field, key)} is missing")
         for key in value.keys() - set(names.values()):
             _plain(value[key], _joined(field, str(key)))
+        if missing := [names[name] for name in names if name in required and name not in given]:
+            raise DataError(f"{_joined(field, missing[0])} is missing")
         try:
             return kind(**given)
         except UsageError as error:  # which begins with the option's name, as people type it

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, Literal
@@ -25,6 +25,7 @@ from striate.nets.weightfiles import load_weights
 from striate.nets.weightless import weightless
 from striate.run import Run
 from striate.runfiles import place
+from striate.runforms.config import RunConfig
 from striate.strictjson import to_json
 from striate.trust import trusted_source
 
@@ -81,19 +82,20 @@ def set_layout(net: torch.nn.Module, layout: str) -> None:
     net.to(memory_format=torch.channels_last if layout == "nhwc" else torch.contiguous_format)
 
 
-def weights_notes(config: Mapping[str, Any], classes: Sequence[str]) -> dict[str, str]:
+def weights_notes(config: RunConfig, classes: Sequence[str]) -> dict[str, str]:
     """What a run's file of weights says of itself: the net, its preprocessing, the names of its classes.
 
     One entry: safetensors writes several in varying order, and the same weights are to be the same file.
     """
     return {
         "striate": to_json(
-            {**{key: config[key] for key in ("net", "preprocessing")}, "classes": list(classes)}, ascii=True
+            {"net": config.net.as_dict(), "preprocessing": config.preprocessing.as_dict(), "classes": list(classes)},
+            ascii=True,
         )
     }
 
 
-def save_weights(net: torch.nn.Module, path: Path, config: Mapping[str, Any], classes: Sequence[str] = ()) -> None:
+def save_weights(net: torch.nn.Module, path: Path, config: RunConfig, classes: Sequence[str] = ()) -> None:
     """Writes all parameters and buffers as safetensors, with the run's net, preprocessing and class names as metadata.
 
     Those of a net from elsewhere have the names that they have in the module that its author wrote.
@@ -121,42 +123,39 @@ def build_net(run: Run, most: int | None = None) -> Net:
         UsageError: its file is gone, changed or not to be trusted; the module must be given; timm is not installed.
         DataError: the config is damaged, or names a net that there is not or that takes no pictures of its size.
     """
-    wanted = run.config["net"]
-    origin: dict[str, Any] = wanted.get("origin", {})
-    channels, classes = wanted["channels"], wanted["classes"]
-    if run.module is None and not is_elsewhere(wanted["name"]):
+    wanted, size = run.config.net, run.config.preprocessing.size
+    if run.module is None and not is_elsewhere(wanted.name):
         _check_named(run, most)
-        return build(wanted["name"], channels=channels, classes=classes, init=wanted.get("init", "default"))
+        return build(wanted.name, channels=wanted.channels, classes=wanted.classes, init=wanted.init)
     if run.module is not None:
         module = copied(plain(run.module), "cpu")
-    elif origin.get("target") is None:
+    elif wanted.origin.target is None:
         raise UsageError(
-            f"{run.path} holds the weights of a {wanted['name']} that was given to striate.train(), and not its code.",
+            f"{run.path} holds the weights of a {wanted.name} that was given to striate.train(), and not its code.",
             f"Give such a net again: striate.load({str(run.path)!r}, module=...), or resume(..., module=...).",
             "A net that is trained as FILE.py:OBJECT is found again by every command.",
         )
     else:
-        module = _made_again(run, origin, most)
-    height, width = run.config["preprocessing"]["size"]
+        module = _made_again(run, wanted.origin.target, most)
     facts = NetFacts(
-        name=wanted["name"],
-        title=wanted["name"],
+        name=wanted.name,
+        title=wanted.name,
         family="elsewhere",
-        input=(channels, height, width),
-        min_size=origin.get("min_size", min(height, width)),
-        origin=origin,
+        input=(wanted.channels, *size),
+        min_size=wanted.origin.min_size or min(size),
+        origin=wanted.origin.as_dict(),
     )
-    return adapt(module, facts, channels, classes)
+    return adapt(module, facts, wanted.channels, wanted.classes)
 
 
-def _made_again(run: Run, origin: Mapping[str, Any], most: int | None) -> torch.nn.Module:
+def _made_again(run: Run, target: str, most: int | None) -> torch.nn.Module:
     """The module of a target that a run names."""
-    target, wanted = origin["target"], run.config["net"]
+    wanted = run.config.net
     # Whether a target is code is decided as `make` decides it, not by what else the run says.
     if source_path(target) is not None:
-        source = trusted_source(origin, run.path, run.trust_code)
-        return make(target, channels=wanted["channels"], classes=wanted["classes"], source=source).module
-    given = {"channels": wanted["channels"], "classes": wanted["classes"]}
+        source = trusted_source(wanted.origin, run.path, run.trust_code)
+        return make(target, channels=wanted.channels, classes=wanted.classes, source=source).module
+    given: dict[str, Any] = {"channels": wanted.channels, "classes": wanted.classes}
     try:
         if most is not None:
             twin = make(target, without_weights=True, **given).module
@@ -172,25 +171,25 @@ def _check_values(run: Run, name: str, values: int, most: int) -> None:
     """Raises DataError if a net has more values than the run's file of weights has bytes."""
     if values > most:
         raise DataError(
-            f"{run.path / 'config.yaml'}: net: a {name} of {run.config['net']['classes']:,} classes has {values:,} values, or "
+            f"{run.path / 'config.yaml'}: net: a {name} of {run.config.net.classes:,} classes has {values:,} values, or "
             f"weights/{run.recipe.keep}.safetensors is damaged: it has {most:,} bytes"
         )
 
 
 def _check_named(run: Run, most: int | None) -> None:
     """Raises DataError, which names the field, if a net of the catalogue is not as the run's config says; it takes no memory."""
-    wanted, file = run.config["net"], run.path / "config.yaml"
-    height, width = run.config["preprocessing"]["size"]
+    wanted, file = run.config.net, run.path / "config.yaml"
+    height, width = run.config.preprocessing.size
     with weightless():
         try:
-            twin = build(wanted["name"], channels=wanted["channels"], classes=wanted["classes"])
+            twin = build(wanted.name, channels=wanted.channels, classes=wanted.classes)
         except UsageError as error:
             raise DataError(f"{file}: net.name: {error}") from error
         values = sum(tensor.numel() for tensor in twin.state_dict().values())
         if most is not None:
-            _check_values(run, wanted["name"], values, most)
+            _check_values(run, wanted.name, values, most)
     if min(height, width) < twin.spec.min_size:
-        raise DataError(f"{file}: preprocessing.size: {wanted['name']} takes no pictures of {height}x{width} pixels")
+        raise DataError(f"{file}: preprocessing.size: {wanted.name} takes no pictures of {height}x{width} pixels")
 
 
 def load_net(
@@ -216,7 +215,7 @@ def load_net(
     net = build_net(run, most=path.stat().st_size)
     load_weights(net, path)
     # As it was trained, so that the same pictures give the same bits.
-    set_layout(net, run.config["plan"]["layout"])
+    set_layout(net, run.config.plan.layout)
     net = net.to(device).eval()
     if asked and is_from_elsewhere(net):
         _require_answer(run, net, device)
@@ -247,7 +246,7 @@ def _require_answer(run: Run, net: Net, device: torch.device) -> None:
     """Raises DataError if the net answers otherwise than the run says; runs of before have no answer, and pass."""
     if (kept := run.answer) is None:
         return
-    images = kept_images(Preprocessing.from_dict(run.config["preprocessing"]), device)
+    images = kept_images(run.preprocessing, device)
     if not reproduces(torch.tensor(kept, dtype=torch.float32), answers(net, images)):
         fault = lost_by_loading(net)
         raise DataError(

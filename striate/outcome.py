@@ -6,8 +6,9 @@ import math
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, Literal, cast, get_args
+from typing import Any, Literal
 
+from striate.forms import Form
 from striate.texts import counted, percent
 
 How = Literal["schedule", "patience", "interrupted", "not finite", "failed", "running", "unknown"]
@@ -18,6 +19,10 @@ says so."""
 Verdict = Literal["learned", "exploded", "stuck", "below chance", "unknown"]
 """`exploded`: the loss rose far above that of guessing and did not come back. `stuck`: it never left that of guessing. `below
 chance`: the net does worse than guessing on pictures that it did not train on. `unknown`: no epoch is done, or an older run."""
+
+
+Row = Mapping[str, Any]
+"""A row of metrics.csv, whose columns are those of `striate.runforms.summary.Epoch`; None where nothing was measured."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -64,43 +69,9 @@ class Ending:
         words = {"interrupted": "interrupted", "failed": "failed", "running": "not ended yet"}
         return f"{words.get(self.how, 'ended for an unknown reason')} after {self.count}"
 
-    def as_dict(self) -> dict[str, Any]:
-        """For summary.json."""
-        return {
-            "how": self.how,
-            "steps_done": self.steps,
-            "steps_planned": self.planned_steps,
-            "epochs_done": self.epochs,
-            "epochs_planned": self.planned_epochs,
-        }
-
-    @classmethod
-    def of(cls, config: Mapping[str, Any], summary: Mapping[str, Any], metrics: Sequence[Mapping[str, Any]]) -> Ending:
-        """That of a run, by its files. Older runs do not name it: their status, plan and metrics tell it."""
-        plan = config["plan"]
-        planned = plan["steps"]
-        written = int(metrics[-1]["step"]) if metrics and metrics[-1].get("step") is not None else 0
-        kept = summary.get("ending")
-        kept = kept if isinstance(kept, dict) and kept.get("how") in get_args(How) else None
-        status = summary.get("status")
-        if kept is not None:
-            how = cast(How, kept["how"])
-            done = kept.get("steps_done")
-            steps = done if isinstance(done, int) and how != "running" else max(written, done or 0)
-        elif status == "finished":
-            steps = written or planned
-            how = "schedule" if steps == planned else "patience"
-        else:
-            how = cast(How, status) if status in ("interrupted", "failed", "running") else "unknown"
-            steps = written
-        return cls(
-            how=how, steps=steps, planned_steps=planned, per_epoch=max(1, plan["steps_per_epoch"]),
-            patience=config["recipe"].get("patience"),
-        )  # fmt: skip
-
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Learning:
+class Learning(Form):
     """What a net made of its training.
 
     Attributes:
@@ -115,22 +86,10 @@ class Learning:
         """Whether nothing speaks against it."""
         return self.verdict in ("learned", "unknown")
 
-    def as_dict(self) -> dict[str, Any]:
-        """For summary.json."""
-        return {"verdict": self.verdict, "said": self.said}
-
     def public(self) -> Learning:
         """The same in words of this module: a run that came from somebody can hold any text in their place."""
         known = any(shape.fullmatch(self.said) for shape in _SAID)
         return self if known else replace(self, said=_PLAINLY[self.verdict])
-
-    @classmethod
-    def of(cls, summary: Mapping[str, Any]) -> Learning:
-        """That of a run, by its summary; `unknown` for older ones."""
-        kept = summary.get("learning")
-        if not isinstance(kept, dict) or kept.get("verdict") not in get_args(Verdict):
-            return cls(verdict="unknown")
-        return cls(verdict=kept["verdict"], said=str(kept.get("said") or ""))
 
 
 _NUMBER = r"([<>]?-?[0-9.]{1,12}(e[+-]?[0-9]{1,3})?|nan|inf)"
@@ -184,7 +143,7 @@ ENOUGH_STEPS = 50
 """After so many steps a loss should have moved."""
 
 
-def judge(rows: Sequence[Mapping[str, Any]], chance: Chance, first: float, advice: str) -> Learning:
+def judge(rows: Sequence[Row], chance: Chance, first: float, advice: str) -> Learning:
     """What the rows of metrics.csv say.
 
     Args:
@@ -212,7 +171,7 @@ def judge(rows: Sequence[Mapping[str, Any]], chance: Chance, first: float, advic
     return Learning(verdict="learned")
 
 
-def _nothing_learned(rows: Sequence[Mapping[str, Any]], chance: Chance, first: float, advice: str) -> Learning:
+def _nothing_learned(rows: Sequence[Row], chance: Chance, first: float, advice: str) -> Learning:
     last = rows[-1]
     highest, epoch = max((max(_losses(row)), int(row["epoch"])) for row in rows)
     lowest = min(float(row["train_loss"]) for row in rows)
@@ -233,7 +192,7 @@ def _nothing_learned(rows: Sequence[Mapping[str, Any]], chance: Chance, first: f
     )
 
 
-def _losses(row: Mapping[str, Any]) -> list[float]:
+def _losses(row: Row) -> list[float]:
     """The losses of a row."""
     keys = ("train_loss", "highest_loss", "val_loss")
     return [float(row[key]) for key in keys if row.get(key) is not None]

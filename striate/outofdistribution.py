@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -16,8 +16,8 @@ from striate.metrics.strangers import OF_LOGITS, Scores, nearest_cosine
 from striate.nets.elsewhere import logits_in
 from striate.run import Run
 from striate.runfiles import place
+from striate.runforms.calibration import Abstain, Score, WithoutReferences
 
-Score = Literal["nearest", "energy", "max_logit", "max_softmax"]
 FEWEST = 19
 """Validation images below which none can be refused: the lowest of n is refused by one new image in n + 1, more than 5 %."""
 REFERENCES = 1000
@@ -44,22 +44,22 @@ class OutOfDistribution:
     """
 
     def __init__(self, run: Run) -> None:
-        if "abstain" not in run.calibration and (seen := run.calibration.get("n")):
+        known = run.calibration
+        if known is not None and known.abstain is None and known.n:
             raise UsageError(
-                f"{run.path} was validated with {seen} pictures, too few to say when to abstain: {FEWEST} are needed. "
+                f"{run.path} was validated with {known.n} pictures, too few to say when to abstain: {FEWEST} are needed. "
                 "Train with more of them, as --validation 0.2 gives"
             )
-        if "abstain" not in run.calibration:
+        if known is None or known.abstain is None:
             raise UsageError(
                 f"{run.path} has no calibration.json, so nothing says when to abstain. Its validation pictures do:",
                 f"striate evaluate {run.path} --split validation",
             )
-        abstain = run.calibration["abstain"]
-        references = place(run.path, FILE, MOST_REFERENCES)
-        if references is None:
-            abstain = abstain.get("without_references") or abstain
-        self.score: Score = abstain["score"]
-        self.threshold = float(abstain["threshold"])
+        abstain: Abstain | WithoutReferences = known.abstain
+        if place(run.path, FILE, MOST_REFERENCES) is None:
+            abstain = known.abstain.without_references or known.abstain
+        self.score: Score = abstain.score
+        self.threshold = float(abstain.threshold)
         self.references = _read_references(run.path / FILE) if self.score == "nearest" else None
 
     def known(self, outputs: npt.NDArray[np.float32], features: Features) -> npt.NDArray[np.bool_]:

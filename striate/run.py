@@ -5,26 +5,34 @@ from __future__ import annotations
 import math
 import os
 import re
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import suppress
+from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 import numpy as np
 import numpy.typing as npt
 
-from striate import notebook, runforms
+from striate import notebook
 from striate.arguments import checked
 from striate.errors import DataError, StriateError, UsageError
-from striate.files import numbered
-from striate.outcome import Ending, Learning
+from striate.files import numbered, write_yaml
+from striate.forms import Form
+from striate.outcome import Ending, How, Learning, Row, Verdict
 from striate.runfiles import check_folders, number, place, read_csv, read_json, read_yaml
+from striate.runforms.calibration import Answer, Calibration
+from striate.runforms.config import RunConfig
+from striate.runforms.data import Data, Split
+from striate.runforms.evaluation import EvaluationFigures, Seen
+from striate.runforms.summary import Environment, Epoch, Summary
 from striate.texts import duration, interval, share
 
 if TYPE_CHECKING:
     from torch import nn
 
+    from striate.data import Preprocessing, Reading
     from striate.data.pictures import Picture
     from striate.predicting import Prediction, Predictions
     from striate.recipe import Recipe
@@ -38,9 +46,6 @@ DEEPEST = 4
 MOST_EVALUATIONS = 1_000
 """Of a run, that are read."""
 _LIST = "The runs that there are: striate runs"
-
-FORMAT = 1
-"""Of the run directory. Older ones stay readable; newer ones are refused."""
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
 
@@ -117,51 +122,75 @@ class Run:
         check_folders(self.path)
         for name in ("split.json", "calibration.safetensors", "weights/last.safetensors", "weights/best.safetensors"):
             place(self.path, name, most=LARGEST_FILE)  # what it holds is looked at when it is used
-        _ = self.config, self.summary, self.calibration, self.environment, self.metrics
-        evaluations = self.evaluations
-        if not self.data:
-            raise DataError(f"{self.path / 'data.json'} is not there")
-        classes, wanted = self.data["classes"], self.config["net"]["classes"]
+        _ = self.config, self.summary, self.calibration, self.environment, self.metrics, self.evaluations
+        classes, wanted = self.data.classes, self.config.net.classes
         if len(classes) != wanted:
             raise DataError(
                 f"{self.path / 'data.json'}: classes must be {wanted:,} as net.classes in config.yaml, got {len(classes):,}"
             )
-        for key, found in evaluations.items():
-            if found["correct"] > found["n"]:
-                raise DataError(
-                    f"{self.path}/evaluations/{key}/evaluation.json: correct is more than n, {found['n']:,}"
-                )
 
     @property
     def name(self) -> str:
         return self.path.resolve().name
 
     @cached_property
-    def config(self) -> dict[str, Any]:
+    def config(self) -> RunConfig:
         """Net, data, preprocessing, recipe and plan, resolved: enough to repeat the run."""
-        return read_yaml(self.path, "config.yaml", _readable)
+        return read_yaml(self.path, "config.yaml", RunConfig)
+
+    def keep(self, config: RunConfig) -> None:
+        """Writes another config in the place of the one that the run has."""
+        self.config = config
+        write_yaml(self.path / "config.yaml", config.as_dict())
 
     @cached_property
     def recipe(self) -> Recipe:
         """How it was trained. Raises DataError, which names the field of config.yaml."""
         from striate.recipe import Recipe
 
-        return self._of_config(lambda: Recipe.from_dict(self.config["recipe"], newer=True))
-
-    @cached_property
-    def environment(self) -> dict[str, Any]:
-        """Versions and machine."""
-        return read_json(self.path, "environment.json", runforms.Environment.from_dict)
-
-    @cached_property
-    def data(self) -> dict[str, Any]:
-        """What it was trained on: name, classes, counts, fingerprint."""
-        return read_json(self.path, "data.json", runforms.Data.from_dict)
+        return self._of_config(lambda: Recipe.from_dict(self.config.recipe.values, newer=True))
 
     @property
-    def calibration(self) -> dict[str, Any]:
-        """What was fitted on the validation pictures: temperature, and when to abstain; empty where there were none."""
-        return read_json(self.path, "calibration.json", runforms.Calibration.from_dict)
+    def preprocessing(self) -> Preprocessing:
+        """From an image to what the net is fed."""
+        from striate.data import Preprocessing
+
+        return Preprocessing.from_dict(self.config.preprocessing.as_dict())
+
+    @property
+    def reading(self) -> Reading:
+        """How its files were read."""
+        from striate.data import Reading
+
+        data, images = self.config.data, self.config.preprocessing
+        return Reading(
+            size=images.size, channels=images.channels, fit=images.fit, range=images.range, group_by=data.group_by,
+            exclude=data.exclude, splits=data.splits,
+        )  # fmt: skip
+
+    @cached_property
+    def environment(self) -> Environment:
+        """Versions and machine."""
+        return read_json(self.path, "environment.json", Environment) or Environment()
+
+    @cached_property
+    def data(self) -> Data:
+        """What it was trained on: name, classes, counts, fingerprint. Raises DataError where there is none."""
+        found = read_json(self.path, "data.json", Data)
+        if found is None:
+            raise DataError(f"{self.path / 'data.json'} is not there")
+        return found
+
+    @property
+    def calibration(self) -> Calibration | None:
+        """What was fitted on the validation pictures: temperature, and when to abstain; None where there were none."""
+        return read_json(self.path, "calibration.json", Calibration)
+
+    @property
+    def temperature(self) -> float:
+        """What the net's logits are divided by before the softmax: as its calibration says, 1 where it has none."""
+        calibration = self.calibration
+        return 1.0 if calibration is None else float(calibration.temperature)
 
     @property
     def answer(self) -> list[list[float]] | None:
@@ -169,46 +198,46 @@ class Run:
 
         Raises DataError if answer.json holds something else.
         """
-        rows = read_json(self.path, "answer.json", runforms.Answer.from_dict).get("logits")
-        return rows and [[math.nan if value is None else float(value) for value in row] for row in rows]
+        found = read_json(self.path, "answer.json", Answer)
+        if found is None:
+            return None
+        return [[math.nan if value is None else float(value) for value in row] for row in found.logits]
 
     def validation_indices(self) -> npt.NDArray[np.int64] | None:
         """Positions in the data's training split that the run kept for validation; None where the data has its own."""
-        indices = self._split().get("validation")
+        indices = self.split.validation
         return None if indices is None else np.asarray(indices, dtype=np.int64)
 
-    def split_content(self) -> dict[str, list[str]] | None:
-        """Content hashes of the splits that were made of files, by name; None where all were given, or hold no files."""
-        content: dict[str, list[str]] | None = self._split().get("content")
-        return content
-
-    def _split(self) -> dict[str, Any]:
-        return read_json(self.path, "split.json", runforms.Split.from_dict)
+    @property
+    def split(self) -> Split:
+        """Which images were held out for validation, and the content of its splits."""
+        return read_json(self.path, "split.json", Split) or Split()
 
     @property
-    def summary(self) -> dict[str, Any]:
+    def summary(self) -> Summary:
         """Status, times and where they went."""
-        return read_json(self.path, "summary.json", runforms.Summary.from_dict)
+        return read_json(self.path, "summary.json", Summary) or Summary()
 
     @property
     def ending(self) -> Ending:
         """How training ended, and how much of what was planned is done."""
-        return Ending.of(self.config, self.summary, self.metrics)
+        return self.summary.ended(self.config, self.metrics)
 
     @property
     def learning(self) -> Learning:
-        """What the net made of its training."""
-        return Learning.of(self.summary)
+        """What the net made of its training; unknown for older runs."""
+        found = self.summary.learning
+        return Learning(verdict="unknown") if found is None else found
 
     @property
-    def metrics(self) -> list[dict[str, Any]]:
+    def metrics(self) -> list[Row]:
         """One row an epoch; numbers as numbers, an empty field as None."""
         return read_csv(self.path, "metrics.csv", _epoch)
 
     @property
-    def evaluations(self) -> dict[str, dict[str, Any]]:
+    def evaluations(self) -> dict[str, EvaluationFigures]:
         """Folder name -> evaluation.json, in the order in which they were made."""
-        folder, found = self.path / "evaluations", []
+        folder, dated = self.path / "evaluations", []
         try:
             names = [entry.name for entry in os.scandir(folder)] if folder.is_dir() else []
             if len(names) > MOST_EVALUATIONS:
@@ -216,11 +245,14 @@ class Run:
             for name in names:
                 file = place(self.path, f"evaluations/{name}/evaluation.json") if (folder / name).is_dir() else None
                 if file is not None:
-                    found.append((file.stat().st_mtime_ns, name))
+                    dated.append((file.stat().st_mtime_ns, name))
         except OSError as error:
             raise DataError(f"{folder} cannot be read ({error.strerror})") from error
-        check = runforms.EvaluationFigures.from_dict
-        return {name: read_json(self.path, f"evaluations/{name}/evaluation.json", check) for _, name in sorted(found)}
+        read = {
+            name: read_json(self.path, f"evaluations/{name}/evaluation.json", EvaluationFigures)
+            for _, name in sorted(dated)
+        }
+        return {name: found for name, found in read.items() if found is not None}
 
     def predict(self, *pictures: Picture, top: int = 3, abstain: bool = False) -> Predictions:
         """What the net sees in pictures: see `striate.classifier.Classifier.predict`."""
@@ -234,30 +266,27 @@ class Run:
 
         return loaded(self).predict_many(pictures, top=top, abstain=abstain)
 
-    def overview(self) -> dict[str, Any]:
-        """The run in one row, for lists: run, status, ended (`striate.outcome.How`), learned (a verdict), net, data, epochs as
-        planned, epochs_done, accuracy with its interval and the split that it was measured on, seconds, started.
-        """
-        evaluations, summary = self.evaluations, self.summary
-        evaluation = evaluations.get(leading(self.config, evaluations) or "", {})
-        ending = self.ending
-        return {
-            "run": str(self.path),
-            "status": summary.get("status", "unknown"),
-            "ended": ending.how,
-            "learned": self.learning.verdict,
-            "net": self.config["net"]["name"],
-            "data": self.config["data"]["name"],
-            "epochs": ending.planned_epochs,
-            "epochs_done": ending.epochs,
-            "split": evaluation.get("split"),
-            "n": evaluation.get("n"),
-            "accuracy": evaluation.get("accuracy"),
-            "low": evaluation.get("low"),
-            "high": evaluation.get("high"),
-            "seconds": summary.get("seconds", {}).get("total", 0.0),
-            "started": summary.get("started"),
-        }
+    def overview(self) -> Overview:
+        """The run in one row, for lists."""
+        evaluations, summary, ending = self.evaluations, self.summary, self.ending
+        led = evaluations.get(leading(self.config, evaluations) or "")
+        return Overview(
+            run=str(self.path),
+            status=summary.status,
+            ended=ending.how,
+            learned=self.learning.verdict,
+            net=self.config.net.name,
+            data=self.config.data.name,
+            epochs=ending.planned_epochs,
+            epochs_done=ending.epochs,
+            split=None if led is None else led.split,
+            n=None if led is None else led.n,
+            accuracy=None if led is None else led.accuracy,
+            low=None if led is None else led.low,
+            high=None if led is None else led.high,
+            seconds=summary.seconds.get("total", 0.0),
+            started=summary.started,
+        )
 
     def _of_config(self, make: Callable[[], Made]) -> Made:
         """What `make` makes of the config; an error of it names the file."""
@@ -268,24 +297,51 @@ class Run:
 
     def __repr__(self) -> str:
         try:
-            net, data = self.config["net"]["name"], self.config["data"]["name"]
-            results = [f"{e['split']} accuracy {share(e, 'accuracy')}" for e in self.evaluations.values()]
+            net, data = self.config.net.name, self.config.data.name
+            results = [f"{e.split} accuracy {share(e, 'accuracy')}" for e in self.evaluations.values()]
         except DataError as error:
             return f"<Run {self.path}: {error}>"
         return f"<Run {self.path}: {', '.join([f'{net} on {data}', *results[:1]])}>"
 
     def _repr_html_(self) -> str:
         found = self.overview()
-        fields = {"net": found["net"], "data": found["data"], "classes": ", ".join(self.data.get("classes", ()))}
-        fields["training"] = f"{self.ending}; {duration(found['seconds'])}"
+        fields = {"net": found.net, "data": found.data, "classes": ", ".join(self.data.classes)}
+        fields["training"] = f"{self.ending}; {duration(found.seconds)}"
         if not self.learning:
             fields["warning"] = self.learning.said
         for name, evaluation in self.evaluations.items():
             fields[name] = (
-                f"accuracy {share(evaluation, 'accuracy')} of {evaluation['n']:,} pictures "
+                f"accuracy {share(evaluation, 'accuracy')} of {evaluation.n:,} pictures "
                 f"(95 % interval {interval(evaluation)})"
             )
         return notebook.card(f"Run {self.path}", fields, f"The whole report: {self.path / 'report.html'}")
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Overview(Form):
+    """A run in one row, for lists.
+
+    Attributes:
+        ended: see `striate.outcome.How`; learned: see `striate.outcome.Verdict`.
+        epochs: as planned.
+        split, n, accuracy, low, high: of the leading evaluation, with its interval; None without one.
+    """
+
+    run: str
+    status: str
+    ended: How
+    learned: Verdict
+    net: str
+    data: str
+    epochs: float
+    epochs_done: float
+    split: str | None
+    n: int | None
+    accuracy: float | None
+    low: float | None
+    high: float | None
+    seconds: float
+    started: str | None
 
 
 @checked
@@ -294,13 +350,13 @@ def load(path: str | Path, *, module: nn.Module | None = None, trust_code: bool 
     return Run.open(path, module=module, trust_code=trust_code)
 
 
-def leading(config: dict[str, Any], evaluations: dict[str, dict[str, Any]]) -> str | None:
+def leading(config: RunConfig, evaluations: Mapping[str, Seen]) -> str | None:
     """The key of the evaluation that the headline quotes: of the set that the run was trained on, its test
     pictures, each seen once (`centre`), as far as there are such. None without an evaluation on that set: a run is
     not known for its accuracy on others."""
-    own = [key for key, found in evaluations.items() if found["data"] == config["data"]["name"]]
-    tests = [key for key in own if evaluations[key]["split"] == "test"]
-    centre = [key for key in tests if evaluations[key]["views"] == "centre"]
+    own = [key for key, found in evaluations.items() if found.data == config.data.name]
+    tests = [key for key in own if evaluations[key].split == "test"]
+    centre = [key for key in tests if evaluations[key].views == "centre"]
     return next(iter(centre + tests + own), None)
 
 
@@ -313,7 +369,7 @@ def list_runs(out: str | Path = "runs") -> list[Run]:
     return _runs(Path(out))[0]
 
 
-def overviews(out: Path) -> tuple[list[dict[str, Any]], dict[str, str]]:
+def overviews(out: Path) -> tuple[list[Overview], dict[str, str]]:
     """(`Run.overview` of each run in a folder that can be read, oldest first; path of each that cannot -> why).
 
     Raises:
@@ -353,15 +409,7 @@ def _runs(out: Path) -> tuple[list[Run], dict[str, str]]:
     return [run for *_, run in sorted(found, key=lambda one: one[:2])], closed
 
 
-def _readable(config: object) -> None:
-    """Raises DataError if a config is of a later format, or not as its form says."""
-    written = config.get("format", FORMAT) if isinstance(config, dict) else FORMAT
-    if isinstance(written, int) and written > FORMAT:
-        raise DataError(f"format {written:,} is of a later version of striate, and this one reads {FORMAT}: update")
-    runforms.RunConfig.from_dict(config)
-
-
-def _epoch(cells: dict[str, str]) -> dict[str, Any]:
+def _epoch(cells: dict[str, str]) -> Row:
     row = {name: number(cell) for name, cell in cells.items()}
-    runforms.Epoch.from_dict(row)
+    Epoch.from_dict(row)
     return row

@@ -8,14 +8,16 @@ import json
 import stat
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TypeVar
 
 import yaml
 
 from striate.errors import DataError
 from striate.files import csv_text
+from striate.forms import Form
 
-Form = TypeVar("Form")
+Read = TypeVar("Read", bound=Form)
+Row = TypeVar("Row")
 
 LARGEST = {
     "config.yaml": 2**18, "environment.json": 2**20, "summary.json": 2**20, "calibration.json": 2**20, "data.json": 2**24,
@@ -98,11 +100,11 @@ def read_text(folder: Path, name: str) -> str | None:
         raise DataError(f"{path} is damaged: {error}") from error
 
 
-def read_yaml(folder: Path, name: str, check: Callable[[object], object]) -> dict[str, Any]:
-    """A YAML file's mapping, after `check`, the `from_dict` of its form, has accepted it.
+def read_yaml(folder: Path, name: str, form: type[Read]) -> Read:
+    """What a YAML file says.
 
     Raises:
-        DataError: it is not there, damaged, or `check` names a field that is wrong.
+        DataError: it is not there, damaged, or not as its form says; it names the field.
     """
     text = read_text(folder, name)
     path = folder / name
@@ -116,14 +118,14 @@ def read_yaml(folder: Path, name: str, check: Callable[[object], object]) -> dic
         raise DataError(f"{path} is damaged: it holds no settings")
     if _values(content, MOST_SETTINGS) > MOST_SETTINGS:
         raise DataError(f"{path} is damaged: it holds more than {MOST_SETTINGS:,} settings")
-    return _checked(content, path, check)
+    return _formed(content, path, form)
 
 
-def read_json(folder: Path, name: str, check: Callable[[object], object]) -> dict[str, Any]:
-    """As `read_yaml`, of a JSON file; empty if it is not there."""
+def read_json(folder: Path, name: str, form: type[Read]) -> Read | None:
+    """As `read_yaml`, of a JSON file; None if it is not there."""
     text = read_text(folder, name)
     if text is None:
-        return {}
+        return None
     path = folder / name
     if text.count("[") + text.count("{") > MOST_LISTS or text.count(",") > MOST_VALUES:
         raise DataError(f"{path} holds more than {MOST_LISTS:,} lists or {MOST_VALUES:,} values")
@@ -133,10 +135,10 @@ def read_json(folder: Path, name: str, check: Callable[[object], object]) -> dic
         raise DataError(f"{path} is damaged: {error}") from error
     if not isinstance(content, dict):
         raise DataError(f"{path} is damaged: it holds no names and values")
-    return _checked(content, path, check)
+    return _formed(content, path, form)
 
 
-def read_csv(folder: Path, name: str, row_of: Callable[[dict[str, str]], Form]) -> list[Form]:
+def read_csv(folder: Path, name: str, row_of: Callable[[dict[str, str]], Row]) -> list[Row]:
     """The rows of a table with a heading; none if it is not there. Cells are as `csv_cell` was given them.
 
     Raises:
@@ -169,12 +171,11 @@ def number(text: str) -> int | float | None:
     return float(text) if any(mark in text for mark in ".einf") else int(text)
 
 
-def _checked(content: dict[str, Any], path: Path, check: Callable[[object], object]) -> dict[str, Any]:
+def _formed(content: dict[str, object], path: Path, form: type[Read]) -> Read:
     try:
-        check(content)
+        return form.from_dict(content)
     except DataError as error:
         raise DataError(f"{path}: {error}") from error
-    return content
 
 
 def _values(value: object, most: int) -> int:

@@ -24,7 +24,7 @@ def digits_for(count: int) -> int:
 
 def share(found: Any, name: str) -> str:
     """An evaluation's share of that name, such as `accuracy` or `low`, with the decimals that its `n` images can bear."""
-    return percent(found[name], digits_for(found["n"]))
+    return percent(getattr(found, name), digits_for(found.n))
 
 
 def interval(found: Any, low: str = "low", high: str = "high") -> str:

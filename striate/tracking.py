@@ -21,12 +21,13 @@ from typing import Any, Literal, Protocol
 
 import yaml
 
-from striate import forms
 from striate.choices import LogKind
 from striate.errors import Interrupted, Signalled, UsageError, check_choice
 from striate.files import write_json
+from striate.forms import Form
 from striate.run import Run
 from striate.runfiles import read_json
+from striate.runforms.evaluation import EvaluationFigures
 
 FIGURES = ("accuracy", "low", "high", "top5", "macro_f1", "loss", "ece")
 """Of an evaluation, that are logged."""
@@ -34,8 +35,8 @@ EXPERIMENT = "striate"
 """Name of the MLflow experiment that runs are filed under, unless MLFLOW_EXPERIMENT_NAME gives another."""
 
 
-@dataclass(frozen=True, slots=True)
-class _Known:
+@dataclass(frozen=True, kw_only=True, slots=True)
+class _Known(Form):
     """tracking.json"""
 
     mlflow: str | None = None
@@ -70,7 +71,7 @@ class Log:
         self.step = 0
         self.seconds = 0.0
         self.tracker: Tracker | None = None
-        kind = run.config.get("log")
+        kind = run.config.log
         if kind is not None:
             with self._guarded():
                 self.tracker = open_tracker(kind, run)
@@ -93,12 +94,12 @@ class Log:
             with self._guarded():
                 self.tracker.rows(rows)
 
-    def evaluation(self, summary: Mapping[str, Any]) -> None:
+    def evaluation(self, found: EvaluationFigures) -> None:
         """Logs the figures of the final evaluation, an evaluation.json."""
         if self.tracker is not None:
-            found = {f"{summary['split']}_{name}": summary.get(name) for name in FIGURES}
+            figures = {f"{found.split}_{name}": getattr(found, name) for name in FIGURES}
             with self._guarded():
-                self.tracker.figures({name: value for name, value in found.items() if value is not None}, self.step)
+                self.tracker.figures({name: value for name, value in figures.items() if value is not None}, self.step)
 
     @contextmanager
     def _guarded(self) -> Any:
@@ -112,7 +113,7 @@ class Log:
             self.tracker = None
             said = (str(error).splitlines() or [""])[0][:300]
             self.say(
-                f"warning: the log in {self.run.config['log']} ends here ({type(error).__name__}: {said}). Training goes on, and "
+                f"warning: the log in {self.run.config.log} ends here ({type(error).__name__}: {said}). Training goes on, and "
                 "the run's folder has everything; a resumed run tries again"
             )
         self.seconds += time.perf_counter() - began
@@ -149,10 +150,12 @@ class TensorBoard:
 
     def __init__(self, run: Run) -> None:
         self.writer = _load("tensorboard").SummaryWriter(str(run.path / "tensorboard"), purge_step=0)
-        started = run.summary.get("started")
+        started = run.summary.started
         self.started = datetime.fromisoformat(started).timestamp() if started else time.time()
         self.logged: set[int] = set()
-        self.writer.add_text("config", f"```\n{yaml.safe_dump(run.config, sort_keys=False)}```", 0, self.started)
+        self.writer.add_text(
+            "config", f"```\n{yaml.safe_dump(run.config.as_dict(), sort_keys=False)}```", 0, self.started
+        )
         self.writer.flush()
 
     def rows(self, rows: Sequence[Mapping[str, Any]]) -> None:
@@ -198,12 +201,12 @@ class MLflow:
 
     def _known(self, path: Path) -> str | None:
         """The MLflow run that this one was logged as, if the server has it."""
-        known = read_json(path.parent, path.name, lambda values: forms.read(_Known, values)).get("mlflow")
-        if known is None:
+        known = read_json(path.parent, path.name, _Known)
+        if known is None or known.mlflow is None:
             return None
         exceptions = import_module("mlflow.exceptions")
         try:
-            found = self.client.get_run(known)
+            found = self.client.get_run(known.mlflow)
         except exceptions.MlflowException as error:
             if error.error_code != "RESOURCE_DOES_NOT_EXIST":
                 raise
@@ -216,7 +219,7 @@ class MLflow:
         found = self.client.get_experiment_by_name(name)
         experiment = self.client.create_experiment(name) if found is None else found.experiment_id
         run_id: str = self.client.create_run(experiment, run_name=run.name).info.run_id
-        parameters = [self.entities.Param(key, value[:500]) for key, value in _flat(run.config).items()]
+        parameters = [self.entities.Param(key, value[:500]) for key, value in _flat(run.config.as_dict()).items()]
         for start in range(0, len(parameters), 100):  # as many as it takes at a time
             self.client.log_batch(run_id, params=parameters[start : start + 100])
         return run_id

@@ -9,9 +9,8 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import platformdirs
 from filelock import FileLock
@@ -19,6 +18,7 @@ from filelock import FileLock
 from striate.errors import DataError, StriateError, UsageError
 from striate.files import write_atomic
 from striate.nets.sources import Source, read_source
+from striate.runforms.config import Origin
 
 MOST_BYTES = 2**24
 
@@ -65,7 +65,7 @@ def is_trusted(source: Source, target: str) -> bool:
     return _entry(source.path, source.sha256, target) in _read(trusted_files())
 
 
-def trusted_source(kept: Mapping[str, Any], run: Path, trust_code: bool) -> Source:
+def trusted_source(kept: Origin, run: Path, trust_code: bool) -> Source:
     """The file that a run names, read, if it may be run; what is run are the bytes that were looked at.
 
     Args:
@@ -77,11 +77,10 @@ def trusted_source(kept: Mapping[str, Any], run: Path, trust_code: bool) -> Sour
         UsageError: the file is gone, has changed, lies in the run's folder, or is not on the list.
         DataError: the config does not say which file it was.
     """
-    target, file, sha256 = (kept.get(key) for key in ("target", "file", "sha256"))
-    for key, value in (("file", file), ("sha256", sha256)):
-        if value is None:
-            raise DataError(f"{run}/config.yaml: net.origin.{key} is missing, and its net is in a file")
-    path = Path(str(file))
+    if kept.file is None or kept.sha256 is None:
+        lacking = "sha256" if kept.file else "file"
+        raise DataError(f"{run}/config.yaml: net.origin.{lacking} is missing, and its net is in a file")
+    target, path = str(kept.target), Path(kept.file)
     if not path.is_file():
         raise UsageError(
             f"the net of {run} is {target}, and {path} is no longer there:",
@@ -89,16 +88,16 @@ def trusted_source(kept: Mapping[str, Any], run: Path, trust_code: bool) -> Sour
         )
     source = read_source(path)
     if trust_code:
-        trust(source.path, source.sha256, str(target))
+        trust(source.path, source.sha256, target)
         return source
     if source.path.is_relative_to(run.resolve()):
         raise UsageError(f"the net of {run} is code that lies in the run's own folder: {path}", _READ_FIRST)
-    if source.sha256 != sha256:
+    if source.sha256 != kept.sha256:
         raise UsageError(
-            f"{path} has changed since {run} was trained: its SHA-256 is {source.sha256[:12]}..., it was {str(sha256)[:12]}...",
+            f"{path} has changed since {run} was trained: its SHA-256 is {source.sha256[:12]}..., it was {kept.sha256[:12]}...",
             "Put the old file back, or run the new one all the same with --trust-code (in Python: trust_code=True)",
         )
-    if not path.is_absolute() or not is_trusted(source, str(target)):
+    if not path.is_absolute() or not is_trusted(source, target):
         raise UsageError(
             f"the net of {run} is code in {path}, and no training on this machine has run {target} of that file",
             _READ_FIRST,

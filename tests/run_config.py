@@ -1,6 +1,7 @@
 """The config and the data of a run that nobody trained, whole, as a check of a run asks for them."""
 
 from striate.recipe import FAST_SMALL
+from striate.runforms.config import Plan
 
 
 def config(
@@ -22,6 +23,12 @@ def config(
     for part, values in changes.items():
         made[part] = {**made[part], **values} if isinstance(values, dict) else values
     return made
+
+
+def plan(steps=12, per_epoch=1, **changes):
+    """The plan of a run of so many steps."""
+    lengths = {"steps": steps, "steps_per_epoch": per_epoch, "epochs": steps / per_epoch}
+    return Plan.from_dict({**config()["plan"], **lengths, **changes})
 
 
 def data(classes, name="fashion-mnist-sample", shape=(28, 28, 1)):

@@ -103,7 +103,7 @@ def test_a_loaded_set_trains_as_its_name_does_and_resumes(pictures, tmp_path, mo
     state = torch.get_rng_state()
     run = striate.train("resnet20", data, **options)
     assert torch.equal(torch.get_rng_state(), state)
-    assert (run.config["preprocessing"]["fit"], run.config["data"]["exclude"]) == ("squash", ["00.png"])
+    assert (run.config.preprocessing.fit, run.config.data.exclude) == ("squash", ("00.png",))
     striate.resume(run.path, epochs=3, progress=QUIET)
     with pytest.raises(UsageError, match=r"fit is for reading files.*load_data\(\.\.\., fit='pad'\)"):
         striate.train("resnet20", data, fit="pad", **options)

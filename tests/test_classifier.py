@@ -175,8 +175,8 @@ def test_a_module_inside_a_stage_and_one_of_a_net_from_elsewhere_have_features_t
 
 
 def test_probabilities_are_the_softmax_at_the_runs_temperature(trained, classifier, pixels):
-    assert classifier.temperature == trained.calibration["temperature"]
-    assert classifier.classes == tuple(trained.data["classes"])
+    assert classifier.temperature == trained.calibration.temperature
+    assert classifier.classes == tuple(trained.data.classes)
     expected = (classifier.logits(pixels[:9]).double() / classifier.temperature).softmax(1)
     assert torch.equal(classifier.probabilities(pixels[:9]), expected)
     found = classifier.predict(pixels[:9], top=10)

@@ -50,10 +50,10 @@ def test_train_json_is_json_and_agrees_with_the_run(call):
     result = json.loads(out)
     assert code == 0
     run = striate.load("runs/short")
-    assert result["accuracy"] == run.evaluations["fashion-mnist-sample-test-centre"]["accuracy"]
+    assert result["accuracy"] == run.evaluations["fashion-mnist-sample-test-centre"].accuracy
     assert result["low"] < result["accuracy"] < result["high"]
     assert result["params"] == 44_878
-    assert run.summary["command"].startswith(
+    assert run.summary.command.startswith(
         "striate train lenet5-bn --data fashion-mnist-sample --recipe fast --epochs 0."
     )
 
@@ -61,7 +61,7 @@ def test_train_json_is_json_and_agrees_with_the_run(call):
 def test_the_command_kept_in_the_run_repeats_it_to_the_bit(call):
     call("train", "--epochs", "1", "--seed", "4", "--lr", "0.002", "--name", "first")
     first = striate.load("runs/first")
-    call(*first.summary["command"].split()[1:], "--name", "again")
+    call(*first.summary.command.split()[1:], "--name", "again")
     read = [Path(f"runs/{name}/weights/last.safetensors").read_bytes() for name in ("first", "again")]
     assert read[0] == read[1]
 
@@ -245,8 +245,8 @@ def test_pretrained_weights_are_begun_with_and_what_was_changed_is_said(call, pi
     assert "torchvision's weights TEST" in err
     assert "replaced by a new one of 2" in err
     run = striate.load("runs/tuned")
-    assert run.config["preprocessing"]["mean"] == [0.485, 0.456, 0.406]
-    assert "--pretrained" in run.summary["command"]
+    assert run.config.preprocessing.mean == (0.485, 0.456, 0.406)
+    assert "--pretrained" in run.summary.command
     trained = load_file(run.path / "weights" / "last.safetensors")
     name = next(name for name, tensor in published.items() if tensor.ndim == 4)
     torch.testing.assert_close(trained[name], published[name], atol=1e-5, rtol=0)
@@ -264,7 +264,7 @@ def test_the_weights_of_a_file_are_begun_with(call):
     assert code == 0, err
     assert "theirs.pth" in err
     run = striate.load("runs/from-theirs")
-    assert f"--weights {Path('theirs.pth').resolve()}" in run.summary["command"]
+    assert f"--weights {Path('theirs.pth').resolve()}" in run.summary.command
     trained = load_file(run.path / "weights" / "last.safetensors")
     for name, tensor in begun.items():
         torch.testing.assert_close(trained[name], tensor, atol=1e-5, rtol=0)
@@ -305,7 +305,7 @@ def test_a_disk_that_fills_while_training_is_said_and_nothing_is_left_half_writt
     assert code == 1
     assert "No space left on device" in err
     assert not list(Path("runs/full/checkpoints").iterdir())
-    assert striate.load("runs/full").summary["status"] == "failed"
+    assert striate.load("runs/full").summary.status == "failed"
 
 
 def test_control_c_saves_and_says_how_to_go_on(tmp_path):

@@ -141,9 +141,9 @@ def test_a_run_of_the_version_before_opens_predicts_is_evaluated_and_goes_on(bas
     run = striate.load(base)
     assert run.predict("picture.png")[0].label in "012"
     kept = next(iter(run.evaluations.values()))
-    assert striate.evaluate(run, device="cpu").summary["correct"] == kept["correct"]
+    assert striate.evaluate(run, device="cpu").summary.correct == kept.correct
     again = striate.resume(base, epochs=3, progress=QUIET)
-    assert again.summary["status"] == "finished"
+    assert again.summary.status == "finished"
     assert len(again.metrics) == 3
 
 
@@ -217,7 +217,7 @@ CHECKPOINTS = {
 def test_a_checkpoint_with_its_checksum_that_does_not_fit_is_named_and_the_one_before_is_used(damaged, kind, capsys):
     alter, reason = CHECKPOINTS[kind]
     run = damaged(checkpoint(alter))
-    assert striate.resume(run, epochs=3, progress=Progress()).summary["status"] == "finished"
+    assert striate.resume(run, epochs=3, progress=Progress()).summary.status == "finished"
     said = capsys.readouterr().err
     assert re.search(rf"step-000000008\.pt is damaged: .*{reason}", said)
     assert "after step 0 of 12" in said

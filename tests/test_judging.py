@@ -73,8 +73,8 @@ def table_of(root):
 def test_no_file_of_a_test_folder_is_opened(split_folders, tmp_path, forbid, judge):
     forbid("the-test")
     run = short(split_folders, tmp_path, splits="train=train,test=the-test", judge=judge, report=False)
-    assert set(run.data["counts"]) == {"train", "validation"}
-    assert [found["split"] for found in run.evaluations.values()] == ["validation"] * (judge == "validation")
+    assert set(run.data.counts) == {"train", "validation"}
+    assert [found.split for found in run.evaluations.values()] == ["validation"] * (judge == "validation")
     with pytest.raises(AssertionError, match="the-test"):
         short(split_folders, tmp_path, splits="train=train,test=the-test", report=False)
 
@@ -84,8 +84,8 @@ def test_no_file_of_a_tables_test_rows_is_opened(split_folders, tmp_path, forbid
     forbid("the-test")
     run = short(table, tmp_path, judge="none", report=False)
     assert run.evaluations == {}
-    assert sum(run.data["counts"].values()) == 24
-    assert run.data["ledger"]["excluded"] == 24
+    assert sum(run.data.counts.values()) == 24
+    assert run.data.ledger.excluded == 24
 
 
 def test_a_damaged_test_array_of_an_archive_is_not_read(tmp_path):
@@ -103,20 +103,20 @@ def test_a_damaged_test_array_of_an_archive_is_not_read(tmp_path):
         short(path, tmp_path)
     run = short(path, tmp_path, judge="validation", report=False)
     assert list(run.evaluations) == ["set-validation-centre"]
-    assert set(run.data["counts"]) == {"train", "validation"}
+    assert set(run.data.counts) == {"train", "validation"}
 
 
 def test_no_test_file_of_a_named_set_is_opened(tmp_path, forbid):
     forbid("t10k")
     run = short("fashion-mnist-sample", tmp_path, judge="validation", epochs=0.1, report=False)
     (evaluation,) = run.evaluations.values()
-    assert (evaluation["split"], evaluation["n"]) == ("validation", 1000)
+    assert (evaluation.split, evaluation.n) == ("validation", 1000)
     assert "1,000 validation" in " ".join((run.path / "README.md").read_text().replace("\xa0", " ").split())
     assert "not a test result" in (run.path / "README.md").read_text()
-    assert run.overview()["split"] == "validation"
+    assert run.overview().split == "validation"
     resumed = striate.resume(run.path, epochs=0.2, progress=QUIET)
-    assert [found["split"] for found in resumed.evaluations.values()] == ["validation"]
-    assert "--judge validation" in resumed.summary["command"]
+    assert [found.split for found in resumed.evaluations.values()] == ["validation"]
+    assert "--judge validation" in resumed.summary.command
 
 
 def test_no_test_file_of_cifar_is_opened_to_compare_its_checksum(tmp_path, monkeypatch, forbid):
@@ -155,7 +155,7 @@ def test_the_weights_do_not_depend_on_the_judge_and_the_later_test_is_of_the_sam
     new = Image.fromarray(np.full((40, 32, 3), 77, np.uint8))
     new.save(pictures / "dark" / "000.png")  # moves the test split that is made of the images
     later = striate.evaluate(without)
-    assert later.summary["fingerprint"] == next(iter(judged.evaluations.values()))["fingerprint"]
+    assert later.summary.fingerprint == next(iter(judged.evaluations.values())).fingerprint
 
 
 def test_a_run_without_a_report_draws_nothing_and_is_finished(tmp_path, call):
@@ -165,11 +165,11 @@ def test_a_run_without_a_report_draws_nothing_and_is_finished(tmp_path, call):
     answer = json.loads(out)
     assert (code, answer["report"], answer["accuracy"], answer["split"]) == (0, None, None, None)
     run = striate.load(tmp_path / "n")
-    assert run.summary["status"] == "finished"
+    assert run.summary.status == "finished"
     assert not list(run.path.rglob("*.png"))
     assert not (run.path / "report.html").exists()
-    assert "--judge none" in run.summary["command"]
-    assert "--no-report" in run.summary["command"]
+    assert "--judge none" in run.summary.command
+    assert "--no-report" in run.summary.command
     assert "has not been tested" in (run.path / "README.md").read_text()
     code, out, _ = call("runs", "--out", tmp_path, "--json")
     assert json.loads(out)[0]["split"] is None

@@ -62,7 +62,7 @@ def test_files_reach_the_net_as_the_very_tensors_of_evaluation(trained, png_file
 
 
 def test_at_the_same_batch_size_the_logits_are_the_same_bits(trained, png_files, test_set):
-    preprocessing = Preprocessing.from_dict(trained.config["preprocessing"])
+    preprocessing = trained.preprocessing
     from_files = np.stack([read(preprocessing, file) for file in png_files])
     with classifier.Classifier.of(trained, device="cpu") as loaded:
         found = loaded.logits(from_files)
@@ -102,7 +102,7 @@ def test_a_photo_of_any_size_and_colour_is_taken(trained, tmp_path):
     Image.new("RGBA", (300, 200), (200, 10, 10, 128)).save(tmp_path / "photo.png")
     prediction = trained.predict(tmp_path / "photo.png")[0]
     assert prediction.error is None
-    assert prediction.label in trained.data["classes"]
+    assert prediction.label in trained.data.classes
 
 
 def test_what_cannot_be_read_is_named_and_the_rest_predicted(trained, png_files, tmp_path):
@@ -119,7 +119,7 @@ def test_what_cannot_be_read_is_named_and_the_rest_predicted(trained, png_files,
 
 def test_odd_arrays_are_refused_with_what_is_taken(trained):
     with pytest.raises(DataError, match=r"must be \(H, W\)"):
-        read(Preprocessing.from_dict(trained.config["preprocessing"]), np.zeros((4, 4, 2)))
+        read(trained.preprocessing, np.zeros((4, 4, 2)))
 
 
 def test_tensors_are_pictures_too(trained, test_set):
@@ -239,8 +239,8 @@ def test_the_net_stays_loaded_until_the_runs_files_change(trained, png_files, fe
 def test_evaluating_other_data_adds_to_the_run_and_wrong_data_is_refused(trained, tmp_path, pictures):
     run = striate.load(shutil.copytree(trained.path, tmp_path / "copy"))
     found = striate.evaluate(run, split="validation")
-    assert found.summary["n"] == 1000
-    assert found.summary["correct"] / 1000 == pytest.approx(run.metrics[-1]["val_accuracy"])
+    assert found.summary.n == 1000
+    assert found.summary.correct / 1000 == pytest.approx(run.metrics[-1]["val_accuracy"])
     assert set(run.evaluations) == {"fashion-mnist-sample-test-centre", "fashion-mnist-sample-validation-centre"}
     assert "validation" in (run.path / "report.html").read_text()
     with pytest.raises(DataError, match="classes that the run does not know: dark, light"):

@@ -11,6 +11,8 @@ from striate.errors import DataError
 from striate.files import write_yaml
 from striate.inference import build_net, load_net
 from striate.run import Run, leading
+from striate.runforms.config import RunConfig
+from striate.runforms.evaluation import Seen
 
 CONFIG = config()
 
@@ -101,9 +103,9 @@ def test_a_net_is_of_sane_size(run, size):
 
 def test_a_run_is_known_by_its_own_test_pictures_seen_once():
     def made(data, split, views):
-        return {"data": data, "split": split, "views": views, "accuracy": 0.5}
+        return Seen(data=data, split=split, views=views)
 
-    shoes = {"data": {"name": "shoes"}}
+    shoes = RunConfig.from_dict(config(data="shoes"))
     found = {
         "others": made("hats", "test", "centre"),
         "validation": made("shoes", "validation", "centre"),

@@ -1,6 +1,5 @@
 """Push and pull, against a Hub on this machine: nothing private leaves, and nothing of a stranger's is run or trusted."""
 
-import copy
 import hashlib
 import json
 import os
@@ -81,13 +80,13 @@ def private(tmp_path_factory):
         "resnet20", home, epochs=1, threads=1, layout="nchw", group_by=rf"{GROUP}\d+", exclude=[f"*{PICTURE}-{GROUP}11*"],
         out=home.parent / "runs", name="secret", progress=Progress(quiet=True),
     )  # fmt: skip
-    config = run.config
+    config = run.config.as_dict()
     config["net"]["notes"] = [f"it begins with the weights in {PICTURE}.pth"]
     config["net"]["origin"] = {"given": True, "min_size": 8, "file": f"/home/{USER}/nets.py", "sha256": "0"}
     config["xylophone"] = "xylophone"
     write_yaml(run.path / "config.yaml", config)
-    write_json(run.path / "environment.json", {**run.environment, "host": USER, "platform": f"Linux-6.1-{USER}"})
-    data = {**run.data, "unreadable": {f"{PICTURE}.jpg": "cut off"}, "excluded": [f"{PICTURE}.gif"]}
+    write_json(run.path / "environment.json", {**run.environment.values, "host": USER, "platform": f"Linux-6.1-{USER}"})
+    data = {**run.data.as_dict(), "unreadable": {f"{PICTURE}.jpg": "cut off"}, "excluded": [f"{PICTURE}.gif"]}
     write_json(
         run.path / "data.json",
         {**data, "findings": [{"kind": "duplicates", "title": "Copies", "words": f"{PICTURE} twice"}]},
@@ -99,7 +98,7 @@ def private(tmp_path_factory):
     tensors = load_file(run.path / "weights" / "last.safetensors")
     save_file(tensors, run.path / "weights" / "last.safetensors", {"striate": f"/home/{USER}", "note": FOLDER})
     (key,) = run.evaluations
-    evaluation = {**run.evaluations[key], "worst": [{"path": f"/home/{USER}/{PICTURE}.png"}], "note": FOLDER}
+    evaluation = {**run.evaluations[key].as_dict(), "worst": [{"path": f"/home/{USER}/{PICTURE}.png"}], "note": FOLDER}
     write_json(run.path / "evaluations" / key / "evaluation.json", evaluation)
     notes = PngInfo()
     notes.add_text("Source", f"xylophone {USER}")
@@ -143,8 +142,10 @@ def test_nothing_private_leaves(hub, whole, private):
     assert config["data"] == {
         "name": "private-pictures",
         "location": "private-pictures",
+        "dir": None,
         "group_by": None,
         "exclude": [],
+        "splits": None,
     }
 
 
@@ -168,19 +169,16 @@ def test_a_pulled_run_predicts_as_the_run_did(hub, private, tmp_path):
     push(private, "ada/tumours")
     run = pull("ada/tumours", out=tmp_path / "runs")
     assert run.path == tmp_path / "runs" / "tumours"
-    picture = next(Path(private.config["data"]["location"]).rglob("*.png"))
+    picture = next(Path(private.config.data.location).rglob("*.png"))
     again, before = run.predict(picture)[0], private.predict(picture)[0]
     assert again.as_dict() == before.as_dict()
-    assert (
-        run.evaluations["private-pictures-test-centre"]["accuracy"]
-        == next(iter(private.evaluations.values()))["accuracy"]
-    )
+    assert run.evaluations["private-pictures-test-centre"].accuracy == next(iter(private.evaluations.values())).accuracy
     assert run.metrics == private.metrics
     assert run.ending == private.ending
     assert run.learning == private.learning
     assert run.answer == private.answer
     assert run.answer is not None
-    assert run.summary["pulled"]["revision"] == hub.repositories["ada/tumours"].sha
+    assert run.summary.pulled.revision == hub.repositories["ada/tumours"].sha
     assert pull("ada/tumours", out=tmp_path / "runs").path.name == "tumours-2"
     with pytest.raises(UsageError, match="exists already"):
         pull("ada/tumours", out=tmp_path / "runs", name="tumours")
@@ -242,17 +240,17 @@ def test_what_is_not_there_is_said_with_the_way_out(hub, tmp_path, call):
 def test_a_run_by_a_public_name_keeps_it(hub, trained, tmp_path):
     push(trained, "ada/clothes")
     run = pull("ada/clothes", out=tmp_path)
-    assert run.config["data"]["location"] == "fashion-mnist-sample"
-    assert run.summary["command"] == trained.summary["command"]
+    assert run.config.data.location == "fashion-mnist-sample"
+    assert run.summary.command == trained.summary.command
     assert np.array_equal(run.validation_indices(), trained.validation_indices())
-    assert run.overview()["accuracy"] == trained.overview()["accuracy"]
+    assert run.overview().accuracy == trained.overview().accuracy
 
 
 def test_what_a_run_says_of_itself_goes_along_and_where_things_lie_does_not(hub, whole, private, tmp_path):
     """Planted fields of every part: those that are nobody's secret are there after push and pull, the others are not."""
     shutil.copytree(private.path, tmp_path / "run")
     path = tmp_path / "run"
-    config, data, summary = (copy.deepcopy(one) for one in (private.config, private.data, private.summary))
+    config, data, summary = (one.as_dict() for one in (private.config, private.data, private.summary))
     config["data"] |= {"dir": f"/home/{USER}/sets", "splits": "train_and_test"}
     config["net"] |= {"weights": f"/home/{USER}/{PICTURE}.pth", "published": False}
     config["preprocessing"] |= {"range": [0.0, 4095.0], "sixteen": True}
@@ -273,9 +271,13 @@ def test_what_a_run_says_of_itself_goes_along_and_where_things_lie_does_not(hub,
     }
     write_json(path / "summary.json", summary)
     (key,) = [key for key in private.evaluations if FOLDER not in key or "other" not in key]
-    evaluation = private.evaluations[key] | {"absent": ["benign"], "unanswered": 2, "by_position": f"0 is {FOLDER}"}
+    evaluation = private.evaluations[key].as_dict() | {
+        "absent": ["benign"],
+        "unanswered": 2,
+        "by_position": f"0 is {FOLDER}",
+    }
     write_json(path / "evaluations" / key / "evaluation.json", evaluation)
-    fitted = private.calibration | {"likeliest": 1.5, "how": "shrunk", "not_finite": 1}
+    fitted = private.calibration.as_dict() | {"likeliest": 1.5, "how": "shrunk", "not_finite": 1}
     write_json(path / "calibration.json", fitted)
     run = Run.open(path)
     push(run, "ada/tumours")
@@ -287,17 +289,17 @@ def test_what_a_run_says_of_itself_goes_along_and_where_things_lie_does_not(hub,
     for part, keys in (
         ("preprocessing", ("range", "sixteen")), ("plan", ("macs", "macs_counted", "macs_not_counted")),
     ):  # fmt: skip
-        assert {key: again.config[part][key] for key in keys} == {key: run.config[part][key] for key in keys}
+        assert [getattr(getattr(again.config, part), key) for key in keys] == [
+            getattr(getattr(run.config, part), key) for key in keys
+        ]
     there = again.evaluations["private-pictures-test-centre"]
-    assert (there["absent"], there["unanswered"]) == (["benign"], 2)
-    assert {key: again.calibration[key] for key in ("likeliest", "how", "not_finite")} == {
-        "likeliest": 1.5, "how": "shrunk", "not_finite": 1,
-    }  # fmt: skip
+    assert (there.absent, there.unanswered) == (("benign",), 2)
+    assert (again.calibration.likeliest, again.calibration.how, again.calibration.not_finite) == (1.5, "shrunk", 1)
     card = (again.path / "README.md").read_text()
     assert "try --lr 0.001" in card
     assert "the net gave no number" in card
     report = (again.path / "report.html").read_text()
-    assert "12,345 multiply-adds and those of 2 fft_rfft2, which are not known, a picture" in report
+    assert "12,345 multiply-adds and those of 2 fft_rfft2, which are not known, per image" in report
     assert "the net gave no number" in report
 
 
@@ -397,7 +399,7 @@ def test_a_strangers_code_is_not_run(pushed, tmp_path, monkeypatch):
     config["net"] |= {"name": f"{code}:Net", "origin": {"target": f"{code}:Net", "file": str(code), "sha256": sha}}
     pushed["config.yaml"] = yaml.safe_dump(config).encode()
     run = pull("eve/gift", out=tmp_path / "runs")
-    assert run.config["net"]["name"] == "code:Net"
+    assert run.config.net.name == "code:Net"
     with pytest.raises(UsageError, match="module="):
         run.predict(np.zeros((32, 32, 3), np.uint8))
     assert not (tmp_path / "canary").exists()

@@ -298,8 +298,8 @@ def test_a_run_never_ends_before_it_began(here):
     run = Run(shutil.copytree(here.parent / "base", here / "run"))
     (run.path / "summary.json").write_text(json.dumps({**run.summary, "started": "2999-01-01T00:00:00+00:00"}))
     write_summary(run, "finished", Clock(time.perf_counter()))
-    assert run.summary["finished"] == run.summary["started"]
-    assert min(run.summary["seconds"].values()) >= 0
+    assert run.summary.finished == run.summary.started
+    assert min(run.summary.seconds.values()) >= 0
 
 
 @pytest.mark.slow

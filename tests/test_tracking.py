@@ -89,7 +89,7 @@ def train(tmp_path, **settings):
 def test_tensorboard_shows_what_metrics_csv_has_also_after_resume(tmp_path, monkeypatch):
     monkeypatch.setattr("striate.experiment.finishing.write_all", lambda run: [])  # the report is no part of this
     run = train(tmp_path, epochs=2, name="board", log="tensorboard")
-    assert Run.open(run.path).config["log"] == "tensorboard"
+    assert Run.open(run.path).config.log == "tensorboard"
     first = tensorboard(run)
     assert len(first["loss/train"]) == 2
     run = striate.resume(run.path, epochs=3, progress=Progress(quiet=True))
@@ -97,9 +97,9 @@ def test_tensorboard_shows_what_metrics_csv_has_also_after_resume(tmp_path, monk
     for tag, column in COLUMNS.items():
         assert found[tag] == [(row["step"], pytest.approx(row[column], rel=1e-6)) for row in run.metrics], tag
     (evaluation,) = run.evaluations.values()
-    assert found["accuracy/test"] == [(run.metrics[-1]["step"], pytest.approx(evaluation["accuracy"]))]
-    assert "--log tensorboard" in run.summary["command"]
-    assert "log" in run.summary["seconds"]
+    assert found["accuracy/test"] == [(run.metrics[-1]["step"], pytest.approx(evaluation.accuracy))]
+    assert "--log tensorboard" in run.summary.command
+    assert "log" in run.summary.seconds
 
 
 def test_rows_that_were_lost_with_their_process_are_not_there_twice(bare):
@@ -195,10 +195,10 @@ def test_there_are_no_others(call):
 
 
 def test_no_log_unless_asked_for(trained):
-    assert trained.config["log"] is None
+    assert trained.config.log is None
     assert not (trained.path / "tensorboard").exists()
-    assert "--log" not in trained.summary["command"]
-    assert "log" not in trained.summary["seconds"]
+    assert "--log" not in trained.summary.command
+    assert "log" not in trained.summary.seconds
 
 
 @pytest.fixture
@@ -242,8 +242,8 @@ def test_a_real_server(tmp_path, server, monkeypatch):
         assert history[column] == [(row["step"], pytest.approx(row[column])) for row in run.metrics], column
     (evaluation,) = run.evaluations.values()
     # A point of each time that the training ended.
-    assert history["test_accuracy"][-1] == (run.metrics[-1]["step"], pytest.approx(evaluation["accuracy"]))
-    assert parameters["recipe.batch_size"] == str(run.config["recipe"]["batch_size"])
+    assert history["test_accuracy"][-1] == (run.metrics[-1]["step"], pytest.approx(evaluation.accuracy))
+    assert parameters["recipe.batch_size"] == str(run.config.recipe.values["batch_size"])
     assert not (tmp_path / "runs" / "mlflow.db").exists()
 
     # It goes away in the middle.

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -15,6 +15,7 @@ from striate.texts import duration, interval, percent, share
 if TYPE_CHECKING:
     from striate.evaluation import Evaluation, ViewsTable
     from striate.run import Run
+    from striate.runforms.evaluation import EvaluationFigures, Robustness
 
 
 def evaluate(
@@ -99,23 +100,23 @@ def _sides(scales: str | None) -> list[int] | None:
 def _show_evaluation(run: Run, evaluation: Evaluation, as_json: bool) -> None:
     summary, folder = evaluation.summary, run.path / "evaluations" / evaluation.key
     if as_json:
-        measured = {} if evaluation.robustness is None else {"robustness": evaluation.robustness}
-        show_json({**summary, **measured, "folder": str(folder)})
+        measured = {} if evaluation.robustness is None else {"robustness": evaluation.robustness.as_dict()}
+        show_json({**summary.as_dict(), **measured, "folder": str(folder)})
         return
     fields = {
-        "accuracy": f"{share(summary, 'accuracy')} of {summary['n']:,} {summary['split']} pictures "
+        "accuracy": f"{share(summary, 'accuracy')} of {summary.n:,} {summary.split} pictures "
         f"(95 % interval {interval(summary)})",
-        "no answer": f"the net gave no number (NaN or infinity) for {summary['unanswered']:,} pictures; they count as wrong"
-        if summary["unanswered"]
+        "no answer": f"the net gave no number (NaN or infinity) for {summary.unanswered:,} pictures; they count as wrong"
+        if summary.unanswered
         else None,
-        "top 5": None if summary["top5"] is None else share(summary, "top5"),
+        "top 5": None if summary.top5 is None else share(summary, "top5"),
         "macro F1": f"{share(summary, 'macro_f1')} (95 % interval {interval(summary, 'macro_f1_low', 'macro_f1_high')})",
         "confidence": _confidence(summary),
-        "views": _views(summary) if summary["views_each"] > 1 else None,
+        "views": _views(summary) if summary.views_each > 1 else None,
         "robustness": evaluation.robustness and _robustness(evaluation.robustness),
         "classes": _classes(summary),
         "mistakes": ", ".join(
-            f"{row['truth']} taken for {row['predicted']} {row['count']}x" for row in summary["most_confused"][:3]
+            f"{row.truth} taken for {row.predicted} {row.count}x" for row in summary.most_confused[:3]
         )
         or "none",
         **_places(folder, run),
@@ -123,38 +124,38 @@ def _show_evaluation(run: Run, evaluation: Evaluation, as_json: bool) -> None:
     show_fields({name: value for name, value in fields.items() if value is not None})
 
 
-def _classes(summary: dict[str, Any]) -> str | None:
+def _classes(summary: EvaluationFigures) -> str | None:
     """What has to be said of the classes, if anything."""
     said = []
-    if summary["by_position"]:
-        said.append(f"by position, for these pictures have numbers and no class names: {summary['by_position']}")
-    if absent := summary["absent"]:
+    if summary.by_position:
+        said.append(f"by position, for these pictures have numbers and no class names: {summary.by_position}")
+    if absent := summary.absent:
         more = f" and {len(absent) - 12} more" if len(absent) > 12 else ""
         said.append(f"no pictures of {', '.join(absent[:12])}{more}: accuracy says nothing of them")
     return "; ".join(said) or None
 
 
-def _confidence(summary: dict[str, Any]) -> str:
+def _confidence(summary: EvaluationFigures) -> str:
     """How far what the net says of its certainty is off."""
-    text = f"off by {percent(summary['ece'], 2)} on the average (ECE)"
-    return text if "ece_calibrated" not in summary else f"{text}, calibrated by {percent(summary['ece_calibrated'], 2)}"
+    text = f"off by {percent(summary.ece, 2)} on the average (ECE)"
+    return text if summary.ece_calibrated is None else f"{text}, calibrated by {percent(summary.ece_calibrated, 2)}"
 
 
-def _robustness(worse: dict[str, Any]) -> str:
+def _robustness(worse: Robustness) -> str:
     """The mean over all ways to make pictures worse, and the one that costs the most."""
-    hardest = min(worse["corruptions"], key=lambda row: row["accuracy"])
+    hardest = min(worse.corruptions, key=lambda row: row.accuracy)
     return (
-        f"{percent(worse['clean'])} of {worse['n']:,} pictures as they are, {percent(worse['mean'])} on the average of "
-        f"{len(worse['corruptions'])} ways to make them worse; least with {hardest['name']} at level {hardest['level']}, "
-        f"{percent(hardest['accuracy'])}"
+        f"{percent(worse.clean)} of {worse.n:,} pictures as they are, {percent(worse.mean or 0.0)} on the average of "
+        f"{len(worse.corruptions)} ways to make them worse; least with {hardest.name} at level {hardest.level}, "
+        f"{percent(hardest.accuracy)}"
     )
 
 
-def _views(summary: dict[str, Any]) -> str:
+def _views(summary: EvaluationFigures) -> str:
     """`dense at 224, 256 and 288 pixels, 6 views a picture`"""
-    sides = ", ".join(map(str, summary["scales"]))
-    mirrored = "" if summary["mirrored"] or summary["views_each"] == 1 else ", none mirrored"
-    return f"{summary['views']} at {sides} pixels, {summary['views_each']} views a picture{mirrored}"
+    sides = ", ".join(map(str, summary.scales))
+    mirrored = "" if summary.mirrored or summary.views_each == 1 else ", none mirrored"
+    return f"{summary.views} at {sides} pixels, {summary.views_each} views a picture{mirrored}"
 
 
 def _show_views(run: Run, table: ViewsTable, as_json: bool) -> None:
@@ -164,16 +165,16 @@ def _show_views(run: Run, table: ViewsTable, as_json: bool) -> None:
         return
     rows = [
         {
-            "views": row["protocol"] or row["views"],
-            "scales": ",".join(map(str, row["scales"])),
-            "passes": row["views_each"],
+            "views": row.protocol or row.views,
+            "scales": ",".join(map(str, row.scales)),
+            "passes": row.views_each,
             "accuracy": share(row, "accuracy"),
             "95 % interval": interval(row),
-            "gained": f"+{row['gained']}",
-            "lost": f"-{row['lost']}",
+            "gained": f"+{row.gained}",
+            "lost": f"-{row.lost}",
             "macro F1": share(row, "macro_f1"),
-            "loss": f"{row['loss']:.3f}",
-            "time": duration(row["seconds"]),
+            "loss": f"{row.loss:.3f}",
+            "time": duration(row.seconds),
         }
         for row in table.rows
     ]
@@ -181,7 +182,7 @@ def _show_views(run: Run, table: ViewsTable, as_json: bool) -> None:
     first = table.evaluations[0].summary
     show_line()
     show_line(
-        f"Of {first['n']:,} {first['split']} pictures. Passes: pictures that the net sees for one. Gained: right, and "
+        f"Of {first.n:,} {first.split} pictures. Passes: pictures that the net sees for one. Gained: right, and "
         f"wrong with {rows[0]['views']}; lost: the other way round."
     )
     for name, reason in table.impossible.items():
@@ -190,5 +191,5 @@ def _show_views(run: Run, table: ViewsTable, as_json: bool) -> None:
     show_fields(_places(place, run))
 
 
-def _places(result: Path, run: Run) -> dict[str, Any]:
+def _places(result: Path, run: Run) -> dict[str, object]:
     return {"file" if result.suffix else "folder": result, "report": run.path / "report.html"}

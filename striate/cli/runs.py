@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+from dataclasses import fields
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from striate.cli.options import AsJson
 from striate.cli.output import show_json, show_line, show_table
 from striate.texts import duration, interval, share
+
+if TYPE_CHECKING:
+    from striate.run import Overview
 
 
 def runs(
@@ -19,28 +23,28 @@ def runs(
     as_json: AsJson = False,
 ) -> None:
     """List the runs there are, oldest first. One that cannot be read is named, the rest are listed, and the exit code is 3."""
-    from striate.run import overviews
+    from striate.run import Overview, overviews
 
     found, closed = overviews(out)
     if as_json:
-        unread = dict.fromkeys(found[0] if found else ("run",))
+        unread = dict.fromkeys(item.name for item in fields(Overview)) if found else {}
         errors = [{**unread, "run": path, "status": "damaged", "error": reason} for path, reason in closed.items()]
-        show_json([*found, *errors])
+        show_json([*(row.as_dict() for row in found), *errors])
     elif not found and not closed:
         show_line(f"no runs in {out} yet: striate train")
     else:
         show_table(
             [
                 {
-                    "run": row["run"],
+                    "run": row.run,
                     "status": _status(row),
-                    "net": row["net"],
-                    "data": row["data"],
-                    "epochs": f"{row['epochs_done']:.4g} of {row['epochs']:.4g}",
-                    "accuracy": "" if row["accuracy"] is None else share(row, "accuracy"),
-                    "on": row["split"] or "",
-                    "95 % interval": "" if row["low"] is None else interval(row),
-                    "time": duration(row["seconds"]),
+                    "net": row.net,
+                    "data": row.data,
+                    "epochs": f"{row.epochs_done:.4g} of {row.epochs:.4g}",
+                    "accuracy": "" if row.accuracy is None else share(row, "accuracy"),
+                    "on": row.split or "",
+                    "95 % interval": "" if row.low is None else interval(row),
+                    "time": duration(row.seconds),
                 }
                 for row in found
             ],
@@ -52,9 +56,9 @@ def runs(
         raise typer.Exit(3)
 
 
-def _status(row: dict[str, Any]) -> str:
+def _status(row: Overview) -> str:
     """`finished`, `finished, patience`, `finished, exploded`, `failed, not finite`."""
-    further = [row["ended"]] if row["ended"] in ("patience", "not finite") else []
-    if row["learned"] not in ("learned", "unknown"):
-        further.append(row["learned"])
-    return ", ".join([row["status"], *further])
+    further: list[str] = [row.ended] if row.ended in ("patience", "not finite") else []
+    if row.learned not in ("learned", "unknown"):
+        further.append(row.learned)
+    return ", ".join([row.status, *further])

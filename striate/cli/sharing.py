@@ -64,13 +64,15 @@ def pull(
     from striate import sharing
 
     run = sharing.pull(source, out=out, name=name, revision=revision)
+    pulled = run.summary.pulled
+    assert pulled is not None, "pull() says where it came from"
     if as_json:
-        show_json({"run": str(run.path), **run.summary["pulled"]})
+        show_json({"run": str(run.path), **pulled.as_dict()})
         return
     show_fields(
         {
             "run": run.path,
-            "revision": run.summary["pulled"]["revision"],
+            "revision": pulled.revision,
             "report": run.path / "report.html",
             "next": f"striate predict {run.path} IMAGE",
         }

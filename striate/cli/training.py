@@ -13,6 +13,7 @@ from striate.cli.options import AsJson, TrustCode
 from striate.cli.output import aside, show_fields, show_json, show_line
 from striate.cli.settings import with_settings
 from striate.errors import CheckError, UsageError
+from striate.runforms.summary import Ended
 from striate.settings import Settings
 from striate.texts import duration, interval, share
 
@@ -128,42 +129,38 @@ def show_search(found: Found, path: Path, as_json: bool) -> None:
 
 def result(run: Run) -> dict[str, object]:
     """What `striate train --json` prints."""
-    key, evaluation = next(iter(run.evaluations.items()), (None, {}))
-    plan = run.config["plan"]
+    key, found = next(iter(run.evaluations.items()), (None, None))
+    plan, ledger = run.config.plan, run.data.ledger
     return {
         "run": str(run.path),
-        "net": run.config["net"]["name"],
-        "data": run.config["data"]["name"],
-        "ledger": run.data.get("ledger"),
+        "net": run.config.net.name,
+        "data": run.config.data.name,
+        "ledger": ledger and ledger.as_dict(),
         "evaluation": key,
-        "split": evaluation.get("split"),
-        **{name: evaluation.get(name) for name in ("accuracy", "low", "high", "n")},
-        "params": plan["params"],
-        "macs": plan["macs"],
-        "epochs": plan["epochs"],
-        "steps": plan["steps"],
-        "ending": run.ending.as_dict(),
+        **{name: getattr(found, name, None) for name in ("split", "accuracy", "low", "high", "n")},
+        **{name: getattr(plan, name) for name in ("params", "macs", "epochs", "steps")},
+        "ending": Ended.of(run.ending).as_dict(),
         "learning": run.learning.as_dict(),
-        "seconds": run.summary["seconds"],
-        "report": str(run.path / "report.html") if run.config.get("report", True) else None,
+        "seconds": run.summary.seconds,
+        "report": str(run.path / "report.html") if run.config.report else None,
     }
 
 
 def show_result(run: Run) -> None:
     """The end of `striate train` for a person: accuracy, time, where things are, what to try next."""
     evaluation = next(iter(run.evaluations.values()), None)
-    seconds = run.summary["seconds"]
+    seconds = run.summary.seconds
     spent = sorted(((value, key) for key, value in seconds.items() if key != "total" and value >= 0.05), reverse=True)
     show_fields(
         {
             "accuracy": "not measured (judge none); to measure it: striate evaluate " + shlex.quote(str(run.path))
             if evaluation is None
-            else f"{share(evaluation, 'accuracy')} of {evaluation['n']:,} {evaluation['split']} images "
+            else f"{share(evaluation, 'accuracy')} of {evaluation.n:,} {evaluation.split} images "
             f"(95 % interval {interval(evaluation)})",
             "time": f"{duration(seconds['total'])}: {', '.join(f'{key} {duration(value)}' for value, key in spent)}",
             "ended": str(run.ending),
             **({} if run.learning else {"warning": run.learning.said}),
-            **({"report": run.path / "report.html"} if run.config.get("report", True) else {"run": run.path}),
+            **({"report": run.path / "report.html"} if run.config.report else {"run": run.path}),
             **({"next": f"striate predict {shlex.quote(str(run.path))} PICTURE"} if run.learning else {}),
         }
     )

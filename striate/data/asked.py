@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from typing import Any
 
 from striate.choices import Fit, OnBad
 from striate.data.ranges import range_of
@@ -13,7 +11,6 @@ from striate.errors import UsageError, check_choice
 
 OF_FILES = ("group_by", "exclude", "splits")
 """The fields that a run keeps with its data; those of the pictures are in its preprocessing."""
-_OF_PICTURES = ("size", "channels", "fit", "range")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -43,17 +40,6 @@ class Reading:
             raise UsageError(f"--channels is 1 for grey images or 3 for colour, got {self.channels}")
         object.__setattr__(self, "exclude", tuple(self.exclude))
         object.__setattr__(self, "range", range_of(self.range))
-
-    @classmethod
-    def of_run(cls, config: Mapping[str, Any]) -> Reading:
-        """As the run with this config read its files. Older runs have fewer fields."""
-        kept = {name: config["data"][name] for name in OF_FILES if name in config["data"]}
-        kept |= {name: config["preprocessing"][name] for name in _OF_PICTURES if name in config["preprocessing"]}
-        return cls(**{**kept, "size": tuple(kept["size"])})
-
-    def kept(self) -> dict[str, Any]:
-        """What a run keeps with its data, in plain types."""
-        return {"group_by": self.group_by, "exclude": list(self.exclude), "splits": self.splits}
 
     def of_all(self) -> Reading:
         """The same pixels, but of all files, and in the splits that these have by themselves."""

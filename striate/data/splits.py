@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 import numpy.typing as npt
@@ -115,7 +115,7 @@ def record(dataset: DataSet, held: Indices | None) -> dict[str, list[str]] | Non
     return found
 
 
-def recorded(dataset: DataSet, record: Mapping[str, list[str]], split: str) -> ImageData:
+def recorded(dataset: DataSet, record: Mapping[str, Sequence[str]], split: str) -> ImageData:
     """The pictures that `record` has in a split, as far as they are still there, whatever was added or renamed since.
 
     Raises:

@@ -23,6 +23,7 @@ from striate.evaluation.views import Told, log_probabilities
 from striate.files import write_csv, write_json
 from striate.outofdistribution import FEWEST
 from striate.run import Run
+from striate.runforms.evaluation import EvaluationFigures, Robustness, Seen, Views, ViewsRow
 
 __all__ = [
     "PROTOCOLS",
@@ -43,9 +44,7 @@ class Evaluation:
 
     Attributes:
         key: the name of its folder in the run, `<data>-<split>-<views>`, with the scales where they were asked for.
-        summary: what evaluation.json holds: data, split, views, protocol (None for a view), scales (pixels of the shorter
-            side), views_each (pictures that the net saw for one), mirrored, fingerprint, absent (classes without a picture),
-            by_position (what was taken for what, of pictures without class names), and what `summarise` gives.
+        summary: what evaluation.json holds.
         predictions: a row a picture, of `PREDICTION_COLUMNS`.
         data: the pictures, at the size that the net was fed.
         classifier: what was evaluated.
@@ -53,11 +52,11 @@ class Evaluation:
     """
 
     key: str
-    summary: dict[str, Any]
+    summary: EvaluationFigures
     predictions: list[dict[str, Any]]
     data: ImageData
     classifier: Classifier
-    robustness: dict[str, Any] | None = None
+    robustness: Robustness | None = None
 
 
 @dataclass(frozen=True, eq=False, kw_only=True, slots=True)
@@ -73,13 +72,13 @@ class ViewsTable:
     """
 
     name: str
-    rows: list[dict[str, Any]]
+    rows: list[ViewsRow]
     impossible: dict[str, str]
     evaluations: list[Evaluation]
 
-    def as_dict(self) -> dict[str, Any]:
+    def as_dict(self) -> dict[str, object]:
         """For JSON."""
-        return {"rows": self.rows, "impossible": self.impossible}
+        return Views(rows=tuple(self.rows), impossible=self.impossible).as_dict()
 
 
 def evaluate(
@@ -114,7 +113,7 @@ def evaluate(
         DataError: the data is not there, is damaged, or has classes that the run does not know.
         UsageError: it has no such split; there is no such view, or none of this net.
     """
-    wanted = protocol(views, run.config["preprocessing"]["size"], scales)
+    wanted = protocol(views, run.config.preprocessing.size, scales)
     if robust and wanted.key != "centre":
         raise UsageError(f"robustness is measured with the view centre, got {wanted.key}: leave --views out")
     subject = subject_of(run, data, split, device, data_dir)
@@ -123,7 +122,8 @@ def evaluate(
         worse = accuracy_of_worse(subject.classifier, subject.sized, told=told)
         evaluation = replace(evaluation, robustness=worse)
     write_evaluation(run, evaluation)
-    complete = "abstain" in run.calibration or run.calibration.get("n", FEWEST) < FEWEST
+    known = run.calibration
+    complete = known is not None and (known.abstain is not None or known.n < FEWEST)
     if split == "validation" and subject.own and not complete:
         calibrate(run, subject.classifier, subject.sized)
     return evaluation
@@ -149,7 +149,7 @@ def compare_views(
         DataError, UsageError: as `evaluate`.
     """
     names = list(VIEWS) if views is None else list(dict.fromkeys(views))
-    wanted = [protocol(name, run.config["preprocessing"]["size"]) for name in names]
+    wanted = [protocol(name, run.config.preprocessing.size) for name in names]
     subject = subject_of(run, data, split, device, data_dir)
     table = ViewsTable(name=f"{subject.stem}-views.json", rows=[], impossible={}, evaluations=[])
     for one in wanted:
@@ -190,10 +190,10 @@ def write_evaluation(run: Run, evaluation: Evaluation) -> None:
     new = not folder.exists()
     try:
         write_csv(folder / "predictions.csv", evaluation.predictions, PREDICTION_COLUMNS)
-        write_csv(folder / "per_class.csv", evaluation.summary["per_class"], PER_CLASS_COLUMNS)
+        write_csv(folder / "per_class.csv", [row.as_dict() for row in evaluation.summary.per_class], PER_CLASS_COLUMNS)
         if evaluation.robustness is not None:
-            write_json(folder / "robustness.json", evaluation.robustness)
-        write_json(folder / "evaluation.json", evaluation.summary)
+            write_json(folder / "robustness.json", evaluation.robustness.as_dict())
+        write_json(folder / "evaluation.json", evaluation.summary.as_dict())
     except BaseException:
         if new:
             shutil.rmtree(folder, ignore_errors=True)
@@ -211,25 +211,25 @@ def _evaluated(subject: Subject, wanted: Protocol, told: Told | None = None) -> 
     # It was fitted to what the net says of the middle view alone.
     temperature = subject.temperature if usual else None
     data = subject.sized
-    summary = {
-        "data": subject.name,
-        "split": subject.split,
-        "views": wanted.views,
-        "protocol": wanted.name if wanted.name in PROTOCOLS else None,
-        "scales": wanted.scales,
-        "views_each": wanted.passes(subject.mirrored),
-        "mirrored": wanted.passes(subject.mirrored) > wanted.passes(mirrored=False),
-        "fingerprint": data.fingerprint(),
-        "absent": [name for name, count in zip(data.classes, data.class_counts(), strict=True) if not count],
-        "by_position": subject.by_position,
-        **summarise(logs, data.labels, data.classes, temperature=temperature),
-    }
+    seen = Seen(
+        data=subject.name,
+        split=subject.split,
+        views=wanted.views,
+        protocol=wanted.name if wanted.name in PROTOCOLS else None,
+        scales=tuple(wanted.scales),
+        views_each=wanted.passes(subject.mirrored),
+        mirrored=wanted.passes(subject.mirrored) > wanted.passes(mirrored=False),
+        fingerprint=data.fingerprint(),
+        absent=tuple(name for name, count in zip(data.classes, data.class_counts(), strict=True) if not count),
+        by_position=subject.by_position,
+    )
+    summary = summarise(logs, data.labels, data.classes, seen=seen, temperature=temperature)
     predictions = prediction_rows(logs, data, temperature=temperature)
     key = f"{subject.stem}-{wanted.key}"
     return Evaluation(key=key, summary=summary, predictions=predictions, data=data, classifier=subject.classifier)
 
 
-def _row(evaluations: Sequence[Evaluation], seconds: float) -> dict[str, Any]:
+def _row(evaluations: Sequence[Evaluation], seconds: float) -> ViewsRow:
     """A row of `ViewsTable`, of the last one; it is compared with the first."""
     hits, before = (
         np.asarray([row["truth"] == row["predicted"] for row in evaluation.predictions])
@@ -237,10 +237,10 @@ def _row(evaluations: Sequence[Evaluation], seconds: float) -> dict[str, Any]:
     )
     summary = evaluations[-1].summary
     kept = ("views", "protocol", "scales", "views_each", "n", "correct", "accuracy", "low", "high", "macro_f1", "loss")
-    return {
-        **{key: summary[key] for key in kept},
-        "gained": int((hits & ~before).sum()),
-        "lost": int((before & ~hits).sum()),
-        "seconds": round(seconds, 1),
-        "key": evaluations[-1].key,
-    }
+    return ViewsRow(
+        **{key: getattr(summary, key) for key in kept},
+        gained=int((hits & ~before).sum()),
+        lost=int((before & ~hits).sum()),
+        seconds=round(seconds, 1),
+        key=evaluations[-1].key,
+    )

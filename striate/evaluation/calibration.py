@@ -18,8 +18,9 @@ from striate.files import write_atomic, write_json
 from striate.inference import BATCH
 from striate.metrics.calibration import expected_calibration_error, tempered, weigh_temperature
 from striate.metrics.strangers import OF_LOGITS, Scores, nearest_cosine, threshold_keeping
-from striate.outofdistribution import FEWEST, FILE, NEIGHBOUR, REFERENCES, Features, Score, scores
+from striate.outofdistribution import FEWEST, FILE, NEIGHBOUR, REFERENCES, Features, scores
 from striate.run import Run
+from striate.runforms.calibration import Abstain, Calibration, Score, WithoutReferences
 
 DEFAULT_SCORE: Score = "nearest"
 """The best of those tried (docs/prediction.md)."""
@@ -27,14 +28,10 @@ KEEP = 0.95
 """Share of the validation pictures that are to be kept."""
 
 
-def calibrate(run: Run, classifier: Classifier, data: ImageData, score: Score = DEFAULT_SCORE) -> dict[str, Any]:
-    """Fits temperature and threshold on a run's validation pictures, keeps them in the run, and returns calibration.json.
+def calibrate(run: Run, classifier: Classifier, data: ImageData, score: Score = DEFAULT_SCORE) -> Calibration:
+    """Fits temperature and threshold on a run's validation pictures, and keeps them in the run.
 
-    calibration.json has n, temperature, how (`fitted`; `shrunk` towards 1 or `left out`, which is 1, where the pictures are too
-    few to tell), likeliest (the temperature before that), loss and ece of the validation pictures with it and before it, and
-    abstain: the score, the share to keep and the threshold; a picture with a lower score is a stranger. Below `FEWEST` pictures
-    there is no abstain. Pictures for which the net gives no finite logits are left out, and counted as not_finite. The references
-    of the score `nearest` go into calibration.safetensors; without that file `without_references` counts, a score of logits.
+    Below `FEWEST` pictures there is no threshold. The references of the score `nearest` go into calibration.safetensors.
 
     Args:
         classifier: its net as the run keeps it: with its last weights, or its best ones.
@@ -62,30 +59,31 @@ def calibrate(run: Run, classifier: Classifier, data: ImageData, score: Score = 
     outputs, of_pictures, labels = outputs[finite], of_pictures[finite], data.labels[finite]
     weighed = weigh_temperature(outputs, labels)
     before, after = tempered(outputs, 1.0), tempered(outputs, weighed.temperature)
-    abstain: dict[str, Any] = _threshold(score, of_pictures)
-    if references is not None:
+    abstain = None
+    if len(labels) >= FEWEST:
         # The references are made of pictures, so a run may be handed on without them.
-        abstain["without_references"] = _threshold("energy", OF_LOGITS["energy"](outputs))
-    calibration: dict[str, Any] = {
-        "split": "validation",
-        "n": len(labels),
-        "not_finite": len(data) - len(labels),
-        "temperature": weighed.temperature,
-        "how": weighed.how,
-        "likeliest": weighed.likeliest,
+        energy = threshold_keeping(OF_LOGITS["energy"](outputs), KEEP)
+        without = None if references is None else WithoutReferences(score="energy", keep=KEEP, threshold=energy)
+        threshold = threshold_keeping(of_pictures, KEEP)
+        abstain = Abstain(score=score, keep=KEEP, threshold=threshold, without_references=without)
+    calibration = Calibration(
+        n=len(labels),
+        not_finite=len(data) - len(labels),
+        temperature=weighed.temperature,
+        how=weighed.how,
+        likeliest=weighed.likeliest,
         **_fit(before, labels, "_before"),
         **_fit(after, labels, ""),
-    }
-    if len(labels) >= FEWEST:
-        calibration["abstain"] = abstain
-    else:
+        abstain=abstain,
+    )
+    if abstain is None:
         references = None
         (run.path / FILE).unlink(missing_ok=True)
     if references is not None:
         from safetensors.numpy import save
 
         write_atomic(run.path / FILE, save({"references": references.astype(np.float16)}))
-    write_json(run.path / "calibration.json", calibration)
+    write_json(run.path / "calibration.json", calibration.as_dict())
     return calibration
 
 
@@ -108,11 +106,7 @@ def _scored(
     return np.concatenate(outputs), np.concatenate(found)
 
 
-def _threshold(score: Score, of_pictures: Scores) -> dict[str, Any]:
-    return {"score": score, "keep": KEEP, "threshold": threshold_keeping(of_pictures, KEEP)}
-
-
-def _fit(outputs: npt.NDArray[np.float64], labels: npt.NDArray[np.int64], suffix: str) -> dict[str, float]:
+def _fit(outputs: npt.NDArray[np.float64], labels: npt.NDArray[np.int64], suffix: str) -> dict[str, Any]:
     """Loss and ECE of log-probabilities."""
     hits = outputs.argmax(1) == labels
     return {

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -23,6 +23,7 @@ from striate.data.transforms import resample
 from striate.evaluation.views import Told
 from striate.inference import predicted_of
 from striate.metrics import wilson
+from striate.runforms.evaluation import Corruption, Robustness
 
 PORTION = 2**23
 """Values of pictures that are changed at a time: 32 MB as float32."""
@@ -72,8 +73,8 @@ def robustness(
     limit: int = 1000,
     *,
     told: Told | None = None,
-) -> dict[str, Any]:
-    """What robustness.json holds: the net's accuracy on the same pictures as they are, and made worse in 30 ways.
+) -> Robustness:
+    """The net's accuracy on the same pictures as they are, and made worse in 30 ways.
 
     The pixels are changed as the net sees them, uint8 at its size, before they are normalised. Which pictures are taken and what
     each of them gets is arithmetic: every net and every later run meets the same pixels, and a level is the one before, made
@@ -115,25 +116,17 @@ def robustness(
     for (name, level, value), right in zip(names, hits[1:].tolist(), strict=True):
         ends = wilson(right, count)
         rows.append(
-            {
-                "name": name,
-                "level": level,
-                "value": value,
-                "n": count,
-                "accuracy": right / count,
-                "low": ends[0],
-                "high": ends[1],
-            }
+            Corruption(name=name, level=level, value=value, n=count, accuracy=right / count, low=ends[0], high=ends[1])
         )
-    return {
-        "clean": int(hits[0]) / count,
-        "clean_low": low,
-        "clean_high": high,
-        "n": count,
-        "source": f"{published.name} (Hendrycks and Dietterich 2019); rotation and shift after Engstrom et al. 2019",
-        "mean": float(hits[1:].mean()) / count,
-        "corruptions": rows,
-    }
+    return Robustness(
+        clean=int(hits[0]) / count,
+        clean_low=low,
+        clean_high=high,
+        n=count,
+        source=f"{published.name} (Hendrycks and Dietterich 2019); rotation and shift after Engstrom et al. 2019",
+        mean=float(hits[1:].mean()) / count,
+        corruptions=tuple(rows),
+    )
 
 
 Change = Callable[[Tensor, Draws, float], Tensor]

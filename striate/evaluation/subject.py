@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 
 from striate.classifier import Classifier
-from striate.data import NAMED, DataSet, ImageData, Preprocessing, Reading, read_data
+from striate.data import NAMED, DataSet, ImageData, Reading, read_data
 from striate.data.splits import recorded
 from striate.errors import DataError, UsageError
 from striate.machine import pick_device, usable_cores
@@ -62,33 +62,32 @@ def subject_of(run: Run, data: str | Path | None, split: str, device: str, data_
         UsageError: it has no such split.
     """
     pick_device(device)  # one that is not there is said before the data is read
-    preprocessing = Preprocessing.from_dict(run.config["preprocessing"])
-    dataset, own = load_for(run, data, preprocessing, data_dir)
+    preprocessing = run.preprocessing
+    dataset, own = load_for(run, data, data_dir)
     pictures = _split(run, dataset, split, own=own)
     if not len(pictures):
         raise DataError(f"{dataset.location} has no picture in its {split} split")
-    pictures, by_position = with_classes(pictures, tuple(run.data["classes"]), dataset)
+    pictures, by_position = with_classes(pictures, run.data.classes, dataset)
     return Subject(
         Classifier.of(run, device=device), pictures, preprocessing.resized(pictures),
-        run.config["data"]["name"] if own else dataset.name, split,
-        mirrored=dataset.flippable, temperature=run.calibration.get("temperature"), own=own, by_position=by_position,
+        run.config.data.name if own else dataset.name, split,
+        mirrored=dataset.flippable, temperature=None if run.calibration is None else run.temperature, own=own,
+        by_position=by_position,
     )  # fmt: skip
 
 
-def load_for(
-    run: Run, data: str | Path | None, preprocessing: Preprocessing, data_dir: str | Path | None
-) -> tuple[DataSet, bool]:
+def load_for(run: Run, data: str | Path | None, data_dir: str | Path | None) -> tuple[DataSet, bool]:
     """(data set, whether it is the run's own), decoded as the run decodes.
 
     Raises:
         DataError: the run's own data is no longer where it was: the message says how to name the new place.
     """
-    own = run.config["data"]["location"]
+    own = run.config.data.location
 
     def load(place: str | Path, reading: Reading) -> DataSet:
         return read_data(place, reading, data_dir=data_dir, workers=usable_cores())
 
-    reading = replace(Reading.of_run(run.config), partial=True)
+    reading = replace(run.reading, partial=True)
     if data is None or str(data) == own:
         require_place(run, own)
         return load(own, reading), True
@@ -100,22 +99,21 @@ def load_for(
         except (UsageError, DataError):
             pass
     dataset = load(data, reading.of_all())
-    if preprocessing.range is None and not preprocessing.sixteen:
+    if run.config.preprocessing.range is None and not run.config.preprocessing.sixteen:
         dataset.require_range()
     return dataset, dataset.location == own or is_own(run, dataset)
 
 
 def is_own(run: Run, dataset: DataSet) -> bool:
     """Whether a data set has the very training pictures of the run, in the same order and with the same classes."""
-    return "train" in dataset.splits and dataset.train.fingerprint() == run.data.get("fingerprint")
+    return "train" in dataset.splits and dataset.train.fingerprint() == run.data.fingerprint
 
 
 def is_moved(run: Run, dataset: DataSet, data_dir: str | Path | None) -> bool:
     """Whether a data set, loaded in whatever way, is the run's own at another place than where the run was trained."""
-    if dataset.location in NAMED or dataset.location == run.config["data"]["location"]:
+    if dataset.location in NAMED or dataset.location == run.config.data.location:
         return False
-    preprocessing = Preprocessing.from_dict(run.config["preprocessing"])
-    return load_for(run, dataset.location, preprocessing, data_dir)[1]
+    return load_for(run, dataset.location, data_dir)[1]
 
 
 def require_place(run: Run, location: str) -> None:
@@ -176,7 +174,7 @@ def _listed(names: Sequence[str]) -> str:
 
 def _split(run: Run, dataset: DataSet, split: str, own: bool) -> ImageData:
     """The pictures of a split. `own`: of the run's own data, whose validation pictures the run chose."""
-    content = run.split_content() if own else None
+    content = run.split.content if own else None
     if content is not None and split in content:
         return recorded(dataset, content, split)
     held = run.validation_indices() if own else None

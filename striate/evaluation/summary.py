@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import asdict
 from typing import Any
 
 import numpy as np
@@ -25,6 +26,7 @@ from striate.metrics import (
     top_k_hits,
     wilson,
 )
+from striate.runforms.evaluation import Bin, ClassFigures, Confused, EvaluationFigures, Kept, Seen
 
 LogProbabilities = npt.NDArray[np.float64]
 """(N, classes): natural logarithms of probabilities, each row summing to 1."""
@@ -38,8 +40,9 @@ def summarise(
     labels: npt.NDArray[np.int64],
     classes: Sequence[str],
     *,
+    seen: Seen = Seen(data="", split="", views=""),  # noqa: B008
     temperature: float | None = None,
-) -> dict[str, Any]:
+) -> EvaluationFigures:
     """The figures of an evaluation, each explained in docs/evaluation.md.
 
     n, correct, accuracy with its 95 % interval (low, high), balanced_accuracy, top5 (None up to five classes), loss, brier,
@@ -54,6 +57,7 @@ def summarise(
         outputs: (N, classes) log-probabilities.
         labels: (N) positions in `classes`.
         classes: their names.
+        seen: which images these are, and how each was looked at.
         temperature: the run's, which divides the logits before confidence is spoken of.
 
     Raises:
@@ -71,39 +75,41 @@ def summarise(
     macro_low, macro_high = macro_f1_interval(whole)
     rows = per_class(whole, classes)
     confidence = np.exp(outputs.max(1))
-    figures = {
-        "n": total,
-        "unanswered": int(total - answered.sum()),
-        "correct": int(hits.sum()),
-        "accuracy": int(hits.sum()) / total,
-        "low": low,
-        "high": high,
-        "balanced_accuracy": balanced_accuracy(whole),
-        "top5": top_k_hits(outputs, labels, 5) / total if len(classes) > 5 else None,
-        "loss": float(_losses(outputs, labels).mean()),
-        "brier": brier_score(np.exp(outputs), labels),
-        "macro_f1": macro_f1(whole),
-        "macro_f1_low": macro_low,
-        "macro_f1_high": macro_high,
-        "ece": expected_calibration_error(confidence, hits),
-        "reliability": reliability(confidence, hits),
-    }
+    calibration: dict[str, Any] = {}
+    said = confidence
     if temperature is not None:
         calibrated = tempered(outputs, temperature)
-        confidence = np.exp(calibrated.max(1))
-        figures |= {
+        said = np.exp(calibrated.max(1))
+        calibration = {
             "temperature": temperature,
             "loss_calibrated": float(_losses(calibrated, labels).mean()),
-            "ece_calibrated": expected_calibration_error(confidence, hits),
-            "reliability_calibrated": reliability(confidence, hits),
+            "ece_calibrated": expected_calibration_error(said, hits),
+            "reliability_calibrated": tuple(map(Bin.from_dict, reliability(said, hits))),
         }
-    return figures | {
-        "by_confidence": accuracy_by_confidence(confidence, hits),
-        "classes": list(classes),
-        "confusion": confusion.tolist(),
-        "per_class": rows,
-        "most_confused": most_confused(confusion, classes),
-    }
+    return EvaluationFigures(
+        **asdict(seen),
+        n=total,
+        unanswered=int(total - answered.sum()),
+        correct=int(hits.sum()),
+        accuracy=int(hits.sum()) / total,
+        low=low,
+        high=high,
+        balanced_accuracy=balanced_accuracy(whole),
+        top5=top_k_hits(outputs, labels, 5) / total if len(classes) > 5 else None,
+        loss=float(_losses(outputs, labels).mean()),
+        brier=brier_score(np.exp(outputs), labels),
+        macro_f1=macro_f1(whole),
+        macro_f1_low=macro_low,
+        macro_f1_high=macro_high,
+        ece=expected_calibration_error(confidence, hits),
+        reliability=tuple(map(Bin.from_dict, reliability(confidence, hits))),
+        **calibration,
+        by_confidence=tuple(map(Kept.from_dict, accuracy_by_confidence(said, hits))),
+        classes=tuple(classes),
+        confusion=tuple(map(tuple, confusion.tolist())),
+        per_class=tuple(map(ClassFigures.from_dict, rows)),
+        most_confused=tuple(map(Confused.from_dict, most_confused(confusion, classes))),
+    )
 
 
 def prediction_rows(

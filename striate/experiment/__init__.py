@@ -16,7 +16,7 @@ from striate.experiment.bounds import check_bounds
 from striate.experiment.evaluating import compare_views, evaluate
 from striate.experiment.finishing import finish, judged, naming_disk, nothing_half, write_summary
 from striate.experiment.holding import held
-from striate.experiment.preparing import check_space, for_length, manners, plan, predictions
+from striate.experiment.preparing import check_space, for_length, manners, plan
 from striate.experiment.restarting import begun_before, check_restarts, has_checkpoint
 from striate.experiment.resuming import finished, go_on, resume
 from striate.experiment.sounding import require_sound, soundness, worries
@@ -79,10 +79,10 @@ def _train(ranks: Ranks, settings: Settings, progress: Progress, started: float)
     clock.add("start", clock.total())
     with clock.charge("load"):
         begun = ranks.together(lambda: begin(settings, progress, ranks))
-    dataset, config, job = begun.dataset, begun.config, begun.job
+    dataset, job = begun.dataset, begun.job
     tried = manners(job.device, begun.cores, settings)
     ranks.decided(lambda: check_space(job, out))
-    progress.table(announcement(job, begun.row, dataset, config))
+    progress.table(announcement(begun))
     progress.table(worth_a_word(begun.findings, dataset, begun.wanting))
     with clock.charge("measure"):
         ranks.together(lambda: require_sound(begun))
@@ -97,7 +97,6 @@ def _train(ranks: Ranks, settings: Settings, progress: Progress, started: float)
             f"memory holds this step only in parts: a batch is computed in {speed.parts} of them, one after the other"
         )
         job = replace(job, recipe=replace(job.recipe, micro_batches=speed.parts))
-        config["recipe"]["micro_batches"] = speed.parts
     steps, clock.until = ranks.decided(
         lambda: (plan(job, speed, len(judged(settings.judge, job, dataset) or ()), clock), clock.until)
     )
@@ -106,18 +105,15 @@ def _train(ranks: Ranks, settings: Settings, progress: Progress, started: float)
         progress.say(
             f"a long run: pictures are altered by {job.recipe.augmentation}; --augment none leaves them as they are"
         )
-        config["recipe"]["augmentation"] = str(job.recipe.augmentation)
         with clock.charge("measure"):
             speed = measure(job, [speed.manner])
         steps, clock.until = ranks.decided(
             lambda: (plan(job, speed, len(judged(settings.judge, job, dataset) or ()), clock), clock.until)
         )
-    config["recipe"]["epochs"] = round(steps / job.batches.steps_per_epoch, 6)
-    config["plan"] |= predictions(job, speed, steps)
     called = f"{Path(begun.row.name).name.replace('.py:', '-')}-{dataset.name}"
     run = Run(ranks.decided(lambda: before or Run.create(out, name, called).path))
-    run.config = config
-    progress.table({"plan": prediction(config["plan"]), "run": str(run.path)})
+    run.config = begun.config(job, speed, steps)
+    progress.table({"plan": prediction(run.config.plan), "run": str(run.path)})
     with held(ranks, run, progress.say):
         if ranks.first:
             with naming_disk(run), clock.charge("load"), nothing_half(run):
@@ -137,12 +133,12 @@ def try_out(settings: Settings, *, progress: Progress | None = None) -> list[Che
     _require_one(settings)
     with same_generators():
         begun = begin(settings, progress)
-        progress.table(announcement(begun.job, begun.row, begun.dataset, begun.config))
+        progress.table(announcement(begun))
         progress.table(worth_a_word(begun.findings, begun.dataset, begun.wanting))
         checks = soundness(begun)
         if checks[0].verdict == "failed":
             return checks  # a net that answers otherwise each time can be measured no further
-        return [*checks, *preflight(begun.job, usual=begun.config["plan"]["usual_lr"])]
+        return [*checks, *preflight(begun.job, usual=begun.usual_lr)]
 
 
 @checked
@@ -155,7 +151,7 @@ def search_rate(settings: Settings, *, progress: Progress | None = None) -> Foun
     _require_one(settings)
     with same_generators():
         begun = begin(settings, progress)
-        progress.table({**announcement(begun.job, begun.row, begun.dataset, begun.config), **worries(begun)})
+        progress.table({**announcement(begun), **worries(begun)})
         require_sound(begun)
         return find_rate(begun.job)
 

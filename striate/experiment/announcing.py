@@ -3,25 +3,24 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
 from striate.anatomy.operations import in_words
 from striate.checkup import Finding
 from striate.data import DataSet
 from striate.data.augmentation import Augmentation
 from striate.data.splits import seen_in_training
-from striate.nets.netspec import NetFacts
+from striate.experiment.beginning import Begun
 from striate.recipe import Recipe, resize_schedule_text
+from striate.runforms.config import Plan
 from striate.texts import counted, dimensions, duration, percent
-from striate.training import Job
 
 TOLD = ("unreadable", "leakage")
 """Kinds of findings that are said in other words."""
 
 
-def announcement(job: Job, row: NetFacts, dataset: DataSet, config: dict[str, Any]) -> dict[str, str]:
+def announcement(begun: Begun) -> dict[str, str]:
     """What will happen: net, data, recipe, device; a line each."""
-    plan, recipe = config["plan"], job.recipe
+    job, dataset, recipe = begun.job, begun.dataset, begun.job.recipe
     validating = f", {len(job.validation):,} to validate" if job.validation else ""
     testing = f", {len(dataset.splits['test']):,} to test" if "test" in dataset.splits else ""
     dial = f"a budget of {duration(recipe.budget)}" if recipe.budget else counted(recipe.epochs, "epoch")
@@ -34,10 +33,10 @@ def announcement(job: Job, row: NetFacts, dataset: DataSet, config: dict[str, An
         if seen
         else {}
     )
-    begun = "".join(f"; {note}" for note in (*config["net"]["notes"], *config["net"]["pretrained"]))
-    macs = in_words(plan["macs"] or plan.get("macs_counted", 0), plan.get("macs_not_counted", {}))
+    notes = "".join(f"; {note}" for note in (*begun.net.notes, *begun.net.pretrained))
+    macs = in_words(begun.totals.macs_counted, begun.totals.not_counted)
     return {
-        "net": f"{row.name} ({row.title}), {plan['params']:,} parameters, {macs} a picture{begun}",
+        "net": f"{begun.row.name} ({begun.row.title}), {begun.totals.parameters:,} parameters, {macs} a picture{notes}",
         "data": f"{dataset.name}: {len(job.batches.labels):,} to train{validating}{testing}; "
         f"{dimensions((*job.preprocessing.size, job.preprocessing.channels))}, {len(dataset.classes)} classes",
         **({} if dataset.ledger is None else {"ledger": "\n        ".join(dataset.ledger.lines())}),
@@ -82,11 +81,11 @@ def worth_a_word(findings: Sequence[Finding], dataset: DataSet, wanting: Sequenc
     return {"check": "\n        ".join(lines)} if lines else {}
 
 
-def prediction(plan: dict[str, Any]) -> str:
+def prediction(plan: Plan) -> str:
     """What was measured: how long an epoch and the whole training take on this machine."""
-    threads = f", {counted(plan['threads'], 'thread')}" if plan["device"] == "cpu" else ""
-    manner = [plan["layout"], *(["bf16"] * (plan["precision"] == "bf16")), *(["compiled"] * plan["compiled"])]
+    threads = f", {counted(plan.threads, 'thread')}" if plan.device == "cpu" else ""
+    manner = [plan.layout, *(["bf16"] * (plan.precision == "bf16")), *(["compiled"] * plan.compiled)]
     return (
-        f"{counted(plan['epochs'], 'epoch')} of {plan['steps_per_epoch']} steps, {duration(plan['seconds_per_epoch'])} each: "
-        f"{duration(plan['seconds'])} of training{threads}, {', '.join(manner)}"
+        f"{counted(plan.epochs, 'epoch')} of {plan.steps_per_epoch} steps, {duration(plan.seconds_per_epoch)} each: "
+        f"{duration(plan.seconds)} of training{threads}, {', '.join(manner)}"
     )

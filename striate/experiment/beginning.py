@@ -4,16 +4,17 @@ begin here.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import torch
 
+from striate import __version__
 from striate.anatomy import Finding as Mistake
 from striate.anatomy import inspect
+from striate.anatomy.inspecting import Totals
 from striate.anatomy.targets import facts
 from striate.checkup import Finding, quick
 from striate.data import NAMED, DataSet, Reading, read_data
@@ -22,17 +23,19 @@ from striate.data.preprocessing import preprocessing_for
 from striate.data.ranges import fills_sixteen
 from striate.data.splits import record, seen_in_training
 from striate.errors import UsageError
-from striate.experiment.preparing import begin_net, check_size, make_config, manners, resolve_recipe, split, usual_rate
+from striate.experiment.preparing import begin_net, check_size, manners, resolve_recipe, split, usual_rate
 from striate.experiment.repeating import only_in_python
 from striate.experiment.requirements import require_pictures
-from striate.files import write_json, write_yaml
+from striate.files import write_json
 from striate.machine import be_deterministic, environment, usable_cores, use_cores
 from striate.nets.elsewhere import ElsewhereFacts, inner
 from striate.nets.netspec import NetFacts
 from striate.run import Run
+from striate.runforms.config import DataConfig, NetConfig, Origin, Plan, PreprocessingConfig, RecipeConfig, RunConfig
+from striate.runforms.data import Data, FindingRow, Ledger
 from striate.settings import Settings
 from striate.tracking import require
-from striate.training import Job, Progress, make_job
+from striate.training import Job, Progress, Speed, epoch_seconds, make_job
 from striate.training.ranks import ALONE, Ranks
 from striate.trust import trust
 
@@ -44,7 +47,11 @@ class Begun:
     Attributes:
         row: the net's facts.
         held: positions of the training split that are kept for validation, or None where the data has its own.
-        config: as the run will keep it, but for the plan.
+        settings: what was asked for.
+        net, data: as the run will keep them.
+        totals: of the net, for an image of the run's size.
+        usual_lr: the rate that the recipe has by itself, where another may have been asked for.
+        only_in_python: why no command has the recipe; None where one has.
         findings: what the quick part of the check-up says of the data, but for sets by name.
         job: what the loop works on.
         cores: that this process may use.
@@ -55,12 +62,52 @@ class Begun:
     row: NetFacts
     dataset: DataSet
     held: npt.NDArray[np.int64] | None
-    config: dict[str, Any]
+    settings: Settings
+    net: NetConfig
+    data: DataConfig
+    totals: Totals
+    usual_lr: float | None
+    only_in_python: str | None
     findings: tuple[Finding, ...]
     job: Job
     cores: int
     wanting: tuple[str, ...] = ()
     mistakes: tuple[Mistake, ...] = ()
+
+    def config(self, job: Job, speed: Speed, steps: int) -> RunConfig:
+        """The run's config: `job` as it became on the way, and everything that was decided by measuring."""
+        epochs = steps / job.batches.steps_per_epoch
+        an_epoch = epoch_seconds(job, speed)
+        whole = self.totals.macs is not None
+        plan = Plan(
+            params=self.totals.parameters,
+            macs=self.totals.macs,
+            macs_counted=None if whole else self.totals.macs_counted,
+            macs_not_counted={} if whole else dict(self.totals.not_counted),
+            usual_lr=self.usual_lr,
+            steps=steps,
+            steps_per_epoch=job.batches.steps_per_epoch,
+            epochs=round(epochs, 6),
+            seconds_per_step=round(speed.step, 6),
+            seconds_per_epoch=round(an_epoch, 3),
+            seconds=round(an_epoch * epochs, 3),
+            device=str(job.device) if job.ranks.count == 1 else job.device.type,
+            ranks=job.ranks.count,
+            **asdict(speed.manner),
+        )
+        return RunConfig(
+            striate=__version__,
+            net=self.net,
+            data=self.data,
+            preprocessing=PreprocessingConfig.from_dict(job.preprocessing.as_dict()),
+            recipe=RecipeConfig.from_dict({**job.recipe.as_dict(), "epochs": plan.epochs}),
+            log=self.settings.log,
+            judge=self.settings.judge,
+            report=self.settings.report,
+            deterministic=self.settings.deterministic,
+            plan=plan,
+            only_in_python=self.only_in_python,
+        )
 
 
 def begin(settings: Settings, progress: Progress, ranks: Ranks = ALONE) -> Begun:
@@ -106,19 +153,42 @@ def begin(settings: Settings, progress: Progress, ranks: Ranks = ALONE) -> Begun
     )
     if published is not None and published.mean is not None and published.std is not None:
         preprocessing = replace(preprocessing, mean=published.mean, std=published.std)
-    config = make_config(net, dataset, preprocessing, recipe, settings)
-    config["plan"]["usual_lr"] = usual_rate(row, net, dataset, picture, settings)
-    if (reason := only_in_python(row, net, dataset, picture, settings, recipe)) is not None:
-        config["only_in_python"] = reason
-    config["net"]["pretrained"] = list(published.notes) if published is not None else []
-    job = make_job(
-        config, preprocessing.resized(training), validation and preprocessing.resized(validation), device, net, ranks
-    )
-    findings = () if dataset.location in NAMED else tuple(quick(dataset))
+    totals = inspect(net, (net.channels, *preprocessing.size)).totals
+    job = make_job(recipe, preprocessing, (training, validation), device, net, ranks)
     mistakes: tuple[Mistake, ...] = ()
     if isinstance(row, ElsewhereFacts):
         mistakes = inspect(inner(net), (net.channels, *preprocessing.size), classes=net.classes).findings
-    return Begun(row, dataset, held, config, findings, job, cores, tuple(wanting), mistakes)
+    return Begun(
+        row=row,
+        dataset=dataset,
+        held=held,
+        settings=settings,
+        net=NetConfig(
+            name=net.spec.name,
+            channels=net.channels,
+            classes=net.classes,
+            init=settings.init,
+            weights=None if settings.weights is None else str(Path(settings.weights).resolve()),
+            published=settings.pretrained,
+            origin=Origin.from_dict(dict(net.spec.origin)),
+            notes=tuple(net.notes),
+            pretrained=() if published is None else tuple(published.notes),
+        ),
+        data=DataConfig(
+            name=dataset.name,
+            location=dataset.location,
+            dir=None if settings.data_dir is None else str(Path(settings.data_dir).resolve()),
+            **{name: getattr(dataset.reading or Reading(), name) for name in OF_FILES},
+        ),
+        totals=totals,
+        usual_lr=usual_rate(row, net, dataset, picture, settings),
+        only_in_python=only_in_python(row, net, dataset, picture, settings, recipe),
+        findings=() if dataset.location in NAMED else tuple(quick(dataset)),
+        job=job,
+        cores=cores,
+        wanting=tuple(wanting),
+        mistakes=mistakes,
+    )
 
 
 def _data(settings: Settings, row: NetFacts, progress: Progress) -> tuple[DataSet, Settings]:
@@ -155,40 +225,39 @@ def _data(settings: Settings, row: NetFacts, progress: Progress) -> tuple[DataSe
 
 def write_start(run: Run, begun: Begun) -> None:
     """Writes what the run is, before its first step: config, environment, split and data. The file of its net is trusted then."""
-    origin = begun.config["net"]["origin"]
-    if "file" in origin:
-        trust(Path(origin["file"]), origin["sha256"], origin["target"])
-    dataset, held = begun.dataset, begun.held
-    split = {"validation": None if held is None else held.tolist(), "content": record(dataset, held)}
-    counts = {name: data.class_counts() for name, data in dataset.splits.items()}
+    dataset, held, origin = begun.dataset, begun.held, begun.net.origin
+    if origin.file is not None:
+        trust(Path(origin.file), str(origin.sha256), str(origin.target))
+    counts = {name: tuple(data.class_counts()) for name, data in dataset.splits.items()}
     if held is not None and len(held):
         held_counts = dataset.train.select(held).class_counts()
-        counts["validation"] = held_counts
-        counts["train"] = [a - b for a, b in zip(counts["train"], held_counts, strict=True)]
-    write_yaml(run.path / "config.yaml", begun.config)
-    write_json(run.path / "environment.json", environment(begun.job.device))
-    write_json(run.path / "split.json", split)
-    write_json(
-        run.path / "data.json",
-        {
-            "name": dataset.name,
-            "title": dataset.title,
-            "source": dataset.source,
-            "licence": dataset.licence,
-            "classes": list(dataset.classes),
-            "counts": {name: sum(values) for name, values in counts.items()},
-            "class_counts": counts,
-            "shape": list(dataset.train.shape),
-            "fingerprint": dataset.train.fingerprint(),
-            "unreadable": dict(dataset.unreadable),
-            "excluded": dataset.excluded_files(),
-            "junk": dataset.junk,
-            "ledger": None if dataset.ledger is None else dataset.ledger.as_dict(),
-            "values": [row.as_dict() for row in dataset.values],
-            "seen_in_training": seen_in_training(dataset),
-            "findings": [
-                {key: value for key, value in finding.as_dict().items() if key not in ("pictures", "pairs", "files")}
-                for finding in begun.findings
-            ],
-        },
+        counts["validation"] = tuple(held_counts)
+        counts["train"] = tuple(a - b for a, b in zip(counts["train"], held_counts, strict=True))
+    data = Data(
+        name=dataset.name,
+        title=dataset.title,
+        source=dataset.source,
+        licence=dataset.licence,
+        classes=tuple(dataset.classes),
+        counts={name: sum(values) for name, values in counts.items()},
+        class_counts=counts,
+        shape=dataset.train.shape,
+        fingerprint=dataset.train.fingerprint(),
+        unreadable=dict(dataset.unreadable),
+        excluded=tuple(dataset.excluded_files()),
+        junk=dataset.junk,
+        ledger=None if dataset.ledger is None else Ledger.from_dict(dataset.ledger.as_dict()),
+        values=tuple(row.as_dict() for row in dataset.values),
+        seen_in_training=seen_in_training(dataset),
+        findings=tuple(
+            FindingRow(kind=one.kind, severity=one.severity, title=one.title, count=one.count, words=one.words)
+            for one in begun.findings
+        ),
     )
+    run.keep(run.config)
+    write_json(run.path / "environment.json", environment(begun.job.device))
+    write_json(
+        run.path / "split.json",
+        {"validation": None if held is None else held.tolist(), "content": record(dataset, held)},
+    )
+    write_json(run.path / "data.json", data.as_dict())

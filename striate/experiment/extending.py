@@ -2,20 +2,19 @@
 
 from __future__ import annotations
 
-import copy
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Sequence
+from dataclasses import replace
 
 from striate.errors import UsageError
+from striate.outcome import Row
 from striate.recipe import Recipe
+from striate.runforms.config import RunConfig
 from striate.texts import counted
 from striate.training import Length
 from striate.training.learning import out_of_patience
 
 
-def extended(
-    config: dict[str, Any], done: int, epochs: float, rows: Sequence[Mapping[str, Any]] = ()
-) -> tuple[dict[str, Any], str]:
+def extended(config: RunConfig, done: int, epochs: float, rows: Sequence[Row] = ()) -> tuple[RunConfig, str]:
     """(config, what is to be said) of a run that is to have `epochs` in all, decided when `done` steps were done.
 
     A run that its patience ended waits anew from here: it would end at once otherwise.
@@ -26,8 +25,8 @@ def extended(
     Raises:
         UsageError: so many are done already.
     """
-    plan, recipe = config["plan"], Recipe.from_dict(config["recipe"])
-    per_epoch = plan["steps_per_epoch"]
+    plan, recipe = config.plan, Recipe.from_dict(config.recipe.values)
+    per_epoch = plan.steps_per_epoch
     length = Length.of(plan)
     steps = round(epochs * per_epoch)
     if steps <= done:
@@ -35,24 +34,18 @@ def extended(
             f"epochs counts those that are done too: {done / per_epoch:.4g} are done already, got {epochs:g}; "
             f"name more than that"
         )
-    restarted = [step for step in plan.get("patience_restarted", ()) if step < done]
+    restarted = tuple(step for step in plan.patience_restarted if step < done)
     impatient = out_of_patience(rows, recipe.patience, restarted) and rows[-1]["step"] == done
     if steps == length.steps and not impatient:
         return config, f"it has {counted(epochs, 'epoch')} in all as before"
     moved = length.moved(done, steps)
-    changed = copy.deepcopy(config)
-    changed["plan"] = moved.planned(plan)
-    changed["plan"].pop("stopped_after_step", None)
-    if impatient:
-        restarted.append(done)
-    if restarted:
-        changed["plan"]["patience_restarted"] = restarted
-    changed["recipe"] |= {"epochs": changed["plan"]["epochs"], "budget": None}
+    restarted += (done,) * impatient
+    changed = replace(moved.planned(plan), stopped_after_step=None, patience_restarted=restarted)
     now, before = counted(steps / per_epoch, "epoch"), counted(length.steps / per_epoch, "epoch")
     last, rate = (recipe.rate(at.progress(step)) for at, step in ((length, max(0, done - 1)), (moved, done)))
     end = recipe.rate(moved.progress(steps - 1))
     anew = f"its patience of {counted(recipe.patience or 0, 'epoch')} begins anew; " if impatient else ""
-    return changed, (
+    return config.planned(changed, budget=None), (
         f"{anew}{now} in all instead of {before}: from step {done + 1} on the learning rate is that of a run of {now}, "
         f"{rate:.3g} after {last:.3g}, and {end:.3g} in the last step"
     )

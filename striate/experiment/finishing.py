@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import errno
 import shutil
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from dataclasses import replace
 from datetime import UTC, datetime
-from typing import Any
 
 from striate.choices import Judge
 from striate.classifier import Classifier
@@ -18,13 +18,14 @@ from striate.evaluation.calibration import calibrate
 from striate.experiment.evaluating import show
 from striate.experiment.repeating import repeat_command, why_none
 from striate.experiment.sounding import require_saved
-from striate.files import write_json, write_yaml
+from striate.files import write_json
 from striate.inference import load_net, save_weights
 from striate.nets import Net
-from striate.outcome import Ending, How
+from striate.outcome import Ending, How, Learning
 from striate.report import undrawable, write_all, write_samples
 from striate.report.card import write_card
 from striate.run import Run
+from striate.runforms.summary import Ended
 from striate.texts import storage
 from striate.tracking import Log
 from striate.training import Job, Length, Progress, State, fit
@@ -36,14 +37,14 @@ from striate.training.learning import learning
 def finish(run: Run, job: Job, dataset: DataSet, state: State, clock: Clock, progress: Progress) -> None:
     """The rest of a run from `state`: training, the last weights, evaluation, report. Rank 0 does what follows training."""
     if not job.ranks.first:
-        fit(job, run, Length.of(run.config["plan"]), state, clock, progress)
+        fit(job, run, Length.of(run.config.plan), state, clock, progress)
         return
     try:
         with naming_disk(run), Log(run, progress.say) as log:
             log.rows(state.rows)
-            fit(job, run, Length.of(run.config["plan"]), state, clock, progress, log)
-            classes = run.data["classes"]
-            save_weights(state.meant(job), run.path / "weights" / "last.safetensors", run.config, classes)
+            fit(job, run, Length.of(run.config.plan), state, clock, progress, log)
+            last = run.path / "weights" / "last.safetensors"
+            save_weights(state.meant(job), last, run.config, run.data.classes)
             _note_events(run, job, state)
             known = _outcome(run, job, state)
             net = state.meant(job) if job.recipe.keep == "last" else load_net(run, job.device)
@@ -57,7 +58,7 @@ def finish(run: Run, job: Job, dataset: DataSet, state: State, clock: Clock, pro
             write_summary(run, "finished", clock, known)
             with clock.charge("report"):
                 _report(run, job, evaluation)
-            if run.config.get("report", True) and (reason := undrawable()):
+            if run.config.report and (reason := undrawable()):
                 progress.say(f"warning: {reason}")
             write_summary(run, "finished", clock, known)
     except BaseException as error:
@@ -93,19 +94,17 @@ def _evaluate(run: Run, job: Job, net: Net, dataset: DataSet) -> Evaluation | No
     (run.path / "curves.png").unlink(missing_ok=True)
     for file in run.path.glob("calibration.*"):
         file.unlink()
-    classifier = Classifier(
-        net=net, preprocessing=job.preprocessing, classes=tuple(run.data["classes"]), device=job.device
-    )
+    classifier = Classifier(net=net, preprocessing=job.preprocessing, classes=run.data.classes, device=job.device)
     temperature = None
     if job.validation is not None:
-        temperature = calibrate(run, classifier, job.validation)["temperature"]
-    judge = run.config.get("judge", "test")
+        temperature = calibrate(run, classifier, job.validation).temperature
+    judge = run.config.judge
     if (pictures := judged(judge, job, dataset)) is None:
         return None
     evaluation = score(
         classifier,
         pictures,
-        name=run.config["data"]["name"],  # also where the data lies in a folder of another name by now
+        name=run.config.data.name,  # also where the data lies in a folder of another name by now
         split=judge,
         temperature=temperature,
     )
@@ -113,28 +112,27 @@ def _evaluate(run: Run, job: Job, net: Net, dataset: DataSet) -> Evaluation | No
     return evaluation
 
 
-def _outcome(run: Run, job: Job, state: State, how: How | None = None) -> dict[str, Any]:
-    """How training ended and whether the net learned, for the summary; by the steps that are done unless `how` says it."""
-    planned = run.config["plan"]["steps"]
+def _outcome(run: Run, job: Job, state: State, how: How | None = None) -> tuple[Ended, Learning]:
+    """How training ended and whether the net learned; by the steps that are done unless `how` says it."""
+    planned = run.config.plan.steps
     ending = Ending(
         how=how or ("schedule" if state.step >= planned else "patience"),
         steps=state.step,
         planned_steps=planned,
         per_epoch=job.batches.steps_per_epoch,
     )
-    return {"ending": ending.as_dict(), "learning": learning(job, run.config["plan"], state).as_dict()}
+    return Ended.of(ending), learning(job, run.config.plan, state)
 
 
 def _note_events(run: Run, job: Job, state: State) -> None:
     """Keeps with the plan what went otherwise than planned."""
-    plan = {key: value for key, value in run.config["plan"].items() if key not in ("stopped_after_step", "parts")}
-    if state.step < plan["steps"]:
-        plan["stopped_after_step"] = state.step
-    if state.parts != job.recipe.micro_batches:
-        plan["parts"] = state.parts
-    if plan != run.config["plan"]:
-        run.config = {**run.config, "plan": plan}
-        write_yaml(run.path / "config.yaml", run.config)
+    plan = replace(
+        run.config.plan,
+        stopped_after_step=state.step if state.step < run.config.plan.steps else None,
+        parts=state.parts if state.parts != job.recipe.micro_batches else None,
+    )
+    if plan != run.config.plan:
+        run.keep(replace(run.config, plan=plan))
 
 
 @contextmanager
@@ -172,7 +170,7 @@ def nothing_half(run: Run) -> Iterator[None]:
 
 
 def _report(run: Run, job: Job, evaluation: Evaluation | None) -> None:
-    if not run.config.get("report", True):
+    if not run.config.report:
         write_card(run)
         return
     training = job.batches
@@ -182,31 +180,37 @@ def _report(run: Run, job: Job, evaluation: Evaluation | None) -> None:
     write_all(run)
 
 
-def _missing(run: Run) -> list[str]:
+def _missing(run: Run) -> tuple[str, ...]:
     """What a run that did not come to its end has not, or not of its last weights."""
-    if run.summary.get("status") != "running":  # it was finished, but for the report
-        return ["report"]
-    weights = [] if (run.path / "weights" / "last.safetensors").is_file() else ["weights"]
-    return [*weights, "evaluation", "report"]
+    if run.summary.status != "running":  # it was finished, but for the report
+        return ("report",)
+    weights = () if (run.path / "weights" / "last.safetensors").is_file() else ("weights",)
+    return (*weights, "evaluation", "report")
 
 
 def write_summary(
-    run: Run, status: str, clock: Clock, known: Mapping[str, Any] | None = None, missing: Sequence[str] = ()
+    run: Run, status: str, clock: Clock, known: tuple[Ended, Learning] | None = None, missing: tuple[str, ...] = ()
 ) -> None:
     """Writes how the run stands into its summary.
 
     Args:
-        known: how training ended and whether the net learned; nothing while it trains.
+        known: how training ended and whether the net learned; None while it trains.
         missing: what the run has not, where it ended before its time.
     """
     now = datetime.now(UTC).isoformat(timespec="seconds")
-    before: dict[str, Any] = run.summary or {"started": now}
-    changed = {
-        "command": repeat_command(run.config),
-        "no_command": why_none(run.config),
-        "status": status,
-        "finished": None if status == "running" else max(now, str(before.get("started", now))),  # clocks are set back
-        "seconds": clock.as_dict(),
-    } | ({"missing": list(missing)} if missing else {})
-    kept = {key: value for key, value in before.items() if key not in ("ending", "learning", "missing")}
-    write_json(run.path / "summary.json", {**kept, **changed, **(known or {})})
+    before = run.summary
+    started = before.started or now
+    ending, learned = known or (None, None)
+    after = replace(
+        before,
+        started=started,
+        command=repeat_command(run.config),
+        no_command=why_none(run.config),
+        status=status,
+        finished=None if status == "running" else max(now, started),  # clocks are set back
+        seconds=clock.as_dict(),
+        missing=missing,
+        ending=ending,
+        learning=learned,
+    )
+    write_json(run.path / "summary.json", after.as_dict())

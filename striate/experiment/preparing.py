@@ -12,11 +12,10 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from striate import __version__
-from striate.anatomy import inspect
 from striate.anatomy.soundness import layers_nobody_owns
 from striate.anatomy.targets import check_fit
-from striate.data import DataSet, ImageData, Preprocessing, Reading
+from striate.choices import Layout, Precision
+from striate.data import DataSet, ImageData
 from striate.data.augmentation import Augmentation
 from striate.data.splits import hold_out, together
 from striate.errors import StriateError, UsageError
@@ -27,11 +26,10 @@ from striate.nets.netspec import NetFacts
 from striate.nets.torchvision import Pretrained, pretrained
 from striate.outofdistribution import REFERENCES
 from striate.recipe import LONG_RUN, RECIPES, Recipe, for_long_runs, named_recipe, parse_resize_schedule, progressive
-from striate.run import FORMAT
-from striate.runforms import LARGEST_SIDE, MOST_THREADS
+from striate.runforms.kinds import LARGEST_SIDE, MOST_THREADS
 from striate.settings import Settings
 from striate.texts import duration, storage
-from striate.training import Job, Manner, Speed, epoch_seconds, plan_steps
+from striate.training import Job, Manner, Speed, plan_steps
 from striate.training.clock import Clock
 
 MARGIN = 0.02
@@ -192,43 +190,6 @@ def split(dataset: DataSet, recipe: Recipe) -> tuple[ImageData, ImageData | None
     return dataset.train.select(kept), dataset.train.select(held), held
 
 
-def make_config(
-    net: Net, dataset: DataSet, preprocessing: Preprocessing, recipe: Recipe, settings: Settings
-) -> dict[str, Any]:
-    """Net, data, preprocessing and recipe of the run, resolved; the plan is added when the speed is known."""
-    totals = inspect(net, (net.channels, *preprocessing.size)).totals
-    lacking: dict[str, Any] = {}
-    if totals.macs is None:
-        lacking = {"macs_counted": totals.macs_counted, "macs_not_counted": dict(totals.not_counted)}
-    return {
-        "format": FORMAT,
-        "striate": __version__,
-        "net": {
-            "name": net.spec.name,
-            "channels": net.channels,
-            "classes": net.classes,
-            "init": settings.init,
-            "weights": None if settings.weights is None else str(Path(settings.weights).resolve()),
-            "published": settings.pretrained,
-            "origin": dict(net.spec.origin),
-            "notes": list(net.notes),
-        },
-        "data": {
-            "name": dataset.name,
-            "location": dataset.location,
-            "dir": None if settings.data_dir is None else str(Path(settings.data_dir).resolve()),
-            **(dataset.reading or Reading()).kept(),
-        },
-        "preprocessing": preprocessing.as_dict(),
-        "recipe": recipe.as_dict(),
-        "log": settings.log,
-        "judge": settings.judge,
-        "report": settings.report,
-        "deterministic": settings.deterministic,
-        "plan": {"params": totals.parameters, "macs": totals.macs, **lacking},
-    }
-
-
 def check_size(row: NetFacts, size: tuple[int, int]) -> None:
     """Raises UsageError if pictures of `size` (H, W) are too large for any run, or too small for the net; it names nets of its
     family that take them.
@@ -273,9 +234,9 @@ def manners(device: torch.device, cores: int, settings: Settings) -> list[Manner
     if precision not in (None, "fp32", "bf16"):
         raise UsageError(f"precision must be fp32 or bf16, got {precision!r}")
     halves = device.type == "cuda" and torch.cuda.is_bf16_supported(including_emulation=False)
-    layouts = [layout] if layout else ["nchw"] if device.type == "mps" else ["nchw", "nhwc"]
+    layouts: list[Layout] = [layout] if layout else ["nchw"] if device.type == "mps" else ["nchw", "nhwc"]
     numbers = [threads] if threads else [cores, 1] if cores > 1 and device.type == "cpu" else [cores]
-    precisions = [precision] if precision else ["fp32", "bf16"] if halves else ["fp32"]
+    precisions: list[Precision] = [precision] if precision else ["fp32", "bf16"] if halves else ["fp32"]
     return [Manner(number, one, kind, settings.compile) for number in numbers for one in layouts for kind in precisions]
 
 
@@ -316,22 +277,3 @@ def plan(job: Job, speed: Speed, tests: int, clock: Clock) -> int:
             f"evaluation and report need {duration(after)}"
         )
     return plan_steps(job, speed, seconds)
-
-
-def predictions(job: Job, speed: Speed, steps: int) -> dict[str, Any]:
-    """What the config keeps of the plan: everything that was decided by measuring."""
-    an_epoch = epoch_seconds(job, speed)
-    return {
-        "steps": steps,
-        "steps_per_epoch": job.batches.steps_per_epoch,
-        "epochs": round(steps / job.batches.steps_per_epoch, 6),
-        "seconds_per_step": round(speed.step, 6),
-        "seconds_per_epoch": round(an_epoch, 3),
-        "seconds": round(an_epoch * steps / job.batches.steps_per_epoch, 3),
-        "device": str(job.device) if job.ranks.count == 1 else job.device.type,
-        "ranks": job.ranks.count,
-        "threads": speed.manner.threads,
-        "layout": speed.manner.layout,
-        "precision": speed.manner.precision,
-        "compiled": speed.manner.compiled,
-    }

@@ -6,16 +6,16 @@ import shlex
 from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
-from typing import Any
 
-from striate.choices import renamed
 from striate.data import NAMED, DataSet
+from striate.data.asked import OF_FILES
 from striate.errors import UsageError
 from striate.experiment.preparing import LAID_OVER, resolve_recipe
 from striate.nets import Net
 from striate.nets.netspec import NetFacts
 from striate.nets.sources import source_path
 from striate.recipe import RECIPES, Recipe, resize_schedule_text
+from striate.runforms.config import NetConfig, RunConfig
 from striate.settings import Settings
 from striate.training import Length
 
@@ -50,35 +50,35 @@ def only_in_python(
     return f"its recipe was made in Python: {', '.join(other)} cannot be given by an option" if other else None
 
 
-def why_none(config: dict[str, Any]) -> str | None:
+def why_none(config: RunConfig) -> str | None:
     """Why no command repeats the run of a config; None where one does."""
-    plan, net = config["plan"], config["net"]
-    if net["origin"].get("given"):
+    plan = config.plan
+    if config.net.origin.given:
         return "its net was given as a module, whose weights at the start no command has"
-    if config.get("only_in_python"):
-        return str(config["only_in_python"])
-    spans, early = Length.of(plan).spans, plan.get("patience_restarted", ())
+    if config.only_in_python:
+        return config.only_in_python
+    spans, early = Length.of(plan).spans, plan.patience_restarted
     for (_, before), (done, _) in pairwise(spans):
         if done < before and done not in early:
             return f"its end was moved on the way, after step {done} of {before}"
-    if "parts" in plan:
+    if plan.parts is not None:
         return "memory ran out on the way, and sums of floats depend on where"
-    if "resumed_in" in plan:
-        return f"it was begun in {plan.get('ranks', 1)} processes and went on in {plan['resumed_in']}"
+    if plan.resumed_in is not None:
+        return f"it was begun in {plan.ranks} processes and went on in {plan.resumed_in}"
     return None
 
 
-def repeat_command(config: dict[str, Any]) -> str | None:
+def repeat_command(config: RunConfig) -> str | None:
     """The command that repeats the run of a config, every choice that was made spelled out, with a further line for each time
     that it was extended; None where `why_none` has a reason.
     """
     if why_none(config) is not None:
         return None
-    words = ["striate", "train", _net(config["net"])]
-    if config["net"].get("published", bool(config["net"]["pretrained"]) and not config["net"].get("weights")):
+    words = ["striate", "train", _net(config.net)]
+    if config.net.published:
         words.append("--pretrained")
-    spans = Length.of(config["plan"]).spans
-    epochs = [round(steps / config["plan"]["steps_per_epoch"], 6) for _, steps in spans]
+    spans = Length.of(config.plan).spans
+    epochs = [round(steps / config.plan.steps_per_epoch, 6) for _, steps in spans]
     choices = _choices(config, epochs[0]) | ({"name": AGAIN} if len(spans) > 1 else {})
     for key, value in choices.items():
         option = f"--{key.replace('_', '-')}"
@@ -91,57 +91,42 @@ def repeat_command(config: dict[str, Any]) -> str | None:
     return "\n".join([shlex.join(words), *further])
 
 
-def _choices(config: dict[str, Any], epochs: float) -> dict[str, Any]:
+def _choices(config: RunConfig, epochs: float) -> dict[str, object]:
     """Option -> value."""
-    net, data, recipe, plan = config["net"], config["data"], renamed(config["recipe"]), config["plan"]
-    height, width = config["preprocessing"]["size"]
+    net, data, plan, images = config.net, config.data, config.plan, config.preprocessing
+    recipe = Recipe.from_dict(config.recipe.values, newer=True)
+    height, width = images.size
     return {
-        "data": data["location"],
-        "data_dir": data.get("dir") if data["location"] in NAMED else None,
-        "recipe": recipe["name"],
+        "data": data.location,
+        "data_dir": data.dir if data.location in NAMED else None,
+        "recipe": recipe.name,
         "epochs": epochs,
-        "batch_size": recipe["batch_size"],
-        "lr": recipe["lr"],
-        "validation": recipe["validation"],
-        "seed": recipe["seed"],
-        "augment": recipe["augmentation"],
-        "resize_schedule": resize_schedule_text(
-            tuple((share, side) for share, side in recipe.get("resize_schedule", ()))
-        ),
-        "device": plan["device"],
-        "threads": plan["threads"],
-        "layout": plan["layout"],
-        "precision": plan.get("precision", "fp32"),
-        "compile": plan.get("compiled", False),
-        "deterministic": config.get("deterministic", False),
-        "processes": plan.get("ranks", 1),
+        **{name: getattr(recipe, name) for name in ("batch_size", "lr", "validation", "seed")},
+        "augment": str(recipe.augmentation),
+        "resize_schedule": resize_schedule_text(recipe.resize_schedule),
+        **{name: getattr(plan, name) for name in ("device", "threads", "layout", "precision")},
+        "compile": plan.compiled,
+        "deterministic": config.deterministic,
+        "processes": plan.ranks,
         # Only sets that have a size of their own have pictures that are not square.
         "size": height if height == width else None,
-        "fit": config["preprocessing"].get("fit", "crop"),
-        "balance": recipe.get("balance", "none"),
-        "micro_batches": recipe.get("micro_batches", 1),
-        "freeze": recipe.get("freeze", 0.0),
-        "ema": recipe.get("ema", 0.0),
-        "keep": recipe.get("keep", "last"),
-        "patience": recipe.get("patience"),
-        "init": net["init"],
-        "weights": net.get("weights"),
-        "group_by": data.get("group_by"),
-        "exclude": data.get("exclude", []),
-        "splits": data.get("splits"),
-        "range": ",".join(map(_text, config["preprocessing"].get("range") or ())) or None,
-        "log": config.get("log"),
-        "judge": None if (judge := config.get("judge", "test")) == "test" else judge,
-        "no_report": not config.get("report", True),
+        "fit": images.fit,
+        **{name: getattr(recipe, name) for name in ("balance", "micro_batches", "freeze", "ema", "keep", "patience")},
+        "init": net.init,
+        "weights": net.weights,
+        **{name: getattr(data, name) for name in OF_FILES},
+        "range": ",".join(map(_text, images.range or ())) or None,
+        "log": config.log,
+        "judge": None if config.judge == "test" else config.judge,
+        "no_report": not config.report,
     }
 
 
-def _net(net: dict[str, Any]) -> str:
+def _net(net: NetConfig) -> str:
     """The net as it is named from any folder."""
-    name, file = str(net["name"]), net["origin"].get("file")
-    target = str(net["origin"].get("target") or name)
+    target, file = net.origin.target or net.name, net.origin.file
     if not file or source_path(target) is None:
-        return name
+        return net.name
     return f"{Path(file).resolve()}:{target.rpartition(':')[2]}"
 
 

@@ -48,7 +48,7 @@ def has_checkpoint(path: Path) -> bool:
 
 def _began(path: Path) -> float:
     """Seconds since the epoch when a run was begun."""
-    started = Run(path).summary.get("started")
+    started = Run(path).summary.started
     return datetime.fromisoformat(started).timestamp() if started else path.stat().st_mtime
 
 

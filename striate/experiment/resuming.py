@@ -12,7 +12,7 @@ from pathlib import Path
 import torch
 
 from striate.arguments import checked
-from striate.data import NAMED, DataSet, Preprocessing, Reading, read_data
+from striate.data import NAMED, DataSet, read_data
 from striate.errors import DataError, UsageError
 from striate.evaluation.subject import SHOWN, require_place
 from striate.experiment.extending import extended
@@ -20,7 +20,6 @@ from striate.experiment.finishing import finish, naming_disk, write_summary
 from striate.experiment.holding import held
 from striate.experiment.preparing import split
 from striate.experiment.restarting import check_restarts
-from striate.files import write_yaml
 from striate.inference import build_net
 from striate.machine import be_deterministic, usable_cores, use_cores
 from striate.outcome import Ending
@@ -79,7 +78,7 @@ def resume(
     if processes is None and Ranks.here().count == 1:
         processes = _ranks(run)
     if data is not None:
-        run.config["data"]["location"] = _absolute(data)
+        run.config = replace(run.config, data=replace(run.config.data, location=_absolute(data)))
     spread(processes, go_on, run, epochs, data_dir, progress or Progress(), started)
     return Run(run.path, module=module, trust_code=trust_code)
 
@@ -96,20 +95,19 @@ def _absolute(data: str | Path) -> str:
 
 def _difference(run: Run, dataset: DataSet) -> str:
     """How the training pictures of a data set differ from those that a run was begun with."""
-    had, has = run.data["classes"], list(dataset.train.classes)
+    had, has = run.data.classes, dataset.train.classes
     if had != has:
         return f"its classes are {', '.join(has[:SHOWN])}, and they were {', '.join(had[:SHOWN])}"
-    shape = list(run.data.get("shape", dataset.train.shape))
-    if shape != list(dataset.train.shape):
-        return f"its pictures are {dimensions(dataset.train.shape)}, and they were {dimensions(shape)}"
-    kept = run.split_content() or {}
-    before = Counter(kept.get("train", []) + (kept.get("validation", []) if "validation" not in dataset.splits else []))
+    if run.data.shape != dataset.train.shape:
+        return f"its pictures are {dimensions(dataset.train.shape)}, and they were {dimensions(run.data.shape)}"
+    kept = run.split.content or {}
+    parts = ["train"] if "validation" in dataset.splits else ["train", "validation"]
+    before = Counter(one for part in parts for one in kept.get(part, ()))
     now = Counter(dataset.train.content_hashes())
     if before and before != now:
         gone, new = (before - now).total(), (now - before).total()
         return f"of {before.total():,} training pictures {gone:,} are gone or changed, and {new:,} are new"
-    counts = run.data.get("counts", {})
-    count = counts.get("train", 0) + (0 if "validation" in dataset.splits else counts.get("validation", 0))
+    count = sum(run.data.counts.get(part, 0) for part in parts)
     if count != len(dataset.train):
         return f"it has {len(dataset.train):,} training pictures, and had {count:,}"
     return "its training pictures, their labels or their order differ"
@@ -117,7 +115,7 @@ def _difference(run: Run, dataset: DataSet) -> str:
 
 def _ranks(run: Run) -> int:
     """As many as the run had. Raises DataError if this machine is much too small for them."""
-    ranks: int = run.config["plan"].get("ranks", 1)
+    ranks = run.config.plan.ranks
     most = max(RANKS_A_CORE * usable_cores(), torch.accelerator.device_count())
     if ranks > most:
         raise DataError(
@@ -129,7 +127,7 @@ def _ranks(run: Run) -> int:
 
 def finished(run: Run) -> bool:
     """Whether it came to its end; without a report it died between its last step and that."""
-    return run.summary.get("status") == "finished" and "report" in run.summary.get("seconds", {})
+    return run.summary.status == "finished" and "report" in run.summary.seconds
 
 
 def go_on(
@@ -144,7 +142,7 @@ def go_on(
     except UsageError:
         raise
     except BaseException:
-        if ranks.first and run.summary.get("status") == "running":  # as the process that died before left it
+        if ranks.first and run.summary.status == "running":  # as the process that died before left it
             with suppress(OSError):
                 write_summary(run, "interrupted", clock)
         raise
@@ -160,21 +158,21 @@ def _go_on(
         state, warnings = resumed_state(job, run)
     for warning in warnings:
         progress.say(f"warning: {warning}")
-    config, before = run.config, run.config["plan"].get("ranks", 1)
-    if ranks.count != before:
+    config, plan = run.config, run.config.plan
+    if ranks.count != plan.ranks:
         progress.say(
-            f"in {ranks.count} ranks instead of {before}: sums are rounded otherwise, and dropout falls otherwise"
+            f"in {ranks.count} ranks instead of {plan.ranks}: sums are rounded otherwise, and dropout falls otherwise"
         )
         if state.step:
-            config["plan"]["resumed_in"] = ranks.count
+            config = replace(config, plan=replace(plan, resumed_in=ranks.count))
     with naming_disk(run):
         if epochs is not None:
             config, moved = extended(config, state.step, epochs, state.rows)
             progress.say(moved)
-        progress.say(f"going on with {run.path} after step {state.step} of {config['plan']['steps']}")
+        progress.say(f"going on with {run.path} after step {state.step} of {config.plan.steps}")
         run.config = config
         if ranks.first and config != Run(run.path).config:
-            write_yaml(run.path / "config.yaml", config)
+            run.keep(config)
         if ranks.first:
             write_summary(run, "running", clock)
     finish(run, job, dataset, state, clock, progress)
@@ -186,39 +184,33 @@ def _made_again(ranks: Ranks, run: Run, data_dir: str | Path | None, progress: P
     Raises:
         DataError: the data has changed.
     """
-    config, plan = run.config, run.config["plan"]
-    device = ranks.device(plan["device"] if ranks.count == 1 else plan["device"].split(":")[0])
+    plan, location = run.config.plan, run.config.data.location
+    device = ranks.device(plan.device if ranks.count == 1 else plan.device.split(":")[0])
     cores = use_cores(ranks.local_count)
-    if config.get("deterministic"):
+    if run.config.deterministic:
         be_deterministic()
     manner = Manner.of(plan)
-    if plan.get("ranks", 1) != ranks.count:
+    if plan.ranks != ranks.count:
         manner = replace(manner, threads=min(manner.threads, cores))
     torch.set_num_threads(manner.threads)  # sums of floats depend on it
-    preprocessing = Preprocessing.from_dict(config["preprocessing"])
-    require_place(run, config["data"]["location"])
-    dataset = read_data(
-        config["data"]["location"],
-        replace(Reading.of_run(config), tested=config.get("judge", "test") == "test"),
-        data_dir=data_dir,
-        workers=usable_cores(),
-        told=progress.reading,
-    )
-    if dataset.train.fingerprint() != run.data["fingerprint"]:
+    require_place(run, location)
+    reading = replace(run.reading, tested=run.config.judge == "test")
+    dataset = read_data(location, reading, data_dir=data_dir, workers=usable_cores(), told=progress.reading)
+    if dataset.train.fingerprint() != run.data.fingerprint:
         raise DataError(
             f"{dataset.location} is not what {run.path} was begun with: {_difference(run, dataset)}. To go on, give back the "
             "pictures that it had, or train anew"
         )
     net = build_net(run)
     try:
-        training, validation, _ = split(dataset, Recipe.from_dict(config["recipe"]))
-        validation = validation and preprocessing.resized(validation)
-        job = make_job(config, preprocessing.resized(training), validation, device, net, ranks)
+        recipe = Recipe.from_dict(run.config.recipe.values)
+        training, validation, _ = split(dataset, recipe)
+        job = make_job(recipe, run.preprocessing, (training, validation), device, net, ranks)
     except (UsageError, DataError) as error:  # nobody asked for what the config says
         raise DataError(f"{run.path / 'config.yaml'}: {error}") from error
-    if (steps := job.batches.steps_per_epoch) != plan["steps_per_epoch"]:
+    if (steps := job.batches.steps_per_epoch) != plan.steps_per_epoch:
         raise DataError(
-            f"{run.path / 'config.yaml'}: plan.steps_per_epoch is {plan['steps_per_epoch']:,}, and its pictures make {steps:,} "
+            f"{run.path / 'config.yaml'}: plan.steps_per_epoch is {plan.steps_per_epoch:,}, and its pictures make {steps:,} "
             f"batches of recipe.batch_size, {job.recipe.batch_size:,}"
         )
     manner.adopt(job.step)

@@ -28,7 +28,7 @@ def asked_of(begun: Begun) -> Asked:
     """What the net of a job answers to the fixed images before it has learned anything."""
     job = begun.job
     images = images_as_fed(job.preprocessing, job.device)
-    return ask(job.net, images, heavy=(begun.config["plan"]["macs"] or HEAVY + 1) > HEAVY, again=_builder(begun))
+    return ask(job.net, images, heavy=(begun.totals.macs or HEAVY + 1) > HEAVY, again=_builder(begun))
 
 
 def require_sound(begun: Begun) -> None:

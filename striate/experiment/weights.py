@@ -51,11 +51,11 @@ def _file(weights: Path) -> tuple[Path, tuple[str, ...] | None]:
         found = place(run.path, f"weights/{run.recipe.keep}.safetensors", most=MOST_BYTES)
         if found is None:
             raise DataError(f"{run.path} has no finished weights: go on with striate train --resume {run.path}")
-        return found, tuple(run.data["classes"])
+        return found, run.data.classes
     folder = weights.absolute().parent
     if folder.name == "weights" and (folder.parent / "config.yaml").is_file():
         try:
-            return weights, tuple(Run.open(folder.parent).data["classes"])
+            return weights, Run.open(folder.parent).data.classes
         except DataError:  # then the file speaks for itself
             return weights, None
     return weights, None

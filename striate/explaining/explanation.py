@@ -174,7 +174,7 @@ def explain(
         UsageError: there is no such method, layer or class, or the method is not defined for this net.
     """
     find_method(method)
-    classes: list[str] = run.data["classes"]
+    classes = run.data.classes
     if target is not None and target not in classes:
         raise unknown_name("class", target, classes, ", ".join(classes))
     with Classifier.of(run, device=device) as classifier:

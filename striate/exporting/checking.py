@@ -14,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
-from striate.data import NAMED, Preprocessing, Reading, load_data, read_data
+from striate.data import NAMED, Preprocessing, load_data, read_data
 from striate.data.images import ImageData, Pixels
 from striate.data.listing import list_files
 from striate.data.named import find
@@ -85,15 +85,13 @@ def pictures_of(run: Run, preprocessing: Preprocessing, count: int = COUNT) -> C
 
     The shipped sample's where that data is not on this machine, or not readable any more.
     """
-    location = run.config["data"]["location"]
-    name = run.config["data"]["name"]
+    location = run.config.data.location
+    name = run.config.data.name
     try:
         if location in NAMED or location.endswith(".npz"):
             if location in NAMED and find(NAMED[location]) is None:
                 raise DataError(f"{location} is not on this machine")
-            return _of_set(
-                read_data(location, Reading.of_run(run.config)).splits, preprocessing, count, f"pictures of {name}"
-            )
+            return _of_set(read_data(location, run.reading).splits, preprocessing, count, f"pictures of {name}")
         return _of_files(run, preprocessing, count)
     except StriateError:
         sample = load_data(SAMPLE).splits
@@ -108,9 +106,8 @@ def _of_set(splits: Mapping[str, ImageData], preprocessing: Preprocessing, count
 
 
 def _of_files(run: Run, preprocessing: Preprocessing, count: int) -> CheckPictures:
-    data = run.config["data"]
-    source, name = Path(data["location"]), data["name"]
-    listing = list_files(source, Reading.of_run(run.config))
+    source, name = Path(run.config.data.location), run.config.data.name
+    listing = list_files(source, run.reading)
     excluded = {path for paths in listing.excluded.values() for path in paths}
     files = tuple(file for file in listing.files if str(file.path) not in excluded)
     tests = [file for file in files if file.split == "test"]

@@ -33,9 +33,9 @@ def write_folder(model: Model, run: Run, folder: Path) -> None:
     write_onnx(model, folder / "model.onnx")
     write_scripts(folder)
     for name in ("classes", "preprocessing"):
-        (folder / f"{name}.json").write_text(to_json(model.about[name], indent=1) + "\n", encoding="utf-8")
+        (folder / f"{name}.json").write_text(to_json(model.about.as_dict()[name], indent=1) + "\n", encoding="utf-8")
     (folder / "requirements.txt").write_text("".join(f"{name}=={version(name)}\n" for name in PACKAGES))
-    (folder / "LICENCE.txt").write_text(model.about["licence"] + "\n", encoding="utf-8")
+    (folder / "LICENCE.txt").write_text(model.about.licence + "\n", encoding="utf-8")
     card = run.path / "README.md"
     text = card.read_text(encoding="utf-8") if card.is_file() else f"# {run.name}\n"
     (folder / "README.md").write_text(readme(text, model), encoding="utf-8")
@@ -94,7 +94,7 @@ python predict.py picture.jpg
 | file | |
 |:---|:---|
 | `model.onnx` | the net: uint8 {kind} pixels `pixels` (N, {height}, {width}, {channels}) to `probabilities` and `logits` (N, \
-{len(model.about["classes"])}). Normalisation and softmax are inside, and in its metadata all of the JSON files here |
+{len(model.about.classes)}). Normalisation and softmax are inside, and in its metadata all of the JSON files here |
 | `predict.py` | reads pictures, asks the net, prints the likeliest classes; `from predict import predict` in a program |
 | `pictures.py`, `values.py` | from a file to the very pixels that the net learned from: orientation, modes, values, scaling |
 | `classes.json`, `preprocessing.json` | the classes in the order of the outputs; size, channels, fit and range of the pictures |

@@ -69,7 +69,7 @@ def write_program(model: Model, path: Path) -> None:
             for node in module.graph.nodes:
                 node.meta.pop("stack_trace", None)  # lines of files of this machine
     content = io.BytesIO()  # writing to a full disk by itself, torch ends the whole process
-    torch.export.save(program, content, extra_files={ABOUT: to_json(model.about)})
+    torch.export.save(program, content, extra_files={ABOUT: to_json(model.about.as_dict())})
     path.write_bytes(content.getvalue())
 
 
@@ -90,6 +90,6 @@ def traced(model: Model) -> ExportedProgram:
 def _impossible(model: Model, form: str, error: Exception) -> UsageError:
     reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
     return UsageError(
-        f"{model.about['net']['name']} cannot be written as {form}, which has no decisions that depend on values and no code "
+        f"{model.classifier.net.spec.name} cannot be written as {form}, which has no decisions that depend on values and no code "
         f"but tensor operations: {reason}. Its weights can: --to safetensors"
     )

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -12,23 +11,47 @@ from torch import Tensor, nn
 from striate import __version__
 from striate.classifier import Classifier
 from striate.data.preprocessing import HEADROOM, constants
+from striate.forms import Form
 from striate.inference import set_layout
 from striate.nets.copying import copied
 from striate.nets.sources import source_path
 from striate.run import Run
+from striate.runforms.calibration import Calibration
 from striate.strictjson import to_json
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class About(Form):
+    """What goes along with the weights, whatever the format: no path of this machine is in it.
+
+    Attributes:
+        classes: in the order of the outputs.
+        preprocessing: the run's, with the `headroom` down to which a JPEG may be decoded small.
+        accuracy: the test on the run's own data, or None.
+        licence: what may be done with the weights, as far as the run knows.
+    """
+
+    classes: tuple[str, ...]
+    preprocessing: dict[str, object]
+    calibration: Calibration | None
+    net: dict[str, object]
+    accuracy: dict[str, object] | None
+    data: dict[str, str]
+    licence: str
+    run: str
+    made_with: str
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class Model:
-    """What is handed over: a classifier on the CPU, and what goes along with it, plain values for JSON (see `about`)."""
+    """What is handed over: a classifier on the CPU, and what goes along with it."""
 
     classifier: Classifier
-    about: dict[str, Any]
+    about: About
 
     def facts(self) -> dict[str, str]:
         """`about` as texts, for formats whose metadata are texts: what is no text is JSON."""
-        return {key: value if isinstance(value, str) else to_json(value) for key, value in self.about.items()}
+        return {key: value if isinstance(value, str) else to_json(value) for key, value in self.about.as_dict().items()}
 
 
 def model_of(run: Run) -> Model:
@@ -36,37 +59,29 @@ def model_of(run: Run) -> Model:
     return Model(classifier=Classifier.of(run, device="cpu"), about=about(run))
 
 
-def about(run: Run) -> dict[str, Any]:
-    """What goes along with the weights, whatever the format: no path of this machine is in it.
-
-    `classes` in the order of the outputs; `preprocessing`, with the `headroom` down to which a JPEG may be decoded small;
-    `calibration` (`temperature`, `abstain`); `net`; `accuracy`, the test on the run's own data, or null; `data`; `licence`.
-    """
-    net, data = run.config["net"], run.data
-    tests = (e for e in run.evaluations.values() if e["data"] == run.config["data"]["name"] and e["split"] == "test")
-    test = next(tests, None)
-    return {
-        "classes": list(data["classes"]),
-        "preprocessing": {**run.config["preprocessing"], "headroom": HEADROOM},
-        "calibration": run.calibration,
-        "net": {
-            "name": net["name"] if source_path(net["name"]) is None else Path(net["name"]).name,
-            **{key: net[key] for key in ("channels", "classes", "init") if key in net},
+def about(run: Run) -> About:
+    """What goes along with the weights of a run."""
+    net, data, own = run.config.net, run.data, run.config.data.name
+    test = next((one for one in run.evaluations.values() if one.data == own and one.split == "test"), None)
+    of_test = ("data", "split", "views", "n", "accuracy", "low", "high")
+    stated = data.licence or "not stated"
+    return About(
+        classes=data.classes,
+        preprocessing={**run.config.preprocessing.as_dict(), "headroom": HEADROOM},
+        calibration=run.calibration,
+        net={
+            "name": net.name if source_path(net.name) is None else Path(net.name).name,
+            "channels": net.channels,
+            "classes": net.classes,
+            "init": net.init,
         },
-        "accuracy": test and {key: test[key] for key in ("data", "split", "views", "n", "accuracy", "low", "high")},
-        "data": {"title": data.get("title") or data["name"], "licence": data.get("licence", "not stated")},
-        "licence": licence(data),
-        "run": run.name,
-        "made_with": f"striate {__version__}",
-    }
-
-
-def licence(data: dict[str, Any]) -> str:
-    """What may be done with the weights, as far as the run knows."""
-    return (
-        f"The weights were learned from {data.get('title') or data['name']}; licence of these pictures: "
-        f"{data.get('licence', 'not stated')}. Whoever trained the net says under which licence the weights are given on; "
-        "Striate claims none. Striate itself, with predict.py, pictures.py and values.py, is under the Apache License 2.0."
+        accuracy=None if test is None else {key: getattr(test, key) for key in of_test},
+        data={"title": data.called, "licence": stated},
+        licence=f"The weights were learned from {data.called}; licence of these pictures: {stated}. Whoever trained the net says "
+        "under which licence the weights are given on; Striate claims none. Striate itself, with predict.py, pictures.py and "
+        "values.py, is under the Apache License 2.0.",
+        run=run.name,
+        made_with=f"striate {__version__}",
     )
 
 

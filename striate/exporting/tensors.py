@@ -66,4 +66,4 @@ def _write(tensors: Mapping[str, Tensor], model: Model, path: Path) -> None:
     # Copies, because a net may use one tensor under two names, and a file holds it twice then.
     copies = {name: tensor.clone(memory_format=torch.contiguous_format) for name, tensor in tensors.items()}
     # One entry: safetensors writes several in varying order, and the same weights are to be the same file.
-    path.write_bytes(as_bytes(copies, {"striate": to_json(model.about)}))
+    path.write_bytes(as_bytes(copies, {"striate": to_json(model.about.as_dict())}))

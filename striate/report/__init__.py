@@ -21,7 +21,9 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from striate.data.images import Pictures
+    from striate.outcome import Row
     from striate.run import Run
+    from striate.runforms.evaluation import EvaluationFigures
 
 __all__ = ["undrawable", "worst_mistakes", "write_all", "write_mistakes", "write_samples"]
 
@@ -54,19 +56,19 @@ def write_all(run: Run) -> list[Path]:
     return [*written, html.write_report(run), card.write_card(run)]
 
 
-def _write_charts(folder: Path, found: dict[str, Any]) -> list[Path]:
+def _write_charts(folder: Path, found: EvaluationFigures) -> list[Path]:
     """confusion.png and per_class.png of an evaluation; reliability.png, coverage.png and robustness.png where there
     are the figures for them."""
     from striate.report import charts
 
     drawn: dict[str, alt.TopLevelMixin] = {
-        "confusion": charts.confusion(found["confusion"], found["classes"]),
-        "per_class": charts.per_class(found["per_class"]),
+        "confusion": charts.confusion(found.confusion, found.classes),
+        "per_class": charts.per_class(found.per_class),
     }
-    if found.get("reliability"):
-        drawn["reliability"] = charts.reliability(found["reliability"])
-    if found.get("by_confidence"):
-        drawn["coverage"] = charts.coverage(found["by_confidence"])
+    if found.reliability:
+        drawn["reliability"] = charts.reliability(found.reliability)
+    if found.by_confidence:
+        drawn["coverage"] = charts.coverage(found.by_confidence)
     robustness = read_robustness(folder)
     if robustness:
         drawn["robustness"] = charts.robustness(robustness)
@@ -85,7 +87,7 @@ def write_samples(run: Run, pixels: Pictures, labels: NDArray[np.integer[Any]]) 
     """
     from striate.drawing.sheet import LEGIBLE, captioned
 
-    classes = run.data["classes"]
+    classes = run.data.classes
     few = len(classes) <= 4
     first = [np.flatnonzero(labels == label)[:8] for label in range(len(classes))]
     first = [places for places in first if len(places)]
@@ -101,7 +103,7 @@ def write_samples(run: Run, pixels: Pictures, labels: NDArray[np.integer[Any]]) 
     return _write(run.path / "samples.png", captioned(pixels[chosen], captions, columns, most).png())
 
 
-def write_mistakes(folder: Path, pixels: Pictures, predictions: Sequence[dict[str, Any]]) -> Path | None:
+def write_mistakes(folder: Path, pixels: Pictures, predictions: Sequence[Row]) -> Path | None:
     """Write mistakes.png into an evaluation's folder: the worst mistakes, each with the true class, the answer and its
     confidence.
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from PIL import Image
@@ -17,6 +16,7 @@ from striate.drawing.sheet import Sheet, Tile, shown_side
 from striate.errors import UsageError
 from striate.explaining import attribution
 from striate.files import write_atomic
+from striate.outcome import Row
 from striate.report.facts import worst_mistakes
 from striate.report.wording import percent
 
@@ -30,7 +30,7 @@ def write_attention(
     classifier: Classifier,
     folder: Path,
     pixels: Pictures,
-    predictions: Sequence[dict[str, Any]],
+    predictions: Sequence[Row],
 ) -> Path | None:
     """Writes attention.png into an evaluation's folder: Grad-CAM of answers that were right, a row, and of the worst
     mistakes, a row, each for the class that the net named.
@@ -68,7 +68,7 @@ def write_attention(
     return folder / "attention.png"
 
 
-def _spread(rows: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
+def _spread(rows: Sequence[Row]) -> list[Row]:
     """Rows at equal distances: neither the best ones nor the worst."""
     places = (np.arange(EACH) + 0.5) * len(rows) / EACH
     return [rows[k] for k in np.unique(places.astype(np.int64))] if rows else []
@@ -85,6 +85,6 @@ def _pair(pixels: Pixels, heat: Heat) -> Pixels:
     return np.concatenate([np.broadcast_to(large, (height, width, 3)), gap, overlay(large, smooth)], axis=1)
 
 
-def _caption(row: dict[str, Any]) -> str:
+def _caption(row: Row) -> str:
     read = "" if row["truth"] == row["predicted"] else f"read as {row['predicted']}, "
     return f"{row['truth']}\n{read}{percent(row['confidence'], 0)}"

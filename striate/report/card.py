@@ -8,7 +8,7 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import yaml
 
@@ -22,6 +22,8 @@ from striate.texts import thousands, value
 
 if TYPE_CHECKING:
     from striate.run import Run
+    from striate.runforms.calibration import Calibration
+    from striate.runforms.evaluation import ClassFigures, EvaluationFigures
 
 HUB_NAMES = {
     "fashion-mnist": "zalando-datasets/fashion_mnist",
@@ -54,7 +56,7 @@ def render(run: Run) -> str:
         *([_use(run)] if facts.has_weights(run) else []),
         _data(run),
         _results(run, evaluations, key),
-        *([_confidence(run, lead)] if run.calibration.get("temperature") else []),
+        *([_confidence(fitted, lead)] if (fitted := run.calibration) else []),
         "## Limits\n\n" + "\n".join(f"- {escaped(limit)}" for limit in limits(run, lead)),
         _training(run),
     ]
@@ -62,35 +64,39 @@ def render(run: Run) -> str:
     return without_places(run)(f"---\n{front}---\n\n" + "\n\n".join(section.strip() for section in sections) + "\n")
 
 
-def front_matter(run: Run) -> dict[str, Any]:
+def front_matter(run: Run) -> dict[str, object]:
     """The card's metadata (https://huggingface.co/docs/hub/model-cards): every set of images becomes a result of
     the model index, with metrics for each way to look at them."""
     config, data = run.config, run.data
-    front: dict[str, Any] = {
+    front: dict[str, object] = {
         "library_name": "striate",
         "pipeline_tag": "image-classification",
-        "tags": ["image-classification", "pytorch", "striate", Path(config["net"]["name"]).name],
+        "tags": ["image-classification", "pytorch", "striate", Path(config.net.name).name],
     }
-    if config["data"]["name"] in HUB_NAMES:
-        front["datasets"] = [HUB_NAMES[config["data"]["name"]]]
+    if config.data.name in HUB_NAMES:
+        front["datasets"] = [HUB_NAMES[config.data.name]]
     front["metrics"] = ["accuracy", "f1"]
-    results: dict[tuple[str, str], dict[str, Any]] = {}
+    results: dict[tuple[str, str], list[dict[str, object]]] = {}
+    about: dict[tuple[str, str], dict[str, str]] = {}
     for found in run.evaluations.values():
-        own = found["data"] == config["data"]["name"]
+        own = found.data == config.data.name
         dataset = {
-            "name": (data.get("title") or data["name"]) if own else found["data"],
-            "type": HUB_NAMES.get(found["data"], found["data"]),
-            "split": found["split"],
+            "name": data.called if own else found.data,
+            "type": HUB_NAMES.get(found.data, found.data),
+            "split": found.split,
         }
-        task = {"type": "image-classification", "name": "Image Classification"}
-        result = results.setdefault((found["data"], found["split"]), {"task": task, "dataset": dataset, "metrics": []})
+        about.setdefault((found.data, found.split), dataset)
         views = facts.views(found, config)
-        result["metrics"] += [
-            {"type": "accuracy", "value": found["accuracy"], "name": f"accuracy ({views})"},
-            {"type": "f1", "value": found["macro_f1"], "name": f"macro F1 ({views})"},
-        ]
+        results.setdefault((found.data, found.split), []).extend(
+            [
+                {"type": "accuracy", "value": found.accuracy, "name": f"accuracy ({views})"},
+                {"type": "f1", "value": found.macro_f1, "name": f"macro F1 ({views})"},
+            ]
+        )
     if results:
-        front["model-index"] = [{"name": run.name, "results": list(results.values())}]
+        task = {"type": "image-classification", "name": "Image Classification"}
+        of_each = [{"task": dict(task), "dataset": about[key], "metrics": metrics} for key, metrics in results.items()]
+        front["model-index"] = [{"name": run.name, "results": of_each}]
     return front
 
 
@@ -106,16 +112,15 @@ def _table(head: list[str], rows: list[list[str]], numbers: int) -> str:
     return "\n".join(f"| {' | '.join(row)} |" for row in [head, rule, *rows])
 
 
-def _summary(run: Run, lead: dict[str, Any] | None) -> str:
+def _summary(run: Run, lead: EvaluationFigures | None) -> str:
     config, data, ending, learned = run.config, run.data, run.ending, run.learning
-    title = data.get("title") or data["name"]
     words = (
-        f"{config['net']['name']} ({thousands(config['plan']['params'])} parameters), trained to classify images into "
-        f"{len(data['classes'])} classes on *{escaped(title)}*"
+        f"{config.net.name} ({thousands(config.plan.params)} parameters), trained to classify images into "
+        f"{len(data.classes)} classes on *{escaped(data.called)}*"
     )
     if lead:
         words += (
-            f". Accuracy: **{share(lead, 'accuracy')}** of {thousands(lead['n'])} {lead['split']} images "
+            f". Accuracy: **{share(lead, 'accuracy')}** of {thousands(lead.n)} {lead.split} images "
             f"(95{SPACE}% interval {share(lead, 'low')} to {share(lead, 'high')})"
         )
     else:
@@ -161,36 +166,36 @@ instructions.
 striate export {address} --to zip
 ```
 
-Images are resized to {facts.size(run.config["preprocessing"])}, as in training."""
-    if run.calibration.get("abstain"):
+Images are resized to {facts.size(run.config.preprocessing)}, as in training."""
+    if run.calibration and run.calibration.abstain:
         text += " With `--abstain`, images that differ too much from the training images (out-of-distribution) get `unknown`."
     return text
 
 
 def _data(run: Run) -> str:
     data = run.data
-    lines = [f"## Data\n\n{escaped(data.get('title') or data['name'])}"]
-    for word, key in (("Source", "source"), ("Licence of the data", "licence")):
-        if data.get(key):
-            lines.append(f"{word}: {escaped(data[key])}")
+    lines = [f"## Data\n\n{escaped(data.called)}"]
+    for word, said in (("Source", data.source), ("Licence of the data", data.licence)):
+        if said:
+            lines.append(f"{word}: {escaped(said)}")
     counts = [[facts.PARTS.get(part, part), thousands(count)] for part, count in facts.parts(data).items()]
-    return ". ".join(lines) + f".\n\n{_table(['images', 'number'], counts, 1)}\n\nFingerprint: `{data['fingerprint']}`"
+    return ". ".join(lines) + f".\n\n{_table(['images', 'number'], counts, 1)}\n\nFingerprint: `{data.fingerprint}`"
 
 
-def _results(run: Run, evaluations: dict[str, dict[str, Any]], lead: str | None) -> str:
+def _results(run: Run, evaluations: facts.Evaluations, lead: str | None) -> str:
     if not evaluations:
         way = f": `striate evaluate {facts.address(run)}`" if facts.has_weights(run) else "."
         return f"## Results\n\nNone yet{way}"
-    top5 = any(found["top5"] is not None for found in evaluations.values())
+    top5 = any(found.top5 is not None for found in evaluations.values())
     rows = [
         [
-            escaped(f"{found['data']}, {found['split']}, {facts.views(found, run.config)}"),
-            thousands(found["n"]),
+            escaped(f"{found.data}, {found.split}, {facts.views(found, run.config)}"),
+            thousands(found.n),
             share(found, "accuracy"),
             f"{share(found, 'low')} to {share(found, 'high')}",
-            *([share(found, "top5") if found["top5"] is not None else ""] if top5 else []),
+            *([share(found, "top5") if found.top5 is not None else ""] if top5 else []),
             share(found, "macro_f1"),
-            percent(found["ece"], 2),
+            percent(found.ece, 2),
         ]
         for found in evaluations.values()
     ]
@@ -198,67 +203,67 @@ def _results(run: Run, evaluations: dict[str, dict[str, Any]], lead: str | None)
     head = ["images", "number", "accuracy", interval, *(["top-5"] if top5 else []), "macro F1", "calibration error"]
     text = f"## Results\n\n{_table(head, rows, len(head) - 1)}"
     for found in facts.first_of_each(evaluations).values():
-        about = f"{found['data']}, {found['split']}: "
+        about = f"{found.data}, {found.split}: "
         text += "".join(f"\n\n{escaped(about + sentence)}" for sentence in facts.lacking(found))
-    return text if lead is None else f"{text}\n\n{_classes(evaluations[lead]['per_class'], interval)}"
+    return text if lead is None else f"{text}\n\n{_classes(evaluations[lead].per_class, interval)}"
 
 
-def _classes(rows: Sequence[dict[str, Any]], interval: str) -> str:
+def _classes(rows: Sequence[ClassFigures], interval: str) -> str:
     """The table of classes, with the interval of recall where it is known; of very many the worst ones."""
-    known = "low" in rows[0]
     shown = rows
     if len(rows) > MOST_CLASSES:
-        shown = sorted(rows, key=lambda row: (not row["support"], float(row["f1"])))[:MOST_CLASSES]
+        shown = sorted(rows, key=lambda row: (not row.support, row.f1))[:MOST_CLASSES]
     lines = [
         [
-            escaped(row["class"]),
-            thousands(row["support"]),
-            percent(row["precision"]),
-            percent(row["recall"]) if row["support"] else "not known",
-            *([f"{percent(row['low'])} to {percent(row['high'])}" if row["support"] else ""] if known else []),
-            percent(row["f1"]),
+            escaped(row.class_),
+            thousands(row.support),
+            percent(row.precision),
+            percent(row.recall) if row.support else "not known",
+            *(
+                []
+                if row.low is None or row.high is None
+                else [f"{percent(row.low)} to {percent(row.high)}" * bool(row.support)]
+            ),
+            percent(row.f1),
         ]
         for row in shown
     ]
-    head = ["class", "images", "precision", "recall", *([interval] if known else []), "F1"]
+    head = ["class", "images", "precision", "recall", *([interval] if rows[0].low is not None else []), "F1"]
     table = _table(head, lines, len(head) - 1)
     if len(shown) < len(rows):
         return f"The {len(shown)} classes with the lowest F1, of {len(rows)}:\n\n{table}"
     return table
 
 
-def _confidence(run: Run, lead: dict[str, Any] | None) -> str:
+def _confidence(fitted: Calibration, lead: EvaluationFigures | None) -> str:
     """The temperature and what it changed."""
-    fitted = run.calibration
-    if fitted.get("how") == "left out":
+    if fitted.how == "left out":
         return (
-            f"## Confidence\n\nNo temperature scaling: on {thousands(fitted['n'])} validation images, no temperature was "
+            f"## Confidence\n\nNo temperature scaling: on {thousands(fitted.n)} validation images, no temperature was "
             "reliably better than 1."
         )
-    shrunk = ", shrunk towards 1 because they are few" if fitted.get("how") == "shrunk" else ""
+    shrunk = ", shrunk towards 1 because they are few" if fitted.how == "shrunk" else ""
     text = (
-        f"## Confidence\n\nLogits are divided by the temperature {fitted['temperature']:.3f}, fitted on "
-        f"{thousands(fitted['n'])} validation images{shrunk}. There the calibration error (ECE) changed "
-        f"from {percent(fitted['ece_before'], 2)} to {percent(fitted['ece'], 2)}"
+        f"## Confidence\n\nLogits are divided by the temperature {fitted.temperature:.3f}, fitted on "
+        f"{thousands(fitted.n)} validation images{shrunk}. There the calibration error (ECE) changed "
+        f"from {percent(fitted.ece_before, 2)} to {percent(fitted.ece, 2)}"
     )
-    if lead and "ece_calibrated" in lead:
-        text += (
-            f"; on the {lead['split']} images from {percent(lead['ece'], 2)} to {percent(lead['ece_calibrated'], 2)}"
-        )
+    if lead and lead.ece_calibrated is not None:
+        text += f"; on the {lead.split} images from {percent(lead.ece, 2)} to {percent(lead.ece_calibrated, 2)}"
     return f"{text}."
 
 
 def _training(run: Run) -> str:
-    recipe = [[f"`{key}`", escaped(value(item))] for key, item in run.config["recipe"].items()]
-    machine = [[f"`{key}`", escaped(value(item))] for key, item in run.environment.items()]
-    command = run.summary.get("command")
+    recipe = [[f"`{key}`", escaped(value(item))] for key, item in run.config.recipe.values.items()]
+    machine = [[f"`{key}`", escaped(value(item))] for key, item in run.environment.values.items()]
+    command = run.summary.command
     text = "## How to repeat it\n\n"
     if command and without_places(run)(command) != command:
         text += "The command is in summary.json; it is not shown here because it names folders of the machine it ran on.\n\n"
     elif command:
         fence = "`" * max(3, 1 + max((len(ticks) for ticks in re.findall("`+", command)), default=0))
         text += f"{fence}sh\n{command}\n{fence}\n\n"
-    elif run.summary.get("no_command"):
-        text += f"No command repeats it: {escaped(str(run.summary['no_command']))}.\n\n"
+    elif run.summary.no_command:
+        text += f"No command repeats it: {escaped(run.summary.no_command)}.\n\n"
     text += f"Every setting is in [config.yaml](config.yaml).\n\n{_table(['recipe', ''], recipe, 0)}"
     return f"{text}\n\n## Environment\n\n{_table(['', ''], machine, 0)}" if machine else text

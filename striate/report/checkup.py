@@ -25,6 +25,7 @@ from striate.drawing.theme import FONT, NIGHT, PAPER, css_variables
 from striate.errors import DataError, UsageError
 from striate.files import write_beside, write_new
 from striate.metrics import wilson
+from striate.outcome import Row
 from striate.report import facts, wording
 from striate.report.page import templates
 from striate.run import Run
@@ -96,14 +97,14 @@ def effects_of_copies(checkup: Checkup, run: Run, moved: bool = False) -> list[E
         DataError: its predictions are of other pictures than those that were checked.
     """
     found = []
-    name = run.config["data"]["name"] if moved else checkup.name
+    name = run.config.data.name if moved else checkup.name
     for key, evaluation in run.evaluations.items():
-        split = evaluation["split"]
-        if evaluation["data"] != name or split == "train" or split not in checkup.pictures:
+        split = evaluation.split
+        if evaluation.data != name or split == "train" or split not in checkup.pictures:
             continue
         rows = facts.read_predictions(run.path / "evaluations" / key)
         if moved:
-            rows = [row | {"path": _moved(row["path"], run, checkup)} for row in rows]
+            rows = [{**row, "path": _moved(row["path"], run, checkup)} for row in rows]
         copies = copies_of_training(checkup.findings, split)
         is_copy = _copied(rows, copies, checkup.pictures[split], key)
         right = [row["truth"] == row["predicted"] for row in rows]
@@ -118,7 +119,7 @@ def effects_of_copies(checkup: Checkup, run: Run, moved: bool = False) -> list[E
             )
         )
     if not found:
-        on = ", ".join(f"{e['data']} ({e['split']})" for e in run.evaluations.values()) or "nothing"
+        on = ", ".join(f"{e.data} ({e.split})" for e in run.evaluations.values()) or "nothing"
         raise UsageError(
             f"--run {run.name} was evaluated on {on}, and not on held-out pictures of {checkup.name}: "
             f"striate evaluate {facts.address(run)}"
@@ -128,14 +129,14 @@ def effects_of_copies(checkup: Checkup, run: Run, moved: bool = False) -> list[E
 
 def _moved(path: str, run: Run, checkup: Checkup) -> str:
     """Where a picture of a run's data lies now. The run may have kept it relative to where it was trained."""
-    old, new = Path(run.config["data"]["location"]), Path(checkup.location)
+    old, new = Path(run.config.data.location), Path(checkup.location)
     old, new = (place.parent if place.suffix.lower() in TABLES else place for place in (old, new))
     parts = Path(path).parts
     shared = next((n for n in range(len(old.parts), 0, -1) if parts[:n] == old.parts[-n:]), 0)
     return str(new.joinpath(*parts[shared:])) if path and shared else path
 
 
-def _copied(rows: Sequence[dict[str, Any]], copies: set[Picture], count: int, key: str) -> list[bool]:
+def _copied(rows: Sequence[Row], copies: set[Picture], count: int, key: str) -> list[bool]:
     """Whether each row is of one of the copies: by its file if it is of one, else by its position.
 
     What a run kept can be relative to the folder in which it was trained: paths are resolved.

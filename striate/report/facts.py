@@ -5,19 +5,24 @@ from __future__ import annotations
 import math
 import shlex
 import statistics
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
+from striate.outcome import Row
 from striate.report.wording import duration, large, percent, points
 from striate.runfiles import read_csv, read_json
-from striate.runforms import Robustness, Views
+from striate.runforms.config import Plan, PreprocessingConfig, RunConfig
+from striate.runforms.data import Data
+from striate.runforms.evaluation import Bin, ClassFigures, EvaluationFigures, Kept, Robustness, Seen, Views, ViewsRow
 from striate.strictjson import to_json
 from striate.texts import thousands
 
 if TYPE_CHECKING:
     from striate.run import Run
 
+Evaluations = Mapping[str, EvaluationFigures]
+"""By the key of their folder."""
 PHASES = {
     "start": "starting Python and PyTorch",
     "load": "loading the data",
@@ -46,7 +51,7 @@ PARTS = {
 """Split -> its purpose, in words."""
 
 
-def measured(row: dict[str, Any], key: str) -> float | None:
+def measured(row: Row, key: str) -> float | None:
     """A number of a row of metrics.csv, or None where it was not measured (no such column, empty, NaN)."""
     item = row.get(key)
     if item is None or item == "":
@@ -62,84 +67,90 @@ def address(run: Run) -> str:
     return shlex.quote(f"{path.parent.name}/{path.name}" if path.parent.name else path.name)
 
 
-def views(evaluation: dict[str, Any], config: dict[str, Any]) -> str:
+def views(evaluation: Seen | ViewsRow, config: RunConfig) -> str:
     """How its images were looked at: `centre`, `multi-crop at 256, 288, 320`; the scale is left out where it is the
     size of the net's images."""
-    scales = evaluation.get("scales")
-    if scales == [min(config["preprocessing"]["size"])]:
-        scales = None
-    return f"{evaluation['views']} at {', '.join(map(str, scales))}" if scales else str(evaluation["views"])
+    scales = evaluation.scales
+    if not scales or scales == (min(config.preprocessing.size),):
+        return evaluation.views
+    return f"{evaluation.views} at {', '.join(map(str, scales))}"
 
 
-def first_of_each(evaluations: dict[str, dict[str, Any]]) -> dict[str, dict[str, Any]]:
+def first_of_each(evaluations: Evaluations) -> Evaluations:
     """Of the evaluations of the same images in several views the first one: one is shown in full."""
     found: dict[tuple[str, str], str] = {}
     for key, evaluation in evaluations.items():
-        found.setdefault((evaluation["data"], evaluation["split"]), key)
+        found.setdefault((evaluation.data, evaluation.split), key)
     return {key: evaluations[key] for key in found.values()}
 
 
-def same_pictures(evaluations: Sequence[dict[str, Any]]) -> bool:
+def same_pictures(evaluations: Sequence[EvaluationFigures]) -> bool:
     """Whether any two are of the same images, seen in different ways."""
-    return len({(found["data"], found["split"]) for found in evaluations}) < len(evaluations)
+    return len({(found.data, found.split) for found in evaluations}) < len(evaluations)
 
 
-def read_views(run: Run, evaluations: dict[str, dict[str, Any]]) -> list[dict[str, Any]]:
-    """The tables of views of the run's evaluations, each with the `data` and `split` that its rows are of."""
+class ViewsOf(NamedTuple):
+    """A table of views, and which images its rows are of."""
+
+    data: str
+    split: str
+    rows: list[ViewsRow]
+    impossible: Mapping[str, str]
+
+
+def read_views(run: Run, evaluations: Evaluations) -> list[ViewsOf]:
+    """The tables of views of the run's evaluations."""
     found = []
     for path in sorted((run.path / "evaluations").glob("*-views.json")):
-        table = read_json(run.path, f"evaluations/{path.name}", Views.from_dict)
-        rows = [row for row in table.get("rows", []) if row["key"] in evaluations]
-        if rows:
-            first = evaluations[rows[0]["key"]]
-            found.append(
-                {"data": first["data"], "split": first["split"], "rows": rows, "impossible": table["impossible"]}
-            )
+        table = read_json(run.path, f"evaluations/{path.name}", Views) or Views(rows=())
+        if rows := [row for row in table.rows if row.key in evaluations]:
+            first = evaluations[rows[0].key]
+            found.append(ViewsOf(first.data, first.split, rows, table.impossible))
     return found
 
 
-def several_views(evaluations: Sequence[dict[str, Any]]) -> bool:
+def several_views(evaluations: Sequence[EvaluationFigures]) -> bool:
     """Whether any of them saw its images more than once."""
-    return any(found.get("views_each", 1) > 1 for found in evaluations)
+    return any(found.views_each > 1 for found in evaluations)
 
 
-def lacking(evaluation: dict[str, Any]) -> list[str]:
+def lacking(evaluation: EvaluationFigures) -> list[str]:
     """What its figures leave out or count otherwise, in sentences: images without an answer, classes without an image, classes
     that were matched by position."""
-    n, split, said = evaluation["n"], evaluation["split"], []
-    if unanswered := evaluation.get("unanswered"):
+    n, split, said = evaluation.n, evaluation.split, []
+    if unanswered := evaluation.unanswered:
         said.append(
             f"For {thousands(unanswered)} of {thousands(n)} {split} images the net gave no number (NaN or infinity). They count "
             "as misclassified; loss and calibration error are those of the others."
         )
-    if absent := [row["class"] for row in evaluation["per_class"] if not row["support"]]:
+    if absent := [row.class_ for row in evaluation.per_class if not row.support]:
         more = f" and {thousands(len(absent) - NAMED)} more" if len(absent) > NAMED else ""
         said.append(f"No {split} images of {', '.join(absent[:NAMED])}{more}: the figures say nothing about them.")
-    if evaluation.get("by_position"):
+    if evaluation.by_position:
         said.append(
-            f"These images have class numbers but no names; classes were matched by position: {evaluation['by_position']}."
+            f"These images have class numbers but no names; classes were matched by position: {evaluation.by_position}."
         )
     return said
 
 
-def macs(plan: dict[str, Any]) -> str:
+def macs(plan: Plan) -> str:
     """Multiply-adds of an image, and what they lack: operations whose cost is not known."""
-    counted = plan.get("macs")
-    if counted is not None:
-        return f"{large(counted)} multiply-adds"
-    lacking = " and ".join(f"{count} {operation}" for operation, count in plan.get("macs_not_counted", {}).items())
-    return f"{large(plan.get('macs_counted') or 0)} multiply-adds and those of {lacking or 'operations'}, which are not known,"
+    if plan.macs is not None:
+        return f"{large(plan.macs)} multiply-adds"
+    lacking = " and ".join(f"{count} {operation}" for operation, count in plan.macs_not_counted.items())
+    return f"{large(plan.macs_counted or 0)} multiply-adds and those of {lacking or 'operations'}, which are not known,"
 
 
-def hardest(evaluation: dict[str, Any]) -> dict[str, Any]:
+def hardest(evaluation: EvaluationFigures) -> ClassFigures:
     """The row of the class with the lowest F1, among those that have images."""
-    return min((row for row in evaluation["per_class"] if row["support"]), key=lambda row: float(row["f1"]))
+    return min((row for row in evaluation.per_class if row.support), key=lambda row: row.f1)
 
 
-def uneven(evaluations: Sequence[dict[str, Any]]) -> bool:
+def uneven(evaluations: Sequence[EvaluationFigures]) -> bool:
     """Whether there is a balanced accuracy that says something else than the accuracy."""
     return any(
-        abs(found.get("balanced_accuracy", found["accuracy"]) - found["accuracy"]) > 5e-4 for found in evaluations
+        found.balanced_accuracy is not None and abs(found.balanced_accuracy - found.accuracy) > 5e-4
+        for found in evaluations
     )
 
 
@@ -152,15 +163,14 @@ def place_in(path: str, location: str | None) -> str:
     return "/".join(place.parts[-2:])
 
 
-def mean_confidence(evaluation: dict[str, Any]) -> float:
+def mean_confidence(bins: Sequence[Bin]) -> float:
     """How sure the net was of its answers, on average, by its `reliability`."""
-    rows = evaluation["reliability"]
-    return float(sum(part["n"] * part["confidence"] for part in rows) / sum(part["n"] for part in rows))
+    return sum(part.n * part.confidence for part in bins) / sum(part.n for part in bins)
 
 
-def accuracy_of_surest(evaluation: dict[str, Any], share: float) -> float:
+def accuracy_of_surest(kept: Sequence[Kept], share: float) -> float:
     """The accuracy on that share of the images of which the net is surest, by its `by_confidence`."""
-    return float(min(evaluation["by_confidence"], key=lambda row: abs(float(row["kept"]) - share))["accuracy"])
+    return min(kept, key=lambda row: abs(row.kept - share)).accuracy
 
 
 def has_weights(run: Run) -> bool:
@@ -168,7 +178,7 @@ def has_weights(run: Run) -> bool:
     return any((run.path / "weights").glob("*.safetensors"))
 
 
-def course(metrics: Sequence[dict[str, Any]], quantity: str) -> str:
+def course(metrics: Sequence[Row], quantity: str) -> str:
     """Where a curve began and ended, in words: `Training from 1.601 to 0.497, validation from ... .`; empty without
     any figure."""
     parts = []
@@ -183,58 +193,58 @@ def course(metrics: Sequence[dict[str, Any]], quantity: str) -> str:
     return f"{words[0].upper()}{words[1:]}."
 
 
-def read_predictions(folder: Path) -> list[dict[str, Any]]:
+def read_predictions(folder: Path) -> list[Row]:
     """predictions.csv of an evaluation's folder, numbers as numbers, None for no answer; empty where there is none."""
     return read_csv(folder.parent.parent, f"evaluations/{folder.name}/predictions.csv", _prediction)
 
 
-def _prediction(row: dict[str, str]) -> dict[str, Any]:
+def _prediction(row: dict[str, str]) -> Row:
     figures = {"confidence": measured(row, "confidence"), "loss": measured(row, "loss")}
     if not all(figure is None or math.isfinite(figure) for figure in figures.values()):
         raise ValueError("confidence and loss must be finite numbers")
     return {**row, "truth": row["truth"], "predicted": row["predicted"], "index": int(row["index"]), **figures}
 
 
-def read_robustness(folder: Path) -> dict[str, Any] | None:
+def read_robustness(folder: Path) -> Robustness | None:
     """robustness.json of an evaluation's folder; None where it was not tried."""
-    found = read_json(folder.parent.parent, f"evaluations/{folder.name}/robustness.json", Robustness.from_dict)
-    return found if found.get("corruptions") else None
+    found = read_json(folder.parent.parent, f"evaluations/{folder.name}/robustness.json", Robustness)
+    return found if found is not None and found.corruptions else None
 
 
-def worst_mistakes(predictions: Sequence[dict[str, Any]], count: int = 24) -> list[dict[str, Any]]:
+def worst_mistakes(predictions: Sequence[Row], count: int = 24) -> list[Row]:
     """The `count` wrong answers of largest loss, worst first; equal ones by index, so that the choice is always
     the same."""
     wrong = [row for row in predictions if row["predicted"] and row["truth"] != row["predicted"]]
     return sorted(wrong, key=lambda row: (-row["loss"], row["index"]))[:count]
 
 
-def most_common_share(evaluation: dict[str, Any]) -> float:
+def most_common_share(evaluation: EvaluationFigures) -> float:
     """The accuracy of always answering the most frequent class of the images evaluated."""
-    return float(max(row["support"] for row in evaluation["per_class"]) / evaluation["n"])
+    return max(row.support for row in evaluation.per_class) / evaluation.n
 
 
-def parts(data: dict[str, Any]) -> dict[str, int]:
+def parts(data: Data) -> dict[str, int]:
     """Images in each part of the data that has any: training, validation, test, then whatever else there is."""
     order = list(PARTS)
-    known = {part: data["counts"][part] for part in order if data["counts"].get(part)}
-    return known | {part: count for part, count in data["counts"].items() if count}
+    known = {part: data.counts[part] for part in order if data.counts.get(part)}
+    return known | {part: count for part, count in data.counts.items() if count}
 
 
-def support(evaluation: dict[str, Any], name: str) -> int:
+def support(evaluation: EvaluationFigures, name: str) -> int:
     """How many of the images evaluated are of class `name`."""
-    return int(next(row["support"] for row in evaluation["per_class"] if row["class"] == name))
+    return next(row.support for row in evaluation.per_class if row.class_ == name)
 
 
-def ignorance(evaluation: dict[str, Any]) -> float:
+def ignorance(evaluation: EvaluationFigures) -> float:
     """The loss of giving every class the same probability: ln(number of classes)."""
-    return math.log(len(evaluation["classes"]))
+    return math.log(len(evaluation.classes))
 
 
-def size(preprocessing: dict[str, Any]) -> str:
+def size(preprocessing: PreprocessingConfig) -> str:
     """The images that the net takes: `28 × 28 pixels in grey`."""
-    height, width = preprocessing["size"]
-    text = f"{height} × {width} pixels in {'grey' if preprocessing['channels'] == 1 else 'colour'}"
-    if ends := preprocessing.get("range"):
+    height, width = preprocessing.size
+    text = f"{height} × {width} pixels in {'grey' if preprocessing.channels == 1 else 'colour'}"
+    if ends := preprocessing.range:
         from striate.data.values import plain  # loads torch, which most reports do without
 
         text += (
@@ -256,12 +266,12 @@ def cell(key: str, item: Any) -> str:
     return f"{item:.4g}" if key == "lr" else thousands(item)
 
 
-def pace(metrics: list[dict[str, Any]]) -> float:
+def pace(metrics: Sequence[Row]) -> float:
     """Images a second while training: the median of the epochs."""
     return float(statistics.median(row["pictures_per_second"] for row in metrics if row.get("pictures_per_second")))
 
 
-def reading(metrics: list[dict[str, Any]]) -> str:
+def reading(metrics: Sequence[Row]) -> str:
     """What the accuracy curves say, in a sentence or two."""
     seen = [(row["epoch"], number) for row in metrics if (number := measured(row, "val_accuracy")) is not None]
     if not seen:

@@ -7,9 +7,9 @@ that "offline" is enforced by the browser and not only meant.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from markupsafe import Markup
 
@@ -23,7 +23,10 @@ from striate.report.places import without_places
 from striate.run import leading
 
 if TYPE_CHECKING:
+    from striate.outcome import Row
     from striate.run import Run
+    from striate.runforms.data import Data
+    from striate.runforms.evaluation import EvaluationFigures
 
 FILTERS = {
     "percent": wording.percent,
@@ -55,13 +58,13 @@ def render(run: Run) -> str:
     lead = leading(run.config, evaluations)
     ordered = dict(sorted(evaluations.items(), key=lambda pair: pair[0] != lead))
     views = facts.read_views(run, evaluations)
-    elsewhere = {row["key"] for table in views for row in table["rows"]} - {lead}
+    elsewhere = {row.key for table in views for row in table.rows} - {lead}
     detailed = [_evaluation(run, key, found) for key, found in facts.first_of_each(ordered).items()]
     return environment.get_template("report.html.j2").render(
         run=run,
         config=run.config,
         data=run.data,
-        environment=run.environment,
+        environment=run.environment.values,
         summary=run.summary,
         calibration=run.calibration,
         metrics=metrics,
@@ -74,7 +77,7 @@ def render(run: Run) -> str:
         facts=facts,
         ledger=_ledger(run.data),
         curves=list(_curves(metrics)),
-        time_spent=_time_spent(run.summary),
+        time_spent=_time_spent(run.summary.seconds),
         samples=picture_for_page(run.path, "samples.png"),
         light=Markup(css_variables(PAPER)),
         night=Markup(css_variables(NIGHT)),
@@ -83,16 +86,16 @@ def render(run: Run) -> str:
     )
 
 
-def _ledger(data: dict[str, Any]) -> list[str]:
+def _ledger(data: Data) -> list[str]:
     """What became of every entry of the data, in lines; empty where the run does not say."""
-    if not data.get("ledger"):
+    if data.ledger is None:
         return []
     from striate.data.ledger import ledger_lines  # loads torch, which reports of sets by name do without
 
-    return ledger_lines(data["ledger"])
+    return ledger_lines(data.ledger.as_dict())
 
 
-def _curves(metrics: list[dict[str, Any]]) -> Iterator[dict[str, Any]]:
+def _curves(metrics: Sequence[Row]) -> Iterator[dict[str, object]]:
     from striate.report import charts
 
     if not metrics:
@@ -105,34 +108,33 @@ def _curves(metrics: list[dict[str, Any]]) -> Iterator[dict[str, Any]]:
     yield chart_for_page(charts.rate(metrics, PAGE), said, 340)
 
 
-def _time_spent(summary: dict[str, Any]) -> dict[str, Any] | None:
+def _time_spent(seconds: dict[str, float]) -> dict[str, object] | None:
     from striate.report import charts
 
-    seconds = summary.get("seconds") or {}
     phases = {phase: spent for phase, spent in seconds.items() if phase != "total"}
     if not any(phases.values()):
         return None
-    most = max(phases, key=lambda phase: float(phases[phase]))
+    most = max(phases, key=lambda phase: phases[phase])
     alt = f"Seconds by phase. The longest: {facts.PHASES.get(most, most)}, {wording.duration(phases[most])}."
     return chart_for_page(charts.time_spent(seconds, PAGE), alt, 560)
 
 
-def _evaluation(run: Run, key: str, found: dict[str, Any]) -> dict[str, Any]:
+def _evaluation(run: Run, key: str, found: EvaluationFigures) -> dict[str, object]:
     """What the page shows of an evaluation: the figures, its charts and its worst mistakes."""
     from striate.report import charts
 
     folder = run.path / "evaluations" / key
-    worst = charts.worst_classes(found["per_class"])
-    n = len(found["classes"])
+    worst = charts.worst_classes(found.per_class)
+    n = len(found.classes)
     right = wording.share(found, "accuracy")
-    matrix = f"Confusion matrix of {n} classes: {right} of {found['n']} pictures lie on its diagonal."
-    classes = f"Precision, recall and F1 by class. Lowest F1: {worst[0]['class']}, {wording.percent(worst[0]['f1'])}."
+    matrix = f"Confusion matrix of {n} classes: {right} of {found.n} pictures lie on its diagonal."
+    classes = f"Precision, recall and F1 by class. Lowest F1: {worst[0].class_}, {wording.percent(worst[0].f1)}."
     return {
         "figures": found,
         "per_class": chart_for_page(charts.per_class(worst, PAGE), classes, 560),
         "shown_classes": len(worst),
         "confusion": chart_for_page(
-            charts.confusion(found["confusion"], found["classes"], PAGE), matrix, 960 if n > 25 else 540
+            charts.confusion(found.confusion, found.classes, PAGE), matrix, 960 if n > 25 else 540
         ),
         "merged": n > charts.MOST_DRAWN,
         "mistakes": picture_for_page(run.path, f"evaluations/{folder.name}/mistakes.png"),
@@ -143,30 +145,30 @@ def _evaluation(run: Run, key: str, found: dict[str, Any]) -> dict[str, Any]:
     }
 
 
-def _worst(run: Run, folder: Path) -> list[dict[str, Any]]:
-    location = run.config["data"].get("location")
+def _worst(run: Run, folder: Path) -> list[Row]:
+    location = run.config.data.location
     rows = facts.worst_mistakes(facts.read_predictions(folder))
-    return [row | {"path": facts.place_in(row["path"], location) if row["path"] else ""} for row in rows]
+    return [{**row, "path": facts.place_in(row["path"], location) if row["path"] else ""} for row in rows]
 
 
-def _confidence(found: dict[str, Any]) -> Iterator[dict[str, Any]]:
+def _confidence(found: EvaluationFigures) -> Iterator[dict[str, object]]:
     """Reliability as the net says and, where there is a temperature, after it; accuracy by confidence."""
     from striate.report import charts
 
-    for key, error, title in (
-        ("reliability", "ece", "Reliability, as the net says"),
-        ("reliability_calibrated", "ece_calibrated", "Reliability, with the temperature"),
+    for bins, error, title in (
+        (found.reliability, found.ece, "Reliability, as the net says"),
+        (found.reliability_calibrated, found.ece_calibrated, "Reliability, with the temperature"),
     ):
-        if found.get(key):
-            said = f"{title}: calibration error {wording.percent(found[error])}."
-            yield chart_for_page(charts.reliability(found[key], PAGE, title), said, 340)
-    if found.get("by_confidence"):
-        half = facts.accuracy_of_surest(found, 0.5)
+        if bins and error is not None:
+            said = f"{title}: calibration error {wording.percent(error)}."
+            yield chart_for_page(charts.reliability(bins, PAGE, title), said, 340)
+    if found.by_confidence:
+        half = facts.accuracy_of_surest(found.by_confidence, 0.5)
         said = f"Accuracy by confidence: {wording.percent(half)} on the half of which it is surest."
-        yield chart_for_page(charts.coverage(found["by_confidence"], PAGE), said, 340)
+        yield chart_for_page(charts.coverage(found.by_confidence, PAGE), said, 340)
 
 
-def _robustness(folder: Path) -> dict[str, Any] | None:
+def _robustness(folder: Path) -> dict[str, object] | None:
     """The curves of robustness.json, and its figures; None where it was not tried."""
     from striate.report import charts
 
@@ -175,8 +177,8 @@ def _robustness(folder: Path) -> dict[str, Any] | None:
         return None
     drawn = []
     for name in charts.kinds(found):
-        worst = min(float(row["accuracy"]) for row in found["corruptions"] if row["name"] == name)
-        figures = f"accuracy {wording.percent(worst)} at worst, {wording.percent(found['clean'])} without"
+        worst = min(row.accuracy for row in found.corruptions if row.name == name)
+        figures = f"accuracy {wording.percent(worst)} at worst, {wording.percent(found.clean)} without"
         said = f"{charts.KINDS[name].title}: {figures}."
         drawn.append(chart_for_page(charts.robustness_curve(found, name, PAGE), said, 300))
     return {"found": found, "kinds": charts.KINDS, "charts": drawn}

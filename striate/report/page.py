@@ -10,7 +10,7 @@ import base64
 import contextlib
 from importlib.metadata import version
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import jinja2
 import platformdirs
@@ -35,7 +35,7 @@ def templates() -> jinja2.Environment:
     )
 
 
-def chart_for_page(chart: alt.TopLevelMixin, description: str, narrowest: int) -> dict[str, Any]:
+def chart_for_page(chart: alt.TopLevelMixin, description: str, narrowest: int) -> dict[str, object]:
     """A chart for the templates: SVG, definition, what it says in words, and between which widths in pixels it is
     scaled. Below `narrowest` it scrolls; it grows to an eighth more than its own width. Where no SVG can be drawn, a line
     says so, and the browser draws the chart from its definition."""
@@ -56,7 +56,7 @@ def chart_for_page(chart: alt.TopLevelMixin, description: str, narrowest: int) -
     }
 
 
-def picture_for_page(run: Path, name: str) -> dict[str, Any] | None:
+def picture_for_page(run: Path, name: str) -> dict[str, object] | None:
     """A PNG file of a run's folder for the templates: data URI and size in pixels; None where there is no such file."""
     path = place(run, name)
     if path is None:

@@ -16,10 +16,8 @@ def without_places(run: Run) -> Callable[[str], str]:
 
     The run itself keeps them in config.yaml, since it cannot be repeated without.
     """
-    origin = run.config["net"].get("origin") or {}
-    data, net = run.config["data"], run.config["net"]
-    things = [str(run.path.resolve()), data.get("location"), data.get("dir"), net.get("weights")]
-    things += [origin.get("file"), origin.get("target")]
+    data, net = run.config.data, run.config.net
+    things = [str(run.path.resolve()), data.location, data.dir, net.weights, net.origin.file, net.origin.target]
     folders = {Path(thing).parent for thing in things if thing and Path(thing).is_absolute()}
     prefixes = sorted((f"{folder}/" for folder in folders if folder != folder.parent), key=len, reverse=True)
     home = f"{Path.home()}/"

@@ -12,7 +12,7 @@ import shutil
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib import import_module
 from pathlib import Path
 from typing import Any
@@ -27,6 +27,7 @@ from striate.inference import MOST_BYTES, load_net
 from striate.nets.elsewhere import is_elsewhere
 from striate.report import write_all
 from striate.run import Run
+from striate.runforms.summary import Pulled
 from striate.sharing.public import write_public
 
 __all__ = ["File", "Pushed", "pull", "push"]
@@ -142,9 +143,10 @@ def pull(source: str, *, out: str | Path = "runs", name: str | None = None, revi
         run = Run.create(Path(out), name, source.partition("/")[2])
         try:
             write_public(Run.open(folder), run.path, with_pictures=True)
-            if not is_elsewhere(run.config["net"]["name"]) or "target" in run.config["net"]["origin"]:
+            if not is_elsewhere(run.config.net.name) or run.config.net.origin.target is not None:
                 load_net(run, torch.device("cpu"))
-            write_json(run.path / "summary.json", {**run.summary, "pulled": {"from": source, "revision": found.sha}})
+            pulled = Pulled(from_=source, revision=found.sha)
+            write_json(run.path / "summary.json", replace(run.summary, pulled=pulled).as_dict())
             write_all(run)
         except BaseException as error:
             shutil.rmtree(run.path, ignore_errors=True)

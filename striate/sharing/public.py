@@ -9,8 +9,8 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Collection, Mapping
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 from PIL import Image
 from safetensors.torch import save
@@ -19,7 +19,7 @@ from striate.data import NAMED
 from striate.drawing.images import encoded
 from striate.errors import DataError, UsageError
 from striate.evaluation.summary import PER_CLASS_COLUMNS, PREDICTION_COLUMNS
-from striate.files import write_atomic, write_csv, write_json, write_yaml
+from striate.files import write_atomic, write_csv, write_json
 from striate.inference import ANSWER, KEPT_IMAGES, MOST_BYTES, weights_notes
 from striate.machine import PACKAGES
 from striate.nets.elsewhere import is_elsewhere
@@ -30,7 +30,10 @@ from striate.recipe import Recipe
 from striate.report.facts import place_in, read_robustness
 from striate.run import Run
 from striate.runfiles import number, place, read_csv, read_json
-from striate.runforms import Views
+from striate.runforms.config import DataConfig, Origin, RecipeConfig, RunConfig
+from striate.runforms.data import Data
+from striate.runforms.evaluation import EvaluationFigures, Seen, Views
+from striate.runforms.summary import Ended, Summary
 
 PRIVATE = "private-pictures"
 """What data that are no set by name are called elsewhere."""
@@ -40,11 +43,6 @@ GRIDS = ("mistakes.png", "attention.png")
 MOST_PIXELS = 50_000_000
 """Of a sheet of pictures."""
 
-_WORDS = {
-    "split", "views", "protocol", "fingerprint", "classes", "class", "truth", "predicted", "name", "score", "source", "fit",
-    "how", "device", "layout", "precision", "absent",
-}  # fmt: skip
-"""Keys whose values are words of ours, or class names."""
 _MACHINE = (*PACKAGES, "python", "cpu", "cores", "threads", "device")
 _COMMAND = re.compile(r"(striate train ([A-Za-z0-9 ._,=:+-]|runs/again)+\n?)+")
 _FROM_FILE = re.compile(r"^it begins with the weights in .*")
@@ -67,117 +65,105 @@ def write_public(run: Run, folder: Path, with_pictures: bool = False) -> None:
 
 
 def _write(run: Run, folder: Path, with_pictures: bool) -> None:
-    config = public_config(run.config)
-    own = run.config["data"]["name"]
-    known = config["data"]["location"] in NAMED
-    weights = place(run.path, f"weights/{config['recipe']['keep']}.safetensors", MOST_BYTES)
+    config = public_config(run)
+    known = config.data.location in NAMED
+    weights = place(run.path, f"weights/{config.recipe.keep}.safetensors", MOST_BYTES)
     if weights is None:
         raise DataError(f"{run.path} has no finished weights: go on with striate train --resume {run.path}")
     tensors, _ = read_weights(weights, most=MOST_BYTES)
-    write_atomic(folder / "weights" / weights.name, save(tensors, weights_notes(config, run.data["classes"])))
-    write_yaml(folder / "config.yaml", config)
-    write_json(folder / "data.json", _public_data(run.data, config["data"]["name"], known))
-    write_json(folder / "environment.json", _public_environment(run.environment))
-    write_json(folder / "summary.json", _public_summary(run, config, known))
+    write_atomic(folder / "weights" / weights.name, save(tensors, weights_notes(config, run.data.classes)))
+    Run(folder).keep(config)
+    write_json(folder / "data.json", _public_data(run.data, config.data.name, known).as_dict())
+    write_json(folder / "environment.json", _public_environment(run.environment.values))
+    write_json(folder / "summary.json", _public_summary(run, config, known).as_dict())
     _write_answer(run, folder)
-    rows = [_figures(row, ()) for row in run.metrics]
-    if rows:
+    if rows := run.metrics:
         write_csv(folder / "metrics.csv", rows, list(rows[0]))
     if known:
-        held = run.validation_indices()
-        write_json(folder / "split.json", {"validation": None if held is None else held.tolist(), "content": None})
+        write_json(folder / "split.json", replace(run.split, content=None).as_dict())
     _write_calibration(run, folder, known or with_pictures)
-    names: dict[str, str] = {own: config["data"]["name"]}
-    keys = {key: _public_key(key, found, names) for key, found in run.evaluations.items()}
-    for key, found in run.evaluations.items():
-        target = folder / "evaluations" / keys[key]
-        _write_evaluation(run, run.path / "evaluations" / key, found, names[found["data"]], target, with_pictures)
+    evaluations, names = run.evaluations, {run.config.data.name: config.data.name}
+    keys = {key: _public_key(key, found, names) for key, found in evaluations.items()}
+    for key, found in evaluations.items():
+        found = replace(found, data=names[found.data], by_position="")
+        _write_evaluation(run, run.path / "evaluations" / key, found, folder / "evaluations" / keys[key], with_pictures)
     _write_views(run, folder, keys)
     if with_pictures:
         _copy_sheet(run.path, "samples.png", folder / "samples.png")
 
 
-def public_config(config: Mapping[str, Any]) -> dict[str, Any]:
+def public_config(run: Run) -> RunConfig:
     """A run's config without the place of its data, what chose among its files, and the file of its net.
 
     A net of somebody's code is one whose module must be given, then: see `striate.inference.build_net`.
     """
-    data, net = config["data"], config["net"]
-    known = data["location"] in NAMED
-    origin = net.get("origin", {})
-    name, target = str(net["name"]), origin.get("target")
-    kept = {key: origin[key] for key in ("min_size", "given") if isinstance(origin.get(key), int)}
-    if isinstance(target, str) and source_path(target) is None:
-        kept["target"] = target  # of torchvision or timm
+    config, net = run.config, run.config.net
+    known = config.data.location in NAMED
+    name, target = net.name, net.origin.target
+    origin = Origin(min_size=net.origin.min_size, given=net.origin.given)
+    if target is not None and source_path(target) is None:
+        origin = replace(origin, target=target)  # of torchvision or timm
     elif is_elsewhere(name):
         name = f"{CODE}:{name.rpartition(':')[2]}"
-    recipe = Recipe.from_dict(config["recipe"]).as_dict()
-    return {
-        "format": int(config["format"]),
-        "striate": str(config["striate"]),
-        "net": {
-            "name": name,
-            **{key: int(net[key]) for key in ("channels", "classes")},
-            "init": str(net["init"]),
-            "origin": kept,
-            **{
-                key: [_FROM_FILE.sub("it begins with weights from a file", str(note)) for note in net.get(key) or []]
-                for key in ("notes", "pretrained")
-            },
-        },
-        "data": {
-            "name": data["name"] if known else PRIVATE,
-            "location": data["location"] if known else PRIVATE,
-            "group_by": None,
-            "exclude": [],
-        },
-        "preprocessing": _figures(config["preprocessing"], _WORDS),
-        "recipe": recipe,
-        "plan": _figures(config["plan"], _WORDS),
-    }
+    return replace(
+        config,
+        net=replace(
+            net,
+            name=name,
+            weights=None,
+            published=False,
+            origin=origin,
+            notes=tuple(_FROM_FILE.sub("it begins with weights from a file", note) for note in net.notes),
+            pretrained=tuple(_FROM_FILE.sub("it begins with weights from a file", note) for note in net.pretrained),
+        ),
+        data=DataConfig(
+            name=config.data.name if known else PRIVATE, location=config.data.location if known else PRIVATE
+        ),
+        recipe=RecipeConfig.from_dict(Recipe.from_dict(config.recipe.values).as_dict()),
+        log=None,
+        deterministic=False,
+        only_in_python=None,
+    )
 
 
-def _public_data(data: Mapping[str, Any], name: str, known: bool) -> dict[str, Any]:
+def _public_data(data: Data, name: str, known: bool) -> Data:
     """data.json without names of files. Its findings, which name some, are left out."""
-    words = ("title", "source", "licence") if known else ("source",)
-    return {
-        "name": name,
-        "title": "private pictures",
-        **{key: str(data.get(key) or "") for key in words},
-        "classes": [str(one) for one in data["classes"]],
-        **{key: _figures(data[key], ()) for key in ("counts", "class_counts", "shape")},
-        "fingerprint": str(data["fingerprint"]),
-        "unreadable": {},
-        "excluded": [],
-        "junk": int(data.get("junk", 0)),
-        "ledger": None,
-        "seen_in_training": _figures(data.get("seen_in_training", {}), ()),
-        "findings": [],
-    }
+    return Data(
+        name=name,
+        title=data.title if known else "private pictures",
+        source=data.source,
+        licence=data.licence if known else "",
+        classes=data.classes,
+        counts=data.counts,
+        class_counts=data.class_counts,
+        shape=data.shape,
+        fingerprint=data.fingerprint,
+        junk=data.junk,
+        seen_in_training=data.seen_in_training,
+    )
 
 
-def _public_environment(environment: Mapping[str, Any]) -> dict[str, Any]:
+def _public_environment(environment: Mapping[str, object]) -> dict[str, object]:
     found = {key: environment[key] for key in _MACHINE if isinstance(environment.get(key), str | int)}
     # What follows names the kernel, and some build their own.
     return {**found, "platform": str(environment.get("platform", "")).partition("-")[0]}
 
 
-def _public_summary(run: Run, config: Mapping[str, Any], known: bool) -> dict[str, Any]:
+def _public_summary(run: Run, config: RunConfig, known: bool) -> Summary:
     """summary.json; the command that repeats the run only where it names nothing private, and nothing that a shell would run."""
     summary = run.summary
-    command = _without_place(str(summary.get("command") or ""))
-    plain = known and "given" not in config["net"]["origin"] and not config["net"]["name"].startswith(f"{CODE}:")
+    command = _without_place(summary.command or "")
+    plain = known and not config.net.origin.given and not config.net.name.startswith(f"{CODE}:")
     clean = plain and _COMMAND.fullmatch(command) and not {"--group-by", "--exclude", "--splits"} & set(command.split())
-    status = summary.get("status")
-    return {
-        "started": _time(summary.get("started")),
-        "status": status if status in ("finished", "failed") else "interrupted",
-        "finished": _time(summary.get("finished")),
-        **({"command": command} if clean else {}),
-        "ending": run.ending.as_dict(),
-        "learning": run.learning.public().as_dict(),
-        "seconds": _figures(summary.get("seconds", {}), ()),
-    }
+    return Summary(
+        started=_time(summary.started),
+        command=command if clean else None,
+        status=summary.status if summary.status in ("finished", "failed") else "interrupted",
+        finished=_time(summary.finished),
+        seconds=summary.seconds,
+        ending=Ended.of(run.ending),
+        learning=run.learning.public(),
+    )
 
 
 def _without_place(command: str) -> str:
@@ -187,7 +173,7 @@ def _without_place(command: str) -> str:
 
 def _write_answer(run: Run, folder: Path) -> None:
     """answer.json, by which the net is known again wherever it is loaded: figures for images that are no pictures."""
-    answer, classes = run.answer, run.config["net"]["classes"]
+    answer, classes = run.answer, run.config.net.classes
     if answer is None:
         return
     if any(len(row) != classes for row in answer):
@@ -197,49 +183,45 @@ def _write_answer(run: Run, folder: Path) -> None:
     write_json(folder / ANSWER, {"images": KEPT_IMAGES, "logits": answer})
 
 
-def _time(text: object) -> str | None:
-    return text if isinstance(text, str) and re.fullmatch(r"[0-9T:.+Z-]{10,40}", text) else None
+def _time(text: str | None) -> str | None:
+    return text if text and re.fullmatch(r"[0-9T:.+Z-]{10,40}", text) else None
 
 
 def _write_calibration(run: Run, folder: Path, with_features: bool) -> None:
     """calibration.json. The features of validation pictures tell what those look like: without them `abstain` is left out."""
-    found = _figures(run.calibration, _WORDS)
-    if not found:
+    found = run.calibration
+    if found is None:
         return
     references = place(run.path, REFERENCES, MOST_BYTES)
     if references is not None and with_features:
         tensors, _ = read_weights(references, most=MOST_BYTES)
         write_atomic(folder / REFERENCES, save({"references": tensors["references"]}))
     elif references is not None:
-        found.pop("abstain", None)
-    write_json(folder / "calibration.json", found)
+        found = replace(found, abstain=None)
+    write_json(folder / "calibration.json", found.as_dict())
 
 
-def _public_key(key: str, found: Mapping[str, Any], names: dict[str, str]) -> str:
+def _public_key(key: str, found: Seen, names: dict[str, str]) -> str:
     """The name of an evaluation's folder, which begins with that of its data; `names` learns what those are called."""
-    name = str(found["data"])
+    name = found.data
     if name not in names:
         others = sum(one.startswith("other-pictures") for one in names.values())
         names[name] = name if name in NAMED else "other-pictures" + (f"-{others + 1}" if others else "")
     stem = re.sub(r"[^A-Za-z0-9._-]+", "-", name).strip("-.") or "data"
-    rest = key.removeprefix(stem) if key.startswith(stem) else f"-{found['split']}-{found['views']}"
+    rest = key.removeprefix(stem) if key.startswith(stem) else f"-{found.split}-{found.views}"
     return names[name] + re.sub(r"[^A-Za-z0-9._-]+", "-", rest)
 
 
-def _write_evaluation(
-    run: Run, source: Path, found: Mapping[str, Any], name: str, target: Path, with_pictures: bool
-) -> None:
+def _write_evaluation(run: Run, source: Path, found: EvaluationFigures, target: Path, with_pictures: bool) -> None:
     """The figures of an evaluation; with `with_pictures` the names of files below the data's folder, and sheets of pictures."""
-    summary = {"data": name, **_figures(found, _WORDS)}
-    write_json(target / "evaluation.json", summary)
-    per_class = [{key: row.get(key) for key in PER_CLASS_COLUMNS} for row in summary["per_class"]]
-    write_csv(target / "per_class.csv", per_class, PER_CLASS_COLUMNS)
+    write_json(target / "evaluation.json", found.as_dict())
+    write_csv(target / "per_class.csv", [row.as_dict() for row in found.per_class], PER_CLASS_COLUMNS)
     if robustness := read_robustness(source):
-        write_json(target / "robustness.json", _figures(robustness, _WORDS))
-    classes = set(summary["classes"])
-    location = run.config["data"]["location"] if with_pictures else None
+        write_json(target / "robustness.json", robustness.as_dict())
+    classes = set(found.classes)
+    location = run.config.data.location if with_pictures else None
 
-    def public(row: Mapping[str, str]) -> dict[str, Any]:
+    def public(row: Mapping[str, str]) -> dict[str, object]:
         return {
             key: _place(row.get(key), location) if key == "path" else _field(row.get(key), classes)
             for key in PREDICTION_COLUMNS
@@ -255,11 +237,11 @@ def _write_evaluation(
 def _write_views(run: Run, folder: Path, keys: Mapping[str, str]) -> None:
     """The tables of views, each beside the evaluations of its rows."""
     for path in sorted((run.path / "evaluations").glob("*-views.json")):
-        rows = read_json(run.path, f"evaluations/{path.name}", Views.from_dict)["rows"]
-        kept = [{**_figures(row, _WORDS), "key": keys[row["key"]]} for row in rows if row["key"] in keys]
+        table = read_json(run.path, f"evaluations/{path.name}", Views) or Views(rows=())
+        kept = tuple(replace(row, key=keys[row.key]) for row in table.rows if row.key in keys)
         if kept:
-            stem = kept[0]["key"].removesuffix(f"-{kept[0]['views']}")
-            write_json(folder / "evaluations" / f"{stem}-views.json", {"rows": kept, "impossible": {}})
+            stem = kept[0].key.removesuffix(f"-{kept[0].views}")
+            write_json(folder / "evaluations" / f"{stem}-views.json", Views(rows=kept).as_dict())
 
 
 def _place(path: str | None, location: object) -> str:
@@ -289,20 +271,3 @@ def _copy_sheet(run: Path, name: str, target: Path) -> None:
             write_atomic(target, encoded(image.convert("RGB")))
     except (OSError, SyntaxError) as error:
         raise DataError(f"{source} is no PNG that can be read: {error}") from error
-
-
-def _figures(value: Any, words: Collection[str], key: str = "") -> Any:
-    """Numbers, and text under the keys in `words`; dicts and lists of them. All other text is left out."""
-    if isinstance(value, Mapping):
-        return {name: _figures(inner, words, name) for name, inner in value.items() if _kept(inner, words, name)}
-    if isinstance(value, list | tuple):
-        return [_figures(inner, words, key) for inner in value if _kept(inner, words, key)]
-    return value
-
-
-def _kept(value: object, words: Collection[str], key: object) -> bool:
-    return (
-        key in words
-        if isinstance(value, str)
-        else value is None or isinstance(value, int | float | list | tuple | Mapping)
-    )

@@ -11,7 +11,8 @@ from torch import Tensor
 
 from striate.errors import DataError
 from striate.forms import Within, read
-from striate.runforms import Count, Epoch, Seconds
+from striate.runforms.kinds import Count, Seconds
+from striate.runforms.summary import Epoch
 from striate.training.average import Average
 from striate.training.job import Job
 

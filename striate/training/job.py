@@ -6,10 +6,10 @@ import math
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Any
 
 import torch
 
+from striate.choices import Layout, Precision
 from striate.data.batches import Batches
 from striate.data.draws import DROPOUT, draw_key
 from striate.data.images import ImageData
@@ -19,6 +19,7 @@ from striate.inference import BATCH, logits, set_layout
 from striate.nets import Net
 from striate.nets.copying import copied
 from striate.recipe import Recipe
+from striate.runforms.config import Plan
 from striate.training.optimizers import make_optimizer
 from striate.training.ranks import ALONE, Ranks
 from striate.training.step import TrainingStep, class_weights
@@ -65,20 +66,20 @@ class Job:
 
 
 def make_job(
-    config: dict[str, Any],
-    train: ImageData,
-    validation: ImageData | None,
+    recipe: Recipe,
+    preprocessing: Preprocessing,
+    images: tuple[ImageData, ImageData | None],
     device: torch.device,
     net: Net,
     ranks: Ranks = ALONE,
 ) -> Job:
-    """The job of a config (preprocessing, recipe): a net, and pictures that have the size of its preprocessing.
+    """The job of a recipe: a net, and the images that it learns from and is validated on, at the size of the preprocessing.
 
     Raises:
         UsageError: a batch has fewer pictures than the ranks are to compute it in parts.
     """
-    recipe = Recipe.from_dict(config["recipe"])
-    preprocessing = Preprocessing.from_dict(config["preprocessing"])
+    train, validation = (one and preprocessing.resized(one) for one in images)
+    assert train is not None
     net = net.to(device)
     weights = class_weights(train).to(device) if recipe.balance == "weights" else None
     job = Job(
@@ -135,14 +136,14 @@ class Manner:
     """
 
     threads: int
-    layout: str
-    precision: str = "fp32"
+    layout: Layout
+    precision: Precision = "fp32"
     compiled: bool = False
 
     @classmethod
-    def of(cls, plan: dict[str, Any]) -> Manner:
-        """The manner that the plan of a run's config has."""
-        return cls(plan["threads"], plan["layout"], plan.get("precision", "fp32"), plan.get("compiled", False))
+    def of(cls, plan: Plan) -> Manner:
+        """The manner that a plan has."""
+        return cls(plan.threads, plan.layout, plan.precision, plan.compiled)
 
     def adopt(self, step: TrainingStep) -> None:
         """Makes `step`, and torch in this process, compute so."""

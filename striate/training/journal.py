@@ -13,7 +13,7 @@ import torch
 import torch.nn.functional as F
 
 from striate.errors import Interrupted, StriateError
-from striate.files import write_csv, write_yaml
+from striate.files import write_csv
 from striate.inference import BATCH, logits, predicted_of, save_weights
 from striate.nets import Net
 from striate.run import Run
@@ -81,7 +81,7 @@ def resumed_state(job: Job, run: Run) -> tuple[State, list[str]]:
     Raises:
         DataError: there is no whole checkpoint.
     """
-    state, steps = fresh_state(job), run.config["plan"]["steps"]
+    state, steps = fresh_state(job), run.config.plan.steps
     saved, warnings = job.ranks.decided(
         lambda: load_checkpoint(run, lambda found: require_fit(found, job, state.average, steps), most_bytes(job))
     )
@@ -125,16 +125,15 @@ class Journal:
     ) -> None:
         self.job, self.run, self.length, self.state = job, run, length, state
         self.clock, self.progress, self.stop, self.log = clock, progress, stop, log
-        usual = run.config["plan"].get("usual_lr")
-        self.guard = Guard(job, length, state.step, state.parts * job.ranks.count, usual=usual)
+        self.guard = Guard(job, length, state.step, state.parts * job.ranks.count, usual=run.config.plan.usual_lr)
         self.checkpoints = Checkpoints(run, state.saved, progress.say) if job.ranks.first else None
         self.per_epoch = job.batches.steps_per_epoch
         self.epochs = str(math.ceil(length.steps / self.per_epoch))
         self.began = self.epoch_began = time.perf_counter()
         self.epoch_first = state.step
-        self.learned = learning(job, run.config["plan"], state)
+        self.learned = learning(job, run.config.plan, state)
         self.seconds_before = state.seconds
-        self.pace = None if clock.until is None else Pace(clock.until, run.config["plan"], self.began)
+        self.pace = None if clock.until is None else Pace(clock.until, run.config.plan, self.began)
 
     def __enter__(self) -> Journal:
         if self.state.saved is None:
@@ -153,7 +152,7 @@ class Journal:
     @property
     def ended(self) -> bool:
         """Whether training is at its end: the steps are done, or validation was no better for the recipe's patience."""
-        rows, since = self.state.rows, self.run.config["plan"].get("patience_restarted", ())
+        rows, since = self.state.rows, self.run.config.plan.patience_restarted
         impatient = out_of_patience(rows, self.job.recipe.patience, since)
         return self.state.step >= self.length.steps or (impatient and rows[-1]["step"] == self.state.step)
 
@@ -224,10 +223,9 @@ class Journal:
         before, self.length = self.length, self.length.moved(self.state.step, steps)
         self.guard.length = self.length
         self.epochs = str(math.ceil(steps / self.per_epoch))
-        plan = self.run.config["plan"] = self.length.planned(self.run.config["plan"])
-        self.run.config["recipe"]["epochs"] = plan["epochs"]
+        self.run.config = self.run.config.planned(self.length.planned(self.run.config.plan))
         if self.job.ranks.first:
-            write_yaml(self.run.path / "config.yaml", self.run.config)
+            self.run.keep(self.run.config)
         self.progress.total(steps)
         now, planned = (count / self.per_epoch for count in (steps, before.steps))
         word = "longer" if now < planned else "less time"
@@ -289,8 +287,8 @@ class Journal:
         """Writes what an epoch came to, and says it."""
         state = self.state
         if self.job.recipe.keep == "best" and best_epoch(state.rows) == len(state.rows) - 1:
-            path, classes = self.run.path / "weights" / "best.safetensors", self.run.data.get("classes", ())
-            save_weights(state.meant(self.job), path, self.run.config, classes)
+            path = self.run.path / "weights" / "best.safetensors"
+            save_weights(state.meant(self.job), path, self.run.config, self.run.data.classes)
         try:
             write_csv(self.run.path / "metrics.csv", state.rows, COLUMNS)
         except OSError as error:
@@ -302,7 +300,7 @@ class Journal:
         if self.log is not None:
             self.log.rows(state.rows)
         self.progress.epoch(row, self.epochs, self._left())
-        before, self.learned = self.learned, learning(self.job, self.run.config["plan"], state)
+        before, self.learned = self.learned, learning(self.job, self.run.config.plan, state)
         if not self.learned and self.learned.verdict != before.verdict:
             self.progress.say(f"warning: {self.learned.said}")
 

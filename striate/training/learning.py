@@ -2,24 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 import torch
 
-from striate.outcome import Chance, Learning, judge, rate_to_try
+from striate.outcome import Chance, Learning, Row, judge, rate_to_try
+from striate.runforms.config import Plan
 from striate.training.job import Job
 
 if TYPE_CHECKING:
     from striate.training.journal import State
 
 
-def best_epoch(rows: Sequence[Mapping[str, Any]]) -> int:
+def best_epoch(rows: Sequence[Row]) -> int:
     """Position of the row with the best validation accuracy; among equal ones the lowest loss, then the first."""
     return min(range(len(rows)), key=lambda i: (-(rows[i]["val_accuracy"] or 0), rows[i]["val_loss"] or 0, i))
 
 
-def out_of_patience(rows: Sequence[Mapping[str, Any]], patience: int | None, restarted: Sequence[int] = ()) -> bool:
+def out_of_patience(rows: Sequence[Row], patience: int | None, restarted: Sequence[int] = ()) -> bool:
     """Whether validation was no better for `patience` epochs at the last row.
 
     `restarted`: the steps after which a run that had ended so was made to go on: it waits anew from there.
@@ -47,8 +48,8 @@ def chance(job: Job) -> Chance:
     )
 
 
-def learning(job: Job, plan: Mapping[str, Any], state: State) -> Learning:
+def learning(job: Job, plan: Plan, state: State) -> Learning:
     """What the net made of its training so far."""
-    rate = rate_to_try(job.recipe.lr, plan.get("usual_lr"))
+    rate = rate_to_try(job.recipe.lr, plan.usual_lr)
     first = float(state.peaks[0]) if state.rows else 0.0
     return judge(state.rows, chance(job), first, f"try --lr {rate:g}")

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import dataclass, replace
+
+from striate.runforms.config import Plan, Span
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,10 +19,9 @@ class Length:
     spans: tuple[tuple[int, int], ...]
 
     @classmethod
-    def of(cls, plan: Mapping[str, Any]) -> Length:
-        """The length that the plan of a run's config has."""
-        lengths = plan.get("lengths", [{"after_step": 0, "steps": plan["steps"]}])
-        return cls(tuple((span["after_step"], span["steps"]) for span in lengths))
+    def of(cls, plan: Plan) -> Length:
+        """The length that a plan has."""
+        return cls(tuple((span.after_step, span.steps) for span in plan.lengths or ()) or ((0, plan.steps),))
 
     @property
     def steps(self) -> int:
@@ -33,20 +32,16 @@ class Length:
         """This length with `steps` in all, decided when `done` steps were done."""
         return Length((*(span for span in self.spans if span[0] < done), (done, steps)))
 
-    def planned(self, plan: Mapping[str, Any]) -> dict[str, Any]:
-        """The plan of a run's config with this length."""
-        epochs = self.steps / plan["steps_per_epoch"]
-        return {
-            **plan,
-            "steps": self.steps,
-            "epochs": round(epochs, 6),
-            "seconds": round(plan["seconds_per_epoch"] * epochs, 3),
-            "lengths": self.as_list(),
-        }
-
-    def as_list(self) -> list[dict[str, int]]:
-        """For the run's config."""
-        return [{"after_step": first, "steps": steps} for first, steps in self.spans]
+    def planned(self, plan: Plan) -> Plan:
+        """A plan with this length in the place of its own."""
+        epochs = self.steps / plan.steps_per_epoch
+        return replace(
+            plan,
+            steps=self.steps,
+            epochs=round(epochs, 6),
+            seconds=round(plan.seconds_per_epoch * epochs, 3),
+            lengths=tuple(Span(after_step=first, steps=steps) for first, steps in self.spans),
+        )
 
     def progress(self, step: int) -> float:
         """The share of the schedule that is done in the middle of `step` (0, 1, ...)."""

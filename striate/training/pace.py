@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
 
 from striate.recipe import Recipe
+from striate.runforms.config import Plan
 from striate.training.clock import Clock
 from striate.training.length import Length
 
@@ -24,13 +23,13 @@ class Pace:
 
     Attributes:
         until: `time.perf_counter()` at which training and its validations are to be over.
-        plan: of the run's config, with the predicted seconds of a step and of an epoch.
+        plan: the run's, with the predicted seconds of a step and of an epoch.
         began: `time.perf_counter()` at the first step.
         looked: how many of LOOKS are done.
     """
 
     until: float
-    plan: Mapping[str, Any]
+    plan: Plan
     began: float
     looked: int = 0
 
@@ -41,10 +40,10 @@ class Pace:
     def steps(self, length: Length, done: int, recipe: Recipe, clock: Clock) -> int | None:
         """Steps in all that fit into the time, by what the `done` ones took; None if those that are planned do."""
         self.looked = sum(done >= share * length.steps for share in LOOKS)
-        now, per_epoch = time.perf_counter(), self.plan["steps_per_epoch"]
+        now, per_epoch = time.perf_counter(), self.plan.steps_per_epoch
         over = done // per_epoch
         validating = clock.seconds.get("validate", 0.0)
-        predicted = self.plan["seconds_per_epoch"] - per_epoch * self.plan["seconds_per_step"]
+        predicted = self.plan.seconds_per_epoch - per_epoch * self.plan.seconds_per_step
         validation = validating / over if over else predicted
         share = recipe.work(done / length.steps)
         planned = (now - self.began - validating) / share * (1 - share)

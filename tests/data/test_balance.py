@@ -80,7 +80,7 @@ def test_it_is_kept_with_the_run_and_repeated(pictures, tmp_path):
     run = striate.train(
         "lenet5", pictures, epochs=1, balance="sampler", threads=1, out=tmp_path, progress=Progress(quiet=True)
     )
-    assert run.config["recipe"]["balance"] == "sampler"
-    assert "--balance sampler" in run.summary["command"]
+    assert run.config.recipe.values["balance"] == "sampler"
+    assert "--balance sampler" in run.summary.command
     with pytest.raises(UsageError, match="balance must be none, weights or sampler, got 'focal'"):
         striate.train("lenet5", pictures, balance="focal")

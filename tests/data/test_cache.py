@@ -260,7 +260,7 @@ def test_sets_larger_than_memory_stay_on_disk_and_train_to_the_same_weights(pict
             "lenet5", pictures, epochs=1, batch_size=4, augment="flip,erase", size=32, threads=1, layout="nchw",
             name=name, out=tmp_path / "runs", progress=Progress(quiet=True),
         )  # fmt: skip
-        return (run.path / "weights" / "last.safetensors").read_bytes(), run.data["fingerprint"]
+        return (run.path / "weights" / "last.safetensors").read_bytes(), run.data.fingerprint
 
     in_memory = trained("memory")
     monkeypatch.setattr(folder, "fits_memory", lambda size: False)

@@ -54,7 +54,7 @@ def test_training_says_what_the_check_up_finds_and_the_report_keeps_it(pictures,
     said = capsys.readouterr().err
     assert "check   The same picture in two classes. 1 pair of two classes" in said
     assert "Blank pictures. " in said
-    assert {finding["kind"] for finding in run.data["findings"]} >= {"label-conflict", "blank", "few-pictures"}
+    assert {finding.kind for finding in run.data.findings} >= {"label-conflict", "blank", "few-pictures"}
     report = (run.path / "report.html").read_text()
     assert "The same picture in two classes." in report
     assert "Blank pictures." in report

@@ -81,9 +81,9 @@ def test_a_run_keeps_what_was_left_out_and_touches_nothing(spoiled, tmp_path):
     before = state(spoiled)
     options = {"epochs": 0.5, "batch_size": 8, "threads": 1, "out": tmp_path / "runs", "progress": QUIET}
     run = striate.train("lenet5", spoiled, exclude=["*.gif"], **options)
-    assert run.data["excluded"] == [str(spoiled / "dark" / "missing.gif")]
-    assert len(run.data["unreadable"]) == 3
-    assert "--exclude '*.gif'" in run.summary["command"]
+    assert run.data.excluded == (str(spoiled / "dark" / "missing.gif"),)
+    assert len(run.data.unreadable) == 3
+    assert "--exclude '*.gif'" in run.summary.command
     report = (run.path / "report.html").read_text()
     assert "1 file was left out by <code>--exclude</code>" in report
     assert "missing.gif" in report

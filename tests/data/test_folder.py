@@ -90,7 +90,7 @@ def test_a_file_name_that_is_no_utf_8_goes_through_training_and_json(pictures, t
     code, out, _ = call("train", "lenet5", "--data", pictures, "--epochs", 0.5, "--threads", 1, "--json")
     assert code == 0
     run = striate.load(json.loads(out)["run"])
-    assert [path.endswith("broken-\udcfe.png") for path in run.data["unreadable"]] == [True]
+    assert [path.endswith("broken-\udcfe.png") for path in run.data.unreadable] == [True]
     code, out, _ = call("data", pictures, "--json")
     assert code == 0
-    assert list(json.loads(out)["unreadable"]) == list(run.data["unreadable"])
+    assert list(json.loads(out)["unreadable"]) == list(run.data.unreadable)

@@ -157,8 +157,8 @@ def test_a_run_keeps_the_answer(tmp_path, pictures, call):
     )
     assert code == 0
     run = striate.load(json.loads(out)["run"])
-    assert json.loads(out)["ledger"] == run.data["ledger"]
-    assert "--splits none" in run.summary["command"]
+    assert json.loads(out)["ledger"] == run.data.ledger.as_dict()
+    assert "--splits none" in run.summary.command
     assert evaluation.evaluate(run).data.classes == ("dark", "test")
     striate.resume(run.path, epochs=1, progress=Progress(quiet=True))
 

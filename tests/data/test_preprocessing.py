@@ -59,11 +59,11 @@ def test_a_run_keeps_how_its_pictures_were_fitted_and_reads_others_so(pictures, 
     run = striate.train(
         "lenet5", pictures, epochs=1, fit="squash", threads=1, out=tmp_path, progress=Progress(quiet=True)
     )
-    assert run.config["preprocessing"]["fit"] == "squash"
-    assert "--fit squash" in run.summary["command"]
+    assert run.config.preprocessing.fit == "squash"
+    assert "--fit squash" in run.summary.command
     (evaluation,) = run.evaluations.values()
     again = striate.experiment.evaluate(run)
-    assert again.summary["fingerprint"] == evaluation["fingerprint"]
+    assert again.summary.fingerprint == evaluation.fingerprint
     with pytest.raises(UsageError, match="--fit must be crop, pad or squash, got 'stretch'"):
         striate.train("lenet5", pictures, fit="stretch")
 

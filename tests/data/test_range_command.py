@@ -51,16 +51,16 @@ def test_training_on_twelve_bits_asks_for_the_range_and_exits_with_three(call, t
 
 
 def test_a_run_keeps_its_range_and_says_it(run, twelve):
-    assert run.config["preprocessing"]["range"] == [0, 4095]
-    assert Preprocessing.from_dict(run.config["preprocessing"]).range == (0, 4095)
-    assert "--range 0,4095" in run.summary["command"]
-    assert run.data["values"][0] | {"least": 0} == {
+    assert run.config.preprocessing.range == (0, 4095)
+    assert run.preprocessing.range == (0, 4095)
+    assert "--range 0,4095" in run.summary.command
+    assert run.data.values[0] | {"least": 0} == {
         "kind": "16-bit", "count": 40, "least": 0, "most": 4095, "low": 0, "high": 4095, "outside": 0,
     }  # fmt: skip
-    assert not [finding for finding in run.data["findings"] if finding["kind"] in ("unused-range", "clipped")]
+    assert not [finding for finding in run.data.findings if finding.kind in ("unused-range", "clipped")]
     assert "values from 0 (black) to 4,095 (white)" in (run.path / "README.md").read_text()
     again = striate.experiment.evaluate(run)
-    assert again.summary["fingerprint"] == next(iter(run.evaluations.values()))["fingerprint"]
+    assert again.summary.fingerprint == next(iter(run.evaluations.values())).fingerprint
 
 
 def test_a_run_predicts_by_its_range_whatever_the_picture_comes_as(run, twelve):
@@ -73,7 +73,9 @@ def test_a_run_predicts_by_its_range_whatever_the_picture_comes_as(run, twelve):
 
 
 def test_older_runs_without_a_range_still_open(run):
-    config = {key: value for key, value in run.config["preprocessing"].items() if key not in ("range", "sixteen")}
+    config = {
+        key: value for key, value in run.config.preprocessing.as_dict().items() if key not in ("range", "sixteen")
+    }
     old = Preprocessing.from_dict(config)
     assert (old.range, old.sixteen) == (None, False)
 
@@ -91,16 +93,16 @@ def test_an_exported_folder_reads_by_the_range(run, twelve, tmp_path):
     path = next((twelve / "b").iterdir())
     script = "import json, sys; from pictures import read; print(read(sys.argv[1], json.load(open('preprocessing.json'))).sum())"
     done = subprocess.run([sys.executable, "-c", script, path], cwd=folder, capture_output=True, text=True)
-    assert int(done.stdout) == Preprocessing.from_dict(run.config["preprocessing"]).read(path).sum(), done.stderr
+    assert int(done.stdout) == run.preprocessing.read(path).sum(), done.stderr
 
 
 def test_a_run_on_sixteen_bits_that_fill_their_range_knows_a_dark_picture(tmp_path):
     folder = grey_files(tmp_path / "full", 65535)
     run = striate.train("lenet5", folder, epochs=1, threads=1, out=tmp_path / "runs", progress=Progress(quiet=True))
-    assert run.config["preprocessing"]["range"] is None
+    assert run.config.preprocessing.range is None
     dark = np.full((28, 28), 3000, np.uint16)
     assert run.predict(dark)[0].error is None
-    assert "--range" not in run.summary["command"]
+    assert "--range" not in run.summary.command
 
 
 def test_a_run_on_eight_bits_asks_back_what_it_cannot_know(call, trained, tmp_path):

@@ -71,7 +71,7 @@ def test_pictures_on_two_given_sides_are_counted_and_said(pictures, tmp_path):
     said = Said()
     run = striate.train("lenet5", root, epochs=0.5, batch_size=8, threads=1, out=tmp_path / "runs", progress=said)
     assert "2 of 6 test pictures are training pictures too" in said.warning
-    assert run.data["seen_in_training"] == {"test": 2}
+    assert run.data.seen_in_training == {"test": 2}
     assert "2 of the 6 test pictures are training pictures too" in (run.path / "report.html").read_text()
 
 
@@ -152,7 +152,7 @@ def test_the_group_pattern_is_kept_with_the_run(patients, tmp_path):
     run = striate.train(
         "lenet5", patients, group_by=r"\d", epochs=0.5, batch_size=8, threads=1, out=tmp_path / "runs", progress=QUIET
     )
-    assert r"--group-by '\d'" in run.summary["command"]
+    assert r"--group-by '\d'" in run.summary.command
     digits = [
         set(re.findall(r"/[a-z]*(\d)", " ".join(_names(run, split)))) for split in ("train", "validation", "test")
     ]

@@ -37,23 +37,24 @@ def run(trained, tmp_path):
 def test_the_file_holds_what_the_formulas_give(run, validation):
     classifier = Classifier.of(run, device="cpu")
     written = calibrate(run, classifier, validation)
-    assert run.calibration == written == json.loads((run.path / "calibration.json").read_text())
+    assert run.calibration == written
+    assert written.as_dict() == json.loads((run.path / "calibration.json").read_text())
     outputs = classifier.logits(validation.pixels).numpy().astype(np.float64)
     labels = np.arange(len(validation)), validation.labels
 
     def loss(temperature):
         return -log_softmax(outputs / temperature, axis=1)[labels].mean()
 
-    best = written["temperature"]
-    assert written["n"] == 1000
-    assert written["loss"] == pytest.approx(loss(best), rel=1e-9)
-    assert written["loss_before"] == pytest.approx(loss(1), rel=1e-9)
-    assert written["temperature"] == pytest.approx(fit_temperature(outputs, validation.labels), rel=1e-6)
-    likeliest = written["likeliest"]
+    best = written.temperature
+    assert written.n == 1000
+    assert written.loss == pytest.approx(loss(best), rel=1e-9)
+    assert written.loss_before == pytest.approx(loss(1), rel=1e-9)
+    assert written.temperature == pytest.approx(fit_temperature(outputs, validation.labels), rel=1e-6)
+    likeliest = written.likeliest
     assert loss(likeliest) < min(loss(1), loss(likeliest * 1.1), loss(likeliest / 1.1))
     assert min(1, likeliest) <= best <= max(1, likeliest)
-    assert written["how"] == ("left out" if best == 1 else "fitted")
-    assert written["abstain"]["keep"] == 0.95
+    assert written.how == ("left out" if best == 1 else "fitted")
+    assert written.abstain.keep == 0.95
 
 
 def test_features_are_what_enters_the_head_at_length_one(run, validation):
@@ -102,7 +103,7 @@ def test_no_picture_is_its_own_reference(run, validation):
     """Each of 40 images is a reference, and yet about 5 % are refused, as of others."""
     few = validation.select(np.arange(40))
     classifier = Classifier.of(run, device="cpu")
-    threshold = calibrate(run, classifier, few)["abstain"]["threshold"]
+    threshold = calibrate(run, classifier, few).abstain.threshold
     features = classifier.observe(few.pixels)[1]
     cosines = features @ features.T
     np.fill_diagonal(cosines, -1)
@@ -113,22 +114,22 @@ def test_no_picture_is_its_own_reference(run, validation):
 def test_few_pictures_change_no_confidence_and_refuse_nothing(run, validation, count):
     classifier = Classifier.of(run, device="cpu")
     written = calibrate(run, classifier, validation.select(np.arange(count)))
-    assert math.isfinite(written["loss"])
-    assert (written["temperature"], written["how"]) == (1, "left out")
-    assert written["loss"] == written["loss_before"]
-    assert "abstain" not in written
+    assert math.isfinite(written.loss)
+    assert (written.temperature, written.how) == (1, "left out")
+    assert written.loss == written.loss_before
+    assert written.abstain is None
     assert not (run.path / FILE).exists()
     with pytest.raises(
         UsageError, match=f"validated with {count} pictures, too few to say when to abstain: 19 are needed"
     ):
         OutOfDistribution(run)
-    assert "as they are" in render(run)
+    assert "No temperature scaling" in render(run)
     calibrate(run, classifier, validation.select(np.arange(19)))
     assert OutOfDistribution(run).threshold
 
 
 def test_pictures_without_finite_logits_are_left_out_and_counted(run, validation):
-    preprocessing = Preprocessing.from_dict(run.config["preprocessing"])
+    preprocessing = run.preprocessing
 
     class Broken(nn.Module):
         def forward(self, x):
@@ -137,9 +138,9 @@ def test_pictures_without_finite_logits_are_left_out_and_counted(run, validation
 
     broken = Net({"net": Broken()}, nn.Identity())
     whole = calibrate(run, Classifier(net=broken, preprocessing=preprocessing), validation)
-    assert 0 < whole["not_finite"] < 900
-    assert whole["n"] + whole["not_finite"] == 1000
-    assert math.isfinite(whole["temperature"] + whole["loss"] + whole["abstain"]["threshold"])
+    assert 0 < whole.not_finite < 900
+    assert whole.n + whole.not_finite == 1000
+    assert math.isfinite(whole.temperature + whole.loss + whole.abstain.threshold)
     constant = Net({"net": nn.Sequential(nn.Flatten(), nn.Linear(784, 10))}, nn.Identity())
     nn.init.constant_(constant.stages["net"][1].weight, torch.nan)
     odd = Classifier(net=constant, preprocessing=preprocessing)
@@ -152,7 +153,7 @@ def test_pictures_of_another_size_are_brought_to_the_nets(run, validation):
     larger = ImageData(
         np.kron(validation.pixels[:9], np.ones((1, 2, 2, 1), np.uint8)), validation.labels[:9], validation.classes
     )
-    assert calibrate(run, classifier, larger)["n"] == 9
+    assert calibrate(run, classifier, larger).n == 9
 
 
 def test_a_run_without_calibration_says_how_to_get_one(run):

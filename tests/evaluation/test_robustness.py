@@ -141,21 +141,21 @@ def test_robustness_of_a_net(trained, lenet, monkeypatch):
     data = load_data("fashion-mnist-sample").splits["test"]
     told = []
     found = robustness(lenet, data, limit=300, told=lambda done, total: told.append((done, total)))
-    assert found["n"] == 300
-    assert found["source"].startswith("CIFAR-10-C")
-    assert [(row["name"], row["level"]) for row in found["corruptions"]] == [
+    assert found.n == 300
+    assert found.source.startswith("CIFAR-10-C")
+    assert [(row.name, row.level) for row in found.corruptions] == [
         (name, level)
         for name in ("gaussian-noise", "blur", "rotation", "shift", "brightness", "contrast")
         for level in range(1, 6)
     ]
-    assert found["mean"] == pytest.approx(np.mean([row["accuracy"] for row in found["corruptions"]]))
-    for row in found["corruptions"]:
-        assert (row["low"], row["high"]) == wilson(round(row["accuracy"] * 300), 300)
+    assert found.mean == pytest.approx(np.mean([row.accuracy for row in found.corruptions]))
+    for row in found.corruptions:
+        assert (row.low, row.high) == wilson(round(row.accuracy * 300), 300)
     # Worse images are harder: the strongest turn and shift cost this net more than chance can.
-    at = {(row["name"], row["level"]): row for row in found["corruptions"]}
-    assert at["rotation", 5]["high"] < found["clean_low"]
-    assert at["shift", 5]["high"] < found["clean_low"]
-    assert at["rotation", 1]["accuracy"] > at["rotation", 5]["accuracy"]
+    at = {(row.name, row.level): row for row in found.corruptions}
+    assert at["rotation", 5].high < found.clean_low
+    assert at["shift", 5].high < found.clean_low
+    assert at["rotation", 1].accuracy > at["rotation", 5].accuracy
     assert told[-1] == (31 * 300, 31 * 300)
     # Whatever the portions, the images are the same.
     monkeypatch.setattr("striate.evaluation.robustness.PORTION", 70 * 28 * 28)
@@ -167,8 +167,8 @@ def test_clean_accuracy_is_that_of_the_evaluation(trained, lenet):
     some = data.select(np.arange(0, len(data), 9))
     hits = int((lenet.logits(some.pixels).argmax(1).numpy() == some.labels).sum())
     found = robustness(lenet, some)
-    assert found["n"] == len(some)
-    assert found["clean"] == hits / len(some)
+    assert found.n == len(some)
+    assert found.clean == hits / len(some)
 
 
 def test_a_level_of_no_strength_is_the_clean_accuracy(lenet, monkeypatch):
@@ -177,7 +177,7 @@ def test_a_level_of_no_strength_is_the_clean_accuracy(lenet, monkeypatch):
     monkeypatch.setattr("striate.evaluation.robustness.levels_for", lambda height, width: (CIFAR_C, nothing))
     data = load_data("fashion-mnist-sample").splits["test"]
     found = robustness(lenet, data, 100)
-    assert {row["accuracy"] for row in found["corruptions"]} == {found["clean"]}
+    assert {row.accuracy for row in found.corruptions} == {found.clean}
 
 
 def test_pictures_come_at_any_size_and_are_drawn_from_all_of_them():
@@ -194,12 +194,12 @@ def test_pictures_come_at_any_size_and_are_drawn_from_all_of_them():
             return torch.stack((-mean, mean), 1)
 
     found = robustness(Classifier(net=Light(), preprocessing=preprocessing), data, 40)
-    assert found["clean"] == 1.0
-    rows = {(row["name"], row["level"]): row["accuracy"] for row in found["corruptions"]}
+    assert found.clean == 1.0
+    rows = {(row.name, row.level): row.accuracy for row in found.corruptions}
     assert rows["blur", 5] == rows["rotation", 5] == rows["contrast", 5] == 1.0
     one = replace(preprocessing, mean=(0.25,) * 3)  # a border that 0.3 of brightness passes
-    dark = robustness(Classifier(net=Light(), preprocessing=one), data, 40)["corruptions"]
-    share = next(row["accuracy"] for row in dark if (row["name"], row["level"]) == ("brightness", 5))
+    dark = robustness(Classifier(net=Light(), preprocessing=one), data, 40).corruptions
+    share = next(row.accuracy for row in dark if (row.name, row.level) == ("brightness", 5))
     assert 0.2 < share < 0.8
 
 

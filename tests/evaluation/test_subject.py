@@ -79,7 +79,7 @@ def test_classes_in_another_order_are_matched_by_name(run, tmp_path):
                 Image.fromarray(picture(label, generator)).save(tmp_path / f"{label}{number}.png")
                 rows.writerow([f"{label}{number}.png", label, "test"])
     for data in (archive(tmp_path / "turned.npz", ["cat", "bee", "ant"]), tmp_path / "table.csv"):
-        found = evaluate(run, data).summary
+        found = evaluate(run, data).summary.as_dict()
         assert found["accuracy"] > 0.9, data
         assert found["classes"] == ["ant", "bee", "cat"]
         assert found["absent"] == []
@@ -91,7 +91,7 @@ def test_some_of_the_classes_are_enough_and_the_others_have_support_0(run, tmp_p
     two = archive(tmp_path / "two.npz", ["cat", "ant"])
     folder = make_folder(tmp_path / "some" / "test", ["bee"], 6, seed=4)
     for data, absent in ((one, ["ant", "bee"]), (two, ["bee"]), (folder.parent, ["ant", "cat"])):
-        found = evaluate(run, data).summary
+        found = evaluate(run, data).summary.as_dict()
         assert found["absent"] == absent
         assert {row["class"] for row in found["per_class"] if row["support"] == 0} == set(absent)
         assert found["accuracy"] > 0.9
@@ -164,10 +164,10 @@ def test_moved_data_is_known_by_its_content(trained_once, moved, call):
     for split in ("test", "validation", "train"):
         found = evaluate(run, new, split=split)
         assert found.key == f"photos-{split}-centre"
-        assert found.summary["data"] == "photos"
+        assert found.summary.data == "photos"
         if split in before:
-            assert found.summary["fingerprint"] == before[split]["fingerprint"]
-            assert found.summary["accuracy"] == before[split]["accuracy"]
+            assert found.summary.fingerprint == before[split].fingerprint
+            assert found.summary.accuracy == before[split].accuracy
     code, _, err = call("look", run.path, "--what", "embedding", "--data", new, "--split", "train")
     assert code == 0, err
     for what in ("unit", "embedding"):
@@ -200,6 +200,6 @@ def test_a_run_goes_on_where_its_data_lies_now(moved, tmp_path, call):
     code, _, err = call("train", "--resume", run.path, "--epochs", 11, "--data", new)
     assert code == 0, err
     after = striate.load(run.path)
-    assert after.config["data"]["location"] == str(new)
+    assert after.config.data.location == str(new)
     assert after.ending.planned_epochs == 11
     assert list(after.evaluations) == ["photos-test-centre"]

@@ -32,7 +32,7 @@ def data_of(labels, classes=CLASSES, paths=None):
 def test_the_figures_are_scikit_learns(outcome):
     outputs, labels = outcome
     predicted = outputs.argmax(1)
-    found = summarise(outputs, labels, CLASSES)
+    found = summarise(outputs, labels, CLASSES).as_dict()
     assert found["n"] == 400
     assert found["correct"] == (predicted == labels).sum()
     assert found["accuracy"] == sklearn.accuracy_score(labels, predicted)
@@ -59,7 +59,7 @@ def test_the_figures_are_scikit_learns(outcome):
 
 def test_a_temperature_changes_what_is_said_of_confidence_and_nothing_else(outcome):
     outputs, labels = outcome
-    plain, found = (summarise(outputs, labels, CLASSES, temperature=value) for value in (None, 2.5))
+    plain, found = (summarise(outputs, labels, CLASSES, temperature=value).as_dict() for value in (None, 2.5))
     added = {"temperature", "loss_calibrated", "ece_calibrated", "reliability_calibrated"}
     assert {key for key in found if found[key] != plain.get(key)} == added | {"by_confidence"}
     calibrated = log_softmax(outputs / 2.5, axis=1)
@@ -75,7 +75,7 @@ def test_a_temperature_changes_what_is_said_of_confidence_and_nothing_else(outco
 @pytest.mark.parametrize("temperature", [None, 0.5, 3.0])
 def test_the_rows_of_predictions_say_what_the_figures_count(outcome, temperature):
     outputs, labels = outcome
-    found = summarise(outputs, labels, CLASSES, temperature=temperature)
+    found = summarise(outputs, labels, CLASSES, temperature=temperature).as_dict()
     rows = prediction_rows(outputs, data_of(labels), temperature=temperature)
     assert all(tuple(row) == PREDICTION_COLUMNS for row in rows)
     assert [row["index"] for row in rows] == list(range(400))
@@ -113,7 +113,7 @@ def test_of_equal_probabilities_the_lower_class_is_first():
 @pytest.mark.parametrize("temperature", [None, 2.0])
 def test_every_figure_is_a_number_that_json_knows(outputs, labels, classes, temperature):
     labels = np.array(labels, dtype=np.int64)
-    found = summarise(outputs, labels, classes, temperature=temperature)
+    found = summarise(outputs, labels, classes, temperature=temperature).as_dict()
     rows = prediction_rows(outputs, data_of(labels, classes), temperature=temperature)
     assert json.loads(json.dumps([found, rows], allow_nan=False)) == [found, rows]
     assert 0 <= found["macro_f1_low"] <= found["macro_f1"] <= found["macro_f1_high"] <= 1
@@ -124,9 +124,12 @@ def test_what_gets_no_number_counts_as_wrong_and_is_named(outcome):
     hits = outputs.argmax(1) == labels
     gone = [*np.flatnonzero(hits)[:2], np.flatnonzero(~hits)[0]]
     rest = np.delete(np.arange(len(labels)), gone)
-    before, without = summarise(outputs, labels, CLASSES), summarise(outputs[rest], labels[rest], CLASSES)
+    before, without = (
+        summarise(outputs, labels, CLASSES).as_dict(),
+        summarise(outputs[rest], labels[rest], CLASSES).as_dict(),
+    )
     outputs[gone, [0, 1, 2]] = [np.nan, np.inf, -np.inf]
-    found = summarise(outputs, labels, CLASSES, temperature=2.0)
+    found = summarise(outputs, labels, CLASSES, temperature=2.0).as_dict()
     assert (found["n"], found["unanswered"], found["correct"]) == (400, 3, before["correct"] - 2)
     assert found["accuracy"] == (before["correct"] - 2) / 400
     # No answer is a prediction of no class: as a class more that has no images.

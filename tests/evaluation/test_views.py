@@ -222,13 +222,13 @@ def few(tmp_path_factory):
 def test_an_evaluation_says_how_pictures_were_looked_at(run, few):
     found = evaluation.evaluate(run, few, views="ten-crop", scales=[32, 36])
     summary = run.evaluations["few-test-ten-crop-32-36"]
-    assert summary == json.loads(json.dumps(found.summary))
-    assert (summary["views"], summary["scales"], summary["views_each"]) == ("ten-crop", [32, 36], 20)
-    assert summary["protocol"] is None
-    assert summary["mirrored"]
+    assert summary == found.summary
+    assert (summary.views, summary.scales, summary.views_each) == ("ten-crop", (32, 36), 20)
+    assert summary.protocol is None
+    assert summary.mirrored
     named = evaluation.evaluate(run, few, views="vgg-table3-256").summary
-    assert (named["views"], named["protocol"], named["scales"]) == ("dense", "vgg-table3-256", [32])
-    assert named["fingerprint"] == summary["fingerprint"]
+    assert (named.views, named.protocol, named.scales) == ("dense", "vgg-table3-256", (32,))
+    assert named.fingerprint == summary.fingerprint
     assert "few-test-vgg-table3-256" in run.evaluations
 
 
@@ -242,7 +242,7 @@ def test_one_command_makes_the_table_of_views(run, few, call):
     kept = json.loads((run.path / "evaluations" / "few-test-views.json").read_text())
     assert kept["rows"] == rows
     for row in rows:
-        assert run.evaluations[row["key"]]["correct"] == row["correct"]
+        assert run.evaluations[row["key"]].correct == row["correct"]
         assert row["correct"] - rows[0]["correct"] == row["gained"] - row["lost"]
     assert (run.path / "evaluations" / "few-test-dense" / "predictions.csv").is_file()
 
@@ -253,7 +253,7 @@ def test_all_views_pass_over_those_that_cannot_be(run, few, monkeypatch):
 
     monkeypatch.setattr("striate.evaluation.views.dense", refuse)
     table = evaluation.compare_views(run, few)
-    assert [row["views"] for row in table.rows] == ["centre", "flip", "ten-crop", "multi-crop"]
+    assert [row.views for row in table.rows] == ["centre", "flip", "ten-crop", "multi-crop"]
     assert table.impossible == {"dense": "no head to slide", "multi-scale": "no head to slide"}
     with pytest.raises(UsageError, match="no head to slide"):
         evaluation.compare_views(run, few, views=["centre", "dense"])
@@ -265,8 +265,8 @@ def test_pictures_that_mirrored_mean_something_else_are_not_mirrored(run, few, m
     with pytest.raises(UsageError, match="mirrored, its pictures mean something else"):
         evaluation.evaluate(run, few, views="flip")
     summary = evaluation.evaluate(run, few, views="ten-crop").summary
-    assert summary["views_each"] == 5
-    assert not summary["mirrored"]
+    assert summary.views_each == 5
+    assert not summary.mirrored
 
 
 def test_what_the_command_refuses(run, few, call):
@@ -285,8 +285,8 @@ def test_what_the_command_refuses(run, few, call):
 def test_robustness_is_kept_beside_the_evaluation(run, few, call):
     found = evaluation.evaluate(run, few, robust=True)
     kept = json.loads((run.path / "evaluations" / "few-test-centre" / "robustness.json").read_text())
-    assert found.robustness == kept
-    assert kept["clean"] == found.summary["accuracy"]
+    assert found.robustness.as_dict() == kept
+    assert kept["clean"] == found.summary.accuracy
     for words in (["--views", "dense"], ["--views", "all"]):
         code, _, err = call("evaluate", run.path, "--data", few, "--robustness", *words)
         assert code == 2
@@ -295,22 +295,22 @@ def test_robustness_is_kept_beside_the_evaluation(run, few, call):
 
 def test_the_temperature_of_the_run_is_for_the_view_that_it_was_fitted_to(run, few):
     (run.path / "calibration.json").write_text(json.dumps(run_config.calibration(2.5)))
-    assert evaluation.evaluate(run, few).summary["temperature"] == 2.5
-    assert "ece_calibrated" not in evaluation.evaluate(run, few, views="flip").summary
+    assert evaluation.evaluate(run, few).summary.temperature == 2.5
+    assert evaluation.evaluate(run, few, views="flip").summary.ece_calibrated is None
 
 
 def test_a_run_without_calibration_gets_it_from_its_validation_pictures(run, few):
     (run.path / "calibration.json").unlink(missing_ok=True)
     evaluation.evaluate(run, few)
-    assert run.calibration == {}
+    assert run.calibration is None
     evaluation.evaluate(run, split="validation")
-    assert run.calibration["n"] == 1000
-    assert run.calibration["temperature"] > 0
+    assert run.calibration.n == 1000
+    assert run.calibration.temperature > 0
 
 
 def test_the_usual_evaluation_is_what_it_was(run):
     """One view of the middle: the same figures as training reported, whatever else the run has."""
     before = run.evaluations["fashion-mnist-sample-test-centre"]
     again = evaluation.evaluate(run).summary
-    assert again["loss"] == before["loss"]
+    assert again.loss == before.loss
     assert again["confusion"] == before["confusion"]

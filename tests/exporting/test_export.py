@@ -58,9 +58,9 @@ def test_onnx_takes_pixels_and_gives_tempered_probabilities_and_logits(run, onnx
         np.testing.assert_allclose(probabilities, softmax, atol=1e-6)
     for prediction, row in zip(run.predict(*test[:7], top=10), probabilities, strict=False):
         confidences = dict(prediction.top)
-        np.testing.assert_allclose(row, [confidences[name] for name in run.data["classes"]], atol=1e-4)
+        np.testing.assert_allclose(row, [confidences[name] for name in run.data.classes], atol=1e-4)
     facts = session.get_modelmeta().custom_metadata_map
-    assert json.loads(facts["classes"]) == list(run.data["classes"])
+    assert json.loads(facts["classes"]) == list(run.data.classes)
     assert json.loads(facts["preprocessing"])["size"] == [28, 28]
     assert json.loads(facts["calibration"])["temperature"] == 1.7
     assert json.loads(facts["accuracy"])["n"] == 2000

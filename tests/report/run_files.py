@@ -99,7 +99,7 @@ def with_certainty(evaluation: dict[str, Any], rows: list[dict[str, Any]]) -> di
     found["per_class"] = []
     for row in evaluation["per_class"]:
         bounds = binomtest(round(row["recall"] * row["support"]), row["support"]).proportion_ci(method="wilson")
-        found["per_class"].append(row | {"low": bounds.low, "high": bounds.high})
+        found["per_class"].append(row | {"low": float(bounds.low), "high": float(bounds.high)})
     found["balanced_accuracy"] = sum(row["recall"] for row in evaluation["per_class"]) / len(evaluation["per_class"])
     bins = []
     for k in range(15):
@@ -150,7 +150,7 @@ def add_certainty(run: Run) -> Run:
     (key,) = run.evaluations
     folder = run.path / "evaluations" / key
     rows = read_predictions(folder)
-    found = with_certainty(run.evaluations[key], rows)
+    found = with_certainty(run.evaluations[key].as_dict(), rows)
     tempered = {"temperature": 1.318, "ece_calibrated": 0.0099, "reliability_calibrated": found["reliability"]}
     write_json(folder / "evaluation.json", found | tempered)
     write_json(folder / "robustness.json", robustness_of(0.85))

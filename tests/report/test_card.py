@@ -29,8 +29,8 @@ def test_front_matter_is_what_the_hub_expects(make_run):
     assert result["task"]["type"] == "image-classification"
     assert result["dataset"]["split"] == "test"
     assert [(m["type"], m["value"]) for m in result["metrics"]] == [
-        ("accuracy", evaluation["accuracy"]),
-        ("f1", evaluation["macro_f1"]),
+        ("accuracy", evaluation.accuracy),
+        ("f1", evaluation.macro_f1),
     ]
 
 
@@ -40,16 +40,16 @@ def test_body_has_use_results_and_every_class(make_run):
     (run.path / "curves.png").touch()
     _, body = split(card.render(run))
     (e,) = run.evaluations.values()
-    low, high = f"{100 * e['low']:.1f} %", f"{100 * e['high']:.1f} %"
-    assert f"**{100 * e['accuracy']:.1f} %** of 2,000 test images (95 % interval {low} to {high})" in body
+    low, high = f"{100 * e.low:.1f} %", f"{100 * e.high:.1f} %"
+    assert f"**{100 * e.accuracy:.1f} %** of 2,000 test images (95 % interval {low} to {high})" in body
     assert "striate predict runs/first image.png" in body
     assert 'striate.load("runs/first")' in body
-    assert run.summary["command"] in body
+    assert run.summary.command in body
     assert "![Loss and accuracy by epoch](curves.png)" in body
-    for row in e["per_class"]:
-        cells = " | ".join(f"{100 * row[key]:.1f} %" for key in ("precision", "recall", "f1"))
-        assert f"| {row['class']} | {row['support']} | {cells} |" in body
-    for key, item in run.config["recipe"].items():
+    for row in e.per_class:
+        cells = " | ".join(f"{100 * getattr(row, key):.1f} %" for key in ("precision", "recall", "f1"))
+        assert f"| {row.class_} | {row.support} | {cells} |" in body
+    for key, item in run.config.recipe.values.items():
         assert f"| `{key}` |" in body, item
 
 
@@ -77,7 +77,7 @@ def test_without_an_evaluation_nothing_is_claimed(make_run):
 
 def test_other_data_is_listed_but_not_quoted(make_run):
     run = make_run(evaluated=False)
-    evaluation, rows = evaluation_of(run.data["classes"], 20)
+    evaluation, rows = evaluation_of(run.data.classes, 20)
     write_evaluation(run.path, "other-test-centre", evaluation | {"data": "other"}, rows)
     front, body = split(card.render(run))
     assert front["model-index"][0]["results"][0]["dataset"]["name"] == "other"
@@ -87,7 +87,7 @@ def test_other_data_is_listed_but_not_quoted(make_run):
 
 def test_a_set_of_ones_own_has_no_name_on_the_hub(make_run):
     run = make_run()
-    config = run.config | {"data": {"name": "photos", "location": "photos"}}
+    config = run.config.as_dict() | {"data": {"name": "photos", "location": "photos"}}
     write_json(run.path / "config.yaml", config)  # JSON is YAML
     front, _ = split(card.render(Run.open(run.path)))
     assert "datasets" not in front
@@ -103,11 +103,11 @@ def test_the_hub_reads_it(make_run, classes):
     assert read.data.model_name == "first"
     (found,) = run.evaluations.values()
     results = {result.metric_type: result for result in read.data.eval_results}
-    assert results["accuracy"].metric_value == found["accuracy"]
-    assert results["f1"].metric_value == found["macro_f1"]
+    assert results["accuracy"].metric_value == found.accuracy
+    assert results["f1"].metric_value == found.macro_f1
     for result in results.values():
         assert (result.task_type, result.dataset_split) == ("image-classification", "test")
-        assert (result.dataset_name, result.dataset_type) == (run.data["title"], "zalando-datasets/fashion_mnist")
+        assert (result.dataset_name, result.dataset_type) == (run.data.title, "zalando-datasets/fashion_mnist")
     again = ModelCard(str(read))
     assert again.data.to_dict() == read.data.to_dict()
 
@@ -119,10 +119,10 @@ def test_says_how_to_use_it_without_striate_and_how_far_to_trust_it(make_run):
     assert "striate export runs/first --to zip" in body
     assert "With `--abstain`, images that differ too much" in body
     assert "divided by the temperature 1.318, fitted on 1,000 validation images" in body
-    assert f"from 4.12 % to 1.31 %; on the test images from {100 * e['ece']:.2f} % to 0.99 %." in body
-    for row in e["per_class"]:
-        interval = f"{100 * row['low']:.1f} % to {100 * row['high']:.1f} %"
-        assert f"{100 * row['recall']:.1f} % | {interval} | {100 * row['f1']:.1f} % |" in body
+    assert f"from 4.12 % to 1.31 %; on the test images from {100 * e.ece:.2f} % to 0.99 %." in body
+    for row in e.per_class:
+        interval = f"{100 * row.low:.1f} % to {100 * row.high:.1f} %"
+        assert f"{100 * row.recall:.1f} % | {interval} | {100 * row.f1:.1f} % |" in body
 
 
 def test_views_of_the_same_pictures_are_one_result(make_run):

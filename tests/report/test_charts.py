@@ -13,6 +13,7 @@ from scipy.stats import binomtest
 
 from striate.drawing.theme import NIGHT, PAGE, PAPER
 from striate.report import charts
+from striate.runforms.evaluation import EvaluationFigures, Robustness
 
 CHINESE = ["靴", "帽子", "衬衫"]
 LONG = ["a class name that nobody would call short, " + word for word in ("one", "two", "three")]
@@ -25,16 +26,16 @@ def chart_of(kind: str, subject, palette=PAPER):
     if kind == "time":
         return charts.time_spent(subject, palette)
     if kind == "robustness":
-        return charts.robustness(robustness_of(subject), palette)
+        return charts.robustness(Robustness.from_dict(robustness_of(subject)), palette)
     evaluation, rows = evaluation_of(subject, 20)
-    evaluation = with_certainty(evaluation, rows)
+    evaluation = EvaluationFigures.from_dict(with_certainty(evaluation, rows))
     if kind == "reliability":
-        return charts.reliability(evaluation["reliability"], palette)
+        return charts.reliability(evaluation.reliability, palette)
     if kind == "coverage":
-        return charts.coverage(evaluation["by_confidence"], palette)
+        return charts.coverage(evaluation.by_confidence, palette)
     if kind == "classes":
-        return charts.per_class(evaluation["per_class"], palette)
-    return charts.confusion(evaluation["confusion"], subject, palette)
+        return charts.per_class(evaluation.per_class, palette)
+    return charts.confusion(evaluation.confusion, subject, palette)
 
 
 def without_validation(epochs: int):
@@ -135,10 +136,10 @@ def plotted(chart) -> list[dict]:
 
 def test_reliability_draws_every_bin_with_its_interval():
     evaluation, rows = evaluation_of(FASHION, 40)
-    bins = with_certainty(evaluation, rows)["reliability"]
+    bins = EvaluationFigures.from_dict(with_certainty(evaluation, rows)).reliability
     drawn = [row for row in plotted(charts.reliability(bins)) if "n" in row]
     assert [(row["n"], row["confidence"], row["accuracy"]) for row in drawn] == [
-        (part["n"], part["confidence"], part["accuracy"]) for part in bins
+        (part.n, part.confidence, part.accuracy) for part in bins
     ]
     for row in drawn:
         bounds = binomtest(round(row["accuracy"] * row["n"]), row["n"]).proportion_ci(method="wilson")
@@ -147,30 +148,32 @@ def test_reliability_draws_every_bin_with_its_interval():
 
 def test_coverage_and_robustness_draw_every_figure():
     evaluation, rows = evaluation_of(FASHION, 40)
-    found = with_certainty(evaluation, rows)["by_confidence"]
+    found = EvaluationFigures.from_dict(with_certainty(evaluation, rows)).by_confidence
     drawn = [(row["kept"], row["accuracy"]) for row in plotted(charts.coverage(found))]
-    assert drawn == [(row["kept"], row["accuracy"]) for row in found]
-    tried = robustness_of(0.8)
+    assert drawn == [(row.kept, row.accuracy) for row in found]
+    tried = Robustness.from_dict(robustness_of(0.8))
     assert charts.kinds(tried) == ["gaussian-noise", "blur", "rotation", "contrast"]
     for name in charts.kinds(tried):
-        wanted = {0: 0.8} | {row["level"]: row["accuracy"] for row in tried["corruptions"] if row["name"] == name}
+        wanted = {0: 0.8} | {row.level: row.accuracy for row in tried.corruptions if row.name == name}
         points = [row for row in plotted(charts.robustness_curve(tried, name)) if "shown" in row]
         assert {row["level"]: row["accuracy"] for row in points} == wanted
 
 
 def test_the_interval_of_recall_is_a_line_where_it_is_known():
     evaluation, rows = evaluation_of(FASHION, 100)
-    known = with_certainty(evaluation, rows)["per_class"]
+    known = EvaluationFigures.from_dict(with_certainty(evaluation, rows)).per_class
     lines = {row["place"]: (row["low"], row["high"]) for row in plotted(charts.per_class(known)) if row.get("low")}
     worst = charts.worst_classes(known)
-    assert lines == {place: (row["low"], row["high"]) for place, row in enumerate(worst)}
-    assert not [row for row in plotted(charts.per_class(evaluation["per_class"])) if row.get("low")]
+    assert lines == {place: (row.low, row.high) for place, row in enumerate(worst)}
+    assert not [
+        row for row in plotted(charts.per_class(EvaluationFigures.from_dict(evaluation).per_class)) if row.get("low")
+    ]
 
 
 def test_classes_come_worst_first_with_their_f1():
     evaluation, _ = evaluation_of(FASHION, 100)
     order = sorted(evaluation["per_class"], key=lambda row: row["f1"])
-    shown = texts(charts.per_class(evaluation["per_class"]))
+    shown = texts(charts.per_class(EvaluationFigures.from_dict(evaluation).per_class))
     assert [text for text in shown if text in FASHION] == [row["class"] for row in order]
     figures = [f"{100 * row['f1']:.1f}\u00a0%" for row in order]
     assert [text for text in shown if re.fullmatch(r"\d+\.\d\u00a0%", text)] == figures

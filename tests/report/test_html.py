@@ -2,6 +2,7 @@
 
 import json
 import re
+from dataclasses import replace
 from html.parser import HTMLParser
 
 import numpy as np
@@ -76,35 +77,36 @@ def test_says_what_the_files_say(make_run):
         return f"{100 * fraction:.{digits}f} %"
 
     for said in (
-        f"{percent(e['accuracy'])} accuracy on {e['n']:,} test images",
-        f"{e['correct']:,} correct, {e['n'] - e['correct']:,} misclassified",
-        f"{percent(e['low'])} to {percent(e['high'])}",
-        f"{percent(e['accuracy'])} {percent(e['low'])} to {percent(e['high'])}",
-        f"{percent(e['macro_f1'])} {e['loss']:.4f} {percent(e['ece'], 2)}",
+        f"{percent(e.accuracy)} accuracy on {e.n:,} test images",
+        f"{e.correct:,} correct, {e.n - e.correct:,} misclassified",
+        f"{percent(e.low)} to {percent(e.high)}",
+        f"{percent(e.accuracy)} {percent(e.low)} to {percent(e.high)}",
+        f"{percent(e.macro_f1)} {e.loss:.4f} {percent(e.ece, 2)}",
         "61,706 parameters, 0.417 million multiply-adds per image",
         "9,000 for training 1,000 for validation 2,000 for the final test",
         f"Validation accuracy after epoch 12: {percent(last['val_accuracy'])}",
         "Fashion-MNIST, the first 10,000 and 2,000",
         "Licence: MIT",
-        run.data["fingerprint"],
-        run.summary["command"],
+        run.data.fingerprint,
+        run.summary.command,
         "AMD EPYC",
         "The orange mark, at 10.0 %",
         "2.30 is chance level",
-        f"{run.summary['seconds']['total']:.0f} s for the whole command",
+        f"{run.summary.seconds['total']:.0f} s for the whole command",
     ):
         assert said in page.text, said
-    for row in e["per_class"]:
-        figures = " ".join(percent(row[key]) for key in ("precision", "recall", "f1"))
-        assert f"{row['class']} {row['support']} {figures}" in page.text
-    for pair in e["most_confused"]:
-        share = percent(pair["count"] / 200)
-        assert f"{pair['truth']} {pair['predicted']} {pair['count']} {share}" in page.text
+    for row in e.per_class:
+        figures = " ".join(percent(getattr(row, key)) for key in ("precision", "recall", "f1"))
+        assert f"{row.class_} {row.support} {figures}" in page.text
+    for pair in e.most_confused:
+        share = percent(pair.count / 200)
+        assert f"{pair.truth} {pair.predicted} {pair.count} {share}" in page.text
     for row in run.metrics:
         assert f"{row['train_loss']:.4f} {percent(row['train_accuracy'], 2)} {row['val_loss']:.4f}" in page.text
     for row in report.worst_mistakes(facts.read_predictions(run.path / "evaluations" / next(iter(run.evaluations)))):
         assert f"{row['truth']} {row['predicted']} {percent(row['confidence'])} {row['loss']:.3f}" in page.text
-    for section in (run.config["recipe"], run.config["plan"], run.config["net"], run.environment):
+    kept, recipe, environment = run.config, run.config.recipe.values, run.environment.values
+    for section in (recipe, kept.plan.as_dict(), kept.net.as_dict(), environment):
         for key, item in section.items():
             assert f"{key.replace('_', ' ')} {texts.value(item)}" in page.text
 
@@ -140,7 +142,10 @@ def test_sections_are_linked_and_ids_are_unique(make_run):
 
 def test_names_are_text_whatever_they_contain(make_run):
     run = make_run(HOSTILE)
-    write_json(run.path / "summary.json", run.summary | {"command": "striate train '</pre><script>alert(4)</script>'"})
+    write_json(
+        run.path / "summary.json",
+        run.summary.as_dict() | {"command": "striate train '</pre><script>alert(4)</script>'"},
+    )
     folder = run.path / "evaluations" / next(iter(run.evaluations))
     text = html.render(run)
     page = Page(text)
@@ -166,11 +171,11 @@ def test_says_how_certain_it_is_and_whether_to_trust_its_confidence(make_run):
     half = sum(row["truth"] == row["predicted"] for row in surest) / len(surest)
     mean = sum(row["confidence"] for row in rows) / len(rows)
     for said in (
-        f"Mean confidence {percent(mean)}, accuracy {percent(e['accuracy'])}",
-        f"underconfident by {100 * (e['accuracy'] - mean):.1f} points. On the most confident half of the images",
+        f"Mean confidence {percent(mean)}, accuracy {percent(e.accuracy)}",
+        f"underconfident by {100 * (e.accuracy - mean):.1f} points. On the most confident half of the images",
         f"accuracy is {percent(half)}",
-        f"{percent(e['macro_f1'])} {percent(e['macro_f1_low'])} to {percent(e['macro_f1_high'])}",
-        f"{percent(e['ece'], 2)} before and 0.99 % after temperature scaling",
+        f"{percent(e.macro_f1)} {percent(e.macro_f1_low)} to {percent(e.macro_f1_high)}",
+        f"{percent(e.ece, 2)} before and 0.99 % after temperature scaling",
         "divided by the temperature 1.318, because the net was overconfident",
         "fitted on 1,000 validation images. There the calibration error changed from 4.12 % to 1.31 %",
         "whose energy score is below 3.211",
@@ -179,9 +184,9 @@ def test_says_how_certain_it_is_and_whether_to_trust_its_confidence(make_run):
         "The hardest corruption is noise: 17.0 % at its worst level",
     ):
         assert said in page.text, said
-    for row in e["per_class"]:
-        said = f"{percent(row['recall'])} {percent(row['low'])} to {percent(row['high'])} {percent(row['f1'])}"
-        assert f"{row['class']} {row['support']} {percent(row['precision'])} {said}" in page.text
+    for row in e.per_class:
+        said = f"{percent(row.recall)} {percent(row.low)} to {percent(row.high)} {percent(row.f1)}"
+        assert f"{row.class_} {row.support} {percent(row.precision)} {said}" in page.text
     for row in robustness_of(0.85)["corruptions"]:
         assert f"{percent(row['accuracy'])} {row['value']:.2g}" in page.text
     charts = {attributes["id"] for tag, attributes in page.tags if tag == "script" and "id" in attributes}
@@ -231,15 +236,18 @@ def test_views_of_the_same_pictures_are_a_table_and_one_is_shown_in_full(make_ru
 def test_no_folder_of_the_machine_is_named(make_run):
     run = make_run()
     place = "/home/ann m/secret/photos"
-    config = run.config | {"data": {"name": "photos", "location": place}}
+    config = run.config.as_dict() | {"data": {"name": "photos", "location": place}}
     config["net"] = config["net"] | {
         "name": "/home/ann m/nets/mine.py:Net",
         "origin": {"target": "/home/ann m/nets/mine.py:Net"},
     }
     write_json(run.path / "config.yaml", config)
-    write_json(run.path / "summary.json", run.summary | {"command": f"striate train x --data '{place}' --epochs 1"})
     write_json(
-        run.path / "data.json", run.data | {"unreadable": {f"{place}/ants/b.gif": f"{place}/ants/b.gif is no picture"}}
+        run.path / "summary.json", run.summary.as_dict() | {"command": f"striate train x --data '{place}' --epochs 1"}
+    )
+    write_json(
+        run.path / "data.json",
+        run.data.as_dict() | {"unreadable": {f"{place}/ants/b.gif": f"{place}/ants/b.gif is no picture"}},
     )
     evaluation, rows = evaluation_of(FASHION, 20)
     rows = [row | {"path": f"{place}/test/{row['index']}.png"} for row in rows]
@@ -308,19 +316,19 @@ def test_a_ledger_is_read_as_it_was_written_and_nothing_else_is(make_run):
     ledger.find(3)
     for fate in ("used", "junk", "other"):
         ledger.enter(fate, f"{fate} one", "a kind")
-    write_json(run.path / "data.json", run.data | {"ledger": ledger.as_dict()})
+    write_json(run.path / "data.json", run.data.as_dict() | {"ledger": ledger.as_dict()})
     assert "3 files and folders: 1 used, 1 junk, 1 of another kind" in page_of(Run.open(run.path)).text
     for odd in DAMAGED_LEDGERS:
-        write_json(run.path / "data.json", run.data | {"ledger": odd})
+        write_json(run.path / "data.json", run.data.as_dict() | {"ledger": odd})
         with pytest.raises(DataError, match=r"data\.json.*ledger"):
             Run.open(run.path)
     for key, value in (
         ("excluded", [3]),
         ("seen_in_training", {"other": 1}),
         ("seen_in_training", {"test": 10**9}),
-        ("class_counts", {"test": run.data["class_counts"]["test"]}),
+        ("class_counts", {"test": run.data.class_counts["test"]}),
     ):
-        write_json(run.path / "data.json", run.data | {key: value})
+        write_json(run.path / "data.json", run.data.as_dict() | {key: value})
         with pytest.raises(DataError, match=rf"data\.json.*{key}"):
             Run.open(run.path)
 
@@ -377,16 +385,16 @@ def test_the_headline_is_the_test_of_the_runs_own_data(make_run):
         write_evaluation(run.path, name, evaluation | {"data": data, "split": split}, rows)
     page = page_of(run)
     own = run.evaluations["fashion-mnist-sample-test-centre"]
-    assert f"{100 * own['accuracy']:.1f} % accuracy on 2,000 test images" in page.text
+    assert f"{100 * own.accuracy:.1f} % accuracy on 2,000 test images" in page.text
     assert "fashion-mnist, test, centre" in page.text
-    elsewhere = {"x": own | {"data": "mnist"}}
+    elsewhere = {"x": replace(own, data="mnist")}
     assert leading(run.config, elsewhere) is None
     assert leading(run.config, {}) is None
 
 
 def test_pictures_left_out_are_named(make_run):
     run = make_run()
-    write_json(run.path / "data.json", run.data | {"unreadable": {"ants/not <found>.gif": "not an image"}})
+    write_json(run.path / "data.json", run.data.as_dict() | {"unreadable": {"ants/not <found>.gif": "not an image"}})
     page = page_of(Run.open(run.path))
     assert "1 file could not be read and was skipped ants/not <found>.gif : not an image" in page.text
 
@@ -395,7 +403,7 @@ def test_test_pictures_that_were_trained_on_are_said_and_nothing_contrary(make_r
     run = make_run()
     clean = "were used neither for training nor for any choice"
     assert clean in html.render(run)
-    write_json(run.path / "data.json", run.data | {"seen_in_training": {"test": 3}})
+    write_json(run.path / "data.json", run.data.as_dict() | {"seen_in_training": {"test": 3}})
     text = html.render(Run.open(run.path))
     assert "are also training images" in text
     assert clean not in text

@@ -288,12 +288,12 @@ def test_a_disk_that_fills_at_the_end_is_named_and_the_run_can_be_ended_later(tr
         with pytest.raises(StriateError, match=r"disk of .*run.*No space left on device.*--resume") as caught:
             striate.resume(run.path, progress=QUIET)
         assert caught.value.exit_code == 1
-        assert run.summary["status"] == "failed"
+        assert run.summary.status == "failed"
     monkeypatch.setattr(tempfile, "mkstemp", real)
     for path in (run.path / "report.html", run.path / "weights" / "last.safetensors"):
         path.unlink()
     striate.resume(run.path, progress=QUIET)
-    assert run.summary["status"] == "finished"
+    assert run.summary.status == "finished"
     assert (run.path / "report.html").is_file()
     assert (run.path / "weights" / "last.safetensors").read_bytes() == before
     with pytest.raises(UsageError, match=r"is finished.*--epochs 4"):
@@ -302,7 +302,7 @@ def test_a_disk_that_fills_at_the_end_is_named_and_the_run_can_be_ended_later(tr
 
 def test_a_run_that_died_before_its_report_is_ended_by_resume(trained, tmp_path):
     run = Run(shutil.copytree(trained.path, tmp_path / "run"))
-    seconds = {key: value for key, value in run.summary["seconds"].items() if key != "report"}
+    seconds = {key: value for key, value in run.summary.seconds.items() if key != "report"}
     (run.path / "summary.json").write_text(json.dumps({**run.summary, "seconds": seconds}))
     (run.path / "report.html").unlink()
     striate.resume(run.path, progress=QUIET)

@@ -87,7 +87,7 @@ def plain_loop(run, name, recipe):
     kept = [i for i in range(len(data)) if i not in held]
     x = torch.from_numpy(data.pixels[kept]).permute(0, 3, 1, 2).clone(memory_format=torch.contiguous_format)
     y = torch.from_numpy(data.labels[kept])
-    mean, std = (run.config["preprocessing"][key][0] for key in ("mean", "std"))
+    mean, std = (getattr(run.preprocessing, key)[0] for key in ("mean", "std"))
     torch.manual_seed(recipe.seed)
     net = build(name)
     matrices = [p for p in net.parameters() if p.ndim > 1]
@@ -153,10 +153,10 @@ def test_an_interrupted_run_resumes_to_the_bit(tmp_path, number, code, layout):
         )
     assert caught.value.exit_code == code
     broken = striate.load(tmp_path / "broken")
-    assert broken.summary["status"] == "interrupted"
+    assert broken.summary.status == "interrupted"
     assert "--resume" in (broken.path / "README.md").read_text()
     resumed = striate.resume(broken.path, progress=QUIET)
-    assert resumed.summary["status"] == "finished"
+    assert resumed.summary.status == "finished"
     assert same_bits(weights(whole), weights(resumed))
     assert training_columns(whole) == training_columns(resumed)
     with pytest.raises(UsageError, match="is finished"):
@@ -234,12 +234,12 @@ def test_training_in_a_thread_works_without_signal_handlers(tmp_path):
     )
     thread.start()
     thread.join()
-    assert found[0].summary["status"] == "finished"
+    assert found[0].summary.status == "finished"
 
 
 def test_a_fraction_of_an_epoch_is_trained_and_recorded(tmp_path):
     run = striate.train(epochs=1.5, out=tmp_path, threads=1, layout="nchw", progress=QUIET)
-    assert run.config["plan"]["steps"] == 106
+    assert run.config.plan.steps == 106
     assert [row["step"] for row in run.metrics] == [71, 106]
-    assert isinstance(Recipe.from_dict(run.config["recipe"]), Recipe)
+    assert isinstance(Recipe.from_dict(run.config.recipe.values), Recipe)
     assert np.isfinite([row["train_loss"] for row in run.metrics]).all()

@@ -6,6 +6,7 @@ import signal
 from dataclasses import replace
 
 import pytest
+import run_config
 from test_exactness import QUIET, StopAfter, same_bits, training_columns, weights
 
 import striate
@@ -13,27 +14,28 @@ from striate.cli import main
 from striate.errors import Interrupted, UsageError
 from striate.experiment.repeating import repeat_command
 from striate.recipe import FAST_NORM
+from striate.runforms.config import Span
 from striate.training import Length, Progress, checkpoint
 
 
 def test_a_length_that_was_never_moved():
-    length = Length.of({"steps": 100})
+    length = Length.of(run_config.plan(100))
     assert length.steps == 100
     assert length.progress(0) == 0.005
     assert length.progress(99) == 0.995
 
 
 def test_a_moved_end_changes_the_schedule_from_there_on_only():
-    finished = Length.of({"steps": 100}).moved(100, 200)
+    finished = Length.of(run_config.plan(100)).moved(100, 200)
     assert [finished.progress(step) for step in (99, 100, 199)] == [0.995, 100.5 / 200, 199.5 / 200]
-    interrupted = Length.of({"steps": 100}).moved(40, 80)
+    interrupted = Length.of(run_config.plan(100)).moved(40, 80)
     assert [interrupted.progress(step) for step in (39, 40, 79)] == [0.395, 40.5 / 80, 79.5 / 80]
     again = finished.moved(150, 120 + 50)
-    assert Length.of({"steps": 170, "lengths": again.as_list()}) == again
+    assert Length.of(again.planned(run_config.plan(100))) == again
     assert again.spans == ((0, 100), (100, 200), (150, 170))
     # Damage made the run go on from an earlier step than the one at which its end was moved last.
     assert again.moved(100, 300).spans == ((0, 100), (100, 300))
-    assert Length.of({"steps": 100}).moved(0, 50).spans == ((0, 50),)
+    assert Length.of(run_config.plan(100)).moved(0, 50).spans == ((0, 50),)
 
 
 class Lines(Progress):
@@ -77,13 +79,13 @@ def test_a_finished_run_is_extended_and_says_what_the_rate_does(short, tmp_path)
     )
     assert f"{0.2 * (1 - 45.5 / 90) / 0.8:.3g} after {rates[1]:.3g}, and {rates[3]:.3g} in the last step" in told
     assert not same_bits(weights(short), weights(run))
-    assert run.config["recipe"]["epochs"] == run.config["plan"]["epochs"] == 3
-    assert run.config["plan"]["steps"] == 90
-    assert run.config["plan"]["lengths"] == [{"after_step": 0, "steps": 45}, {"after_step": 45, "steps": 90}]
-    assert run.summary["status"] == "finished"
-    assert run.overview()["epochs"] == 3
+    assert run.config.recipe.values["epochs"] == run.config.plan.epochs == 3
+    assert run.config.plan.steps == 90
+    assert run.config.plan.lengths == (Span(after_step=0, steps=45), Span(after_step=45, steps=90))
+    assert run.summary.status == "finished"
+    assert run.overview().epochs == 3
     assert len(run.evaluations) == 1
-    first, second = (shlex.split(line) for line in run.summary["command"].splitlines())
+    first, second = (shlex.split(line) for line in run.summary.command.splitlines())
     assert first[first.index("--epochs") + 1] == "1.5"
     assert second == ["striate", "train", "--resume", "runs/again", "--epochs", "3"]
     with pytest.raises(UsageError, match="3 are done already, got 2"):
@@ -95,7 +97,7 @@ def test_a_finished_run_is_extended_and_says_what_the_rate_does(short, tmp_path)
 def test_the_commands_kept_in_an_extended_run_repeat_it_to_the_bit(short, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     extended = striate.resume(shutil.copytree(short.path, tmp_path / "run"), epochs=2, progress=QUIET)
-    for line in extended.summary["command"].splitlines():
+    for line in extended.summary.command.splitlines():
         with pytest.raises(SystemExit) as exited:
             main([*shlex.split(line)[1:]])
         assert not exited.value.code
@@ -109,7 +111,7 @@ def test_an_extended_run_that_is_interrupted_ends_with_the_same_bits(short, tmp_
     broken = shutil.copytree(short.path, tmp_path / "broken")
     with pytest.raises(Interrupted):
         striate.resume(broken, epochs=3, progress=StopAfter(2, signal.SIGTERM))
-    assert striate.load(broken).summary["status"] == "interrupted"
+    assert striate.load(broken).summary.status == "interrupted"
     resumed = striate.resume(broken, progress=QUIET)  # it knows its end
     assert same_bits(weights(whole), weights(resumed))
     assert training_columns(whole) == training_columns(resumed)
@@ -140,11 +142,11 @@ def test_an_interrupted_run_is_made_shorter_or_longer(tmp_path, epochs):
         striate.train("lenet5-bn", recipe=RECIPE, epochs=3, name="run", out=tmp_path, progress=StopAfter(1), **SETTINGS)
     run = striate.resume(tmp_path / "run", epochs=epochs, progress=QUIET)
     steps = round(30 * epochs)
-    assert run.metrics[-1]["step"] == run.config["plan"]["steps"] == steps
+    assert run.metrics[-1]["step"] == run.config.plan.steps == steps
     assert run.metrics[0]["lr"] == pytest.approx(0.2 * (1 - 29.5 / 90) / 0.8)
     assert run.metrics[-1]["lr"] == pytest.approx(0.2 * (0.5 / steps) / 0.8)
-    assert run.summary["command"] is None  # nothing that can be pasted stops a run after that step
-    assert run.summary["no_command"] == "its end was moved on the way, after step 30 of 90"
+    assert run.summary.command is None  # nothing that can be pasted stops a run after that step
+    assert run.summary.no_command == "its end was moved on the way, after step 30 of 90"
     assert repeat_command(run.config) is None
 
 
@@ -166,7 +168,7 @@ def test_with_resume_only_the_end_can_be_changed(short, capsys):
         assert exited.value.code == 2
         assert f"1.5 are done already, got {epochs}" in capsys.readouterr().err
     assert (short.path / "config.yaml").read_bytes() == before
-    assert short.summary["status"] == "finished"
+    assert short.summary.status == "finished"
 
 
 def test_the_command_line_extends(short, tmp_path, capsys):

@@ -174,5 +174,5 @@ def test_a_rate_that_blows_up_fails_the_run_with_the_way_out_and_a_good_checkpoi
         )  # fmt: skip
     assert caught.value.exit_code == 1
     run = striate.load(tmp_path / "nan")
-    assert run.summary["status"] == "failed"
+    assert run.summary.status == "failed"
     assert load_checkpoint(run)[0]["step"] == 0

@@ -111,7 +111,7 @@ def same_bits(a, b):
 
 def outputs(run, side=28):
     net = load_net(run, CPU)
-    preprocessing = striate.Preprocessing.from_dict(run.config["preprocessing"])
+    preprocessing = run.preprocessing
     pixels = np.random.default_rng(1).integers(0, 256, (5, side, side, preprocessing.channels)).astype(np.uint8)
     return logits(net, preprocessing, pixels, CPU)
 
@@ -129,8 +129,8 @@ def test_it_trains_goes_on_to_the_bit_predicts_and_loads_again(target, own, data
     target = f"{own}:Own" if target == "FILE" else target
     whole = train(target, data, tmp_path, "whole")
     assert same_bits(weights(whole), weights(striate.resume(interrupted(target, data, tmp_path), progress=QUIET)))
-    assert whole.config["net"]["name"] == whole.config["net"]["origin"]["target"] == target
-    assert f"striate train {target} " in whole.summary["command"]
+    assert whole.config.net.name == whole.config.net.origin.target == target
+    assert f"striate train {target} " in whole.summary.command
     if target.startswith(str(own)):
         for page in ("README.md", "report.html"):  # which name the file, and no folder of this machine
             text = (whole.path / page).read_text()
@@ -139,7 +139,7 @@ def test_it_trains_goes_on_to_the_bit_predicts_and_loads_again(target, own, data
 
     again = striate.load(whole.path)
     kept = json.loads(next((whole.path / "evaluations").glob("*/evaluation.json")).read_text())
-    assert striate.evaluate(again, device="cpu").summary["loss"] == kept["loss"]
+    assert striate.evaluate(again, device="cpu").summary.loss == kept["loss"]
     (prediction,) = again.predict(np.full((28, 28), 200, np.uint8))
     assert prediction.label in "0123"
     # The file of weights is the module's own state, under the names that its author gave.
@@ -154,7 +154,7 @@ def test_the_same_logits_as_the_file_makes_without_striate(own, data, tmp_path):
     module = names["Own"](1, 4)
     module.load_state_dict(weights(run))
     pixels = np.random.default_rng(1).integers(0, 256, (5, 28, 28, 1)).astype(np.uint8)
-    preprocessing = striate.Preprocessing.from_dict(run.config["preprocessing"])
+    preprocessing = run.preprocessing
     with torch.no_grad():
         assert torch.equal(module.eval()(preprocessing.tensor(pixels)), outputs(run))
 
@@ -169,7 +169,7 @@ def test_a_file_that_changed_or_came_with_the_run_is_run_only_if_trusted(own, da
             use()
     assert "it ran" not in capsys.readouterr().out
     assert torch.equal(outputs(striate.load(run.path, trust_code=True)), expected)
-    assert striate.resume(broken, trust_code=True, progress=QUIET).summary["status"] == "finished"
+    assert striate.resume(broken, trust_code=True, progress=QUIET).summary.status == "finished"
     picture = tmp_path / "one.png"
     striate.data.decode.Image.new("L", (28, 28)).save(picture)
     for words, code in ((["predict", run.path, picture], 2), (["predict", run.path, picture, "--trust-code"], 0)):
@@ -202,8 +202,8 @@ def test_a_module_begins_with_its_weights_and_is_not_changed(data, tmp_path):
     run = train(module, data, tmp_path, epochs=1, lr=1e-9)
     assert same_bits(before, module.state_dict())
     assert all(torch.allclose(value, before[name], atol=1e-6) for name, value in weights(run).items())
-    assert run.summary["command"] is None
-    assert "given as a module" in run.summary["no_command"]
+    assert run.summary.command is None
+    assert "given as a module" in run.summary.no_command
     expected = outputs(run)
     with pytest.raises(UsageError, match="module=") as caught:
         outputs(striate.load(run.path))
@@ -225,13 +225,13 @@ def test_a_net_of_the_catalogue_that_was_built_or_trained_before_is_found_by_its
     assert torch.equal(outputs(striate.load(run.path)), expected)
     more = train(load_net(striate.load(run.path), CPU), data, tmp_path, "more", epochs=1, lr=1e-9)
     assert torch.allclose(outputs(striate.load(more.path)), expected, atol=1e-5)
-    assert more.summary["command"] is None
+    assert more.summary.command is None
 
 
 def test_pictures_are_converted_to_the_channels_of_a_net_that_takes_no_other(own, data, tmp_path):
     run = train(f"{own}:colour", data, tmp_path, epochs=1)
-    assert run.config["net"]["notes"] == ["pictures are converted to colour"]
-    assert run.config["preprocessing"]["channels"] == 3
+    assert run.config.net.notes == ("pictures are converted to colour",)
+    assert run.config.preprocessing.channels == 3
     assert run.predict(np.full((28, 28), 200, np.uint8))[0].error is None
     with pytest.raises(UsageError, match="pictures of 5 channels"):
         train(f"{own}:five", data, tmp_path)

@@ -55,9 +55,8 @@ def job():
         augmentation=Augmentation(shift=2),
     )
     preprocessing = Preprocessing(size=(28, 28), channels=1, mean=(0.5,), std=(0.3,))
-    config = {"recipe": recipe.as_dict(), "preprocessing": preprocessing.as_dict()}
     torch.manual_seed(0)
-    return make_job(config, data, None, torch.device("cpu"), build("lenet5", channels=1, classes=10))
+    return make_job(recipe, preprocessing, (data, None), torch.device("cpu"), build("lenet5", channels=1, classes=10))
 
 
 def test_a_batch_in_parts_makes_the_same_gradients(job):
@@ -106,7 +105,7 @@ def test_when_memory_runs_out_the_step_is_made_in_parts_and_resuming_knows(tmp_p
     assert yaml.safe_load((run.path / "config.yaml").read_text())["plan"]["parts"] == 4
     monkeypatch.setattr(loop, "gradients", plain)
     extended = striate.resume(run.path, epochs=0.4, progress=Progress(quiet=True))
-    assert extended.config["plan"]["parts"] == 4
+    assert extended.config.plan.parts == 4
 
 
 def test_other_errors_are_not_taken_for_a_lack_of_memory(tmp_path, monkeypatch):
@@ -227,9 +226,9 @@ def test_the_best_epoch_is_kept_evaluated_and_predicted_with(tmp_path, monkeypat
     assert all(torch.equal(value, weights(run, "best")[name]) for name, value in weights(shorter).items())
     (evaluation,) = run.evaluations.values()
     (expected,) = shorter.evaluations.values()
-    assert evaluation["accuracy"] == expected["accuracy"]
+    assert evaluation.accuracy == expected.accuracy
     again = striate.evaluate(run, split="validation")
-    assert again.summary["accuracy"] == pytest.approx(accuracies[best])
+    assert again.summary.accuracy == pytest.approx(accuracies[best])
 
 
 def test_training_stops_when_validation_is_no_better_for_so_many_epochs(tmp_path):
@@ -241,7 +240,7 @@ def test_training_stops_when_validation_is_no_better_for_so_many_epochs(tmp_path
     best = max(range(len(rows)), key=lambda i: (rows[i]["val_accuracy"], -rows[i]["val_loss"]))
     assert len(rows) < 12
     assert len(rows) - 1 - best == 2
-    assert run.config["plan"]["stopped_after_step"] == rows[-1]["step"]
+    assert run.config.plan.stopped_after_step == rows[-1]["step"]
     assert json.loads((run.path / "summary.json").read_text())["status"] == "finished"
 
 
@@ -263,7 +262,7 @@ def test_what_goes_by_validation_needs_validation(tmp_path):
 def test_the_command_in_the_run_spells_the_options_out(tmp_path):
     run = train(tmp_path, micro_batches=2, ema=0.9, keep="best", patience=5, epochs=0.2)
     for words in ("--micro-batches 2", "--ema 0.9", "--keep best", "--patience 5"):
-        assert words in run.summary["command"]
+        assert words in run.summary.command
 
 
 def test_warnings_that_save_an_evening_come_before_and_after_the_first_epoch(tmp_path):
@@ -299,7 +298,7 @@ def test_fast_alters_the_pictures_of_a_long_run_unless_told_otherwise(job, given
 def test_a_long_run_is_the_one_that_asked_for_what_it_got(tmp_path, monkeypatch):
     monkeypatch.setattr("striate.experiment.preparing.LONG_RUN", 1)
     long, asked = train(tmp_path, epochs=1), train(tmp_path, epochs=1, augment="flip,shift=2")
-    assert long.config["recipe"] == asked.config["recipe"]
+    assert long.config.recipe == asked.config.recipe
     long, asked = weights(long), weights(asked)
     assert all(torch.equal(tensor, asked[name]) for name, tensor in long.items())
 

@@ -13,8 +13,9 @@ import striate
 from striate.errors import StriateError, UsageError
 from striate.experiment.extending import extended
 from striate.files import write_csv, write_json, write_yaml
-from striate.outcome import Chance, Ending, Learning, judge, rate_to_try
+from striate.outcome import Chance, Learning, judge, rate_to_try
 from striate.run import Run
+from striate.runforms.summary import Ended, Summary
 from striate.training import Length, Progress
 from striate.training.journal import COLUMNS
 from striate.training.learning import chance, out_of_patience
@@ -59,7 +60,7 @@ def test_what_the_rows_of_a_run_say_of_its_learning(rows, verdict, words):
     assert ("try --lr 0.001" in found.said) == (verdict == "exploded")
     assert found.public() == found  # all that is said of a run may be said of a stranger's
     assert replace(found, said=f"{found.said}: see https://evil.example").public().said.count("evil") == 0
-    assert Learning.of({"learning": found.as_dict()}) == found
+    assert Learning.from_dict(found.as_dict()) == found
 
 
 def test_of_classes_of_very_different_sizes_naming_the_largest_is_guessing():
@@ -123,10 +124,10 @@ def test_older_runs_tell_how_they_ended_by_what_they_have(tmp_path, summary, pla
     row = dict.fromkeys(COLUMNS) | {"step": written, "epoch": 1, "seconds": 1.0, "lr": 0.1}
     write_csv(tmp_path / "metrics.csv", [row | {"train_loss": 1.0, "train_accuracy": 0.5}], COLUMNS)
     assert (run.ending.how, run.ending.count) == (how, count)
-    assert run.overview()["ended"] == how
-    assert run.overview()["epochs"] == 20
-    assert run.overview()["epochs_done"] == run.ending.epochs
-    assert Ending.of(run.config, {"ending": run.ending.as_dict()}, run.metrics) == run.ending
+    assert run.overview().ended == how
+    assert run.overview().epochs == 20
+    assert run.overview().epochs_done == run.ending.epochs
+    assert Summary(ending=Ended.of(run.ending)).ended(run.config, run.metrics) == run.ending
 
 
 def test_a_run_that_its_patience_ended_goes_on_when_it_is_extended(tiny):
@@ -138,16 +139,16 @@ def test_a_run_that_its_patience_ended_goes_on_when_it_is_extended(tiny):
     assert done < 80
     config, said = extended(made.run.config, done, 20, made.state.rows)
     assert said.startswith("its patience of 1 epoch begins anew; ")
-    assert config["plan"]["patience_restarted"] == [done]
-    write_yaml(made.run.path / "config.yaml", config)
+    assert config.plan.patience_restarted == (done,)
+    made.run.keep(config)
     again = tiny("run", resume=True, **changes)
-    again.length = Length.of(config["plan"])
+    again.length = Length.of(config.plan)
     again.fit()
     assert again.state.step == done + 8
     # And once more; a run without patience, or that is merely interrupted, has nothing to begin anew.
     third, _ = extended(config, again.state.step, 30, again.state.rows)
-    assert third["plan"]["patience_restarted"] == [done, done + 8]
-    assert "patience_restarted" not in extended(made.run.config, 8, 30, made.state.rows[:1])[0]["plan"]
+    assert third.plan.patience_restarted == (done, done + 8)
+    assert not extended(made.run.config, 8, 30, made.state.rows[:1])[0].plan.patience_restarted
 
 
 def test_patience_waits_anew_from_where_it_was_restarted():
@@ -185,7 +186,7 @@ def test_stopped_early_resumed_and_extended(small, call, tmp_path):
     assert said in " ".join(out.split())
     assert said in " ".join((run.path / "README.md").read_text().split())
     assert said in (run.path / "report.html").read_text()
-    assert run.summary["ending"]["how"] == "patience"
+    assert run.summary.ending.how == "patience"
     assert f"{ending.epochs:g} of 20" in call("runs")[1]
     before = {file: file.read_bytes() for file in run.path.rglob("*") if file.is_file()}
     code, _, err = call("train", "--resume", "runs/run")
@@ -257,4 +258,4 @@ def test_a_run_that_met_nan_says_so(tmp_path, small):
     run = striate.load(tmp_path / "nan")
     assert run.ending.how == "not finite"
     assert "the loss or a gradient was not finite" in str(run.ending)
-    assert run.summary["status"] == "failed"
+    assert run.summary.status == "failed"

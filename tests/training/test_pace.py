@@ -4,15 +4,17 @@ import time
 from dataclasses import replace
 
 import pytest
+import run_config
 from tiny import HELD, RECIPE, same_bits
 
 from striate.experiment.preparing import REPORT_SECONDS, plan
 from striate.run import Run
+from striate.runforms.config import Span
 from striate.training import Length, Manner, Progress, Speed, fit
 from striate.training.clock import Clock
 from striate.training.pace import LOOKS, Pace
 
-PLAN = {"steps": 100, "steps_per_epoch": 1000, "seconds_per_step": 1.0, "seconds_per_epoch": 1000.0}
+PLAN = run_config.plan(100, 1000, seconds_per_step=1.0, seconds_per_epoch=1000.0)
 
 
 @pytest.fixture
@@ -49,7 +51,7 @@ def test_one_more_step_is_taken_where_the_time_is_up_already(at):
 
 
 def test_validations_to_come_are_counted(at):
-    plan = {**PLAN, "steps_per_epoch": 20, "seconds_per_epoch": 25.0}
+    plan = run_config.plan(100, 20, seconds_per_step=1.0, seconds_per_epoch=25.0)
     clock = Clock(0.0)
     clock.add("validate", 5.0)  # after 20 of 25 steps of a second; four more are to come
     at(30.0)
@@ -84,5 +86,5 @@ def test_a_moved_end_is_kept_and_trains_as_one_that_was_moved_before(tiny, monke
     assert hurried.state.step == 18
     assert same_bits(hurried.bits(), told.bits())
     config = Run(hurried.run.path).config
-    assert config["plan"]["lengths"] == [{"after_step": 0, "steps": 24}, {"after_step": 6, "steps": 18}]
-    assert (config["plan"]["steps"], config["plan"]["epochs"], config["recipe"]["epochs"]) == (18, 2.25, 2.25)
+    assert config.plan.lengths == (Span(after_step=0, steps=24), Span(after_step=6, steps=18))
+    assert (config.plan.steps, config.plan.epochs, config.recipe.epochs) == (18, 2.25, 2.25)

@@ -50,7 +50,7 @@ def test_a_run_keeps_how_it_was_computed_and_goes_on_so(few, monkeypatch):
     monkeypatch.setattr(Manner, "adopt", lambda manner, step: (adopted.append(manner), adopt(manner, step)))
     monkeypatch.setattr(torch, "use_deterministic_algorithms", switched.append)
     run = striate.train("lenet5", epochs=1, precision="bf16", deterministic=True, **few)
-    assert run.config["plan"]["precision"] == "bf16"
+    assert run.config.plan.precision == "bf16"
     assert "--precision bf16 --deterministic" in repeat_command(run.config)
     adopted.clear()
     striate.resume(run.path, epochs=2, progress=QUIET)
@@ -67,7 +67,7 @@ def test_a_precision_that_there_is_not_is_named():
 def test_a_compiled_run_has_the_weights_of_the_others(few):
     plain = striate.train("lenet5-bn", epochs=2, name="plain", **few)
     compiled = striate.train("lenet5-bn", epochs=2, name="compiled", compile=True, **few)
-    assert compiled.config["plan"]["compiled"] is True
+    assert compiled.config.plan.compiled is True
     one, other = weights(plain), weights(compiled)
     for name, tensor in one.items():
         torch.testing.assert_close(tensor, other[name], rtol=1e-3, atol=1e-4)

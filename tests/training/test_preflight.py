@@ -27,13 +27,10 @@ def job_of(net=None, labels=None, **recipe):
     data = ImageData(pixels.astype(np.uint8), np.asarray(labels, dtype=np.int64), tuple("abcdefghij"))
     preprocessing = Preprocessing(size=(28, 28), channels=1, mean=(0.3,), std=(0.25,))
     chosen = replace(named_recipe("fast", family="lenet", batch_norm=False, params=60_000), batch_size=32, **recipe)
-    config = {
-        "recipe": chosen.as_dict(),
-        "preprocessing": preprocessing.as_dict(),
-        "net": {"name": "lenet5", "channels": 1, "classes": 10, "init": "default"},
-    }
     torch.manual_seed(0)
-    return make_job(config, data, None, torch.device("cpu"), net or build("lenet5", channels=1, classes=10))
+    return make_job(
+        chosen, preprocessing, (data, None), torch.device("cpu"), net or build("lenet5", channels=1, classes=10)
+    )
 
 
 def checks_of(job):

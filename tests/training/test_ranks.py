@@ -127,7 +127,7 @@ def make(folder, ranks, net, recipe, doubled=True, resume=False):
     )
     torch.manual_seed(recipe.seed)
     made = NETS[net]()
-    job = make_job(config, pictures(PICTURES, 7), pictures(23, 8), torch.device("cpu"), made, ranks)
+    job = make_job(recipe, preprocessing, (pictures(PICTURES, 7), pictures(23, 8)), torch.device("cpu"), made, ranks)
     if doubled:
         made.double()
         job = replace(job, preprocessing=Doubled(job.preprocessing))
@@ -236,9 +236,9 @@ def linear(ranks, count, batch, seed):
     preprocessing = Preprocessing(size=(4, 4), channels=1, mean=(0.5,), std=(0.25,))
     torch.manual_seed(seed)
     net = Net({"flat": nn.Flatten()}, nn.Linear(16, 3))
-    config = {"recipe": replace(PLAIN, batch_size=batch).as_dict(), "preprocessing": preprocessing.as_dict()}
+    recipe = replace(PLAIN, batch_size=batch)
     train_data = ImageData(np.zeros((batch, 4, 4, 1), np.uint8), np.zeros(batch, np.int64), data.classes)
-    return make_job(config, train_data, data, torch.device("cpu"), net, ranks), data
+    return make_job(recipe, preprocessing, (train_data, data), torch.device("cpu"), net, ranks), data
 
 
 AUGMENTED = Augmentation(shift=2, cutmix=1.0)
@@ -470,7 +470,7 @@ def stopped(tmp_path_factory):
     wait_for((out / "stopped" / "metrics.csv").is_file, process)
     process.send_signal(signal.SIGTERM)
     _, said = process.communicate(timeout=60)
-    assert Run(out / "stopped").summary["status"] == "interrupted", said
+    assert Run(out / "stopped").summary.status == "interrupted", said
     return striate.resume(out / "stopped", progress=Progress(quiet=True)), process.returncode, said
 
 
@@ -479,13 +479,13 @@ def test_a_signal_to_the_command_stops_its_processes_and_they_go_on(stopped):
     assert code == 143
     assert said.count("everything is saved") == 1
     assert "Warning" not in said
-    assert run.summary["status"] == "finished"
-    assert run.config["plan"]["ranks"] == 2
-    assert "--processes 2" in run.summary["command"]
+    assert run.summary.status == "finished"
+    assert run.config.plan.ranks == 2
+    assert "--processes 2" in run.summary.command
     assert len(run.metrics) == 6
     (evaluation,) = run.evaluations.values()
-    assert evaluation["n"] == 2000
-    assert evaluation["accuracy"] > 0.5
+    assert evaluation.n == 2000
+    assert evaluation.accuracy > 0.5
 
 
 def torchrun(out, kills, generator, options=OPTIONS):
@@ -509,12 +509,12 @@ def torchrun(out, kills, generator, options=OPTIONS):
 def trains(folder, before):
     """Whether the run was begun or gone on with since."""
     summary = folder / "summary.json"
-    return summary.is_file() and summary.stat().st_mtime_ns > before and Run(folder).summary["status"] == "running"
+    return summary.is_file() and summary.stat().st_mtime_ns > before and Run(folder).summary.status == "running"
 
 
 def test_a_rank_killed_under_torchrun_ends_with_the_bits_of_a_run_that_was_stopped_otherwise(stopped, tmp_path):
     folder = torchrun(tmp_path, 1, random.Random(0))
-    assert striate.load(folder).summary["status"] == "finished"
+    assert striate.load(folder).summary.status == "finished"
     assert same_bits(weights(folder), weights(stopped[0].path))
 
 

@@ -15,6 +15,7 @@ from striate.cli import main
 from striate.data.augmentation import Augmentation
 from striate.experiment.repeating import repeat_command, why_none
 from striate.recipe import FAST_SMALL, TUTORIAL, parse_resize_schedule, resize_schedule_text
+from striate.runforms.config import Origin
 
 ODD = "it's two words; $HOME & `x`"
 
@@ -41,7 +42,7 @@ def pasted(run, tmp_path, monkeypatch):
     place = tmp_path / "another place"
     place.mkdir()
     monkeypatch.chdir(place)
-    for line in run.summary["command"].splitlines():
+    for line in run.summary.command.splitlines():
         words = shlex.split(line)
         assert words[:2] == ["striate", "train"]
         with pytest.raises(SystemExit) as exited:
@@ -96,9 +97,9 @@ def repeats(settings, photos, tmp_path, monkeypatch):
         first = striate.train("lenet5", photos.name, epochs=1, size=32, name="first", progress=QUIET)
         (tmp_path / given["weights"]).write_bytes((first.path / "weights" / "last.safetensors").read_bytes())
     run = striate.train(name="original", progress=QUIET, **given)
-    command = run.summary["command"]
+    command = run.summary.command
     if "budget" in given and command is None:  # this machine kept another pace than was measured
-        assert "moved on the way" in run.summary["no_command"]
+        assert "moved on the way" in run.summary.no_command
         return
     assert "--budget" not in command
     run = striate.load((tmp_path / run.path).resolve())
@@ -121,23 +122,23 @@ def test_what_no_option_can_give_has_no_command_and_says_why(tmp_path, photos):
         )
 
     run = train(recipe=replace(FAST_SMALL, momentum=0.5, warmup=0.4))
-    assert run.summary["command"] is None
-    assert run.summary["no_command"] == "its recipe was made in Python: momentum, warmup cannot be given by an option"
+    assert run.summary.command is None
+    assert run.summary.no_command == "its recipe was made in Python: momentum, warmup cannot be given by an option"
     assert "No command repeats it: its recipe was made in Python" in (run.path / "README.md").read_text()
     assert "No command repeats it: its recipe was made in Python" in (run.path / "report.html").read_text()
-    own = replace(run.config) if False else dict(run.config)
+    own = replace(run.config, only_in_python=None)
     for changed, reason in (
-        ({"net": {**own["net"], "origin": {"given": "Sequential"}}}, "given as a module"),
-        ({"only_in_python": None, "plan": {**own["plan"], "parts": 4}}, "memory ran out"),
-        ({"only_in_python": None, "plan": {**own["plan"], "resumed_in": 3}}, "begun in 1 processes and went on in 3"),
+        ({"net": replace(own.net, origin=Origin(given=True))}, "given as a module"),
+        ({"plan": replace(own.plan, parts=4)}, "memory ran out"),
+        ({"plan": replace(own.plan, resumed_in=3)}, "begun in 1 processes and went on in 3"),
     ):
-        assert reason in why_none({**own, **changed})
-        assert repeat_command({**own, **changed}) is None
+        assert reason in why_none(replace(own, **changed))
+        assert repeat_command(replace(own, **changed)) is None
 
 
 def test_a_command_that_names_private_folders_is_not_in_what_is_handed_out(tmp_path, photos):
     run = striate.train("lenet5", photos, epochs=0.5, size=32, threads=1, layout="nchw", out=tmp_path, progress=QUIET)
-    assert shlex.quote(str(photos)) in run.summary["command"]
+    assert shlex.quote(str(photos)) in run.summary.command
     for file in ("README.md", "report.html"):
         text = (run.path / file).read_text()
         assert "striate train lenet5 --data" not in text

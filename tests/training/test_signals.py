@@ -135,6 +135,6 @@ def test_it_is_out_within_5_seconds_of_the_end_of_the_step(tmp_path):
     assert time.perf_counter() - begin < 1 + 5
     assert "everything is saved" in err
     run = striate.load(tmp_path / "run")
-    assert run.summary["status"] == "interrupted"
+    assert run.summary.status == "interrupted"
     assert load_checkpoint(run)[0]["step"] == 40
     assert "stopped after step 40 of" in err

@@ -298,9 +298,9 @@ def test_no_number_is_the_error_of_its_row(call, odd, tmp_path):
 def test_no_number_counts_as_wrong_and_is_named(call, odd):
     run, _ = odd
     (evaluation,) = run.evaluations.values()
-    assert (evaluation["n"], evaluation["unanswered"]) == (20, 4)
-    assert evaluation["correct"] <= 16
-    assert evaluation["accuracy"] == evaluation["correct"] / 20
+    assert (evaluation.n, evaluation.unanswered) == (20, 4)
+    assert evaluation.correct <= 16
+    assert evaluation.accuracy == evaluation.correct / 20
     (folder,) = (run.path / "evaluations").iterdir()
     rows = list(csv.DictReader(io.StringIO((folder / "predictions.csv").read_text())))
     assert [row["predicted"] for row in rows[:4]] == [""] * 4

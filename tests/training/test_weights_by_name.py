@@ -94,9 +94,9 @@ def test_a_run_and_its_file_and_what_it_exported_name_their_classes(tmp_path, ca
         assert note.startswith("the rows of its classifier are put where"), weights
         assert torch.equal(net.state_dict()[name], before[name].flip(0))
     run = striate.train("lenet5", data("b", "dog", "cat"), weights=first.path, lr=1e-9, **given)
-    assert run.config["net"]["pretrained"][-1] == note
+    assert run.config.net.pretrained[-1] == note
     assert torch.allclose(load_file(run.path / "weights" / "last.safetensors")[name], before[name].flip(0), atol=1e-4)
-    assert f"--weights {first.path.resolve()}" in run.summary["command"]
+    assert f"--weights {first.path.resolve()}" in run.summary.command
     (old / "weights" / "last.safetensors").unlink()
     with pytest.raises(DataError, match="has no finished weights"):
         begin_with(build("lenet5", classes=2), old, ("dog", "cat"), (28, 28))

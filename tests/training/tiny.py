@@ -65,15 +65,13 @@ def make_tiny(folder: Path, resume: bool, steps: int | None, changes: dict[str, 
         plan={"steps": total, "steps_per_epoch": per_epoch, "epochs": total / per_epoch, "seconds_per_step": 0.01},
     )
     run = Run(folder)
-    if resume:
-        config = run.config
-    else:
+    if not resume:
         write_yaml(run.path / "config.yaml", config)
     torch.manual_seed(recipe.seed)
     net = build("lenet5-bn")
-    job = make_job(config, pictures(PICTURES, 7), pictures(HELD, 8), torch.device("cpu"), net)
+    job = make_job(recipe, preprocessing, (pictures(PICTURES, 7), pictures(HELD, 8)), torch.device("cpu"), net)
     state, warnings = resumed_state(job, run) if resume else (fresh_state(job), [])
-    return Tiny(run, job, state, Length.of(config["plan"]), warnings)
+    return Tiny(run, job, state, Length.of(run.config.plan), warnings)
 
 
 def same_bits(a: dict[str, torch.Tensor], b: dict[str, torch.Tensor]) -> bool:

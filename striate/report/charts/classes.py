@@ -12,6 +12,7 @@ import numpy as np
 from striate.drawing.theme import PAPER, Palette
 from striate.drawing.vega import PERCENT_LABEL, name_axis, names_param, percent_axis, shown_name, themed
 from striate.report.wording import SPACE, percent
+from striate.runforms.evaluation import ClassFigures
 from striate.texts import thousands
 
 MOST_NUMBERED = 25  # with more classes the matrix has no numbers in its cells
@@ -136,7 +137,7 @@ def _matrix_ink(base: alt.Chart, legend: Literal["right", "bottom"], palette: Pa
     return drawn
 
 
-def _cells(matrix: Sequence[Sequence[int]], classes: Sequence[str], totals: Sequence[int]) -> list[dict[str, Any]]:
+def _cells(matrix: Sequence[Sequence[int]], classes: Sequence[str], totals: Sequence[int]) -> list[dict[str, object]]:
     return [
         {
             "truth": i,
@@ -154,12 +155,11 @@ def _cells(matrix: Sequence[Sequence[int]], classes: Sequence[str], totals: Sequ
     ]
 
 
-def per_class(rows: Sequence[dict[str, Any]], palette: Palette = PAPER) -> alt.LayerChart:
+def per_class(rows: Sequence[ClassFigures], palette: Palette = PAPER) -> alt.LayerChart:
     """Precision, recall and F1 of each class, the worst F1 on top, its figure at the right; the line is the 95 %
     interval of recall.
 
-    `rows` are those of evaluation.json (`class`, `support`, `precision`, `recall`, `f1`, and `low` and `high` where
-    they are known); of more than 30 classes the 30 worst are drawn.
+    Of more than 30 classes the 30 worst are drawn.
     """
     worst = worst_classes(rows)
     measures = {"precision": "precision", "recall": "recall", "f1": "F1"}
@@ -167,21 +167,21 @@ def per_class(rows: Sequence[dict[str, Any]], palette: Palette = PAPER) -> alt.L
         {
             "place": place,
             "measure": word,
-            "value": row[key],
-            "class": row["class"],
-            "shown": percent(row[key]),
-            "pictures": thousands(row["support"]),
+            "value": getattr(row, key),
+            "class": row.class_,
+            "shown": percent(getattr(row, key)),
+            "pictures": thousands(row.support),
         }
-        | ({"interval": f"{percent(row['low'])} to {percent(row['high'])}"} if "low" in row else {})
+        | ({} if row.low is None or row.high is None else {"interval": f"{percent(row.low)} to {percent(row.high)}"})
         for place, row in enumerate(worst)
         for key, word in measures.items()
     ]
     spans = [
-        {"place": place, "low": row.get("low"), "high": row.get("high"), "f1": percent(row["f1"])}
-        for place, row in enumerate(worst)
+        {"place": place, "low": row.low, "high": row.high, "f1": percent(row.f1)} for place, row in enumerate(worst)
     ]
     words, inks = list(measures.values()), [palette.first, palette.second, palette.third]
-    lowest = min(row[key] for row in worst for key in (*measures, "low") if key in row)
+    known = worst[0].low is not None
+    lowest = min(getattr(row, key) for row in worst for key in (*measures, *["low"] * known))
     floor = max(0.0, math.floor(20 * lowest - 0.2) / 20)  # a multiple of 5 %, below every point
     scale = alt.Scale(domain=[floor, 1], nice=False, zero=False)
     y = alt.Y("place:O", scale=alt.Scale(domain=list(range(len(worst)))), axis=name_axis(palette, grid=True))
@@ -198,7 +198,7 @@ def per_class(rows: Sequence[dict[str, Any]], palette: Palette = PAPER) -> alt.L
                 alt.Tooltip("class:N"),
                 alt.Tooltip("measure:N"),
                 alt.Tooltip("shown:N", title="value"),
-                *([alt.Tooltip("interval:N", title=f"95{SPACE}% interval of recall")] if "low" in worst[0] else []),
+                *([alt.Tooltip("interval:N", title=f"95{SPACE}% interval of recall")] if known else []),
                 alt.Tooltip("pictures:N"),
             ],
         )
@@ -213,12 +213,12 @@ def per_class(rows: Sequence[dict[str, Any]], palette: Palette = PAPER) -> alt.L
         .mark_text(align="left", baseline="bottom", color=palette.muted, fontSize=12)
         .encode(x=alt.value(width + 12), y=alt.value(-4), text="word:N")
     )
-    chart = alt.LayerChart(layer=[*([lines] if "low" in worst[0] else []), dots, figures, head]).properties(
+    chart = alt.LayerChart(layer=[*([lines] if known else []), dots, figures, head]).properties(
         width=width, height=alt.Step(30 if len(worst) <= 12 else 22)
     )
-    return themed(chart.add_params(names_param([shown_name(row["class"]) for row in worst])), palette)
+    return themed(chart.add_params(names_param([shown_name(row.class_) for row in worst])), palette)
 
 
-def worst_classes(rows: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
+def worst_classes(rows: Sequence[ClassFigures]) -> list[ClassFigures]:
     """The classes that the chart shows: by F1, the worst first, 30 at most; those without pictures last."""
-    return sorted(rows, key=lambda row: (row.get("support") == 0, float(row["f1"])))[:MOST_ROWS]
+    return sorted(rows, key=lambda row: (row.support == 0, row.f1))[:MOST_ROWS]

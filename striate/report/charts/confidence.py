@@ -12,6 +12,7 @@ from striate.drawing.theme import PAPER, Palette
 from striate.drawing.vega import LABELS, PERCENT_LABEL, percent_axis, themed
 from striate.metrics import wilson
 from striate.report.wording import SPACE, percent
+from striate.runforms.evaluation import Bin, Kept
 from striate.texts import thousands
 
 WIDTH, HEIGHT = 400, 280
@@ -19,16 +20,14 @@ UNIT = alt.Scale(domain=[0, 1], nice=False)
 FIFTHS = [k / 5 for k in range(6)]
 
 
-def reliability(
-    bins: Sequence[dict[str, Any]], palette: Palette = PAPER, title: str = "Reliability"
-) -> alt.VConcatChart:
+def reliability(bins: Sequence[Bin], palette: Palette = PAPER, title: str = "Reliability") -> alt.VConcatChart:
     """The reliability diagram (Guo et al. 2017, arXiv:1706.04599, figure 1): the share of right answers by confidence.
 
     A point a bin, its 95 % Wilson interval as a line, its distance from the diagonal, which is the error of its
     confidence, as a bar; how many pictures each bin holds below.
 
     Args:
-        bins: evaluation.json's `reliability`: low, high, n, confidence, accuracy of each bin that holds a picture.
+        bins: evaluation.json's `reliability`.
         palette: colours.
         title: of the chart.
     """
@@ -61,7 +60,7 @@ def reliability(
         height=HEIGHT,
         title=alt.Title(title, subtitle="share of right answers by confidence: at its word on the dashed line"),
     )
-    most = max((part["n"] for part in bins), default=1)
+    most = max((part.n for part in bins), default=1)
     heights = alt.Axis(title=None, values=[0, most], format=",d", minExtent=LABELS, labelPadding=4)
     counts = (
         base.mark_bar(color=palette.muted, opacity=0.6, binSpacing=1)
@@ -77,17 +76,17 @@ def reliability(
     return themed(alt.vconcat(above, counts, spacing=8), palette)
 
 
-def _bin(part: dict[str, Any]) -> dict[str, Any]:
-    least, most = wilson(round(part["accuracy"] * part["n"]), part["n"])
+def _bin(part: Bin) -> dict[str, object]:
+    least, most = wilson(round(part.accuracy * part.n), part.n)
     return {
-        **{key: part[key] for key in ("low", "high", "n", "confidence", "accuracy")},
+        **part.as_dict(),
         "least": least,
         "most": most,
-        "range": f"{percent(part['low'], 0)} to {percent(part['high'], 0)}",
-        "mean": percent(part["confidence"]),
-        "right": percent(part["accuracy"]),
+        "range": f"{percent(part.low, 0)} to {percent(part.high, 0)}",
+        "mean": percent(part.confidence),
+        "right": percent(part.accuracy),
         "interval": f"{percent(least)} to {percent(most)}",
-        "pictures": thousands(part["n"]),
+        "pictures": thousands(part.n),
     }
 
 
@@ -109,25 +108,25 @@ def _shares(**options: Any) -> alt.Axis:
     )
 
 
-def coverage(rows: Sequence[dict[str, Any]], palette: Palette = PAPER) -> alt.LayerChart:
+def coverage(rows: Sequence[Kept], palette: Palette = PAPER) -> alt.LayerChart:
     """The accuracy on the share of the pictures of which the net is surest: the risk-coverage curve (El-Yaniv & Wiener
     2010) upside down.
 
     Args:
-        rows: evaluation.json's `by_confidence`: kept, threshold, accuracy.
+        rows: evaluation.json's `by_confidence`.
         palette: colours.
     """
     points = [
         {
-            "kept": row["kept"],
-            "accuracy": row["accuracy"],
-            "answered": percent(row["kept"], 0),
-            "right": percent(row["accuracy"], 2),
-            "least": percent(row["threshold"]),
+            "kept": row.kept,
+            "accuracy": row.accuracy,
+            "answered": percent(row.kept, 0),
+            "right": percent(row.accuracy, 2),
+            "least": percent(row.threshold),
         }
         for row in rows
     ]
-    floor = max(0.0, math.floor(20 * min(row["accuracy"] for row in rows) - 0.2) / 20)  # a multiple of 5 %, below all
+    floor = max(0.0, math.floor(20 * min(row.accuracy for row in rows) - 0.2) / 20)  # a multiple of 5 %, below all
     x = alt.X("kept:Q", scale=UNIT, axis=_shares(title="share of the pictures that it answers, the surest ones"))
     y = alt.Y("accuracy:Q", scale=alt.Scale(domain=[floor, 1], nice=False, zero=False), axis=percent_axis(1 - floor))
     base = alt.Chart(alt.InlineData(values=points)).encode(x=x, y=y)

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import Any, Literal
+from typing import Literal
 
 import altair as alt
 
 from striate.drawing.theme import PAPER, Palette
 from striate.drawing.vega import LABELS, percent_axis, themed
+from striate.outcome import Row
 from striate.report.facts import measured
 from striate.report.wording import percent
 
@@ -18,7 +19,7 @@ MOST_POINTS = 40  # with more epochs the curves are drawn without points
 Quantity = Literal["loss", "accuracy"]
 
 
-def curves(metrics: Sequence[dict[str, Any]], palette: Palette = PAPER) -> alt.VConcatChart:
+def curves(metrics: Sequence[Row], palette: Palette = PAPER) -> alt.VConcatChart:
     """Loss and accuracy of training and validation side by side, the learning rate below: the run's curves.png.
 
     A curve without any finite figure, as the loss of a run that diverged at once, is left out. `metrics` needs a row.
@@ -29,7 +30,7 @@ def curves(metrics: Sequence[dict[str, Any]], palette: Palette = PAPER) -> alt.V
     return themed(alt.vconcat(above, _rate(metrics, palette, width), spacing=20), palette)
 
 
-def drawable(metrics: Sequence[dict[str, Any]]) -> list[Quantity]:
+def drawable(metrics: Sequence[Row]) -> list[Quantity]:
     """The quantities of which there is a finite figure to draw."""
     quantities: tuple[Quantity, ...] = ("loss", "accuracy")
     return [
@@ -39,12 +40,12 @@ def drawable(metrics: Sequence[dict[str, Any]]) -> list[Quantity]:
     ]
 
 
-def curve(metrics: Sequence[dict[str, Any]], quantity: Quantity, palette: Palette = PAPER) -> alt.LayerChart:
+def curve(metrics: Sequence[Row], quantity: Quantity, palette: Palette = PAPER) -> alt.LayerChart:
     """One of the two curves by itself, training and validation told apart by colour, dash and point shape."""
     return themed(_curve(metrics, quantity, palette), palette)
 
 
-def _epochs(metrics: Sequence[dict[str, Any]], field: str = "epoch") -> alt.X:
+def _epochs(metrics: Sequence[Row], field: str = "epoch") -> alt.X:
     last = math.ceil(metrics[-1]["epoch"])
     step = next(size for size in (1, 2, 5, 10, 20, 50, 100, 200, 500, 1000, 10**9) if last <= 15 * size)
     ticks = [*([1] if step > 2 else []), *range(step, last + 1, step)]
@@ -58,7 +59,7 @@ def _range_of(values: Sequence[float], ceiling: float) -> list[float]:
     return [max(0.0, low - margin), min(ceiling, high + margin)]
 
 
-def _curve(metrics: Sequence[dict[str, Any]], quantity: Quantity, palette: Palette) -> alt.LayerChart:
+def _curve(metrics: Sequence[Row], quantity: Quantity, palette: Palette) -> alt.LayerChart:
     series = {"training": f"train_{quantity}", "validation": f"val_{quantity}"}
     rows = [
         {"epoch": row["epoch"], "series": name, "value": number}
@@ -106,11 +107,9 @@ def _curve(metrics: Sequence[dict[str, Any]], quantity: Quantity, palette: Palet
     return alt.LayerChart(layer=layers).properties(width=420, height=250, title=title)
 
 
-def _reading(
-    metrics: Sequence[dict[str, Any]], series: dict[str, str], quantity: Quantity, palette: Palette
-) -> alt.Chart:
+def _reading(metrics: Sequence[Row], series: dict[str, str], quantity: Quantity, palette: Palette) -> alt.Chart:
     """An invisible strip an epoch, which shows itself and the epoch's figures under the pointer."""
-    rows: list[dict[str, Any]] = []
+    rows: list[dict[str, object]] = []
     for row in metrics:
         strip = {"from": row["epoch"] - 0.5, "to": row["epoch"] + 0.5, "epoch": f"{row['epoch']:g}"}
         for name, key in series.items():
@@ -134,18 +133,18 @@ def _reading(
     return strips
 
 
-def rate(metrics: Sequence[dict[str, Any]], palette: Palette = PAPER) -> alt.Chart:
+def rate(metrics: Sequence[Row], palette: Palette = PAPER) -> alt.Chart:
     """The learning rate that each epoch ended with."""
     return themed(_rate(metrics, palette, width=420), palette)
 
 
-def _rate(metrics: Sequence[dict[str, Any]], palette: Palette, width: int) -> alt.Chart:
+def _rate(metrics: Sequence[Row], palette: Palette, width: int) -> alt.Chart:
     rows = [
         {"epoch": row["epoch"], "rate": number, "shown": f"{number:.4g}"}
         for row in metrics
         if (number := measured(row, "lr")) is not None
     ]
-    point: dict[str, Any] | bool = {"filled": True, "size": 28, "color": palette.muted}
+    point: dict[str, object] | bool = {"filled": True, "size": 28, "color": palette.muted}
     y = alt.Y(
         "rate:Q", scale=alt.Scale(zero=True), axis=alt.Axis(title=None, tickCount=3, format="~g", minExtent=LABELS)
     )

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import altair as alt
 
 from striate.drawing.theme import PAPER, Palette
 from striate.drawing.vega import percent_axis, themed
 from striate.report.wording import SPACE, percent
+from striate.runforms.evaluation import Corruption, Robustness
 from striate.texts import thousands
 
 
@@ -33,12 +34,12 @@ KINDS = {
 """The corruptions of robustness.json."""
 
 
-def kinds(found: dict[str, Any]) -> list[str]:
+def kinds(found: Robustness) -> list[str]:
     """The corruptions that were tried, in order, as far as this version knows them."""
-    return [name for name in dict.fromkeys(row["name"] for row in found["corruptions"]) if name in KINDS]
+    return [name for name in dict.fromkeys(row.name for row in found.corruptions) if name in KINDS]
 
 
-def robustness(found: dict[str, Any], palette: Palette = PAPER) -> alt.VConcatChart:
+def robustness(found: Robustness, palette: Palette = PAPER) -> alt.VConcatChart:
     """All corruptions on one sheet, three in a row. `found`: robustness.json."""
     names = kinds(found)
     rows = [
@@ -48,31 +49,31 @@ def robustness(found: dict[str, Any], palette: Palette = PAPER) -> alt.VConcatCh
     return themed(alt.vconcat(*rows, spacing=22), palette)
 
 
-def robustness_curve(found: dict[str, Any], name: str, palette: Palette = PAPER) -> alt.LayerChart:
+def robustness_curve(found: Robustness, name: str, palette: Palette = PAPER) -> alt.LayerChart:
     """One corruption by itself."""
     fixed = alt.AutoSizeParams(type="fit", contains="padding")  # all of one width, whatever their labels
     return themed(_curve(found, name, palette, 360).properties(height=250, autosize=fixed), palette)
 
 
-def _curve(found: dict[str, Any], name: str, palette: Palette, width: int) -> alt.LayerChart:
+def _curve(found: Robustness, name: str, palette: Palette, width: int) -> alt.LayerChart:
     """Accuracy by level, its 95 % interval as a band; the dashed line is the accuracy on the same pictures as they are."""
-    rows = sorted((row for row in found["corruptions"] if row["name"] == name), key=lambda row: int(row["level"]))
+    rows = sorted((row for row in found.corruptions if row.name == name), key=lambda row: row.level)
     title, unit = KINDS[name]
-    points: list[dict[str, Any]] = [
-        {"level": 0, "accuracy": found["clean"], "shown": percent(found["clean"]), "value": "none"}
+    points: list[dict[str, object]] = [
+        {"level": 0, "accuracy": found.clean, "shown": percent(found.clean), "value": "none"}
     ]
     points += [
-        {key: row[key] for key in ("level", "accuracy", "low", "high")}
+        {"level": row.level, "accuracy": row.accuracy, "low": row.low, "high": row.high}
         | {
-            "value": f"{row['value']:.2g}",
-            "shown": percent(row["accuracy"]),
-            "interval": f"{percent(row['low'])} to {percent(row['high'])}",
-            "pictures": thousands(row["n"]),
+            "value": f"{row.value:.2g}",
+            "shown": percent(row.accuracy),
+            "interval": f"{percent(row.low)} to {percent(row.high)}",
+            "pictures": thousands(row.n),
         }
         for row in rows
     ]
-    scale = alt.Scale(domain=_range(found["corruptions"], found["clean"]), nice=False, zero=False)
-    values = ["none", *(f"{row['value']:.2g}" for row in rows)]
+    scale = alt.Scale(domain=_range(found.corruptions, found.clean), nice=False, zero=False)
+    values = ["none", *(f"{row.value:.2g}" for row in rows)]
     label = f"{values!r}[datum.value]"
     x = alt.X(
         "level:Q",
@@ -84,7 +85,7 @@ def _curve(found: dict[str, Any], name: str, palette: Palette, width: int) -> al
     y = alt.Y("accuracy:Q", scale=scale, axis=percent_axis(1))
     base = alt.Chart(alt.InlineData(values=points))
     clean = (
-        alt.Chart(alt.InlineData(values=[{"accuracy": found["clean"]}]))
+        alt.Chart(alt.InlineData(values=[{"accuracy": found.clean}]))
         .mark_rule(color=palette.muted, strokeDash=[5, 4])
         .encode(y=y)
     )
@@ -107,8 +108,8 @@ def _curve(found: dict[str, Any], name: str, palette: Palette, width: int) -> al
     return alt.LayerChart(layer=[clean, band, line, dots]).properties(width=width, height=170, title=title)
 
 
-def _range(rows: Sequence[dict[str, Any]], clean: float) -> list[float]:
+def _range(rows: Sequence[Corruption], clean: float) -> list[float]:
     """The same for all: from a multiple of 10 % below everything to one above."""
-    low = min([clean, *(row["low"] for row in rows)])
-    high = max([clean, *(row["high"] for row in rows)])
+    low = min([clean, *(row.low for row in rows)])
+    high = max([clean, *(row.high for row in rows)])
     return [math.floor(10 * low) / 10, math.ceil(10 * high) / 10]
