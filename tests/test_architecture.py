@@ -25,7 +25,7 @@ LAYERS = (
     {"inference", "outofdistribution", "tracking"},
     {"classifier"},
     {"training"},
-    {"evaluation"},
+    {"evaluation", "testing"},
     {"explaining"},
     {"exporting"},
     {"report"},
