@@ -16,7 +16,7 @@ from striate.anatomy.recording import picture_type
 from striate.anatomy.targets import check_fit, facts
 from striate.data.preprocessing import Preprocessing
 from striate.errors import CheckError, UsageError, short_of_means, unknown_name
-from striate.nets.copying import copied
+from striate.nets.copying import copied, plain
 from striate.nets.elsewhere import adapt, inner
 from striate.nets.hooks import set_mode
 from striate.nets.net import Net
@@ -88,7 +88,7 @@ def check_net(
     image = tuple(input or row.input)
     anatomy = inspect(module, image, classes=classes)
     given = anatomy.graph.nodes[anatomy.graph.outputs[0]].shape[-1] if classes is None else classes
-    own = adapt(row.make(image[0], given, False).module, row, image[0], given)
+    own = adapt(copied(plain(module), "cpu"), row, image[0], given)
     set_mode(own, training=False)
     subject = _Subject(own=own, anatomy=anatomy, again=lambda: _anew(net))
     wrong = []
