@@ -21,13 +21,14 @@ from striate import __version__
 from striate.data import load_data
 from striate.data.batches import Batches
 from striate.data.preprocessing import preprocessing_for
+from striate.events import EpochEnded, Event, Started
 from striate.inference import set_layout
 from striate.machine import use_cores
 from striate.nets import build
 from striate.recipe import FAST_SMALL, Recipe
 from striate.run import Run
 from striate.runforms.config import DataConfig, NetConfig, Plan, PreprocessingConfig, RecipeConfig, RunConfig
-from striate.training import Length, Progress, fit, fresh_state, make_job
+from striate.training import Audience, fit, fresh_state, make_job
 from striate.training.clock import Clock
 from striate.training.guard import Guard
 from striate.training.job import Job
@@ -64,11 +65,10 @@ def plain_loop(net: nn.Module, batches: Batches, recipe: Recipe) -> Iterator[flo
         yield time.perf_counter() - begin
 
 
-class EndOfEpoch(Progress):
+class EndOfEpoch:
     """Notes how long each epoch of our loop takes, checkpoints apart, and lets the other loop take its turn in between."""
 
     def __init__(self, other: Iterator[float], clock: Clock) -> None:
-        super().__init__(quiet=True)
         self.other, self.clock = other, clock
         self.ours: list[float] = []
         self.plain: list[float] = []
@@ -77,13 +77,12 @@ class EndOfEpoch(Progress):
     def now(self) -> float:
         return time.perf_counter() - self.clock.seconds.get("checkpoint", 0.0)
 
-    def begin(self, steps: int, done: int) -> None:
-        self.began = self.now()
-
-    def epoch(self, row: object, epochs: str, left: float) -> None:
-        self.ours.append(self.now() - self.began)
-        self.plain.append(next(self.other))
-        self.began = self.now()
+    def __call__(self, event: Event) -> None:
+        if isinstance(event, EpochEnded):
+            self.ours.append(self.now() - self.began)
+            self.plain.append(next(self.other))
+        if isinstance(event, EpochEnded | Started):
+            self.began = self.now()
 
 
 def job(recipe: Recipe) -> Job:
@@ -140,7 +139,7 @@ def main() -> None:
         with tempfile.TemporaryDirectory() as folder:
             run = Run(Path(folder))
             run.keep(config(made, EPOCHS * steps))
-            fit(made, run, Length.of(run.config.plan), fresh_state(made), clock, turns)
+            fit(made, run, fresh_state(made), clock, Audience([turns]))
         ours += [seconds / steps for seconds in turns.ours[1:]]
         plain += [seconds / steps for seconds in turns.plain[1:]]
         spent["checkpoint"] += clock.seconds["checkpoint"]

@@ -110,7 +110,7 @@ def train(case: Case, folder: Path, name: str) -> Any:
 
 def child(case: Case, folder: Path, name: str) -> None:
     """`train`, with checkpoints at every end of an epoch and often within, slowed down, and saying where it is."""
-    from striate.training import checkpoint, journal, loop
+    from striate.training import checkpoint, loop, trainer
 
     def said(what: str, real: Any) -> Any:
         def call(*arguments: Any) -> Any:
@@ -138,12 +138,12 @@ def child(case: Case, folder: Path, name: str) -> None:
         seed_step(*arguments)
 
     seed_step, loop.seed_step = loop.seed_step, first_step
-    checkpoint.RATIO, journal.SECONDS = 0.0, 0.5
+    checkpoint.RATIO, trainer.SECONDS = 0.0, 0.5
     checkpoint._sync_folder, checkpoint.write_atomic = slowed(checkpoint._sync_folder), slowed(checkpoint.write_atomic)
     for owner, method in ((os, "fsync"), (Path, "replace")):
         setattr(owner, method, slowed(getattr(owner, method)))
     checkpoint.save_checkpoint = said("checkpoint", checkpoint.save_checkpoint)
-    journal.validate = said("validation", journal.validate)
+    trainer.validate = said("validation", trainer.validate)
     train(case, folder, name)
 
 

@@ -20,15 +20,18 @@ if TYPE_CHECKING:
     from striate.classifier import Classifier, predict
     from striate.data import DataSet, ImageData, Preprocessing, load_data
     from striate.errors import DataError, StriateError, UsageError
+    from striate.events import Event
     from striate.experiment import Settings, compare_views, evaluate, resume, search_rate, train, try_out
     from striate.explaining import Explanation, explain
     from striate.exporting import Exported, export
+    from striate.live import follow, stop
     from striate.nets import CATALOGUE, Net, NetSpec, build
     from striate.predicting import Prediction
     from striate.recipe import Recipe
     from striate.report.looking import look
     from striate.run import Run, list_runs, load
     from striate.sharing import pull, push
+    from striate.training import Stop
 
 _HOME = {
     "Anatomy": "anatomy",
@@ -36,6 +39,7 @@ _HOME = {
     "Classifier": "classifier",
     "DataError": "errors",
     "DataSet": "data",
+    "Event": "events",
     "Exported": "exporting",
     "ImageData": "data",
     "Explanation": "explaining",
@@ -46,6 +50,7 @@ _HOME = {
     "Recipe": "recipe",
     "Run": "run",
     "Settings": "experiment",
+    "Stop": "training",
     "StriateError": "errors",
     "UsageError": "errors",
     "build": "nets",
@@ -53,6 +58,7 @@ _HOME = {
     "evaluate": "experiment",
     "export": "exporting",
     "explain": "explaining",
+    "follow": "live",
     "inspect": "anatomy",
     "list_runs": "run",
     "load": "run",
@@ -63,6 +69,7 @@ _HOME = {
     "push": "sharing",
     "resume": "experiment",
     "search_rate": "experiment",
+    "stop": "live",
     "train": "experiment",
     "try_out": "experiment",
 }
@@ -73,6 +80,7 @@ __all__ = [
     "Classifier",
     "DataError",
     "DataSet",
+    "Event",
     "Explanation",
     "Exported",
     "ImageData",
@@ -83,6 +91,7 @@ __all__ = [
     "Recipe",
     "Run",
     "Settings",
+    "Stop",
     "StriateError",
     "UsageError",
     "build",
@@ -90,6 +99,7 @@ __all__ = [
     "evaluate",
     "explain",
     "export",
+    "follow",
     "inspect",
     "list_runs",
     "load",
@@ -100,6 +110,7 @@ __all__ = [
     "push",
     "resume",
     "search_rate",
+    "stop",
     "train",
     "try_out",
 ]

@@ -23,14 +23,12 @@ import yaml
 
 from striate.choices import LogKind
 from striate.errors import Interrupted, Signalled, UsageError, check_choice
+from striate.events import EpochEnded, Evaluated, Event
 from striate.files import write_json
 from striate.forms import Form
 from striate.run import Run
 from striate.runfiles import read_json
-from striate.runforms.evaluation import EvaluationFigures
 
-FIGURES = ("accuracy", "low", "high", "top5", "macro_f1", "loss", "ece")
-"""Of an evaluation, that are logged."""
 EXPERIMENT = "striate"
 """Name of the MLflow experiment that runs are filed under, unless MLFLOW_EXPERIMENT_NAME gives another."""
 
@@ -56,18 +54,18 @@ class Tracker(Protocol):
 
 
 class Log:
-    """The log of a run while it trains, where its config asks for one; a context that closes it.
+    """An observer that keeps the log of a run, where its config asks for one; a context that closes it.
 
     Args:
         run: its config's `log` says which tracker.
-        say: is told, once, that the log cannot be kept.
+        warn: is told, once, that the log cannot be kept.
 
     Attributes:
         seconds: that were spent on it.
     """
 
-    def __init__(self, run: Run, say: Callable[[str], None]) -> None:
-        self.run, self.say = run, say
+    def __init__(self, run: Run, warn: Callable[[str], None]) -> None:
+        self.run, self.warn = run, warn
         self.step = 0
         self.seconds = 0.0
         self.tracker: Tracker | None = None
@@ -90,16 +88,18 @@ class Log:
     def rows(self, rows: Sequence[Mapping[str, Any]]) -> None:
         """Logs those rows of metrics.csv that are not logged yet."""
         if self.tracker is not None and rows:
-            self.step = rows[-1]["step"]
+            self.step = int(rows[-1]["step"])
             with self._guarded():
                 self.tracker.rows(rows)
 
-    def evaluation(self, found: EvaluationFigures) -> None:
-        """Logs the figures of the final evaluation, an evaluation.json."""
-        if self.tracker is not None:
-            figures = {f"{found.split}_{name}": getattr(found, name) for name in FIGURES}
+    def __call__(self, event: Event) -> None:
+        """Logs the row of an epoch, and the figures of the final evaluation."""
+        if isinstance(event, EpochEnded):
+            self.rows([event.row])
+        elif isinstance(event, Evaluated) and self.tracker is not None:
+            figures = {f"{event.split}_{name}": value for name, value in event.figures.items() if value is not None}
             with self._guarded():
-                self.tracker.figures({name: value for name, value in figures.items() if value is not None}, self.step)
+                self.tracker.figures(figures, self.step)
 
     @contextmanager
     def _guarded(self) -> Any:
@@ -112,8 +112,8 @@ class Log:
         except Exception as error:
             self.tracker = None
             said = (str(error).splitlines() or [""])[0][:300]
-            self.say(
-                f"warning: the log in {self.run.config.log} ends here ({type(error).__name__}: {said}). Training goes on, and "
+            self.warn(
+                f"the log in {self.run.config.log} ends here ({type(error).__name__}: {said}). Training goes on, and "
                 "the run's folder has everything; a resumed run tries again"
             )
         self.seconds += time.perf_counter() - began

@@ -21,6 +21,7 @@ from striate.cli import main
 from striate.cli.reading import parse_shape
 from striate.cli.settings import parse_duration
 from striate.errors import UsageError
+from striate.events import EpochEnded, Started, Stepped, Trained
 from striate.nets import torchvision as weights_module
 from striate.nets.torchvision import their_names
 from striate.training.progress import Progress
@@ -360,13 +361,11 @@ def test_on_a_terminal_there_is_a_bar_and_still_a_line_an_epoch():
 
     terminal = Terminal()
     progress = Progress(stream=terminal)
-    progress.begin(10, 0)
-    assert progress.due()
-    assert not progress.due()
-    progress.step(4, "1/2", 0.5, 0.75, 1234.0)
+    progress(Started(run="runs/run", step=0, steps=10, steps_per_epoch=5))
+    progress(Stepped(step=4, steps=10, epoch=1, epochs=2, loss=0.5, accuracy=0.75, images_per_second=1234.0))
     row = {"epoch": 1, "train_loss": 0.5, "train_accuracy": 0.75, "val_accuracy": 0.7, "pictures_per_second": 1234.0}
-    progress.epoch(row, "2", 3.0)
-    progress.end()
+    progress(EpochEnded(row=row, epochs=2, seconds_left=3.0, last=False))
+    progress(Trained(step=10))
     assert "loss 0.500" in terminal.text
     assert "accuracy 75.0 %" in terminal.text
     assert "epoch 1/2" in terminal.text

@@ -21,7 +21,7 @@ PACKAGE = Path(striate.__file__).parent
 
 def test_the_signature_of_train_is_the_fields_of_settings():
     parameters = inspect.signature(striate.train).parameters
-    assert list(parameters) == [*NAMES, "progress"]
+    assert list(parameters) == [*NAMES, "progress", "observers", "stop"]
     assert [parameters[name].kind for name in ("net", "data")] == [inspect.Parameter.POSITIONAL_OR_KEYWORD] * 2
     assert parameters["lr"].kind is inspect.Parameter.KEYWORD_ONLY
     assert [parameters[name].default for name in NAMES] == [item.default for item in fields(Settings)]

@@ -14,6 +14,7 @@ import run_config
 import striate
 from striate import tracking
 from striate.errors import UsageError
+from striate.events import Evaluated
 from striate.files import write_json, write_yaml
 from striate.run import Run
 from striate.tracking import Log
@@ -127,7 +128,7 @@ def test_mlflow_in_its_own_database(bare):
     with Log(run, said.append) as log:
         log.rows([row(10, 1, 2.0), row(20, 2, 1.0)])
         log.rows([row(10, 1, 2.0), row(20, 2, 1.0), row(30, 3, 0.5)])
-        log.evaluation({"split": "test", "accuracy": 0.75, "low": 0.7, "high": 0.8, "loss": 0.5, "n": 100})
+        log(Evaluated(data="d", split="test", n=100, figures={"accuracy": 0.75, "low": 0.7, "high": 0.8, "loss": 0.5}))
     status, history, parameters = mlflow_of(run)
     assert status == "FINISHED"
     assert history["train_loss"] == [(10, 2.0), (20, 1.0), (30, 0.5)]
@@ -163,7 +164,7 @@ def test_a_log_that_fails_is_said_once_and_raises_nothing(bare, monkeypatch):
         log.rows([row(10, 1, 2.0)])
         log.rows([row(10, 1, 2.0), row(20, 2, 1.0)])
         log.rows([row(10, 1, 2.0), row(20, 2, 1.0), row(30, 3, 0.5)])
-        log.evaluation({"split": "test", "accuracy": 0.75})
+        log(Evaluated(data="d", split="test", n=100, figures={"accuracy": 0.75}))
     (warning,) = said
     assert "the log in tensorboard ends here (ConnectionError: the server is gone)" in warning
     assert tensorboard(run)["loss/train"] == [(10, 2.0)]

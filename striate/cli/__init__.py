@@ -10,7 +10,19 @@ from typing import NoReturn
 import typer
 
 from striate import __version__
-from striate.cli import cache, data, evaluating, explaining, exporting, predicting, reading, runs, sharing, training
+from striate.cli import (
+    cache,
+    data,
+    evaluating,
+    explaining,
+    exporting,
+    predicting,
+    reading,
+    runs,
+    sharing,
+    training,
+    watching,
+)
 from striate.cli.ending import ready_streams, run_to_end
 from striate.cli.settings import GroupedCommand
 from striate.machine import leave, sleep_soon
@@ -33,6 +45,8 @@ app.command("look")(explaining.look)
 app.command("push")(sharing.push)
 app.command("pull")(sharing.pull)
 app.command("runs")(runs.runs)
+app.command("follow")(watching.follow)
+app.command("stop")(watching.stop)
 app.command("nets")(reading.nets)
 app.command("inspect")(reading.inspect)
 app.command("conv")(reading.conv)

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import time
-from dataclasses import KW_ONLY, dataclass, replace
+from collections.abc import Sequence
+from dataclasses import KW_ONLY, dataclass, fields, replace
 from pathlib import Path
 
 import torch
 
 from striate.arguments import checked
 from striate.errors import UsageError
+from striate.events import Observer
 from striate.experiment.announcing import announcement, prediction, worth_a_word
 from striate.experiment.beginning import begin, write_start
 from striate.experiment.bounds import check_bounds
@@ -23,7 +25,7 @@ from striate.experiment.sounding import require_sound, soundness, worries
 from striate.nets.undisturbed import same_generators
 from striate.run import Run
 from striate.settings import Settings, takes
-from striate.training import Progress, fresh_state, measure
+from striate.training import Audience, Progress, Stop, fresh_state, measure
 from striate.training.clock import Clock
 from striate.training.finder import Found, find_rate
 from striate.training.preflight import Check, first_step, preflight
@@ -38,6 +40,8 @@ class _Call(Settings):
 
     _: KW_ONLY
     progress: Progress | None = None
+    observers: Sequence[Observer] = ()
+    stop: Stop | None = None
 
 
 @checked
@@ -45,55 +49,62 @@ class _Call(Settings):
 def train(call: _Call) -> Run:
     """Trains a net, evaluates it once, at the end, on the test images (or what `judge` says), and writes the report.
 
-    The arguments are the fields of `Settings`, which says what each means, and `progress`, which is told what happens: it shows a
-    bar or lines on stderr if None. Of one that goes to other processes only its `quiet` is taken along.
+    The arguments are the fields of `Settings`, which says what each means, and three that the run does not keep:
+
+    - `progress` shows a bar or lines on stderr if None; `Progress(quiet=True)` shows nothing.
+    - `observers` are functions that are called with each event, see `striate.events`, in this process and in the thread that
+      trains, also where the run trains in several processes. One that raises stops the training as `stop` does, and is named.
+    - `stop` is asked by another thread, `stop.ask()`, to stop the training as Ctrl-C does.
 
     Raises:
         UsageError: an unknown name, or numbers that do not go together.
         DataError: the data is missing, damaged, or nothing for this net.
-        Interrupted: SIGINT or SIGTERM; the run can be resumed.
-        StriateError: training failed, or there is no place to write.
+        Interrupted: SIGINT, SIGTERM or `stop`; the run can be resumed.
+        StriateError: training failed, an observer did, or there is no place to write.
     """
-    return train_with(call, progress=call.progress)
+    own = Settings(
+        **{item.name: getattr(call, item.name) for item in fields(Settings)}
+    )  # which goes to other processes
+    return train_with(own, Audience([call.progress or Progress(), *call.observers], call.stop))
 
 
-def train_with(settings: Settings, *, progress: Progress | None = None, started: float | None = None) -> Run:
+def train_with(settings: Settings, audience: Audience | None = None, *, started: float | None = None) -> Run:
     """As `train`. `started`: `time.perf_counter()` from which a budget counts; now if None."""
     started = started if started is not None else time.perf_counter()
     check_restarts()
     check_bounds(settings)
-    with same_generators():
-        path = spread(settings.processes, _train, settings, progress or Progress(), started)
+    audience = audience or Audience([Progress()])
+    with same_generators(), audience.answered():
+        path = spread(settings.processes, _train, audience, settings, started)
     return Run(path, module=settings.net if isinstance(settings.net, torch.nn.Module) else None)
 
 
-def _train(ranks: Ranks, settings: Settings, progress: Progress, started: float) -> Path:
+def _train(ranks: Ranks, audience: Audience, settings: Settings, started: float) -> Path:
     """What each rank does; gives the run's folder."""
     name, out = settings.name, Path(settings.out)
     before = ranks.decided(lambda: begun_before(out, name))
     if before is not None and ranks.decided(lambda: has_checkpoint(before)):
         run = Run.open(before, module=settings.net if isinstance(settings.net, torch.nn.Module) else None)
-        return before if finished(run) else go_on(ranks, run, None, settings.data_dir, progress, started)
-    progress = progress if ranks.first else Progress(quiet=True)
+        return before if finished(run) else go_on(ranks, audience, run, None, settings.data_dir, started)
     clock = Clock(started)
     clock.add("start", clock.total())
     with clock.charge("load"):
-        begun = ranks.together(lambda: begin(settings, progress, ranks))
+        begun = ranks.together(lambda: begin(settings, audience, ranks))
     dataset, job = begun.dataset, begun.job
     tried = manners(job.device, begun.cores, settings)
     ranks.decided(lambda: check_space(job, out))
-    progress.table(announcement(begun))
-    progress.table(worth_a_word(begun.findings, dataset, begun.wanting))
+    audience.table(announcement(begun))
+    audience.table(worth_a_word(begun.findings, dataset, begun.wanting))
     with clock.charge("measure"):
         ranks.together(lambda: require_sound(begun))
-    progress.table(worries(begun))
+    audience.table(worries(begun))
     with clock.charge("measure"):
         speed = measure(job, tried)
         doubts = [check for check in first_step(job) if check.verdict != "ok"] if speed.parts == 1 else []
     for check in doubts:
-        progress.say(f"warning: {check.name}: {check.said}")
+        audience.warn(f"{check.name}: {check.said}")
     if speed.parts != job.recipe.micro_batches:
-        progress.say(
+        audience.say(
             f"memory holds this step only in parts: a batch is computed in {speed.parts} of them, one after the other"
         )
         job = replace(job, recipe=replace(job.recipe, micro_batches=speed.parts))
@@ -102,7 +113,7 @@ def _train(ranks: Ranks, settings: Settings, progress: Progress, started: float)
     )
     short, job = job, for_length(job, settings, dataset.flippable, steps)
     if job is not short:
-        progress.say(
+        audience.say(
             f"a long run: pictures are altered by {job.recipe.augmentation}; --augment none leaves them as they are"
         )
         with clock.charge("measure"):
@@ -113,13 +124,13 @@ def _train(ranks: Ranks, settings: Settings, progress: Progress, started: float)
     called = f"{Path(begun.row.name).name.replace('.py:', '-')}-{dataset.name}"
     run = Run(ranks.decided(lambda: before or Run.create(out, name, called).path))
     run.config = begun.config(job, speed, steps)
-    progress.table({"plan": prediction(run.config.plan), "run": str(run.path)})
-    with held(ranks, run, progress.say):
+    audience.table({"plan": prediction(run.config.plan), "run": str(run.path)})
+    with held(ranks, run, audience.warn), audience.recorded(run):
         if ranks.first:
             with naming_disk(run), clock.charge("load"), nothing_half(run):
                 write_start(run, begun)
                 write_summary(run, "running", clock)
-        finish(run, job, dataset, fresh_state(job), clock, progress)
+        finish(run, job, dataset, fresh_state(job), clock, audience)
     return run.path
 
 
@@ -129,12 +140,12 @@ def try_out(settings: Settings, *, progress: Progress | None = None) -> list[Che
 
     Raises as `train` does before step 1.
     """
-    progress = progress or Progress()
+    audience = Audience([progress or Progress()])
     _require_one(settings)
     with same_generators():
-        begun = begin(settings, progress)
-        progress.table(announcement(begun))
-        progress.table(worth_a_word(begun.findings, begun.dataset, begun.wanting))
+        begun = begin(settings, audience)
+        audience.table(announcement(begun))
+        audience.table(worth_a_word(begun.findings, begun.dataset, begun.wanting))
         checks = soundness(begun)
         if checks[0].verdict == "failed":
             return checks  # a net that answers otherwise each time can be measured no further
@@ -147,11 +158,11 @@ def search_rate(settings: Settings, *, progress: Progress | None = None) -> Foun
 
     Raises as `train` does before step 1.
     """
-    progress = progress or Progress()
+    audience = Audience([progress or Progress()])
     _require_one(settings)
     with same_generators():
-        begun = begin(settings, progress)
-        progress.table({**announcement(begun), **worries(begun)})
+        begun = begin(settings, audience)
+        audience.table({**announcement(begun), **worries(begun)})
         require_sound(begun)
         return find_rate(begun.job)
 

@@ -35,7 +35,7 @@ from striate.runforms.config import DataConfig, NetConfig, Origin, Plan, Preproc
 from striate.runforms.data import Data, FindingRow, Ledger
 from striate.settings import Settings
 from striate.tracking import require
-from striate.training import Job, Progress, Speed, epoch_seconds, make_job
+from striate.training import Audience, Job, Speed, epoch_seconds, make_job
 from striate.training.ranks import ALONE, Ranks
 from striate.trust import trust
 
@@ -110,7 +110,7 @@ class Begun:
         )
 
 
-def begin(settings: Settings, progress: Progress, ranks: Ranks = ALONE) -> Begun:
+def begin(settings: Settings, audience: Audience, ranks: Ranks = ALONE) -> Begun:
     """Loads the data and makes the job, of this process among `ranks`.
 
     Raises:
@@ -126,7 +126,7 @@ def begin(settings: Settings, progress: Progress, ranks: Ranks = ALONE) -> Begun
         be_deterministic()
     if settings.threads is not None:
         torch.set_num_threads(settings.threads)
-    dataset, settings = _data(settings, row, progress)
+    dataset, settings = _data(settings, row, audience)
     size = settings.size
     dataset.require_excluded()
     dataset.require_range()
@@ -191,7 +191,7 @@ def begin(settings: Settings, progress: Progress, ranks: Ranks = ALONE) -> Begun
     )
 
 
-def _data(settings: Settings, row: NetFacts, progress: Progress) -> tuple[DataSet, Settings]:
+def _data(settings: Settings, row: NetFacts, audience: Audience) -> tuple[DataSet, Settings]:
     """The data, loaded unless it was given so, and the settings that lead to the very same pictures again.
 
     Raises:
@@ -206,7 +206,7 @@ def _data(settings: Settings, row: NetFacts, progress: Progress) -> tuple[DataSe
     )
     if not isinstance(settings.data, DataSet):
         return read_data(
-            settings.data, asked, data_dir=settings.data_dir, workers=usable_cores(), told=progress.reading
+            settings.data, asked, data_dir=settings.data_dir, workers=usable_cores(), told=audience.reading
         ), settings
     dataset = settings.data if asked.tested else settings.data.untested()
     read, usual = dataset.reading or Reading(range=dataset.range), Reading()

@@ -15,6 +15,7 @@ from striate.data import DataSet, ImageData
 from striate.errors import Interrupted, Signalled, StriateError
 from striate.evaluation import Evaluation, score, write_evaluation
 from striate.evaluation.calibration import calibrate
+from striate.events import Evaluated
 from striate.experiment.evaluating import show
 from striate.experiment.repeating import repeat_command, why_none
 from striate.experiment.sounding import require_saved
@@ -25,24 +26,26 @@ from striate.outcome import Ending, How, Learning
 from striate.report import undrawable, write_all, write_samples
 from striate.report.card import write_card
 from striate.run import Run
+from striate.runforms.evaluation import EvaluationFigures
 from striate.runforms.summary import Ended
 from striate.texts import storage
 from striate.tracking import Log
-from striate.training import Job, Length, Progress, State, fit
+from striate.training import Audience, Job, State, fit
 from striate.training.clock import Clock
 from striate.training.guard import NotFinite
 from striate.training.learning import learning
 
 
-def finish(run: Run, job: Job, dataset: DataSet, state: State, clock: Clock, progress: Progress) -> None:
+def finish(run: Run, job: Job, dataset: DataSet, state: State, clock: Clock, audience: Audience) -> None:
     """The rest of a run from `state`: training, the last weights, evaluation, report. Rank 0 does what follows training."""
     if not job.ranks.first:
-        fit(job, run, Length.of(run.config.plan), state, clock, progress)
+        fit(job, run, state, clock, audience)
         return
     try:
-        with naming_disk(run), Log(run, progress.say) as log:
+        with naming_disk(run), Log(run, audience.warn) as log:
             log.rows(state.rows)
-            fit(job, run, Length.of(run.config.plan), state, clock, progress, log)
+            audience.observers.insert(0, log)
+            fit(job, run, state, clock, audience)
             last = run.path / "weights" / "last.safetensors"
             save_weights(state.meant(job), last, run.config, run.data.classes)
             _note_events(run, job, state)
@@ -52,14 +55,14 @@ def finish(run: Run, job: Job, dataset: DataSet, state: State, clock: Clock, pro
                 require_saved(run, job, net)
                 evaluation = _evaluate(run, job, net, dataset)
             if evaluation is not None:
-                log.evaluation(evaluation.summary)
+                audience(_evaluated(evaluation.summary))
             if log.seconds:
                 clock.add("log", log.seconds)
             write_summary(run, "finished", clock, known)
             with clock.charge("report"):
                 _report(run, job, evaluation)
             if run.config.report and (reason := undrawable()):
-                progress.say(f"warning: {reason}")
+                audience.warn(reason)
             write_summary(run, "finished", clock, known)
     except BaseException as error:
         stopped = isinstance(error, Interrupted | Signalled | KeyboardInterrupt)
@@ -112,6 +115,12 @@ def _evaluate(run: Run, job: Job, net: Net, dataset: DataSet) -> Evaluation | No
     return evaluation
 
 
+def _evaluated(found: EvaluationFigures) -> Evaluated:
+    """What is told of the final evaluation."""
+    figures = {name: getattr(found, name) for name in FIGURES}
+    return Evaluated(data=found.data, split=found.split, n=found.n, figures=figures)
+
+
 def _outcome(run: Run, job: Job, state: State, how: How | None = None) -> tuple[Ended, Learning]:
     """How training ended and whether the net learned; by the steps that are done unless `how` says it."""
     planned = run.config.plan.steps
@@ -133,6 +142,10 @@ def _note_events(run: Run, job: Job, state: State) -> None:
     )
     if plan != run.config.plan:
         run.keep(replace(run.config, plan=plan))
+
+
+FIGURES = ("accuracy", "low", "high", "top5", "macro_f1", "loss", "ece")
+"""Of an evaluation, that are told."""
 
 
 @contextmanager

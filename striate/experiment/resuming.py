@@ -5,6 +5,7 @@ from __future__ import annotations
 import shlex
 import time
 from collections import Counter
+from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
@@ -15,6 +16,7 @@ from striate.arguments import checked
 from striate.data import NAMED, DataSet, read_data
 from striate.errors import DataError, UsageError
 from striate.evaluation.subject import SHOWN, require_place
+from striate.events import Observer
 from striate.experiment.extending import extended
 from striate.experiment.finishing import finish, naming_disk, write_summary
 from striate.experiment.holding import held
@@ -26,7 +28,7 @@ from striate.outcome import Ending
 from striate.recipe import Recipe
 from striate.run import Run
 from striate.texts import dimensions
-from striate.training import Job, Manner, Progress, make_job, resumed_state
+from striate.training import Audience, Job, Manner, Progress, Stop, make_job, resumed_state
 from striate.training.clock import Clock
 from striate.training.ranks import Ranks, spread
 
@@ -45,6 +47,8 @@ def resume(
     data: str | Path | None = None,
     data_dir: str | Path | None = None,
     progress: Progress | None = None,
+    observers: Sequence[Observer] = (),
+    stop: Stop | None = None,
     started: float | None = None,
 ) -> Run:
     """Goes on with a run from its newest whole checkpoint, with its own settings; then evaluates and reports.
@@ -59,7 +63,7 @@ def resume(
         module, trust_code: for a net from elsewhere, see `Run.open`.
         processes: ranks to train in; as many as it had if None. With another number sums are rounded otherwise.
         data: where the run's data lies now, if it was moved; it is known again by its content, and the run keeps the new place.
-        data_dir, progress, started: as in `train`.
+        data_dir, progress, observers, stop, started: as in `train`.
 
     Raises:
         UsageError: the run is finished and no epochs are added, so many are done already, its net cannot be made, or another
@@ -79,7 +83,9 @@ def resume(
         processes = _ranks(run)
     if data is not None:
         run.config = replace(run.config, data=replace(run.config.data, location=_absolute(data)))
-    spread(processes, go_on, run, epochs, data_dir, progress or Progress(), started)
+    audience = Audience([progress or Progress(), *observers], stop)
+    with audience.answered():
+        spread(processes, go_on, audience, run, epochs, data_dir, started)
     return Run(run.path, module=module, trust_code=trust_code)
 
 
@@ -131,14 +137,13 @@ def finished(run: Run) -> bool:
 
 
 def go_on(
-    ranks: Ranks, run: Run, epochs: float | None, data_dir: str | Path | None, progress: Progress, started: float
+    ranks: Ranks, audience: Audience, run: Run, epochs: float | None, data_dir: str | Path | None, started: float
 ) -> Path:
     """What each rank does; gives the run's folder."""
-    progress = progress if ranks.first else Progress(quiet=True)
     clock = Clock(started)
     try:
-        with held(ranks, run, progress.say):
-            _go_on(ranks, run, epochs, data_dir, progress, clock)
+        with held(ranks, run, audience.warn), audience.recorded(run):
+            _go_on(ranks, audience, run, epochs, data_dir, clock)
     except UsageError:
         raise
     except BaseException:
@@ -150,17 +155,17 @@ def go_on(
 
 
 def _go_on(
-    ranks: Ranks, run: Run, epochs: float | None, data_dir: str | Path | None, progress: Progress, clock: Clock
+    ranks: Ranks, audience: Audience, run: Run, epochs: float | None, data_dir: str | Path | None, clock: Clock
 ) -> None:
     clock.add("start", clock.total())
     with clock.charge("load"):
-        dataset, job = ranks.together(lambda: _made_again(ranks, run, data_dir, progress))
+        dataset, job = ranks.together(lambda: _made_again(ranks, run, data_dir, audience))
         state, warnings = resumed_state(job, run)
     for warning in warnings:
-        progress.say(f"warning: {warning}")
+        audience.warn(warning)
     config, plan = run.config, run.config.plan
     if ranks.count != plan.ranks:
-        progress.say(
+        audience.say(
             f"in {ranks.count} ranks instead of {plan.ranks}: sums are rounded otherwise, and dropout falls otherwise"
         )
         if state.step:
@@ -168,17 +173,17 @@ def _go_on(
     with naming_disk(run):
         if epochs is not None:
             config, moved = extended(config, state.step, epochs, state.rows)
-            progress.say(moved)
-        progress.say(f"going on with {run.path} after step {state.step} of {config.plan.steps}")
+            audience.say(moved)
+        audience.say(f"going on with {run.path} after step {state.step} of {config.plan.steps}")
         run.config = config
         if ranks.first and config != Run(run.path).config:
             run.keep(config)
         if ranks.first:
             write_summary(run, "running", clock)
-    finish(run, job, dataset, state, clock, progress)
+    finish(run, job, dataset, state, clock, audience)
 
 
-def _made_again(ranks: Ranks, run: Run, data_dir: str | Path | None, progress: Progress) -> tuple[DataSet, Job]:
+def _made_again(ranks: Ranks, run: Run, data_dir: str | Path | None, audience: Audience) -> tuple[DataSet, Job]:
     """The data of a run, and its job as it was before step 1.
 
     Raises:
@@ -195,7 +200,7 @@ def _made_again(ranks: Ranks, run: Run, data_dir: str | Path | None, progress: P
     torch.set_num_threads(manner.threads)  # sums of floats depend on it
     require_place(run, location)
     reading = replace(run.reading, tested=run.config.judge == "test")
-    dataset = read_data(location, reading, data_dir=data_dir, workers=usable_cores(), told=progress.reading)
+    dataset = read_data(location, reading, data_dir=data_dir, workers=usable_cores(), told=audience.reading)
     if dataset.train.fingerprint() != run.data.fingerprint:
         raise DataError(
             f"{dataset.location} is not what {run.path} was begun with: {_difference(run, dataset)}. To go on, give back the "

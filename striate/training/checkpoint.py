@@ -126,14 +126,14 @@ class Checkpoints:
         """Whether one may be written now that is wanted when the last one is older than `age` seconds."""
         return self.now() - self.tried >= max(age, self.wait)
 
-    def save(self, state: dict[str, Any], *, must: bool) -> None:
-        """Writes one, unless the newest is of this very step.
+    def save(self, state: dict[str, Any], *, must: bool) -> bool:
+        """Writes one, unless the newest is of this very step; gives whether it did.
 
         Raises:
             OSError: it could not be written, and it `must`, or there is no other.
         """
         if state["step"] == self.saved:
-            return
+            return False
         begin = self.now()
         try:
             save_checkpoint(self.run, state)
@@ -142,7 +142,7 @@ class Checkpoints:
                 raise
             self.wait = SECONDS
             self.warn(
-                f"warning: the checkpoint of step {state['step']} could not be written ({error.strerror}): make room on the disk "
+                f"the checkpoint of step {state['step']} could not be written ({error.strerror}): make room on the disk "
                 f"of {self.run.path}. Training goes on; the checkpoint of step {self.saved} is whole"
             )
         else:
@@ -150,6 +150,7 @@ class Checkpoints:
             self.wait = 0.0
         self.tried = self.now()
         self.wait = max(self.wait, RATIO * (self.tried - begin))
+        return bool(self.saved == state["step"])
 
 
 def _newest_first(run: Run) -> list[Path]:

@@ -12,7 +12,7 @@ from striate.runforms.config import Plan
 from striate.training.job import Job
 
 if TYPE_CHECKING:
-    from striate.training.journal import State
+    from striate.training.state import State
 
 
 def best_epoch(rows: Sequence[Row]) -> int:

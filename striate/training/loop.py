@@ -7,47 +7,47 @@ from dataclasses import replace
 import torch
 
 from striate.run import Run
-from striate.tracking import Log
+from striate.training.audience import Audience
 from striate.training.clock import Clock
 from striate.training.job import Job, seed_step
-from striate.training.journal import Journal, State
-from striate.training.length import Length
-from striate.training.progress import Progress
-from striate.training.signals import catch_stop
+from striate.training.signals import catching
+from striate.training.state import State
+from striate.training.trainer import Trainer
 
 
-def fit(
-    job: Job, run: Run, length: Length, state: State, clock: Clock, progress: Progress, log: Log | None = None
-) -> None:
-    """Trains the job's net from where `state` stands to the end of `length`; metrics and checkpoints go into the run,
-    metrics into `log` too.
+def fit(job: Job, run: Run, state: State, clock: Clock, audience: Audience) -> None:
+    """Trains the job's net from where `state` stands to the end of the run's plan; metrics and checkpoints go into the run,
+    and what happens is told to the audience.
 
     Raises:
-        Interrupted: SIGINT or SIGTERM came; the step was ended and a checkpoint written.
+        Interrupted: somebody asked to stop, as SIGINT and SIGTERM do; the step was ended and a checkpoint written.
         StriateError: loss or gradients are not finite; the last checkpoint is from before.
         OSError: the disk does not take the first checkpoint, the last one, or that of an interruption.
     """
     job.net.train()
     shared = replace(job, step=job.ranks.parallel(job.step))  # DistributedDataParallel, where there are several ranks
-    with catch_stop() as stop, Journal(job, run, length, state, clock, progress, stop, log) as journal:
-        while not journal.ended:
-            done = journal.length.progress(state.step)
+    with catching(audience.stop):
+        trainer = Trainer(job, run, state, clock, audience)
+        trainer.begin()
+        while not trainer.ended:
+            done = trainer.length.progress(state.step)
             for group in job.optimizer.param_groups:
                 group["lr"] = job.recipe.rate(done)
             job.freeze_body(done < job.recipe.freeze)
             try:
                 sums = gradients(shared, state, clock, job.recipe.side(done))
             except RuntimeError as error:  # no other type means memory on every device
-                journal.in_smaller_parts(error)
+                trainer.use_smaller_parts(error)
                 continue
             with clock.charge("optimizer"):
-                journal.before_update(sums)
+                trainer.look_at(sums)
                 job.optimizer.step()
                 if state.average is not None:
                     state.average.update(job.net, state.step + 1)
             state.totals += sums
             state.step += 1
-            journal.after_step()
+            trainer.after_step()
+        trainer.end()
 
 
 def gradients(job: Job, state: State, clock: Clock, side: int | None = None) -> torch.Tensor:

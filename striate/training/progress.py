@@ -7,18 +7,30 @@ import time
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, TextIO
 
+from striate.events import (
+    EndMoved,
+    EpochEnded,
+    Event,
+    Failed,
+    Reading,
+    Said,
+    Started,
+    Stepped,
+    Stopped,
+    Trained,
+    Warned,
+)
 from striate.terminal import plain
 from striate.texts import duration, percent
 
 if TYPE_CHECKING:
     from rich.progress import Progress as Bar
 
-REFRESH_SECONDS = 0.2
 READING_SECONDS = 2.0
 
 
 class Progress:
-    """Prints the course of training.
+    """An observer that prints the course of training.
 
     Args:
         quiet: nothing at all.
@@ -29,12 +41,30 @@ class Progress:
         self.quiet = quiet
         self.stream = stream or sys.stderr
         self._bar: Bar | None = None
-        self._next = 0.0
         self._reading: tuple[float, int, float] | None = None  # when it began, at which picture, when it was said last
 
-    def __reduce__(self) -> tuple[type[Progress], tuple[bool]]:
-        """In another process it prints to the stderr of that."""
-        return Progress, (self.quiet,)
+    def __call__(self, event: Event) -> None:
+        """Shows an event, if it is one for people. Where the reader of the stream is gone, nothing is said any more."""
+        match event:
+            case Said():
+                self.say(f"{event.about:<6}  {event.text}" if event.about else event.text)
+            case Warned():
+                self.say(f"warning: {event.text}")
+            case Reading():
+                self.reading(event.done, event.total)
+            case Started():
+                self._begin(event)
+            case Stepped() if self._bar is not None:
+                state = f"loss {event.loss:.3f}  accuracy {percent(event.accuracy)}  {event.images_per_second:,.0f} pictures/s"
+                epoch = f"{event.epoch}/{event.epochs}"
+                self._bar.update(self._bar.task_ids[0], completed=event.step, epoch=epoch, state=state)
+            case EpochEnded():
+                self._epoch(event)
+            case EndMoved():
+                self._move(event)
+            case Trained() | Stopped() | Failed() if self._bar is not None:
+                self._bar.stop()
+                self._bar = None
 
     def say(self, text: str) -> None:
         """One line. Where the reader of the stream is gone, nothing is said any more: training goes on."""
@@ -49,11 +79,6 @@ class Progress:
         except (OSError, ValueError):  # ValueError: the stream is closed
             self.quiet = True
 
-    def table(self, rows: Mapping[str, str]) -> None:
-        """Names of up to six letters and what they are, aligned."""
-        for name, value in rows.items():
-            self.say(f"{name:<6}  {value}")
-
     def reading(self, done: int, total: int) -> None:
         """So many of `total` files are decoded. Said only where it takes long."""
         now = time.perf_counter()
@@ -66,8 +91,8 @@ class Progress:
         left = (now - began) / max(done - before, 1) * (total - done)
         self.say(f"read    {done:,} of {total:,} pictures" + (f", {duration(left)} left" if left else ""))
 
-    def begin(self, steps: int, done: int) -> None:
-        """Training begins at step `done` of `steps`."""
+    def _begin(self, event: Started) -> None:
+        """Shows the bar, on a terminal."""
         if self.quiet or not self.stream.isatty():
             return
         from rich.console import Console
@@ -83,37 +108,24 @@ class Progress:
             transient=True,
         )
         self._bar.start()
-        self._bar.add_task("", total=steps, completed=done, epoch="", state="")
+        self._bar.add_task("", total=event.steps, completed=event.step, epoch="", state="")
 
-    def total(self, steps: int) -> None:
-        """The run has `steps` in all from now on."""
-        if self._bar is not None:
-            self._bar.update(self._bar.task_ids[0], total=steps)
-
-    def due(self) -> bool:
-        """Whether the bar wants a new state now: reading it from an accelerator makes the loop wait."""
-        now = time.perf_counter()
-        if self._bar is None or now < self._next:
-            return False
-        self._next = now + REFRESH_SECONDS
-        return True
-
-    def step(self, step: int, epoch: str, loss: float, accuracy: float, rate: float) -> None:
-        """The state after `step` steps: mean loss, accuracy (0 to 1) and pictures a second of this epoch so far."""
-        if self._bar is not None:
-            state = f"loss {loss:.3f}  accuracy {percent(accuracy)}  {rate:,.0f} pictures/s"
-            self._bar.update(self._bar.task_ids[0], completed=step, epoch=epoch, state=state)
-
-    def epoch(self, row: Mapping[str, Any], epochs: str, left: float) -> None:
-        """One line for a finished epoch, a row of metrics.csv; `left`: seconds that the rest of the run should take."""
+    def _epoch(self, event: EpochEnded) -> None:
+        """One line for a finished epoch."""
+        row: Mapping[str, Any] = event.row
+        epochs = str(event.epochs)
         validation = "" if row["val_accuracy"] is None else f"  validation {percent(row['val_accuracy'])}"
         self.say(
             f"epoch {row['epoch']:>{len(epochs)}}/{epochs}  loss {row['train_loss']:.3f}  train {percent(row['train_accuracy'])}"
-            f"{validation}  {row['pictures_per_second']:,.0f} pictures/s  {duration(left)} left"
+            f"{validation}  {row['pictures_per_second']:,.0f} pictures/s  {duration(event.seconds_left)} left"
         )
 
-    def end(self) -> None:
-        """Removes the bar."""
+    def _move(self, event: EndMoved) -> None:
+        """One line, and the bar is as long as the run is now."""
         if self._bar is not None:
-            self._bar.stop()
-            self._bar = None
+            self._bar.update(self._bar.task_ids[0], total=event.steps)
+        word = "longer" if event.epochs < event.planned_epochs else "less time"
+        self.say(
+            f"steps take {word} than was measured: {event.epochs:.4g} epochs instead of {event.planned_epochs:.4g}, to keep the "
+            "budget"
+        )

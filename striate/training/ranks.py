@@ -11,7 +11,7 @@ import os
 import socket
 import tempfile
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from dataclasses import dataclass
 from datetime import timedelta
 from multiprocessing.connection import Connection
@@ -24,13 +24,18 @@ from torch.distributed.distributed_c10d import PrefixStore
 from torch.distributed.rendezvous import rendezvous
 
 from striate.errors import Interrupted, Signalled, StriateError, UsageError
+from striate.events import Event
 from striate.machine import hearing, leave, pick_device
-from striate.training.signals import passing_on
+from striate.training.audience import Audience
+from striate.training.signals import catching, pass_on
 
 WAIT = timedelta(hours=2)
 """For each other: one may have to decode a large set for the pixel cache first."""
 GRACE_SECONDS = 30.0
 """In which the others end by themselves when one has failed; torchrun gives as much."""
+
+POLL_SECONDS = 0.1
+"""Between two looks at what rank 0 has told, where another process started it."""
 
 GO_ON = "If training had begun, it goes on from its last checkpoint with: striate train --resume RUN"
 
@@ -165,10 +170,12 @@ class Ranks:
 ALONE = Ranks()
 
 
-def spread(processes: int | None, work: Callable[..., Result], *given: Any) -> Result:
-    """What `work(ranks, *given)` gives: here; in each rank that torchrun started; or at rank 0 of `processes` started here.
+def spread(processes: int | None, work: Callable[..., Result], audience: Audience, *given: Any) -> Result:
+    """What `work(ranks, audience, *given)` gives: here; in each rank that torchrun started; or at rank 0 of `processes` started
+    here.
 
-    Those are new interpreters, to which `work` and what is given are pickled. A signal to this process goes on to them.
+    Those are new interpreters, to which `work` and what is given are pickled. A signal to this process goes on to them, and a
+    wish of the audience to stop; what rank 0 tells comes here, to the audience.
 
     Raises:
         UsageError: there are ranks already, or fewer than one is asked for.
@@ -180,9 +187,9 @@ def spread(processes: int | None, work: Callable[..., Result], *given: Any) -> R
     if processes is not None and ranks.count > 1:
         raise UsageError(f"{ranks.count} ranks were started by torchrun already: leave --processes out")
     if processes is not None and processes > 1:
-        return _result(_started(processes, work, given))
+        return _result(_started(processes, audience, work, given))
     with joined(ranks):
-        return work(ranks, *given)
+        return work(ranks, audience if ranks.first else Audience(stop=audience.stop), *given)
 
 
 @contextmanager
@@ -221,26 +228,59 @@ def _result(outcome: Outcome[Result]) -> Result:
     return outcome[0][0]
 
 
-def _started(count: int, work: Callable[..., Result], given: tuple[Any, ...]) -> Outcome[Result]:
+def _started(count: int, audience: Audience, work: Callable[..., Result], given: tuple[Any, ...]) -> Outcome[Result]:
     """Runs the ranks in processes of this machine, which meet in a file: no port is opened. Gives rank 0's `_tried`."""
     from torch.multiprocessing import get_context
     from torch.multiprocessing.spawn import ProcessException, start_processes
 
     receiver, sender = get_context("spawn").Pipe(duplex=False)
+    outcomes: list[Outcome[Result]] = []
+    asked = False
     with tempfile.TemporaryDirectory() as folder:
         arguments = (count, f"file://{folder}/ranks", sender, work, given)
         processes: Any = start_processes(_be_rank, arguments, count, join=False)  # type: ignore[no-untyped-call]
         sender.close()
-        with passing_on(processes.pids()) as stop:
+        with catching(audience.stop, processes.pids()):
             try:
-                while not processes.join(grace_period=GRACE_SECONDS):
-                    pass
-                outcome: Outcome[Result] = receiver.recv()
-            except (ProcessException, EOFError) as error:  # EOFError: it was interrupted before it had anything to save
-                if stop.signal is not None:
-                    raise Interrupted(f"the ranks were stopped. {GO_ON}", stop.exit_code) from error
+                ended = False
+                while not ended:
+                    ended = processes.join(timeout=POLL_SECONDS, grace_period=GRACE_SECONDS)
+                    _hear(receiver, audience, outcomes)
+                    if audience.stop.signal is not None and not asked:
+                        asked = True
+                        pass_on(audience.stop.signal, processes.pids())
+            except ProcessException as error:
+                _hear(receiver, audience, outcomes)
+                if audience.stop.signal is not None:
+                    raise Interrupted(f"the ranks were stopped. {GO_ON}", audience.stop.exit_code) from error
                 raise StriateError(*f"a rank failed: {error}".splitlines(), GO_ON) from error
-    return outcome
+    if not outcomes and audience.stop.signal is not None:  # before there was anything to save
+        raise Interrupted(f"the ranks were stopped. {GO_ON}", audience.stop.exit_code)
+    if not outcomes:
+        raise StriateError("the ranks ended without a word", GO_ON)
+    return outcomes[0]
+
+
+def _hear(receiver: Connection, audience: Audience, outcomes: list[Outcome[Any]]) -> None:
+    """Takes what rank 0 has sent so far: events, and at the end its outcome."""
+    with suppress(EOFError):
+        while receiver.poll():
+            sent = receiver.recv()
+            if isinstance(sent, Event):
+                audience(sent)
+            else:
+                outcomes.append(sent)
+
+
+class _Sending:
+    """Sends events to the process that started the ranks. Where that is gone, training goes on without a listener."""
+
+    def __init__(self, sender: Connection) -> None:
+        self.sender = sender
+
+    def __call__(self, event: Event) -> None:
+        with suppress(OSError):
+            self.sender.send(event)
 
 
 def _be_rank(
@@ -252,10 +292,11 @@ def _be_rank(
         os.environ.setdefault("GLOO_SOCKET_IFNAME", name)
         os.environ.setdefault("NCCL_SOCKET_IFNAME", name)
     ranks = Ranks(rank, count, rank, count, rendezvous)
+    audience = Audience([_Sending(sender)] if ranks.first else [])
     outcome: Outcome[Any]
     try:
         with hearing():
-            outcome = _tried(lambda: joined(ranks)(work)(ranks, *given))
+            outcome = _tried(lambda: joined(ranks)(work)(ranks, audience, *given))
     except Signalled as error:
         outcome = [], Interrupted(f"the ranks were stopped by {error.name}. {GO_ON}", 128 + error.number)
     if ranks.first:  # which has the error of another rank too, or lost that one

@@ -5,16 +5,43 @@ from __future__ import annotations
 import os
 import signal
 import threading
+import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
+from pathlib import Path
 from types import FrameType
 from typing import Any
 
+FILE_SECONDS = 1.0
+"""Between two looks for a file that asks to stop."""
+
 
 class Stop:
-    """Whether a signal asked to stop, and which."""
+    """A wish that a training stops, which anybody may utter: a signal, another thread, or another process through a file.
 
-    signal: int | None = None
+    The running step ends then, everything is saved, and `striate.train` raises Interrupted. One is for one training.
+
+    Attributes:
+        signal: the one that came, or that a wish without a signal counts as.
+        file: is looked for once a second; that it is there is a wish too.
+    """
+
+    def __init__(self) -> None:
+        self.signal: int | None = None
+        self.file: Path | None = None
+        self._next = 0.0
+
+    def ask(self, number: int = signal.SIGINT) -> None:
+        """Asks the training to stop, as that signal does. May be called from any thread, any number of times."""
+        self.signal = number
+
+    def heard(self) -> int:
+        """The signal, 0 if nobody asked."""
+        if self.signal is None and self.file is not None and (now := time.monotonic()) >= self._next:
+            self._next = now + FILE_SECONDS
+            if self.file.exists():
+                self.ask()
+        return self.signal or 0
 
     @property
     def exit_code(self) -> int:
@@ -23,50 +50,40 @@ class Stop:
 
 
 @contextmanager
-def catch_stop() -> Iterator[Stop]:
-    """Takes the signals over; a second one acts as if nobody had. In threads, where Python allows no handlers, nothing."""
-    stop = Stop()
+def catching(stop: Stop, pids: Sequence[int] | None = None) -> Iterator[None]:
+    """Signals become wishes to stop. In threads, where Python allows no handlers, nothing.
+
+    Args:
+        stop: is asked.
+        pids: processes that a second signal goes on to; where None, it acts as if nobody had caught the first.
+    """
     if threading.current_thread() is not threading.main_thread():
-        yield stop
+        yield
         return
     before = _handlers()
 
     def handle(number: int, frame: FrameType | None) -> None:
-        stop.signal = number
-        for one in before:
-            signal.signal(one, signal.SIG_DFL)
+        if pids is None:
+            for one in before:
+                signal.signal(one, signal.SIG_DFL)
+        elif stop.signal is not None:
+            pass_on(number, pids)
+        stop.ask(number)
 
     for number in before:
         signal.signal(number, handle)
     try:
-        yield stop
+        yield
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
 
 
-@contextmanager
-def passing_on(pids: Sequence[int]) -> Iterator[Stop]:
-    """The signals go on to those processes. In threads, where Python allows no handlers, nothing."""
-    stop = Stop()
-    if threading.current_thread() is not threading.main_thread():
-        yield stop
-        return
-
-    def pass_on(number: int, frame: FrameType | None) -> None:
-        stop.signal = number
-        for pid in pids:
-            with suppress(ProcessLookupError):
-                os.kill(pid, number)
-
-    before = _handlers()
-    for number in before:
-        signal.signal(number, pass_on)
-    try:
-        yield stop
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
+def pass_on(number: int, pids: Sequence[int]) -> None:
+    """Sends a signal to those of the processes that still are there."""
+    for pid in pids:
+        with suppress(ProcessLookupError):
+            os.kill(pid, number)
 
 
 def _handlers() -> dict[int, Any]:

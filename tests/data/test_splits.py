@@ -10,7 +10,7 @@ import pytest
 from PIL import Image
 
 import striate
-from striate import evaluation
+from striate import evaluation, events
 from striate.data import load_data
 from striate.data.images import ImageData
 from striate.data.splits import hold_out, seen_in_training, together
@@ -82,8 +82,9 @@ class Said(Progress):
         super().__init__(quiet=True)
         self.warning = ""
 
-    def table(self, fields):
-        self.warning += fields.get("shared", "")
+    def __call__(self, event):
+        if isinstance(event, events.Said) and event.about == "shared":
+            self.warning += event.text
 
 
 @pytest.fixture

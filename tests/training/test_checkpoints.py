@@ -94,7 +94,7 @@ def test_one_that_is_dear_is_written_at_the_beginning_and_at_the_end_only(tiny, 
 def test_within_an_epoch_one_is_written_when_the_last_is_old(tiny, monkeypatch):
     steps = []
     monkeypatch.setattr(checkpoint, "save_checkpoint", lambda run, state: steps.append(state["step"]))
-    monkeypatch.setattr("striate.training.journal.SECONDS", 0.0)
+    monkeypatch.setattr("striate.training.trainer.SECONDS", 0.0)
     monkeypatch.setattr(checkpoint, "RATIO", 0.0)
     tiny().fit()
     assert steps == list(range(25))

@@ -18,6 +18,7 @@ import striate
 from striate.data import load_data
 from striate.data.draws import permutation
 from striate.errors import DataError, Interrupted, UsageError
+from striate.events import EpochEnded
 from striate.nets import build
 from striate.recipe import FAST_NORM, FAST_PLAIN, TUTORIAL, Recipe
 from striate.training import Progress
@@ -133,14 +134,14 @@ def test_dropout_is_drawn_by_seed_and_step_alone():
 
 
 class StopAfter(Progress):
-    """Sends this process a signal when some epochs are done, or within one where `steps` are given."""
+    """Sends this process a signal when some epochs are done."""
 
     def __init__(self, epochs, number=signal.SIGINT):
         super().__init__(quiet=True)
         self.epochs, self.number = epochs, number
 
-    def epoch(self, row, epochs, left):
-        if row["epoch"] == self.epochs:
+    def __call__(self, event):
+        if isinstance(event, EpochEnded) and event.row["epoch"] == self.epochs:
             os.kill(os.getpid(), self.number)
 
 

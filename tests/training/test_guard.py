@@ -11,7 +11,7 @@ from tiny import same_bits
 import striate
 from striate.errors import StriateError
 from striate.nets import build
-from striate.training import Progress, journal
+from striate.training import Progress, trainer
 from striate.training.checkpoint import load_checkpoint
 from striate.training.guard import Guard
 
@@ -22,7 +22,7 @@ DEFERRED = pytest.mark.parametrize("deferred", [False, True], ids=["at once", "d
 @pytest.fixture
 def defer(monkeypatch):
     """Lets the host learn of it only when it reads results, if wanted."""
-    return lambda deferred: monkeypatch.setattr(journal, "Guard", partial(Guard, deferred=deferred))
+    return lambda deferred: monkeypatch.setattr(trainer, "Guard", partial(Guard, deferred=deferred))
 
 
 def poison(made, step, value, parameter=None):

@@ -18,6 +18,7 @@ from torch import nn
 import striate
 from striate.cli import main
 from striate.errors import DataError, Interrupted, UsageError
+from striate.events import EpochEnded
 from striate.inference import load_net, logits
 from striate.training import Progress
 
@@ -75,8 +76,8 @@ def quick(monkeypatch, request):
 class Stopping(Progress):
     """Sends this process SIGINT when the first epoch is done."""
 
-    def epoch(self, row, epochs, left):
-        if row["epoch"] == 1:
+    def __call__(self, event):
+        if isinstance(event, EpochEnded) and event.row["epoch"] == 1:
             os.kill(os.getpid(), signal.SIGINT)
 
 

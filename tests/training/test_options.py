@@ -23,8 +23,8 @@ from striate.training import Progress, loop
 from striate.training.average import Average
 from striate.training.clock import Clock
 from striate.training.job import make_job, measure
-from striate.training.journal import State, fresh_state
 from striate.training.loop import gradients
+from striate.training.state import State, fresh_state
 
 
 def train(tmp_path, net="lenet5", **choices):
@@ -200,9 +200,7 @@ def test_a_run_keeps_the_mean_weights_and_resumes_them_to_the_bit(tmp_path, monk
             raise KeyboardInterrupt
         return ordinary(*arguments)
 
-    from striate.training import journal
-
-    monkeypatch.setattr(journal, "SECONDS", -1.0)
+    monkeypatch.setattr("striate.training.trainer.SECONDS", -1.0)
     monkeypatch.setattr("striate.training.checkpoint.RATIO", 0.0)
     monkeypatch.setattr(loop, "gradients", interrupted)
     with pytest.raises(KeyboardInterrupt):

@@ -17,7 +17,7 @@ from striate.outcome import Chance, Learning, judge, rate_to_try
 from striate.run import Run
 from striate.runforms.summary import Ended, Summary
 from striate.training import Length, Progress
-from striate.training.journal import COLUMNS
+from striate.training.keeping import COLUMNS
 from striate.training.learning import chance, out_of_patience
 from striate.training.preflight import preflight
 

@@ -10,7 +10,7 @@ from tiny import HELD, RECIPE, same_bits
 from striate.experiment.preparing import REPORT_SECONDS, plan
 from striate.run import Run
 from striate.runforms.config import Span
-from striate.training import Length, Manner, Progress, Speed, fit
+from striate.training import Audience, Length, Manner, Speed, fit
 from striate.training.clock import Clock
 from striate.training.pace import LOOKS, Pace
 
@@ -81,8 +81,9 @@ def test_a_moved_end_is_kept_and_trains_as_one_that_was_moved_before(tiny, monke
     hurried, told = tiny("hurried"), tiny("told")
     clock = Clock(0.0)
     clock.until = 1.0
-    fit(hurried.job, hurried.run, hurried.length, hurried.state, clock, Progress(quiet=True))
-    fit(told.job, told.run, Length(((0, 24), (6, 18))), told.state, Clock(0.0), Progress(quiet=True))
+    fit(hurried.job, hurried.run, hurried.state, clock, Audience())
+    told.run.config = told.run.config.planned(Length(((0, 24), (6, 18))).planned(told.run.config.plan))
+    told.fit()
     assert hurried.state.step == 18
     assert same_bits(hurried.bits(), told.bits())
     config = Run(hurried.run.path).config

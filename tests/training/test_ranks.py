@@ -39,12 +39,12 @@ from striate.nets import Net, build
 from striate.nets.googlenet import GoogLeNetForm, conv, googlenet, inception
 from striate.recipe import FAST_NORM, FAST_PLAIN
 from striate.run import Run
-from striate.training import Length, Progress, fit, fresh_state, make_job, resumed_state
-from striate.training import journal as journal_module
+from striate.training import Audience, Progress, fit, fresh_state, make_job, resumed_state
 from striate.training.clock import Clock
 from striate.training.job import seed_step
 from striate.training.ranks import Ranks, joined, spread
 from striate.training.signals import Stop
+from striate.training.validation import validate
 
 STEPS, BATCH, PICTURES = 50, 12, 95
 """A batch of 12 or 11, which neither 2, 3 nor 4 ranks share equally; 8 steps an epoch."""
@@ -143,12 +143,12 @@ def make(folder, ranks, net, recipe, doubled=True, resume=False):
     run = Run(folder)
     run.config = config
     state, _ = resumed_state(job, run) if resume else (fresh_state(job), [])
-    return job, run, state, Length.of(plan)
+    return job, run, state
 
 
 def train(folder, ranks, net, recipe, doubled=True, resume=False, at=None, act=None):
     """Weights, buffers, momenta and metrics after 50 steps; `act(job)` is called within step `at`, before its update."""
-    job, run, state, length = make(folder, ranks, net, recipe, doubled, resume)
+    job, run, state = make(folder, ranks, net, recipe, doubled, resume)
     real = job.optimizer.step
 
     def step():
@@ -159,7 +159,7 @@ def train(folder, ranks, net, recipe, doubled=True, resume=False, at=None, act=N
     job.optimizer.step = step
     error = None
     try:
-        fit(job, run, length, state, Clock(0.0), Progress(quiet=True))
+        fit(job, run, state, Clock(0.0), Audience())
     except StriateError as caught:
         error = caught
     moments = job.optimizer.state_dict()["state"]
@@ -226,7 +226,7 @@ def validated(ranks, count, batch, seed):
     """(loss, accuracy) of a linear net on `count` images."""
     job, data = linear(ranks, count, batch, seed)
     assert len(data) == count
-    return journal_module.validate(job, Stop(), job.net)
+    return validate(job, Stop(), job.net)
 
 
 def linear(ranks, count, batch, seed):
@@ -413,11 +413,11 @@ def test_sharded_evaluation_counts_what_one_process_counts():
             if share.start < share.stop:
                 mine = logits(job.net, job.preprocessing, data.pixels[share], job.device, batch).argmax(1).numpy()
                 parts += confusion_matrix(data.labels[share], mine, 3)
-            journal_module.validate(replace(job, ranks=Told(rank, count)), Stop(), job.net)
+            validate(replace(job, ranks=Told(rank, count)), Stop(), job.net)
         assert np.array_equal(parts, whole)
         loss, hits, seen = torch.stack(Told.said).sum(0).tolist()
         assert (hits, seen) == (whole.trace(), size)
-        alone = journal_module.validate(job, Stop(), job.net)
+        alone = validate(job, Stop(), job.net)
         assert (loss / size, hits / size) == (pytest.approx(alone[0], rel=1e-6), alone[1])
 
 
@@ -427,7 +427,7 @@ def test_what_cannot_be_shared_is_refused_by_name(monkeypatch):
     ):
         make(Path("nowhere"), Ranks(0, 13), "lenet5", PLAIN)
     with pytest.raises(UsageError, match="processes must be at least 1, got 0"):
-        spread(0, len, ())
+        spread(0, len, Audience())
     for device in ("cpu:0", "cpu"):
         assert Ranks(1, 2).device(device).type == "cpu"
     assert Ranks(1, 2).device("auto").type in ("cpu", "cuda")

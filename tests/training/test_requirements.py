@@ -5,6 +5,7 @@ import pytest
 from PIL import Image
 
 import striate
+from striate import events
 from striate.errors import DataError, UsageError
 from striate.experiment import Settings, try_out
 from striate.training import Progress
@@ -66,13 +67,14 @@ def test_one_class_only_and_a_class_that_is_excluded(tmp_path):
 
 def looked(data, **settings):
     class Said(Progress):
-        def table(self, rows):
-            lines.append(rows)
+        def __call__(self, event):
+            if isinstance(event, events.Said) and event.about == "check":
+                lines.append(event.text)
 
     lines = []
     checks = try_out(Settings("lenet5", data, threads=1, **settings), progress=Said(quiet=True))
     assert checks
-    return " ".join(" ".join(rows.get("check", "").split()) for rows in lines)
+    return " ".join(" ".join(lines).split())
 
 
 def test_a_class_without_test_or_validation_pictures_is_said_and_trains(tmp_path):

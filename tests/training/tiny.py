@@ -14,7 +14,7 @@ from striate.files import write_yaml
 from striate.nets import build
 from striate.recipe import FAST_NORM
 from striate.run import Run
-from striate.training import Length, Progress, State, fit, fresh_state, make_job, resumed_state
+from striate.training import Audience, Length, Progress, State, fit, fresh_state, make_job, resumed_state
 from striate.training.clock import Clock
 from striate.training.job import Job
 
@@ -34,7 +34,7 @@ class Tiny:
 
     def fit(self, progress: Progress | None = None) -> None:
         """Trains to the end."""
-        fit(self.job, self.run, self.length, self.state, Clock(0.0), progress or Progress(quiet=True))
+        fit(self.job, self.run, self.state, Clock(0.0), Audience([progress] if progress else []))
 
     def bits(self) -> dict[str, torch.Tensor]:
         """Weights, buffers and the optimizer's momenta."""

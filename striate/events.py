@@ -1,0 +1,225 @@
+"""What happens in a training, as events: small frozen objects that observers are given and `events.jsonl` of the run keeps.
+
+run = striate.train(observers=[lambda event: print(event.as_dict())])
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, fields
+from pathlib import Path
+from typing import Any
+
+from striate import forms
+from striate.errors import DataError
+from striate.strictjson import to_json
+
+STEPS_KEPT_SECONDS = 1.0
+"""Of the events of steps the file keeps one in this time: some 700 KB an hour."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Event:
+    """Something that happened in a training.
+
+    Attributes:
+        time: when, in seconds since 1970.
+    """
+
+    time: float = field(default_factory=time.time)
+
+    @classmethod
+    def kind(cls) -> str:
+        """The event's name in JSON: `epoch_ended` of EpochEnded."""
+        return "".join(f"_{one.lower()}" if one.isupper() else one for one in cls.__name__).lstrip("_")
+
+    def as_dict(self) -> dict[str, Any]:
+        """Plain values, with the name of the event under `event`."""
+        return {"event": self.kind(), **{one.name: getattr(self, one.name) for one in fields(self)}}
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Said(Event):
+    """A line for people. `about`: what it is about, as in `net`, `data` or `plan`; empty for a plain sentence."""
+
+    text: str
+    about: str = ""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Warned(Event):
+    """Something that a person should know, and that does not end the training."""
+
+    text: str
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Reading(Event):
+    """`done` of `total` image files are decoded. `events.jsonl` does not keep it."""
+
+    done: int
+    total: int
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Started(Event):
+    """The loop begins after `step` of `steps` steps: 0, or where the run is resumed. What was told of later steps is void."""
+
+    run: str
+    step: int
+    steps: int
+    steps_per_epoch: int
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Stepped(Event):
+    """Where training stands within an epoch, some times a second at the most.
+
+    Attributes:
+        step, steps: done, and in all.
+        epoch, epochs: the running epoch, from 1 on, and how many there are in all.
+        loss, accuracy: means over the running epoch so far; accuracy from 0 to 1.
+        images_per_second: in the running epoch.
+    """
+
+    step: int
+    steps: int
+    epoch: int
+    epochs: int
+    loss: float
+    accuracy: float
+    images_per_second: float
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class EpochEnded(Event):
+    """An epoch is done and validated.
+
+    Attributes:
+        row: of metrics.csv, column to number; None where there was nothing to measure.
+        epochs: how many there are in all.
+        seconds_left: that the rest of the training should take.
+        last: whether training ends with it.
+    """
+
+    row: dict[str, float | None]
+    epochs: int
+    seconds_left: float
+    last: bool
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class EndMoved(Event):
+    """The run has `steps` steps in all from now on, to keep its budget: `epochs` epochs, and `planned_epochs` before."""
+
+    step: int
+    steps: int
+    epochs: float
+    planned_epochs: float
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Saved(Event):
+    """The checkpoint of `step` is written: the run can be resumed from there."""
+
+    step: int
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Trained(Event):
+    """Training is over after `step` steps. Calibration, evaluation and report follow."""
+
+    step: int
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Evaluated(Event):
+    """The net was evaluated. `figures`: accuracy with its interval `low` to `high`, loss and others, by name."""
+
+    data: str
+    split: str
+    n: int
+    figures: dict[str, float | None]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Finished(Event):
+    """The run is complete: trained, evaluated, its report written."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Stopped(Event):
+    """The run was stopped, by a signal or because somebody asked for it. `text` says how to go on."""
+
+    text: str
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Failed(Event):
+    """The run failed. `text`: the error."""
+
+    text: str
+
+
+Observer = Callable[[Event], object]
+"""What is called with each event, in the process that called `striate.train`; what it returns is not looked at."""
+
+KINDS: Mapping[str, type[Event]] = {kind.kind(): kind for kind in Event.__subclasses__()}
+ENDS = (Finished, Stopped, Failed)
+"""After one of these no other event comes, unless the run is resumed."""
+
+
+def event_of(values: object) -> Event:
+    """The event that `Event.as_dict` made these plain values of.
+
+    Raises:
+        DataError: it is none; the error names the field.
+    """
+    name = values.get("event") if isinstance(values, dict) else None
+    if not isinstance(name, str) or name not in KINDS:
+        raise DataError(f"event must be one of {', '.join(KINDS)}, got {forms.shown(name)}")
+    return forms.read(KINDS[name], values)
+
+
+class EventFile:
+    """Appends events to a file, one line of JSON each, which the system has when the call returns.
+
+    A line that a killed process left unfinished is cut off. Where the disk takes none, training goes on; the file says then,
+    when the disk takes lines again, how many are missing.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.lost = 0
+        self.next_step = 0.0
+        whole = path.read_bytes().rfind(b"\n") + 1 if path.exists() else 0
+        self.descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o644)
+        os.ftruncate(self.descriptor, whole)
+        self.end = whole
+
+    def __call__(self, event: Event) -> None:
+        if isinstance(event, Reading) or (isinstance(event, Stepped) and event.time < self.next_step):
+            return
+        if isinstance(event, Stepped):
+            self.next_step = event.time + STEPS_KEPT_SECONDS
+        lines = f"{to_json(event.as_dict())}\n".encode(errors="backslashreplace")
+        if self.lost:
+            gap = Warned(text=f"{self.lost} events before this line could not be written: the disk did not take them")
+            lines = f"{to_json(gap.as_dict())}\n".encode() + lines
+        try:
+            os.lseek(self.descriptor, self.end, os.SEEK_SET)
+            if os.write(self.descriptor, lines) < len(lines):
+                os.ftruncate(self.descriptor, self.end)
+                self.lost += 1
+                return
+        except OSError:
+            self.lost += 1
+            return
+        self.end += len(lines)
+        self.lost = 0
+
+    def close(self) -> None:
+        """Closes the file."""
+        os.close(self.descriptor)

@@ -1,0 +1,101 @@
+"""Who watches a training: the observers in the process that called, and the run's file of events."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+
+from striate.errors import Interrupted, Signalled, StriateError
+from striate.events import Event, EventFile, Failed, Finished, Observer, Reading, Said, Stopped, Warned
+from striate.live import EVENTS
+from striate.run import Run
+from striate.training.signals import Stop
+
+
+class Audience:
+    """Those who are told of each event of a training, and the wish to stop that they may utter.
+
+    An observer that raises is told nothing more and stops the training as Ctrl-C does; `answered` then says which it was.
+
+    Args:
+        observers: called with each event, one after the other, in the thread that trains.
+        stop: ends the training when it is asked.
+    """
+
+    def __init__(self, observers: Sequence[Observer] = (), stop: Stop | None = None) -> None:
+        self.observers = list(observers)
+        self.stop = stop or Stop()
+        self.failed: tuple[Observer, Event, Exception] | None = None
+        self._file: EventFile | None = None
+        self._before: list[Event] = []
+
+    def __call__(self, event: Event) -> None:
+        """Tells all of them."""
+        if self._file is not None:
+            self._file(event)
+        elif not isinstance(event, Reading):
+            self._before.append(event)
+        for observer in [*self.observers]:
+            try:
+                observer(event)
+            except Exception as error:
+                self.observers.remove(observer)
+                self.failed = self.failed or (observer, event, error)
+                self.stop.ask()
+
+    def say(self, text: str, about: str = "") -> None:
+        """Tells a line for people."""
+        self(Said(text=text, about=about))
+
+    def table(self, rows: Mapping[str, str]) -> None:
+        """Tells lines: what each is about, and what it says."""
+        for about, text in rows.items():
+            self.say(text, about)
+
+    def warn(self, text: str) -> None:
+        """Tells what a person should know."""
+        self(Warned(text=text))
+
+    def reading(self, done: int, total: int) -> None:
+        """Tells how many image files are decoded."""
+        self(Reading(done=done, total=total))
+
+    @contextmanager
+    def recorded(self, run: Run) -> Iterator[None]:
+        """Inside, events go into the run's `events.jsonl` too, those first that were told before; how it ends is told last. A
+        disk that does not take the file costs a warning.
+        """
+        try:
+            self._file = EventFile(run.path / EVENTS)
+            for event in self._before:
+                self._file(event)
+        except OSError as error:
+            self.warn(f"{run.path / EVENTS} cannot be written ({error.strerror}): nobody can follow this run")
+        try:
+            yield
+            self(Finished())
+        except BaseException as error:
+            stopped = isinstance(error, Interrupted | Signalled | KeyboardInterrupt)
+            self((Stopped if stopped else Failed)(text=str(error) or type(error).__name__))
+            raise
+        finally:
+            if self._file is not None:
+                self._file.close()
+                self._file = None
+
+    @contextmanager
+    def answered(self) -> Iterator[None]:
+        """Raises StriateError at the end, or in place of Interrupted, if an observer failed inside."""
+        said = "The training had ended by then"
+        try:
+            yield
+        except Interrupted as error:
+            if self.failed is None:
+                raise
+            said = str(error)
+        if self.failed is not None:
+            observer, event, raised = self.failed
+            name = getattr(observer, "__qualname__", type(observer).__qualname__)
+            raise StriateError(
+                f"the observer {name} failed at the event {event.kind()}: {type(raised).__name__}: {raised}. {said}"
+            ) from raised
