@@ -29,7 +29,8 @@ if TYPE_CHECKING:
     from striate.predicting import Prediction
     from striate.recipe import Recipe
     from striate.report.looking import look
-    from striate.run import Run, list_runs, load
+    from striate.run import Run, load
+    from striate.runlist import list_runs
     from striate.sharing import pull, push
     from striate.training import Stop
 
@@ -60,7 +61,7 @@ _HOME = {
     "explain": "explaining",
     "follow": "live",
     "inspect": "anatomy",
-    "list_runs": "run",
+    "list_runs": "runlist",
     "load": "run",
     "load_data": "data",
     "look": "report.looking",

@@ -12,17 +12,19 @@ from typing import Any
 
 from striate.errors import unknown_name
 
+Facts = dict[str, Any]
+"""Of a net, in plain types."""
 FILE = Path(__file__).with_name("catalogue.json")
 
 
 @cache
-def rows() -> dict[str, dict[str, Any]]:
+def rows() -> dict[str, Facts]:
     """Name -> facts of each net in plain types, as `NetSpec.as_dict` gives them, in the catalogue's order."""
-    facts: dict[str, dict[str, Any]] = _content()["rows"]
+    facts: dict[str, Facts] = _content()["rows"]
     return facts
 
 
-def card(name: str) -> dict[str, Any]:
+def card(name: str) -> Facts:
     """Everything that is known of a net: its row, and what its family brought.
 
     Raises:
@@ -35,6 +37,6 @@ def card(name: str) -> dict[str, Any]:
 
 
 @cache
-def _content() -> dict[str, dict[str, Any]]:
-    content: dict[str, dict[str, Any]] = json.loads(FILE.read_text(encoding="utf-8"))
+def _content() -> dict[str, Facts]:
+    content: dict[str, Facts] = json.loads(FILE.read_text(encoding="utf-8"))
     return content

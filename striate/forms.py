@@ -48,14 +48,9 @@ class Within:
         return f"at least {ends[0]}" if math.isinf(self.high) else f"from {ends[0]} to {ends[1]}"
 
 
-class Mark:
-    """A note beside a type that says how a field is written."""
-
-
-RARE = Mark()
-"""The field is written only where it has another value than its default."""
-WHOLE = Mark()
-"""The field keeps the whole mapping that the class was read from, other keys included, and the class is written as that."""
+RARE, WHOLE = object(), object()
+"""Notes beside a type. `RARE`: the field is written only where it has another value than its default. `WHOLE`: it
+keeps the whole mapping that the class was read from, other keys included, and the class is written as that."""
 Rare = Annotated[Made | None, RARE]
 Whole = Annotated[dict[str, object], WHOLE]
 
@@ -71,7 +66,7 @@ class Form:
         return read(cls, values)
 
     @classmethod
-    def renewed(cls, values: dict[str, Any]) -> dict[str, Any]:
+    def renewed(cls, values: dict[str, object]) -> dict[str, object]:
         """Plain values of an earlier version as this one would have written them; all that is known of its format is here."""
         return values
 
@@ -185,15 +180,11 @@ def _text(within: Within | None) -> Reader:
     return reader
 
 
-def _truth(within: Within | None) -> Reader:
-    return _choice((True, False))
-
-
 _SCALARS: Mapping[Any, Callable[[Within | None], Reader]] = {
     int: _number((int,), "a whole number", Within(-LARGEST, LARGEST)),
     float: _number((int, float), "a number", Within(-1e300, 1e300)),
     str: _text,
-    bool: _truth,
+    bool: lambda within: _choice((True, False)),
 }
 
 

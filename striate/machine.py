@@ -168,7 +168,7 @@ def cpu_name() -> str:
     return platform.processor() or platform.machine()
 
 
-def environment(device: Any) -> dict[str, Any]:
+def environment(device: Any) -> dict[str, object]:
     """Versions and machine, for the run."""
     import torch
 

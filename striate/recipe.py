@@ -138,7 +138,7 @@ class Recipe:
         )
         return done / whole
 
-    def as_dict(self) -> dict[str, Any]:
+    def as_dict(self) -> dict[str, object]:
         """Plain lists and numbers, for the run's config."""
         pairs = {key: [list(pair) for pair in getattr(self, key)] for key in ("milestones", "resize_schedule")}
         return {**asdict(self), **pairs, "augmentation": str(self.augmentation)}

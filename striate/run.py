@@ -5,12 +5,11 @@ from __future__ import annotations
 import math
 import os
 import re
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import suppress
-from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
@@ -19,14 +18,13 @@ from striate import notebook
 from striate.arguments import checked
 from striate.errors import DataError, StriateError, UsageError
 from striate.files import numbered, write_yaml
-from striate.forms import Form
-from striate.outcome import Ending, How, Learning, Row, Verdict
+from striate.outcome import Ending, Learning, Row
 from striate.runfiles import check_folders, number, place, read_csv, read_json, read_yaml
 from striate.runforms.calibration import Answer, Calibration
 from striate.runforms.config import RunConfig
 from striate.runforms.data import Data, Split
 from striate.runforms.evaluation import EvaluationFigures, Seen
-from striate.runforms.summary import Environment, Epoch, Summary
+from striate.runforms.summary import Environment, Epoch, Overview, Summary
 from striate.texts import duration, interval, share
 
 if TYPE_CHECKING:
@@ -37,12 +35,8 @@ if TYPE_CHECKING:
     from striate.predicting import Prediction, Predictions
     from striate.recipe import Recipe
 
-Made = TypeVar("Made")
-
 LARGEST_FILE = 2**36
 """Bytes of any file of a run. Those that are read have lower limits of their own."""
-DEEPEST = 4
-"""Levels of folders below the one that is searched for runs."""
 MOST_EVALUATIONS = 1_000
 """Of a run, that are read."""
 _LIST = "The runs that there are: striate runs"
@@ -148,7 +142,10 @@ class Run:
         """How it was trained. Raises DataError, which names the field of config.yaml."""
         from striate.recipe import Recipe
 
-        return self._of_config(lambda: Recipe.from_dict(self.config.recipe.values, newer=True))
+        try:
+            return Recipe.from_dict(self.config.recipe.values, newer=True)
+        except (DataError, UsageError) as error:
+            raise DataError(f"{self.path / 'config.yaml'}: {error}") from error
 
     @property
     def preprocessing(self) -> Preprocessing:
@@ -189,15 +186,11 @@ class Run:
     @property
     def temperature(self) -> float:
         """What the net's logits are divided by before the softmax: as its calibration says, 1 where it has none."""
-        calibration = self.calibration
-        return 1.0 if calibration is None else float(calibration.temperature)
+        return 1.0 if (known := self.calibration) is None else float(known.temperature)
 
     @property
     def answer(self) -> list[list[float]] | None:
-        """What its net answered to two fixed images when it was saved: logits, NaN where there was no number; None if not kept.
-
-        Raises DataError if answer.json holds something else.
-        """
+        """What its net answered to two fixed images when it was saved: logits, NaN for no number; None if not kept."""
         found = read_json(self.path, "answer.json", Answer)
         if found is None:
             return None
@@ -248,10 +241,8 @@ class Run:
                     dated.append((file.stat().st_mtime_ns, name))
         except OSError as error:
             raise DataError(f"{folder} cannot be read ({error.strerror})") from error
-        read = {
-            name: read_json(self.path, f"evaluations/{name}/evaluation.json", EvaluationFigures)
-            for _, name in sorted(dated)
-        }
+        files = {name: f"evaluations/{name}/evaluation.json" for _, name in sorted(dated)}
+        read = {name: read_json(self.path, file, EvaluationFigures) for name, file in files.items()}
         return {name: found for name, found in read.items() if found is not None}
 
     def predict(self, *pictures: Picture, top: int = 3, abstain: bool = False) -> Predictions:
@@ -271,29 +262,11 @@ class Run:
         evaluations, summary, ending = self.evaluations, self.summary, self.ending
         led = evaluations.get(leading(self.config, evaluations) or "")
         return Overview(
-            run=str(self.path),
-            status=summary.status,
-            ended=ending.how,
-            learned=self.learning.verdict,
-            net=self.config.net.name,
-            data=self.config.data.name,
-            epochs=ending.planned_epochs,
-            epochs_done=ending.epochs,
-            split=None if led is None else led.split,
-            n=None if led is None else led.n,
-            accuracy=None if led is None else led.accuracy,
-            low=None if led is None else led.low,
-            high=None if led is None else led.high,
-            seconds=summary.seconds.get("total", 0.0),
-            started=summary.started,
-        )
-
-    def _of_config(self, make: Callable[[], Made]) -> Made:
-        """What `make` makes of the config; an error of it names the file."""
-        try:
-            return make()
-        except (DataError, UsageError) as error:
-            raise DataError(f"{self.path / 'config.yaml'}: {error}") from error
+            run=str(self.path), status=summary.status, ended=ending.how, learned=self.learning.verdict,
+            net=self.config.net.name, data=self.config.data.name, epochs=ending.planned_epochs,
+            epochs_done=ending.epochs, seconds=summary.seconds.get("total", 0.0), started=summary.started,
+            **{name: getattr(led, name, None) for name in ("split", "n", "accuracy", "low", "high")},
+        )  # fmt: skip
 
     def __repr__(self) -> str:
         try:
@@ -317,33 +290,6 @@ class Run:
         return notebook.card(f"Run {self.path}", fields, f"The whole report: {self.path / 'report.html'}")
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Overview(Form):
-    """A run in one row, for lists.
-
-    Attributes:
-        ended: see `striate.outcome.How`; learned: see `striate.outcome.Verdict`.
-        epochs: as planned.
-        split, n, accuracy, low, high: of the leading evaluation, with its interval; None without one.
-    """
-
-    run: str
-    status: str
-    ended: How
-    learned: Verdict
-    net: str
-    data: str
-    epochs: float
-    epochs_done: float
-    split: str | None
-    n: int | None
-    accuracy: float | None
-    low: float | None
-    high: float | None
-    seconds: float
-    started: str | None
-
-
 @checked
 def load(path: str | Path, *, module: nn.Module | None = None, trust_code: bool = False) -> Run:
     """The run in that directory: `striate.load("runs/lenet5").predict("boot.png")`. See `Run.open`."""
@@ -358,55 +304,6 @@ def leading(config: RunConfig, evaluations: Mapping[str, Seen]) -> str | None:
     tests = [key for key in own if evaluations[key].split == "test"]
     centre = [key for key in tests if evaluations[key].views == "centre"]
     return next(iter(centre + tests + own), None)
-
-
-@checked
-def list_runs(out: str | Path = "runs") -> list[Run]:
-    """The runs in a folder and in the folders below it, oldest first. None of their files is read yet.
-
-    Folders are searched down to `DEEPEST` levels, each once, whatever links lead to it; a run itself is not searched for others.
-    """
-    return _runs(Path(out))[0]
-
-
-def overviews(out: Path) -> tuple[list[Overview], dict[str, str]]:
-    """(`Run.overview` of each run in a folder that can be read, oldest first; path of each that cannot -> why).
-
-    Raises:
-        DataError: the folder itself cannot be read.
-    """
-    runs, closed = _runs(out)
-    rows = []
-    for run in runs:
-        try:
-            rows.append(run.overview())
-        except DataError as error:
-            closed[str(run.path)] = str(error)
-    return rows, closed
-
-
-def _runs(out: Path) -> tuple[list[Run], dict[str, str]]:
-    """(runs, oldest first; what may be a run and cannot be looked into -> why)."""
-    found: list[tuple[int, str, Run]] = []
-    closed: dict[str, str] = {}
-    seen: set[tuple[int, int]] = set()
-    folders = [(out, 0)] if out.is_dir() else []
-    for folder, depth in folders:
-        try:
-            status = folder.stat()
-            if (status.st_dev, status.st_ino) in seen:
-                continue
-            seen.add((status.st_dev, status.st_ino))
-            inside = sorted(entry.name for entry in os.scandir(folder))
-            if depth and "config.yaml" in inside:
-                found.append(((folder / "config.yaml").lstat().st_mtime_ns, str(folder), Run(folder)))
-            elif depth < DEEPEST:
-                folders += [(folder / name, depth + 1) for name in inside if (folder / name).is_dir()]
-        except OSError as error:
-            if not depth:
-                raise DataError(f"{out} cannot be read ({error.strerror})") from error
-            closed[str(folder)] = f"{folder} cannot be read ({error.strerror})"
-    return [run for *_, run in sorted(found, key=lambda one: one[:2])], closed
 
 
 def _epoch(cells: dict[str, str]) -> Row:

@@ -197,7 +197,7 @@ def plain_types() -> dict[str, tuple[Any, bool]]:
     }
 
 
-def asked(settings: Settings) -> dict[str, Any]:
+def asked(settings: Settings) -> dict[str, object]:
     """The fields that differ from their defaults, in their order."""
     return {item.name: value for item in fields(settings) if (value := getattr(settings, item.name)) != item.default}
 

@@ -21,7 +21,7 @@ LAYERS = (
     {"runfiles", "runforms", "settings"},
     {"predicting"},
     {"run"},
-    {"live", "trust"},
+    {"live", "runlist", "trust"},
     {"inference", "outofdistribution", "tracking"},
     {"classifier"},
     {"training"},

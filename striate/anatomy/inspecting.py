@@ -6,7 +6,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from functools import cached_property
 from html import escape
-from typing import Any
 
 from torch import nn
 
@@ -127,7 +126,7 @@ class Anatomy:
     def __str__(self) -> str:
         return f"{self.table()}\n\n{self.summary()}"
 
-    def as_dict(self) -> dict[str, Any]:
+    def as_dict(self) -> dict[str, object]:
         """All of it in plain types, for JSON."""
         return {
             "name": self.name,

@@ -61,7 +61,7 @@ def _sizes(key: Key) -> tuple[tuple[int, ...], tuple[int, ...]]:
     return key[2:end], key[end + 1 :]
 
 
-def named_arguments(func: OpOverload, args: Sequence[Any], kwargs: Mapping[str, Any]) -> dict[str, Any]:
+def named_arguments(func: OpOverload, args: Sequence[Any], kwargs: Mapping[str, Any]) -> dict[str, object]:
     """All arguments of an operation by aten's names, defaults too."""
     schema = func._schema.arguments
     defaults = {item.name: item.default_value for item in schema[len(args) :] if item.has_default_value()}

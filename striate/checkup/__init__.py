@@ -8,7 +8,6 @@ from __future__ import annotations
 import time
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 
@@ -60,7 +59,7 @@ class Checkup:
         """The findings that are more than a hint."""
         return tuple(finding for finding in self.findings if finding.severity != "hint")
 
-    def as_dict(self) -> dict[str, Any]:
+    def as_dict(self) -> dict[str, object]:
         """In plain types."""
         return {
             "name": self.name,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass
-from typing import Any, Literal
+from typing import Literal
 
 from striate.data.images import DataSet
 
@@ -98,7 +98,7 @@ class Finding:
         """Pictures, pairs or files; 0 for what is said of classes."""
         return len(self.pictures) + len(self.pairs) + len(self.files)
 
-    def as_dict(self) -> dict[str, Any]:
+    def as_dict(self) -> dict[str, object]:
         """In plain types."""
         return {"kind": self.kind, "severity": self.severity, "title": self.title, "count": self.count, **asdict(self)}
 

@@ -123,17 +123,13 @@ def doctor(data_dir: DataDir = None, as_json: AsJson = False) -> None:
 
     use_cores()
     found = {name: find(row, data_dir) for name, row in NAMED.items()}
-    report = {
-        **environment(pick_device("auto")),
-        "sgemm_gflops": round(sgemm_gflops(), 1),
-        "data": {name: None if place is None else str(place) for name, place in found.items()},
-    }
+    known, speed = environment(pick_device("auto")), round(sgemm_gflops(), 1)
     if as_json:
-        show_json(report)
+        places = {name: None if place is None else str(place) for name, place in found.items()}
+        show_json({**known, "sgemm_gflops": speed, "data": places})
         return
-    sets = {f"data {name}": place or "not on this machine" for name, place in report.pop("data").items()}
-    speed = report.pop("sgemm_gflops")
-    show_fields({**report, "SGEMM": f"{speed} GFLOP/s (float32, 2048 x 2048)", **sets})
+    sets = {f"data {name}": place or "not on this machine" for name, place in found.items()}
+    show_fields({**known, "SGEMM": f"{speed} GFLOP/s (float32, 2048 x 2048)", **sets})
 
 
 def parse_shape(text: str) -> tuple[int, int, int]:

@@ -13,7 +13,7 @@ from striate.cli.output import show_json, show_line, show_table
 from striate.texts import duration, interval, share
 
 if TYPE_CHECKING:
-    from striate.run import Overview
+    from striate.runforms.summary import Overview
 
 
 def runs(
@@ -23,7 +23,8 @@ def runs(
     as_json: AsJson = False,
 ) -> None:
     """List the runs there are, oldest first. One that cannot be read is named, the rest are listed, and the exit code is 3."""
-    from striate.run import Overview, overviews
+    from striate.runforms.summary import Overview
+    from striate.runlist import overviews
 
     found, closed = overviews(out)
     if as_json:

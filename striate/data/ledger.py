@@ -79,7 +79,7 @@ class Ledger:
                 "Please report it, with the names of the folders"
             )
 
-    def as_dict(self) -> dict[str, Any]:
+    def as_dict(self) -> dict[str, object]:
         """In plain types: `what`, `entries`, a count for each fate, `named` (kinds with examples) and `notes`."""
         order = list(FATES)
         return {

@@ -107,7 +107,7 @@ class Preprocessing:
         """float32 (N, C, H, W) of uint8 (N, H, W, C)."""
         return self.normalise(torch.from_numpy(np.require(pixels, requirements=["C", "W"])).permute(0, 3, 1, 2))
 
-    def as_dict(self) -> dict[str, Any]:
+    def as_dict(self) -> dict[str, object]:
         """Plain lists and numbers, for the run's config."""
         return {key: list(value) if isinstance(value, tuple) else value for key, value in asdict(self).items()}
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 from striate.data.values import SIXTEEN, UNUSED, Found, Range, in_doubt, plain
 from striate.errors import UsageError
@@ -48,7 +47,7 @@ class Values:
             f"{plain(self.high)} (white)"
         )
 
-    def as_dict(self) -> dict[str, Any]:
+    def as_dict(self) -> dict[str, object]:
         """For JSON."""
         return {name: getattr(self, name) for name in self.__slots__}
 

@@ -6,7 +6,7 @@ import functools
 import math
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TypeVar
 
 import altair as alt
 
@@ -80,13 +80,13 @@ def png(chart: alt.TopLevelMixin, scale: float = 2) -> bytes:
     return bytes(vl_convert.vegalite_to_png(definition(chart), scale=scale, allowed_base_urls=[]))
 
 
-def definition(chart: alt.TopLevelMixin) -> dict[str, Any]:
+def definition(chart: alt.TopLevelMixin) -> dict[str, object]:
     """`chart` as Vega-Lite. It is not checked against the schema here, which takes longer than drawing: a test does."""
-    content: dict[str, Any] = chart.to_dict(validate=False)
+    content: dict[str, object] = chart.to_dict(validate=False)
     return content
 
 
-def svg(chart_definition: dict[str, Any]) -> str:
+def svg(chart_definition: dict[str, object]) -> str:
     """A chart's `definition` as an SVG element. Raises StriateError where none can be drawn."""
     require_drawable()
     import vl_convert

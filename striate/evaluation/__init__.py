@@ -7,7 +7,6 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
@@ -21,6 +20,7 @@ from striate.evaluation.subject import Subject, subject_of
 from striate.evaluation.summary import PER_CLASS_COLUMNS, PREDICTION_COLUMNS, prediction_rows, summarise
 from striate.evaluation.views import Told, log_probabilities
 from striate.files import write_csv, write_json
+from striate.outcome import Row
 from striate.outofdistribution import FEWEST
 from striate.run import Run
 from striate.runforms.evaluation import EvaluationFigures, Robustness, Seen, Views, ViewsRow
@@ -53,7 +53,7 @@ class Evaluation:
 
     key: str
     summary: EvaluationFigures
-    predictions: list[dict[str, Any]]
+    predictions: list[Row]
     data: ImageData
     classifier: Classifier
     robustness: Robustness | None = None

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from typing import Any
 
@@ -26,6 +26,7 @@ from striate.metrics import (
     top_k_hits,
     wilson,
 )
+from striate.outcome import Row
 from striate.runforms.evaluation import Bin, ClassFigures, Confused, EvaluationFigures, Kept, Seen
 
 LogProbabilities = npt.NDArray[np.float64]
@@ -112,9 +113,7 @@ def summarise(
     )
 
 
-def prediction_rows(
-    outputs: LogProbabilities, data: ImageData, *, temperature: float | None = None
-) -> list[dict[str, Any]]:
+def prediction_rows(outputs: LogProbabilities, data: ImageData, *, temperature: float | None = None) -> list[Row]:
     """A row a picture, of `PREDICTION_COLUMNS`; where the net gave no number all of the answer is None.
 
     Confidence is what `striate predict` would say, so calibrated where there is a temperature; loss is the cross-entropy of the
@@ -146,7 +145,7 @@ def prediction_rows(
     ]
 
 
-_NO_ANSWER: dict[str, Any] = dict.fromkeys(("predicted", "confidence", "second", "second_confidence", "loss"))
+_NO_ANSWER: Mapping[str, None] = dict.fromkeys(("predicted", "confidence", "second", "second_confidence", "loss"))
 
 
 def _answered(outputs: LogProbabilities) -> npt.NDArray[np.bool_]:

@@ -6,7 +6,6 @@ import io
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import torch
 from PIL import Image
@@ -114,7 +113,7 @@ class Explanation:
         """`png` as a PIL picture."""
         return Image.open(io.BytesIO(self.png()))
 
-    def as_dict(self) -> dict[str, Any]:
+    def as_dict(self) -> dict[str, object]:
         """For JSON: all but the pixels and the map."""
         return {
             "picture": self.picture,

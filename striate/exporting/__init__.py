@@ -7,7 +7,6 @@ import tempfile
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Any
 
 from striate.arguments import checked
 from striate.errors import CheckError, UsageError, unknown_name
@@ -105,7 +104,7 @@ class Exported:
     checked_on: str
     check: Comparison
 
-    def as_dict(self) -> dict[str, Any]:
+    def as_dict(self) -> dict[str, object]:
         """For JSON."""
         return {**asdict(self), "path": str(self.path), "limit": LIMIT}
 

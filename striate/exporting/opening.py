@@ -14,9 +14,11 @@ import numpy as np
 
 BATCH = 7
 Arrays = dict[str, np.ndarray[Any, Any]]
+Job = dict[str, Any]
+"""See above."""
 
 
-def onnx(file: str, pixels: np.ndarray[Any, Any], job: dict[str, Any]) -> list[Arrays]:
+def onnx(file: str, pixels: np.ndarray[Any, Any], job: Job) -> list[Arrays]:
     import onnxruntime
 
     session = onnxruntime.InferenceSession(file, providers=["CPUExecutionProvider"])
@@ -24,7 +26,7 @@ def onnx(file: str, pixels: np.ndarray[Any, Any], job: dict[str, Any]) -> list[A
     return [dict(zip(names, session.run(names, {"pixels": part}), strict=True)) for part in batches(pixels)]
 
 
-def pt2(file: str, pixels: np.ndarray[Any, Any], job: dict[str, Any]) -> list[Arrays]:
+def pt2(file: str, pixels: np.ndarray[Any, Any], job: Job) -> list[Arrays]:
     import torch
 
     net = torch.export.load(file).module()
@@ -33,7 +35,7 @@ def pt2(file: str, pixels: np.ndarray[Any, Any], job: dict[str, Any]) -> list[Ar
     return [{"probabilities": probabilities.numpy(), "logits": logits.numpy()} for probabilities, logits in found]
 
 
-def torchvision(file: str, pixels: np.ndarray[Any, Any], job: dict[str, Any]) -> list[Arrays]:
+def torchvision(file: str, pixels: np.ndarray[Any, Any], job: Job) -> list[Arrays]:
     import torch
     from safetensors.torch import load_file
     from torchvision.models import get_model
@@ -55,7 +57,7 @@ def torchvision(file: str, pixels: np.ndarray[Any, Any], job: dict[str, Any]) ->
     return answers
 
 
-def folder(file: str, pictures: list[str], job: dict[str, Any]) -> list[Arrays]:
+def folder(file: str, pictures: list[str], job: Job) -> list[Arrays]:
     """The script's probabilities of files, in the order of the classes, and the pixels that it read."""
     sys.path.insert(0, file)
     from pictures import read  # type: ignore[import-not-found, unused-ignore]
@@ -75,7 +77,7 @@ def batches(pixels: np.ndarray[Any, Any]) -> list[np.ndarray[Any, Any]]:
     return [pixels[start : start + BATCH] for start in range(0, len(pixels), BATCH)]
 
 
-FORMS: dict[str, Callable[[str, Any, dict[str, Any]], list[Arrays]]] = {
+FORMS: dict[str, Callable[[str, Any, Job], list[Arrays]]] = {
     "onnx": onnx,
     "pt2": pt2,
     "torchvision": torchvision,
@@ -87,7 +89,7 @@ def main(jobs: str) -> None:
     for job in json.loads(Path(jobs).read_text()):
         pictures = job["pictures"] if job["form"] == "folder" else np.load(job["pictures"])
         answers = FORMS[job["form"]](job["file"], pictures, job)
-        whole: dict[str, Any] = {key: np.concatenate([answer[key] for answer in answers]) for key in answers[0]}
+        whole: Job = {key: np.concatenate([answer[key] for answer in answers]) for key in answers[0]}
         np.savez(job["answers"], **whole)
     assert "striate" not in sys.modules
 

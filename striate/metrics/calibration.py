@@ -50,7 +50,7 @@ class Weighed(NamedTuple):
         return "fitted" if used >= NEARLY else "shrunk"
 
 
-def reliability(confidence: Floats, correct: Bools, bins: int = BINS) -> list[dict[str, Any]]:
+def reliability(confidence: Floats, correct: Bools, bins: int = BINS) -> list[dict[str, float]]:
     """A row a bin of confidence that has images: low, high (its bounds), n, confidence and accuracy (means of its images).
 
     Bins are ](i-1)/bins, i/bins], the first one including 0 (Guo et al. 2017, arXiv:1706.04599, section 2).
@@ -84,7 +84,7 @@ def brier_score(probabilities: Floats, truth: npt.NDArray[np.int64]) -> float:
     return float((np.square(probabilities).sum(axis=1) - 2 * own + 1).mean())
 
 
-def accuracy_by_confidence(confidence: Floats, correct: Bools, steps: int = 20) -> list[dict[str, Any]]:
+def accuracy_by_confidence(confidence: Floats, correct: Bools, steps: int = 20) -> list[dict[str, float]]:
     """What one gains by keeping the most confident images only: a row for each share 1/steps, 2/steps, ... 1 of the N.
 
     A row has kept (the share), threshold (the least confidence of those kept) and accuracy (of those kept). Of images of equal

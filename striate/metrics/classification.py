@@ -30,7 +30,7 @@ def top_k_hits(logits: Floats, truth: Ints, k: int) -> int:
     return int((before.sum(axis=1) < k).sum())
 
 
-def per_class(confusion: Ints, classes: Sequence[str]) -> list[dict[str, Any]]:
+def per_class(confusion: Ints, classes: Sequence[str]) -> list[dict[str, object]]:
     """A row a class: class, support, precision, recall, low, high (Wilson's 95 % interval of the recall), f1.
 
     The confusion matrix may have a column more, of images that got no answer. A ratio over nothing is 0; the recall of a class
@@ -70,7 +70,7 @@ def balanced_accuracy(confusion: Ints) -> float:
     return float((confusion.diagonal()[present] / support[present]).mean())
 
 
-def most_confused(confusion: Ints, classes: Sequence[str], count: int = 10) -> list[dict[str, Any]]:
+def most_confused(confusion: Ints, classes: Sequence[str], count: int = 10) -> list[dict[str, str | int]]:
     """The most frequent mistakes: rows of truth, predicted, count; at most `count` of them."""
     wrong = confusion.copy()
     np.fill_diagonal(wrong, 0)

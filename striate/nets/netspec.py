@@ -73,7 +73,7 @@ class NetSpec(NetFacts):
         }
         return notebook.card(self.title, fields)
 
-    def as_dict(self) -> dict[str, Any]:
+    def as_dict(self) -> dict[str, object]:
         """The facts in plain types, without the builder."""
         names = [field.name for field in fields(self) if field.name not in ("builder", "origin")]
         facts = {name: getattr(self, name) for name in names}

@@ -180,7 +180,7 @@ def _check_safetensors(file: BinaryIO, path: Path, size: int) -> dict[str, str]:
     return metadata
 
 
-def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+def _once(pairs: list[tuple[str, Any]]) -> dict[str, object]:
     found = dict(pairs)
     if len(found) < len(pairs):
         raise ValueError("a name is there twice")

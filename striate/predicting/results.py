@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass
-from typing import Any
 
 from striate import notebook
 from striate.data.images import Pixels
@@ -40,7 +39,7 @@ class Prediction:
     known: bool | None = None
     error: str | None = None
 
-    def as_dict(self) -> dict[str, Any]:
+    def as_dict(self) -> dict[str, object]:
         """For JSON."""
         return {**asdict(self), "top": [{"class": name, "confidence": value} for name, value in self.top]}
 

@@ -187,7 +187,7 @@ def _options(words: str) -> Markup:
     return Markup(re.sub(r"--[a-z-]+", r"<code>\g<0></code>", str(escape(words))))
 
 
-def _section(finding: Finding, dataset: DataSet) -> dict[str, Any]:
+def _section(finding: Finding, dataset: DataSet) -> dict[str, object]:
     lines = names(finding, dataset)
     return {
         "finding": finding,
@@ -207,7 +207,7 @@ def names(finding: Finding, dataset: DataSet) -> list[str]:
     ]
 
 
-def _pair(pair: Pair, dataset: DataSet) -> dict[str, Any]:
+def _pair(pair: Pair, dataset: DataSet) -> dict[str, object]:
     how = "equal pixels" if pair.likeness == 1 else f"likeness {pair.likeness:.2f}"
     return {
         "sides": [_shown(side, dataset) for side in (pair.first, pair.second)],
@@ -219,7 +219,7 @@ def _note(picture: Picture) -> str:
     return f" ({picture.note})" if picture.note else ""
 
 
-def _shown(picture: Picture, dataset: DataSet) -> dict[str, Any]:
+def _shown(picture: Picture, dataset: DataSet) -> dict[str, object]:
     image = _image(picture, dataset)
     buffer = io.BytesIO()
     small = max(image.size) * 2 <= SIDE

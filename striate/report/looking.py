@@ -119,7 +119,7 @@ def embedding_chart(found: Embedding, *, pictures: bool) -> alt.Chart:
     """The points, coloured by true class; a cross where the net is wrong. With `pictures` each point holds its own."""
     rows = []
     for place, (point, label, guess) in enumerate(zip(found.points, found.labels, found.predicted, strict=True)):
-        row: dict[str, Any] = {
+        row: dict[str, object] = {
             "x": round(float(point[0]), 4),
             "y": round(float(point[1]), 4),
             "class": found.classes[label],
@@ -171,7 +171,7 @@ def _thumbnail(pixels: np.ndarray[Any, np.dtype[np.uint8]]) -> str:
     return f"data:image/{kind};base64,{base64.b64encode(file.getvalue()).decode()}"
 
 
-def _page(title: str, definition: dict[str, Any]) -> str:
+def _page(title: str, definition: dict[str, object]) -> str:
     content = to_json(definition, ascii=True).replace("<", "\\u003c")
     return (
         f"<!doctype html><html lang=en><meta charset=utf-8><title>{escape(title)}</title>"

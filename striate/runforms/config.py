@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
 from striate.choices import Fit, Init, Judge, Keep, Layout, LogKind, Precision
 from striate.errors import DataError
@@ -48,7 +48,7 @@ class NetConfig(Form):
     pretrained: tuple[Text, ...] = ()
 
     @classmethod
-    def renewed(cls, values: dict[str, Any]) -> dict[str, Any]:
+    def renewed(cls, values: dict[str, object]) -> dict[str, object]:
         """Earlier versions did not say whether weights were published, and had null for none."""
         values = {key: value for key, value in values.items() if (key, value) != ("pretrained", None)}
         return {"published": bool(values.get("pretrained")) and not values.get("weights")} | values
@@ -176,7 +176,7 @@ class RunConfig(Form):
                 )
 
     @classmethod
-    def renewed(cls, values: dict[str, Any]) -> dict[str, Any]:
+    def renewed(cls, values: dict[str, object]) -> dict[str, object]:
         """Raises DataError for what a later version wrote."""
         written = values.get("format", FORMAT)
         if isinstance(written, int) and written > FORMAT:

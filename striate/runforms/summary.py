@@ -9,7 +9,7 @@ from typing import Annotated
 
 from striate.errors import DataError
 from striate.forms import RARE, Form, Rare, Whole, Within, shown
-from striate.outcome import Ending, How, Learning, Row
+from striate.outcome import Ending, How, Learning, Row, Verdict
 from striate.runforms.config import RunConfig
 from striate.runforms.kinds import Count, Epochs, Figure, Name, Seconds, Text
 
@@ -115,3 +115,30 @@ class Epoch(Form):
     val_accuracy: float | None = None
     pictures_per_second: Annotated[float, Within(0, 1e12)] | None = None
     highest_loss: float | None = None
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Overview(Form):
+    """A run in one row, for lists.
+
+    Attributes:
+        ended: see `striate.outcome.How`; learned: see `striate.outcome.Verdict`.
+        epochs: as planned.
+        split, n, accuracy, low, high: of the leading evaluation, with its interval; None without one.
+    """
+
+    run: str
+    status: str
+    ended: How
+    learned: Verdict
+    net: str
+    data: str
+    epochs: float
+    epochs_done: float
+    split: str | None
+    n: int | None
+    accuracy: float | None
+    low: float | None
+    high: float | None
+    seconds: float
+    started: str | None

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from dataclasses import asdict, dataclass
-from typing import Any
 
 from striate.nets.copying import copied
 from striate.training.job import Job, seed_step
@@ -33,7 +32,7 @@ class Found:
     steepest: float | None
     lowest: float
 
-    def as_dict(self) -> dict[str, Any]:
+    def as_dict(self) -> dict[str, object]:
         """For JSON."""
         return asdict(self)
 
