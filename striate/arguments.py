@@ -15,9 +15,10 @@ import typing
 from collections.abc import Callable, Hashable, Mapping
 from dataclasses import fields, is_dataclass
 from pathlib import Path
-from typing import Any, Literal, ParamSpec, TypeVar, cast
+from typing import Annotated, Any, Literal, ParamSpec, TypeVar, cast
 
-from striate.errors import UsageError
+from striate.choices import Within
+from striate.errors import UsageError, either, param
 
 _P = ParamSpec("_P")
 _T = TypeVar("_T")
@@ -38,8 +39,8 @@ _SHOWN = 60
 def checked(function: Callable[_P, _T]) -> Callable[_P, _T]:
     """The function with its arguments checked by its annotations, as far as these can be checked without using the values.
 
-    NumPy's numbers are numbers; True and False are none; a path may be a text. What only type checkers know, and the values that
-    a `Literal` allows, is left to the function.
+    NumPy's numbers are numbers; True and False are none; a path may be a text. What only type checkers know is left to the
+    function.
 
     Raises, when it is called:
         UsageError: a missing or unknown argument, or one of another type; it is named with what it must be.
@@ -73,8 +74,10 @@ def check_fields(thing: Any, **names: Any) -> None:
 
 
 def check(name: str, value: object, hint: Any) -> None:
-    """Raises UsageError if a value is not what the annotation says."""
+    """Raises UsageError if a value is not what the annotation says, or beyond the limits or none of the words in it."""
     if _fits(value, hint):
+        if limit := _missed(value, hint):
+            raise UsageError(f"{param(name)} must be {limit}, got {value!r}")
         return
     shown = repr(value)
     if len(shown) > _SHOWN or "\n" in shown:
@@ -83,9 +86,23 @@ def check(name: str, value: object, hint: Any) -> None:
     wanted = " or ".join(dict.fromkeys(_words(hint)))
     if isinstance(value, type):
         made = f": make one, as in {value.__name__}()" if any(issubclass(value, one) for one in _classes(hint)) else ""
-        raise UsageError(f"{name} must be {wanted}, got the class {value.__name__}{made}")
+        raise UsageError(f"{param(name)} must be {wanted}, got the class {value.__name__}{made}")
     of_type = "" if value is None or isinstance(value, str | bool | int | float) else f", a {kind}"
-    raise UsageError(f"{name} must be {wanted}, got {shown}{of_type}{_instead(value, hint)}")
+    raise UsageError(f"{param(name)} must be {wanted}, got {shown}{of_type}{_instead(value, hint)}")
+
+
+def _missed(value: Any, hint: Any) -> str:
+    """The limit that a value of the right type is beyond, or the words of which it is none; empty where all is well."""
+    origin, inside = typing.get_origin(hint), typing.get_args(hint)
+    if origin is Annotated:
+        limits = (str(note) for note in inside[1:] if isinstance(note, Within) and not note.holds(value))
+        return _missed(value, inside[0]) or next(limits, "")
+    if origin is Literal:
+        return "" if value in inside else either([str(one) for one in inside])
+    if origin in (typing.Union, types.UnionType):
+        missed = [_missed(value, one) for one in inside if _fits(value, one)]
+        return "" if "" in missed else missed[0]
+    return ""
 
 
 def _classes(hint: Any) -> list[type]:
@@ -116,13 +133,15 @@ def _hints(annotated: Hashable, names: tuple[tuple[str, Any], ...] = ()) -> Mapp
     for name, text in inspect.get_annotations(cast(type, annotated)).items():
         try:
             alone = types.SimpleNamespace(__annotations__={name: text})
-            found[name] = typing.get_type_hints(alone, scope)[name]
+            found[name] = typing.get_type_hints(alone, scope, include_extras=True)[name]
         except (NameError, AttributeError, TypeError):
             continue
     return found
 
 
 def _fits(value: object, hint: Any) -> bool:
+    if typing.get_origin(hint) is Annotated:
+        return _fits(value, typing.get_args(hint)[0])
     if hint is None or hint is type(None):
         return value is None
     if hint in _NUMBERS:
@@ -159,6 +178,8 @@ def _all_fit(value: object, origin: type, inside: tuple[Any, ...]) -> bool:
 
 def _words(hint: Any) -> list[str]:
     """What may be given, in words."""
+    if typing.get_origin(hint) is Annotated:
+        return _words(typing.get_args(hint)[0])
     if hint is None or hint is type(None):
         return ["None"]
     if hint in _NUMBERS:

@@ -5,8 +5,8 @@ from __future__ import annotations
 import difflib
 import errno
 import signal
-from collections.abc import Iterable, Sequence
-from typing import Any, get_args
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 
 
 class StriateError(Exception):
@@ -84,15 +84,36 @@ def short_of_means(error: BaseException) -> bool:
     return out_of_memory(error) or (isinstance(error, OSError) and error.errno in _SCARCE)
 
 
+_option: Callable[[str], str] | None = None
+
+
+@contextmanager
+def commanding(option: Callable[[str], str]) -> Iterator[None]:
+    """While a command runs, messages name options, `--validation 0`, and not parameters. `option`: parameter -> its option."""
+    global _option  # a process speaks to one reader
+    before, _option = _option, option
+    try:
+        yield
+    finally:
+        _option = before
+
+
+def param(name: str, *value: object) -> str:
+    """A parameter as the reader writes it: `validation=0` in Python, `--validation 0` on the command line.
+
+    Args:
+        value: at most one; True and False are those of a switch.
+    """
+    if _option is None:
+        return f"{name}={value[0]!r}" if value else name
+    if value and value[0] is False:
+        return _option(name).replace("--", "--no-", 1)
+    return _option(name) if not value or value[0] is True else f"{_option(name)} {value[0]}"
+
+
 def either(words: Sequence[str]) -> str:
     """`adamw, adam or sgd`."""
     return " or ".join(filter(None, (", ".join(words[:-1]), words[-1])))
-
-
-def check_choice(option: str, value: object, choice: Any) -> None:
-    """Raises UsageError if `value` is none of the words of `choice`, a Literal of `striate.choices`."""
-    if value not in get_args(choice):
-        raise UsageError(f"{option} must be {either(get_args(choice))}, got {value!r}")
 
 
 def unknown_name(kind: str, name: str, known: Iterable[str], listing: str) -> UnknownName:

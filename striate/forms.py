@@ -17,9 +17,10 @@ import math
 import reprlib
 import types
 from collections.abc import Callable, Mapping
-from dataclasses import MISSING, dataclass, fields, is_dataclass
+from dataclasses import MISSING, fields, is_dataclass
 from typing import Annotated, Any, Literal, Self, TypeVar, Union, get_args, get_origin, get_type_hints
 
+from striate.choices import Within
 from striate.errors import DataError, UsageError
 
 Made = TypeVar("Made")
@@ -32,20 +33,6 @@ LARGEST = 2**63
 """Whole numbers are smaller than this, unless their field says otherwise."""
 DEEPEST = 20
 """Levels of lists and mappings in what no class describes."""
-
-
-@dataclass(frozen=True, slots=True)
-class Within:
-    """Limits, both inclusive: of a number its value, of a text its length, of a list or mapping its size."""
-
-    low: float = -math.inf
-    high: float = math.inf
-
-    def __str__(self) -> str:
-        ends = [f"{round(end, 3):,}" if abs(end) < 10**18 else f"{end:g}" for end in (self.low, self.high)]
-        if math.isinf(self.low):
-            return f"at most {ends[1]}"
-        return f"at least {ends[0]}" if math.isinf(self.high) else f"from {ends[0]} to {ends[1]}"
 
 
 RARE, WHOLE = object(), object()
@@ -126,7 +113,7 @@ def _reader(hint: Any) -> Reader:
     within: Within | None = None
     if get_origin(hint) is Annotated:
         hint, *notes = get_args(hint)
-        within = next((note for note in notes if isinstance(note, Within)), None)
+        within = _all([note for note in notes if isinstance(note, Within)])
     origin, inside = get_origin(hint), get_args(hint)
     if hint in (Any, object):
         return _plain
@@ -147,6 +134,16 @@ def _reader(hint: Any) -> Reader:
     return _SCALARS[hint](within)
 
 
+def _all(limits: list[Within]) -> Within | None:
+    """The limits that hold all of them; None where there are none."""
+    if len(limits) < 2:
+        return next(iter(limits), None)
+    return Within(
+        max(one.low for one in limits), min(one.high for one in limits),
+        max(one.above for one in limits), min(one.below for one in limits),
+    )  # fmt: skip
+
+
 def _wrong(field: str, wanted: str, value: object) -> DataError:
     return DataError(f"{field or 'it'} must be {wanted}, got {shown(value)}")
 
@@ -158,7 +155,7 @@ def _number(kinds: tuple[type, ...], word: str, default: Within) -> Callable[[Wi
 
         def reader(value: Any, field: str) -> Any:
             # NaN is within no limits.
-            if type(value) not in kinds or not limits.low <= value <= limits.high:
+            if type(value) not in kinds or not limits.holds(value):
                 raise _wrong(field, words, value)
             if isinstance(value, float) and math.isinf(value):
                 raise _wrong(field, words, value)
@@ -173,7 +170,7 @@ def _text(within: Within | None) -> Reader:
     limits = within or Within(0, LONGEST)
 
     def reader(value: Any, field: str) -> Any:
-        if not isinstance(value, str) or not limits.low <= len(value) <= limits.high:
+        if not isinstance(value, str) or not limits.holds(len(value)):
             raise _wrong(field, f"text of {limits} characters".replace("of from", "of"), value)
         return value
 
@@ -209,7 +206,7 @@ def _list(inside: tuple[Any, ...], within: Within | None) -> Reader:
     wanted = some if open_end else f"a list of {len(readers)} values"
 
     def reader(value: Any, field: str) -> Any:
-        if not isinstance(value, list | tuple) or not limits.low <= len(value) <= limits.high:
+        if not isinstance(value, list | tuple) or not limits.holds(len(value)):
             raise _wrong(field, wanted, value)
         return tuple(
             (readers[0] if open_end else readers[place])(one, f"{field}[{place}]") for place, one in enumerate(value)
@@ -222,7 +219,7 @@ def _mapping(of_value: Reader, within: Within | None) -> Reader:
     limits = within or Within()
 
     def reader(value: Any, field: str) -> Any:
-        if not isinstance(value, dict) or not limits.low <= len(value) <= limits.high:
+        if not isinstance(value, dict) or not limits.holds(len(value)):
             raise _wrong(field, "names and values" if within is None else f"{within} names and values", value)
         for name in value:
             if not isinstance(name, str):
@@ -233,12 +230,16 @@ def _mapping(of_value: Reader, within: Within | None) -> Reader:
 
 
 def _parsed(kind: Any) -> Reader:
-    """Of a class that is written as text, which its `parse` reads."""
+    """Of a class that is written as text, which its `parse` reads; of one that is a tuple also as a list."""
     text = _text(None)
 
     def reader(value: Any, field: str) -> Any:
         try:
-            return value if isinstance(value, kind) else kind.parse(text(value, field))
+            if isinstance(value, kind):
+                return value
+            if issubclass(kind, tuple) and isinstance(value, list | tuple):
+                return kind(value)
+            return kind.parse(text(value, field))
         except UsageError as error:
             raise DataError(f"{field}: {error}") from error
 
@@ -268,7 +269,7 @@ def _object(kind: Any) -> Reader:
             return kind(**given)
         except UsageError as error:  # which begins with the option's name, as people type it
             option, _, rest = str(error).partition(" ")
-            raise DataError(f"{_joined(field, option.replace('-', '_'))} {rest}") from error
+            raise DataError(f"{_joined(field, option.lstrip('-').replace('-', '_'))} {rest}") from error
 
     return reader
 

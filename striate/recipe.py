@@ -3,22 +3,104 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, fields, replace
-from typing import Any
+from pathlib import Path
+from types import NoneType, UnionType
+from typing import Annotated, Any, Literal, Self, get_args, get_origin, get_type_hints
 
-from striate.arguments import check_fields
-from striate.choices import Balance, Keep, Optimizer, Schedule, renamed, takes_old_names
+import yaml
+
+from striate.arguments import check, check_fields
+from striate.choices import (
+    Balance,
+    Batch,
+    Count,
+    Epochs,
+    Keep,
+    Optimizer,
+    Part,
+    Patience,
+    Rate,
+    Schedule,
+    Seconds,
+    Seed,
+    Share,
+    Within,
+    renamed,
+    takes_old_names,
+)  # fmt: skip
 from striate.data.augmentation import Augmentation
-from striate.errors import UsageError, check_choice, unknown_name
-from striate.forms import read
+from striate.errors import DataError, UsageError, param, unknown_name
+from striate.forms import read, shown
 from striate.nets import FAMILIES
 
-ResizeSchedule = tuple[tuple[float, int], ...]
-NO_AUGMENTATION = Augmentation()
-MOST_EPOCHS, LARGEST_BATCH, LARGEST_SIDE = 1_000_000, 2**24, 4096
-"""Limits far above what anybody trains with: beyond them is a slip of the hand, which would run for years or out of memory."""
-LARGEST_SEED = 2**63 - 1
+
+class _ByShare(tuple[tuple[float, Any], ...]):
+    """Values over the course of training: pairs of (share of training, value from there on), in order.
+
+    Raises UsageError, when it is made, for anything else.
+    """
+
+    __slots__ = ()
+    name, wanted, none = "", "", "none"
+    kind: type[float] = float
+
+    def __new__(cls, pairs: Iterable[Any] = ()) -> Self:
+        """The pairs, checked."""
+        try:
+            made = tuple((share, value) for share, value in pairs)
+            shares = [share for share, _ in made]
+            holds = shares == sorted(set(shares)) and all(0 <= share < 1 for share in shares)
+            holds = holds and all(isinstance(value, int | float) and 0 <= value < math.inf for _, value in made)
+        except (TypeError, ValueError):
+            holds = False
+        if not holds:
+            raise UsageError(f"{param(cls.name)} must be {cls.wanted}, got {shown(pairs)}")
+        return super().__new__(cls, made)
+
+    @classmethod
+    def parse(cls, text: str) -> Self:
+        """As `112,168@0.5`: 112 from the start, 168 from half of training on. Raises UsageError for anything else."""
+        if text.strip() == cls.none:
+            return cls()
+        try:
+            pairs = [(share or "0", value) for value, _, share in (part.partition("@") for part in text.split(","))]
+            return cls((float(share), cls.kind(value)) for share, value in pairs)
+        except ValueError:
+            raise UsageError(f"{param(cls.name)} must be {cls.wanted}, or {cls.none}; got {text!r}") from None
+
+    def __str__(self) -> str:
+        """As `parse` reads it."""
+        return ",".join(f"{value}@{share!r}" if share else str(value) for share, value in self) or self.none
+
+
+class Milestones(_ByShare):
+    """Factors on the learning rate over the course of training."""
+
+    __slots__ = ()
+    name = "milestones"
+    wanted = "factors on the learning rate from shares 0 to below 1 of training on, in order, as in 0.1@0.5,0.01@0.75"
+
+
+class ResizeSchedule(_ByShare):
+    """Sides in pixels over the course of training, the first from 0 on."""
+
+    __slots__ = ()
+    name, none, kind = "resize_schedule", "full", int
+    wanted = "sides from 1 to 4,096 from shares 0 to below 1 of training on, in order, as in 112,168@0.5,224@0.75"
+
+    def __new__(cls, pairs: Iterable[Any] = ()) -> Self:
+        """The pairs, checked."""
+        made = super().__new__(cls, pairs)
+        if made and (made[0][0] or not all(isinstance(side, int) and 1 <= side <= 4096 for _, side in made)):
+            raise UsageError(f"{param(cls.name)} must be {cls.wanted}, got {tuple(made)!r}")
+        return made
+
+
+LARGEST_RECIPE = 2**18
+"""Characters of a recipe file."""
+NO_AUGMENTATION, NO_MILESTONES, ONE_SIZE = Augmentation(), Milestones(), ResizeSchedule()
 
 
 @takes_old_names
@@ -30,84 +112,58 @@ class Recipe:
     """The named recipe that this one began as."""
     source: str
     """Where its figures come from."""
-    epochs: float
+    epochs: Epochs
     """Passes over the training images; a part of one is possible where a time budget decides."""
-    budget: float | None = None
+    budget: Seconds | None = None
     """Seconds that the whole command may take; `epochs` is planned from it."""
-    batch_size: int
+    batch_size: Batch
     """Images per step. The batches of an epoch are near-equal: their sizes differ by at most one."""
     optimizer: Optimizer
-    lr: float
+    lr: Rate
     """The highest learning rate of the schedule."""
-    momentum: float = 0.0
+    momentum: Part = 0.0
     """For `sgd`."""
     nesterov: bool = False
     """For `sgd` with momentum."""
-    weight_decay: float = 0.0
+    weight_decay: Annotated[float, Within(0)] = 0.0
     decay_all: bool = False
     """Whether biases and norms decay too, as the papers had it."""
     schedule: Schedule
     """`one-cycle`: linear rise over `warmup`, then linear fall to zero. `constant`. `step`: the factors at the `milestones`."""
-    warmup: float = 0.0
+    warmup: Share = 0.0
     """Share of training with a linear rise from zero."""
-    milestones: tuple[tuple[float, float], ...] = ()
+    milestones: Milestones = NO_MILESTONES
     """For `step`: (share of training, factor on `lr` from there on), in order."""
-    label_smoothing: float = 0.0
+    label_smoothing: Part = 0.0
     balance: Balance = "none"
     """For classes of very different sizes: `weights` lets the loss of a rare class count more, `sampler` shows each as often."""
     augmentation: Augmentation = NO_AUGMENTATION
     """What is done to the training images."""
-    resize_schedule: ResizeSchedule = ()
+    resize_schedule: ResizeSchedule = ONE_SIZE
     """Progressive resizing: (share of training, shorter side in pixels that batches are scaled to from there on), in order, the
     first from 0 on. Empty: always the size of the preprocessing, which validation, test and prediction use in any case."""
-    micro_batches: int = 1
+    micro_batches: Count = 1
     """Micro-batches that a batch is split into, computed one after the other: less memory for the same step (gradient
     accumulation within the batch; it does not enlarge it). Batch norm sees one micro-batch at a time."""
-    freeze: float = 0.0
+    freeze: Share = 0.0
     """Fraction of training, at its start, with a frozen backbone: only the head learns."""
-    ema: float = 0.0
+    ema: Part = 0.0
     """Decay per step of an exponential moving average (EMA) of the weights, which is validated, evaluated and saved instead of
     them; 0 for none."""
     keep: Keep = "last"
     """`last`: the weights at the end of the schedule. `best`: those of the epoch with the best validation accuracy."""
-    patience: int | None = None
+    patience: Patience | None = None
     """Training stops when validation was no better for so many epochs; None for never."""
-    validation: float = 0.1
+    validation: Part = 0.1
     """Share of the training images kept for validation where the data has no validation split of its own."""
-    seed: int = 0
+    seed: Seed = 0
     """Decides weights, order, augmentation and dropout."""
 
     def __post_init__(self) -> None:
+        """Raises UsageError for a value of another type or beyond its limits, which it names."""
+        for name, kind in (("resize_schedule", ResizeSchedule), ("milestones", Milestones)):
+            object.__setattr__(self, name, kind(getattr(self, name)))
         check_fields(self)
-        self._require(math.isfinite(self.epochs) and self.epochs > 0, "epochs", "above 0")
-        self._require(self.epochs <= MOST_EPOCHS, "epochs", f"at most {MOST_EPOCHS:,}")
-        self._require(self.budget is None or 0 < self.budget < math.inf, "budget", "above 0 seconds")
-        self._require(self.batch_size >= 1, "batch_size", "at least 1")
-        self._require(self.batch_size <= LARGEST_BATCH, "batch_size", f"at most {LARGEST_BATCH:,}")
-        self._require(math.isfinite(self.lr) and self.lr > 0, "lr", "above 0")
-        self._require(0 <= self.momentum < 1, "momentum", "at least 0 and below 1")
-        self._require(self.weight_decay >= 0, "weight_decay", "at least 0")
-        self._require(0 <= self.warmup <= 1, "warmup", "from 0 to 1")
-        self._require(0 <= self.label_smoothing < 1, "label_smoothing", "at least 0 and below 1")
-        self._require(0 <= self.validation < 1, "validation", "at least 0 and below 1")
-        self._require(0 <= self.seed <= LARGEST_SEED, "seed", "from 0 to 2^63 - 1")
-        for field, choice in (("optimizer", Optimizer), ("schedule", Schedule), ("keep", Keep), ("balance", Balance)):
-            check_choice(field, getattr(self, field), choice)
-        self._require(self.micro_batches >= 1, "micro_batches", "at least 1")
-        self._require(0 <= self.freeze <= 1, "freeze", "from 0 to 1")
-        self._require(0 <= self.ema < 1, "ema", "at least 0 and below 1")
-        self._require(self.patience is None or self.patience >= 1, "patience", "at least 1 epoch")
-        shares = [share for share, _ in self.resize_schedule]
-        in_order = shares == sorted(set(shares)) and shares[:1] in ([], [0.0]) and all(share < 1 for share in shares)
-        self._require(
-            in_order and all(1 <= side <= LARGEST_SIDE for _, side in self.resize_schedule),
-            "resize_schedule",
-            f"sides up to {LARGEST_SIDE} from shares 0 to below 1 on",
-        )
-
-    def _require(self, holds: bool, field: str, limit: str) -> None:
-        if not holds:
-            raise UsageError(f"{field.replace('_', '-')} must be {limit}, got {getattr(self, field)}")
 
     def rate(self, progress: float) -> float:
         """The learning rate when a share `progress` (0 <= progress < 1) of the steps is done."""
@@ -136,7 +192,50 @@ class Recipe:
             sum(max(0.0, min(end, until) - begin) * side**2 for (begin, side), end in zip(spans, ends, strict=True))
             for until in (progress, 1.0)
         )
-        return done / whole
+        return float(done / whole)
+
+    def changed(self, values: Mapping[str, Any]) -> Recipe:
+        """The recipe with other values in some fields. A text is read as the field's type has it: `5e-4`, `true`, `0.1@0.5`.
+
+        Raises:
+            UsageError: an unknown field, or a value of another type or out of its range.
+        """
+        known = [field.name for field in fields(self) if field.name not in ("name", "source")]
+        given = {name.replace("-", "_"): value for name, value in renamed(values).items()}
+        if unknown := sorted(given.keys() - set(known)):
+            raise unknown_name("recipe field", unknown[0], known, ", ".join(known))
+        return replace(self, **{name: read_field(name, value) for name, value in given.items()})
+
+    @classmethod
+    def load(cls, path: str | Path) -> Recipe:
+        """The recipe in a YAML file: the fields of this class by name, or a run's config.yaml. Without `name` and `source` it is
+        named after the file.
+
+        Raises:
+            UsageError: no such file.
+            DataError: it is no YAML, or a field is missing, unknown, of another type or out of its range; both are named.
+        """
+        path = Path(path)
+        try:
+            with path.open(encoding="utf-8-sig") as file:
+                text = file.read(LARGEST_RECIPE + 1)
+            values = yaml.safe_load(text) if len(text) <= LARGEST_RECIPE else None
+        except OSError as error:
+            raise UsageError(f"the recipe file {path} cannot be read ({error.strerror})") from None
+        except (yaml.YAMLError, ValueError, TypeError, RecursionError) as error:
+            raise DataError(f"{path} is not YAML: {' '.join(str(error).split())[:300]}") from error
+        if isinstance(values, dict) and isinstance(values.get("recipe"), dict):
+            values = values["recipe"]
+        if not isinstance(values, dict) or not all(isinstance(name, str) and _is_flat(values[name]) for name in values):
+            raise DataError(f"{path} is no recipe: it must hold fields and values, such as lr: 0.1")
+        try:
+            known = {field.name for field in fields(cls)} - {"name", "source"}
+            given = {
+                name: read_field(name, value) if name in known else value for name, value in renamed(values).items()
+            }
+            return cls.from_dict({"name": path.stem, "source": path.name, **given})
+        except (UsageError, DataError) as error:
+            raise DataError(f"{path}: {error}") from error
 
     def as_dict(self) -> dict[str, object]:
         """Plain lists and numbers, for the run's config."""
@@ -157,23 +256,27 @@ class Recipe:
         return read(cls, values, "recipe")
 
 
-def parse_resize_schedule(text: str) -> ResizeSchedule:
-    """`112,168@0.5,224@0.75` -> ((0, 112), (0.5, 168), (0.75, 224)); `full` -> (). Raises UsageError for anything else."""
-    if text.strip() == "full":
-        return ()
+def _is_flat(value: Any) -> bool:
+    """Whether it is a value, or a list of pairs of values."""
+    rows = value if isinstance(value, list) else [[value]]
+    return all(isinstance(row, list) and not any(isinstance(one, list | dict) for one in row) for row in rows)
+
+
+def read_field(name: str, value: Any) -> Any:
+    """A value as a field has it: that of a text is read by the field's type."""
+    hint = get_type_hints(Recipe)[name]
+    kinds = get_args(hint) if get_origin(hint) is UnionType else (hint,)
+    if not isinstance(value, str) or get_origin(hint) is Literal:
+        return value
+    if NoneType in kinds and value == "none":
+        return None
+    if hasattr(hint, "parse"):
+        return hint.parse(value)
     try:
-        pairs = [(share or "0", side) for side, _, share in (part.partition("@") for part in text.split(","))]
-        return tuple((float(share), int(side)) for share, side in pairs)
-    except ValueError:
-        raise UsageError(
-            f"sizes are sides in pixels with the share of training from which they hold, as in 112,168@0.5,224@0.75, or full; "
-            f"got {text!r}"
-        ) from None
-
-
-def resize_schedule_text(sizes: ResizeSchedule) -> str:
-    """The inverse of `parse_resize_schedule`."""
-    return ",".join(f"{side}@{share!r}" if share else str(side) for share, side in sizes) or "full"
+        return {"true": True, "false": False}[value.lower()] if hint is bool else kinds[0](value)
+    except (ValueError, KeyError):
+        check(name, value, hint)
+        raise
 
 
 def for_long_runs(size: Sequence[int], flippable: bool) -> Augmentation:
@@ -189,10 +292,10 @@ def progressive(size: Sequence[int], least: int) -> ResizeSchedule:
     """
     full = min(size)
     if full < PROGRESSIVE:
-        return ()
+        return ResizeSchedule()
     wanted = {0.0: full / 2, 0.5: full * 3 / 4, 0.75: full}
     sides = {share: full if side == full else max(8 * round(side / 8), least) for share, side in wanted.items()}
-    return tuple((share, side) for share, side in sides.items()) if sides[0.0] < full else ()
+    return ResizeSchedule(sides.items() if sides[0.0] < full else ())
 
 
 TUTORIAL = Recipe(

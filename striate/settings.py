@@ -6,8 +6,11 @@ config keeps. Loads nothing heavy: the command line reads it to answer `--help`.
 
 from __future__ import annotations
 
+import hashlib
 import inspect
-from collections.abc import Callable, Sequence
+import json
+import numbers
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import KW_ONLY, dataclass, field, fields
 from functools import cache
 from pathlib import Path
@@ -15,19 +18,43 @@ from types import NoneType, SimpleNamespace, UnionType
 from typing import TYPE_CHECKING, Any, Literal, ParamSpec, TypeVar, get_args, get_type_hints
 
 from striate.arguments import check_fields
-from striate.choices import Balance, Fit, Init, Judge, Keep, Layout, LogKind, OnBad, Precision, takes_old_names
+from striate.choices import (
+    Balance,
+    Batch,
+    Count,
+    Epochs,
+    Fit,
+    Init,
+    Judge,
+    Keep,
+    Layout,
+    LogKind,
+    OnBad,
+    Part,
+    Patience,
+    Precision,
+    Rate,
+    Seconds,
+    Seed,
+    Share,
+    Side,
+    takes_old_names,
+)  # fmt: skip
+from striate.errors import UsageError, param, unknown_name
 
 if TYPE_CHECKING:
     from torch import nn
 
     from striate.data import DataSet
     from striate.data.augmentation import Augmentation
-    from striate.recipe import Recipe, ResizeSchedule
+    from striate.recipe import Recipe
 
 P = ParamSpec("P")
 S = TypeVar("S")
 R = TypeVar("R")
 
+INDIFFERENT = frozenset({"name", "out", "log", "report", "on_bad", "data_dir"})
+"""Settings that change nothing about the result."""
 Group = Literal["Data", "Training", "Start", "Machine", "Output"]
 
 
@@ -69,23 +96,31 @@ class Settings:
         "Data",
     )
     _: KW_ONLY
-    epochs: float | None = option(None, "Passes over the training images.", "Training")
-    budget: float | None = option(
+    epochs: Epochs | None = option(None, "Passes over the training images.", "Training")
+    budget: Seconds | None = option(
         None, "Time limit for the whole command, instead of --epochs: 90s, 5m, 1h30m.", "Training", metavar="TIME"
     )
-    recipe: str | Recipe = option("fast", "Training recipe: fast, paper or tutorial.", "Training")
-    batch_size: int | None = option(None, "Batch size.", "Training", short="-b")
-    lr: float | None = option(None, "Peak learning rate.", "Training")
-    seed: int | None = option(None, "Random seed for weights, data order and augmentation.", "Training")
+    recipe: str | Path | Recipe = option(
+        "fast", "Training recipe: fast, paper, tutorial, or a YAML file (also the config.yaml of a run).", "Training"
+    )
+    set: Sequence[str] | Mapping[str, Any] = option(
+        (),
+        "Any field of the recipe, such as optimizer=sgd or weight-decay=5e-4; may be repeated.",
+        "Training",
+        metavar="FIELD=VALUE",
+    )
+    batch_size: Batch | None = option(None, "Batch size.", "Training", short="-b")
+    lr: Rate | None = option(None, "Peak learning rate.", "Training")
+    seed: Seed | None = option(None, "Random seed for weights, data order and augmentation.", "Training")
     augment: str | Augmentation | None = option(
         None, "Augmentation of the training images, such as flip,shift=4,colour; see docs/data.md.", "Training"
     )
-    size: int | None = option(None, "Image size in pixels (height and width).", "Data")
+    size: Side | None = option(None, "Image size in pixels (height and width).", "Data")
     channels: int | None = option(
         None, "Image channels: 1 (grey) or 3 (colour). Default: those of the images, 1 if all are grey.", "Data"
     )
     fit: Fit = option("crop", "How non-square images are resized: crop the centre, pad with black, or squash.", "Data")
-    validation: float | None = option(None, "Fraction of the training images held out for validation.", "Data")
+    validation: Part | None = option(None, "Fraction of the training images held out for validation.", "Data")
     splits: str | None = option(
         None,
         "Which folders are splits, such as train=training_set,test=test_set; none if every folder is a class. "
@@ -107,19 +142,19 @@ class Settings:
         "Class imbalance: weight the loss (weights), oversample rare classes (sampler), or none.",
         "Training",
     )
-    patience: int | None = option(
+    patience: Patience | None = option(
         None, "Early stopping: epochs without improvement on the validation images before training stops.", "Training"
     )
     keep: Keep | None = option(None, "Weights to keep: the last, or the best by validation accuracy.", "Training")
-    ema: float | None = option(
+    ema: Part | None = option(
         None, "Exponential moving average (EMA) of the weights: decay per step, such as 0.99.", "Training"
     )
-    resize_schedule: str | ResizeSchedule | None = option(
+    resize_schedule: str | Sequence[tuple[float, int]] | None = option(
         None,
         "Progressive resizing, such as 112,168@0.5: 112 pixels, then 168 from half of training on; full turns it off.",
         "Training",
     )
-    freeze: float | None = option(
+    freeze: Share | None = option(
         None, "Fraction of training, at its start, with a frozen backbone (only the head learns).", "Training"
     )
     init: Init = option("default", "Weight initialisation: PyTorch's default, or that of the paper.", "Start")
@@ -127,18 +162,18 @@ class Settings:
     weights: str | Path | None = option(
         None, "Start from the weights in this file (.pth or .safetensors); see docs/sharing.md.", "Start"
     )
-    micro_batches: int | None = option(
+    micro_batches: Count | None = option(
         None, "Gradient accumulation: micro-batches that each batch is split into, to save memory.", "Machine"
     )
     device: str = option("auto", "Device: auto, cpu, cuda, cuda:1 or mps.", "Machine")
-    threads: int | None = option(None, "CPU threads. Default: the fastest, measured.", "Machine")
+    threads: Count | None = option(None, "CPU threads. Default: the fastest, measured.", "Machine")
     layout: Layout | None = option(None, "Memory layout of the weights. Default: the faster, measured.", "Machine")
     precision: Precision | None = option(
         None, "fp32, or bf16 (bfloat16 where it is safe). Default: fp32; on CUDA the faster, measured.", "Machine"
     )
     compile: bool = option(False, "Train with torch.compile.", "Machine")
     deterministic: bool = option(False, "Bit-identical results on CUDA too; slower.", "Machine")
-    processes: int | None = option(
+    processes: Count | None = option(
         None, "Processes (DDP), each with its share of every batch; see docs/scale.md.", "Machine"
     )
     data_dir: str | Path | None = option(
@@ -162,14 +197,137 @@ class Settings:
         from striate.data.augmentation import Augmentation
         from striate.recipe import Recipe, ResizeSchedule
 
-        check_fields(
-            self, nn=nn, DataSet=DataSet, Augmentation=Augmentation, Recipe=Recipe, ResizeSchedule=ResizeSchedule
-        )
+        check_fields(self, nn=nn, DataSet=DataSet, Augmentation=Augmentation, Recipe=Recipe)
+        if self.resize_schedule is not None and not isinstance(self.resize_schedule, str):
+            object.__setattr__(self, "resize_schedule", ResizeSchedule(self.resize_schedule))
+        object.__setattr__(self, "set", _set_fields(self.set))
+        if isinstance(self.recipe, Path) or (
+            isinstance(self.recipe, str) and Path(self.recipe).suffix in (".yaml", ".yml")
+        ):
+            object.__setattr__(self, "recipe", Recipe.load(self.recipe))
+
+    def of_recipe(self) -> dict[str, Any]:
+        """The fields of a recipe that are asked for, by name: those with an option of their own, and those in `set`."""
+        from striate.recipe import Recipe
+
+        own = {item.name for item in fields(Recipe)} & {item.name for item in fields(self)} - {"name"}
+        asked = {name: value for name in own if (value := getattr(self, name)) is not None}
+        return asked | ({} if self.augment is None else {"augmentation": self.augment}) | self._set
+
+    @property
+    def _set(self) -> dict[str, Any]:
+        return dict(self.set) if isinstance(self.set, Mapping) else {}
+
+    def as_dict(self) -> dict[str, Any]:
+        """The settings in plain types, flat, as YAML and JSON take them; `from_dict` reads them.
+
+        Raises:
+            UsageError: the net or the data was given as an object, which no file can hold.
+        """
+        for name in ("net", "data"):
+            if not isinstance(getattr(self, name), str | Path):
+                raise UsageError(f"{name} was given as an object: only settings that name it can be written down")
+        return {item.name: _plain(getattr(self, item.name)) for item in fields(self)}
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> Settings:
+        """The inverse of `as_dict`; what is missing has its default.
+
+        Raises:
+            UsageError: an unknown setting, or a value of another type or beyond its limits.
+        """
+        from striate.recipe import Recipe
+
+        known = [item.name for item in fields(cls)]
+        if unknown := sorted(values.keys() - set(known)):
+            raise unknown_name("setting", unknown[0], known, ", ".join(known))
+        recipe = values.get("recipe")
+        return cls(**dict(values) | ({"recipe": Recipe.from_dict(recipe)} if isinstance(recipe, Mapping) else {}))
+
+    def key(self) -> str:
+        """A hash of what decides the result: 16 hexadecimal digits, the same in every process and version of Python.
+
+        In it are the settings that change a bit of the weights or what they are judged by; files of weights and nets by their
+        content. Not in it are the run's name and place, its report and log, and where data is looked for first. A setting that
+        has its default, whatever way it is written, is not in it either: a later setting changes no key. What lies in a folder of
+        images is not looked at.
+
+        Raises:
+            UsageError: the net or the data was given as an object, or a file of a net or of weights cannot be read.
+        """
+        from striate.data.augmentation import Augmentation
+        from striate.data.ranges import range_of
+        from striate.recipe import ResizeSchedule, read_field
+
+        decides = {item.name: item.default for item in fields(self) if item.name not in INDIFFERENT}
+        found = {name: value for name, value in self.as_dict().items() if name in decides}
+        file = str(found["net"]).rpartition(":")[0]
+        for name, path in (("net", file if file.endswith(".py") else None), ("weights", found["weights"])):
+            if path is not None:
+                try:
+                    found[f"{name} file"] = hashlib.sha256(Path(path).read_bytes()).hexdigest()
+                except OSError as error:
+                    raise UsageError(f"{path} cannot be read ({error.strerror})") from None
+        found["weights"] = None
+        if isinstance(found["recipe"], dict):
+            found["recipe"] = {name: value for name, value in found["recipe"].items() if name not in ("name", "source")}
+        if Path(str(found["data"])).exists():
+            found["data"] = str(Path(str(found["data"])).resolve())
+        for name, kind in (("augment", Augmentation), ("resize_schedule", ResizeSchedule)):
+            if isinstance(found[name], str):
+                found[name] = str(kind.parse(found[name]))
+        found["range"] = found["range"] and list(range_of(found["range"]) or ())
+        found["exclude"] = sorted(found["exclude"])
+        found["set"] = {name: _plain(read_field(name, value)) for name, value in self._set.items()}
+        usual = {name: _plain(default) for name, default in decides.items()} | {"set": {}}
+        kept = {name: _same(value) for name, value in found.items() if name not in usual or value != usual[name]}
+        return hashlib.sha256(json.dumps(kept, sort_keys=True).encode()).hexdigest()[:16]
 
     @property
     def first_seed(self) -> int:
         """The seed that the run will have, known before its recipe."""
         return self.seed if self.seed is not None else int(getattr(self.recipe, "seed", 0))
+
+
+def _set_fields(given: Sequence[str] | Mapping[str, Any]) -> Mapping[str, Any] | tuple[()]:
+    """Field -> value of `set`, which has texts such as `weight-decay=5e-4`, or names and values.
+
+    Raises:
+        UsageError: a text without a value, or a field that is a setting of its own.
+    """
+    if not isinstance(given, Mapping):
+        if wrong := next((text for text in given if "=" not in text), None):
+            raise UsageError(f"{param('set')} takes a field and its value, such as weight-decay=5e-4, got {wrong!r}")
+        given = dict(text.partition("=")[::2] for text in given)
+    found = {str(name).strip().replace("-", "_"): value for name, value in given.items()}
+    own = {item.name: item.name for item in fields(Settings)} | {"augmentation": "augment"}
+    if twin := next((own[name] for name in found if name in own), None):
+        raise UsageError(f"{twin} is a setting of its own: give {param(twin)} and not {param('set')}")
+    return found or ()
+
+
+def _plain(value: Any) -> Any:
+    """A value of a setting in plain types."""
+    if hasattr(value, "as_dict"):
+        return value.as_dict()
+    if value is None or isinstance(value, bool | int | float | str):
+        return value
+    if isinstance(value, Mapping):
+        return {str(name): _plain(one) for name, one in value.items()}
+    if hasattr(value, "parse") or isinstance(value, Path):
+        return str(value)
+    if isinstance(value, numbers.Number):
+        return value.item() if hasattr(value, "item") else float(value)  # type: ignore[arg-type]  # of NumPy
+    return [_plain(one) for one in value]
+
+
+def _same(value: Any) -> Any:
+    """A value so that equal ones are written alike: 12 and 12.0."""
+    if isinstance(value, Mapping):
+        return {name: _same(one) for name, one in value.items()}
+    if isinstance(value, list | tuple):
+        return [_same(one) for one in value]
+    return float(value) if isinstance(value, int) and not isinstance(value, bool) else value
 
 
 class _Own:
@@ -183,7 +341,6 @@ def plain_types() -> dict[str, tuple[Any, bool]]:
         "nn": SimpleNamespace(Module=_Own),
         "Augmentation": _Own,
         "Recipe": _Own,
-        "ResizeSchedule": _Own,
         "DataSet": _Own,
     }
     hints = get_type_hints(Settings, localns=own)

@@ -21,8 +21,9 @@ from typing import Any, Literal, Protocol
 
 import yaml
 
+from striate.arguments import check
 from striate.choices import LogKind
-from striate.errors import Interrupted, Signalled, UsageError, check_choice
+from striate.errors import Interrupted, Signalled, UsageError
 from striate.events import EpochEnded, Evaluated, Event
 from striate.files import write_json
 from striate.forms import Form
@@ -127,7 +128,7 @@ def require(kind: str | None) -> None:
     """
     if kind is None:
         return
-    check_choice("--log", kind, LogKind)
+    check("log", kind, LogKind)
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")

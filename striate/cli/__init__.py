@@ -24,7 +24,8 @@ from striate.cli import (
     watching,
 )
 from striate.cli.ending import ready_streams, run_to_end
-from striate.cli.settings import GroupedCommand
+from striate.cli.settings import GroupedCommand, option_of
+from striate.errors import commanding
 from striate.machine import leave, sleep_soon
 
 app = typer.Typer(
@@ -81,7 +82,8 @@ def main(argv: Sequence[str] | None = None) -> NoReturn:
     debug = "--debug" in arguments
     arguments = [argument for argument in arguments if argument != "--debug"]
     try:
-        run_to_end(lambda: app(arguments, prog_name="striate", standalone_mode=True), debug)
+        with commanding(option_of):
+            run_to_end(lambda: app(arguments, prog_name="striate", standalone_mode=True), debug)
     except SystemExit as ended:
         if "LOCAL_WORLD_SIZE" in os.environ:  # under torchrun
             leave(ended.code if isinstance(ended.code, int) else int(ended.code is not None))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 import re
+import sys
 from collections.abc import Callable
 from dataclasses import fields
 from typing import Annotated, Any, Optional, get_type_hints
@@ -79,6 +80,14 @@ def _options() -> list[inspect.Parameter]:
         hint = Annotated[Optional[plain_types()[name][0]], typer.Option(f"--{old}", hidden=True)]  # noqa: UP045
         made.append(inspect.Parameter(old, inspect.Parameter.KEYWORD_ONLY, default=None, annotation=hint))
     return made
+
+
+def option_of(parameter: str) -> str:
+    """The option that gives a parameter of the library: of a recipe's fields some are reached by `--set` alone."""
+    dashed = parameter.replace("_", "-")
+    recipe = sys.modules.get("striate.recipe")  # whose fields nobody names unless it is loaded
+    only_set = recipe is not None and parameter in recipe.Recipe.__slots__ and parameter not in Settings.__slots__
+    return f"--set {dashed}" if only_set else f"--{dashed}"
 
 
 class GroupedCommand(TyperCommand):

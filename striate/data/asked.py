@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
+from striate.arguments import check
 from striate.choices import Fit, OnBad
 from striate.data.ranges import range_of
 from striate.data.values import Range
-from striate.errors import UsageError, check_choice
+from striate.errors import UsageError, param
 
 OF_FILES = ("group_by", "exclude", "splits")
 """The fields that a run keeps with its data; those of the pictures are in its preprocessing."""
@@ -34,10 +35,10 @@ class Reading:
     are set aside as otherwise."""
 
     def __post_init__(self) -> None:
-        check_choice("--fit", self.fit, Fit)
-        check_choice("--on-bad", self.on_bad, OnBad)
+        check("fit", self.fit, Fit)
+        check("on_bad", self.on_bad, OnBad)
         if self.channels not in (None, 1, 3):
-            raise UsageError(f"--channels is 1 for grey images or 3 for colour, got {self.channels}")
+            raise UsageError(f"{param('channels')} is 1 for grey images or 3 for colour, got {self.channels}")
         object.__setattr__(self, "exclude", tuple(self.exclude))
         object.__setattr__(self, "range", range_of(self.range))
 

@@ -10,7 +10,7 @@ from striate.data import DataSet
 from striate.data.augmentation import Augmentation
 from striate.data.splits import seen_in_training
 from striate.experiment.beginning import Begun
-from striate.recipe import Recipe, resize_schedule_text
+from striate.recipe import Recipe
 from striate.runforms.config import Plan
 from striate.texts import counted, dimensions, duration, percent
 
@@ -60,7 +60,7 @@ def _further(recipe: Recipe) -> list[str]:
     """What is unusual in a recipe."""
     return [
         *([] if recipe.balance == "none" else [f"balanced by {recipe.balance}"]),
-        *([] if not recipe.resize_schedule else [f"sizes {resize_schedule_text(recipe.resize_schedule)}"]),
+        *([] if not recipe.resize_schedule else [f"sizes {recipe.resize_schedule}"]),
         *([] if recipe.micro_batches == 1 else [f"in {recipe.micro_batches} parts"]),
         *([] if not recipe.freeze else [f"body frozen for {percent(recipe.freeze, 0)}"]),
         *([] if not recipe.ema else [f"mean of the weights, decay {recipe.ema:g}"]),

@@ -24,7 +24,7 @@ from striate.data.ranges import fills_sixteen
 from striate.data.splits import record, seen_in_training
 from striate.errors import UsageError
 from striate.experiment.preparing import begin_net, check_size, manners, resolve_recipe, split, usual_rate
-from striate.experiment.repeating import only_in_python
+from striate.experiment.repeating import base_of, resolved
 from striate.experiment.requirements import require_pictures
 from striate.files import write_json
 from striate.machine import be_deterministic, environment, usable_cores, use_cores
@@ -51,7 +51,7 @@ class Begun:
         net, data: as the run will keep them.
         totals: of the net, for an image of the run's size.
         usual_lr: the rate that the recipe has by itself, where another may have been asked for.
-        only_in_python: why no command has the recipe; None where one has.
+        base: the settings `recipe` and `set` that give the recipe.
         findings: what the quick part of the check-up says of the data, but for sets by name.
         job: what the loop works on.
         cores: that this process may use.
@@ -67,7 +67,7 @@ class Begun:
     data: DataConfig
     totals: Totals
     usual_lr: float | None
-    only_in_python: str | None
+    base: dict[str, object]
     findings: tuple[Finding, ...]
     job: Job
     cores: int
@@ -95,7 +95,7 @@ class Begun:
             ranks=job.ranks.count,
             **asdict(speed.manner),
         )
-        return RunConfig(
+        config = RunConfig(
             striate=__version__,
             net=self.net,
             data=self.data,
@@ -106,8 +106,8 @@ class Begun:
             report=self.settings.report,
             deterministic=self.settings.deterministic,
             plan=plan,
-            only_in_python=self.only_in_python,
         )
+        return replace(config, settings=resolved(config) | self.base)
 
 
 def begin(settings: Settings, audience: Audience, ranks: Ranks = ALONE) -> Begun:
@@ -182,7 +182,7 @@ def begin(settings: Settings, audience: Audience, ranks: Ranks = ALONE) -> Begun
         ),
         totals=totals,
         usual_lr=usual_rate(row, net, dataset, picture, settings),
-        only_in_python=only_in_python(row, net, dataset, picture, settings, recipe),
+        base=base_of(row, net, recipe) | {"channels": settings.channels},
         findings=() if dataset.location in NAMED else tuple(quick(dataset)),
         job=job,
         cores=cores,

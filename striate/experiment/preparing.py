@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import shutil
 import time
-from dataclasses import fields, replace
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -16,7 +15,6 @@ from striate.anatomy.soundness import layers_nobody_owns
 from striate.anatomy.targets import check_fit
 from striate.choices import Layout, Precision
 from striate.data import DataSet, ImageData
-from striate.data.augmentation import Augmentation
 from striate.data.splits import hold_out, together
 from striate.errors import StriateError, UsageError
 from striate.experiment.weights import begin_with, by_position
@@ -25,8 +23,8 @@ from striate.nets.elsewhere import ElsewhereFacts, adapt, input_channels
 from striate.nets.netspec import NetFacts
 from striate.nets.torchvision import Pretrained, pretrained
 from striate.outofdistribution import REFERENCES
-from striate.recipe import LONG_RUN, RECIPES, Recipe, for_long_runs, named_recipe, parse_resize_schedule, progressive
-from striate.runforms.kinds import LARGEST_SIDE, MOST_THREADS
+from striate.recipe import LONG_RUN, RECIPES, Recipe, for_long_runs, named_recipe, progressive
+from striate.runforms.kinds import LARGEST_SIDE
 from striate.settings import Settings
 from striate.texts import duration, storage
 from striate.training import Job, Manner, Speed, plan_steps
@@ -42,13 +40,6 @@ FREE_BYTES = 64 * 2**20
 IMAGENET = 1000
 """Classes of published weights, but for some of timm's."""
 _PUBLISHED = "there are as many classes as the published weights have"
-
-LAID_OVER = tuple(
-    item.name
-    for item in fields(Recipe)
-    if item.name in Settings.__slots__ and item.name not in ("name", "resize_schedule")
-)
-"""Fields that a recipe and the settings share. Not `name`, which is the run's there, nor `resize_schedule`, which may be text."""
 
 Indices = npt.NDArray[np.int64]
 
@@ -128,38 +119,26 @@ def resolve_recipe(row: NetFacts, net: Net, dataset: DataSet, size: tuple[int, i
     """The recipe with what was asked for laid over it; `size` (H, W) is that of the pictures.
 
     Raises:
-        UsageError: an unknown recipe, epochs and budget both, or a number out of range.
+        UsageError: an unknown recipe or field of one, epochs and budget both, or a number out of range.
     """
     if settings.epochs is not None and settings.budget is not None:
         raise UsageError("epochs and budget cannot both be given: the budget decides the epochs")
     recipe = settings.recipe
-    if isinstance(recipe, str):
+    if not isinstance(recipe, Recipe):
         batch_norm = normed(net)
         params = sum(parameter.numel() for parameter in net.parameters())
         # A batch size that was asked for is taken with the rate that the recipe has for plenty of pictures.
         pictures = len(dataset.train) if settings.batch_size is None else 10**9
-        recipe = named_recipe(recipe, family=row.family, batch_norm=batch_norm, params=params, pictures=pictures)
+        recipe = named_recipe(str(recipe), family=row.family, batch_norm=batch_norm, params=params, pictures=pictures)
         if recipe.name == "fast":
             recipe = replace(recipe, resize_schedule=progressive(size, row.min_size))
-    if settings.resize_schedule is not None:
-        schedule = (
-            parse_resize_schedule(settings.resize_schedule)
-            if isinstance(settings.resize_schedule, str)
-            else settings.resize_schedule
-        )
-        recipe = replace(recipe, resize_schedule=schedule)
+    # No recipe mirrors images that lose their meaning by it, such as digits; who asks for it by name gets it.
+    usual = recipe.augmentation
+    recipe = replace(recipe, augmentation=replace(usual, flip=usual.flip and dataset.flippable))
+    recipe = recipe.changed(settings.of_recipe())
     if recipe.resize_schedule:
         check_size(row, (min(side for _, side in recipe.resize_schedule),) * 2)
-    given: dict[str, Any] = {
-        field: getattr(settings, field) for field in LAID_OVER if getattr(settings, field) is not None
-    }
-    if settings.augment is not None:
-        wanted = settings.augment
-        given["augmentation"] = Augmentation.parse(wanted) if isinstance(wanted, str) else wanted
-        return replace(recipe, **given)
-    # No recipe mirrors pictures that lose their meaning by it, such as digits; who asks for it by name gets it.
-    usual = recipe.augmentation
-    return replace(recipe, **given, augmentation=replace(usual, flip=usual.flip and dataset.flippable))
+    return recipe
 
 
 def usual_rate(row: NetFacts, net: Net, dataset: DataSet, size: tuple[int, int], settings: Settings) -> float | None:
@@ -170,7 +149,7 @@ def usual_rate(row: NetFacts, net: Net, dataset: DataSet, size: tuple[int, int],
     elif settings.lr is None:
         return None
     else:
-        name = asked
+        name = str(asked)
     usual = replace(settings, recipe=name, lr=None, epochs=None, budget=None)
     try:
         return resolve_recipe(row, net, dataset, size, usual).lr
@@ -221,18 +200,8 @@ def check_space(job: Job, out: Path) -> None:
 
 
 def manners(device: torch.device, cores: int, settings: Settings) -> list[Manner]:
-    """The manners of computing to be tried, the likeliest first; bfloat16 by itself only on CUDA, where it can be faster.
-
-    Raises:
-        UsageError: a number of threads, a layout or a precision that there is not.
-    """
+    """The manners of computing to be tried, the likeliest first; bfloat16 by itself only on CUDA, where it can be faster."""
     threads, layout, precision = settings.threads, settings.layout, settings.precision
-    if threads is not None and not 1 <= threads <= MOST_THREADS:
-        raise UsageError(f"threads must be at {'least 1' if threads < 1 else f'most {MOST_THREADS:,}'}, got {threads}")
-    if layout not in (None, "nchw", "nhwc"):
-        raise UsageError(f"layout must be nchw or nhwc, got {layout!r}")
-    if precision not in (None, "fp32", "bf16"):
-        raise UsageError(f"precision must be fp32 or bf16, got {precision!r}")
     halves = device.type == "cuda" and torch.cuda.is_bf16_supported(including_emulation=False)
     layouts: list[Layout] = [layout] if layout else ["nchw"] if device.type == "mps" else ["nchw", "nhwc"]
     numbers = [threads] if threads else [cores, 1] if cores > 1 and device.type == "cpu" else [cores]

@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 import shlex
-from dataclasses import replace
+from collections.abc import Iterator, Mapping
+from dataclasses import fields
 from itertools import pairwise
 from pathlib import Path
+from typing import Any
 
-from striate.data import NAMED, DataSet
+from striate.data import NAMED
 from striate.data.asked import OF_FILES
-from striate.errors import UsageError
-from striate.experiment.preparing import LAID_OVER, resolve_recipe
+from striate.experiment.preparing import normed
 from striate.nets import Net
 from striate.nets.netspec import NetFacts
 from striate.nets.sources import source_path
-from striate.recipe import RECIPES, Recipe, resize_schedule_text
+from striate.recipe import PAPER, RECIPES, Recipe, named_recipe
 from striate.runforms.config import NetConfig, RunConfig
 from striate.settings import Settings
 from striate.training import Length
@@ -23,31 +24,24 @@ AGAIN = "again"
 """The name of the run that the commands make, where several follow each other."""
 
 
-def only_in_python(
-    row: NetFacts, net: Net, dataset: DataSet, size: tuple[int, int], settings: Settings, recipe: Recipe
-) -> str | None:
-    """Why no command has the run's recipe; None where one has: a recipe that was made in Python may have fields that no option
-    sets.
-
-    Args:
-        size: (H, W) of the pictures.
-        recipe: what came of the settings.
+def base_of(row: NetFacts, net: Net, recipe: Recipe) -> dict[str, object]:
+    """The settings `recipe` and `set` that give a recipe: a named one, and what differs from it in the fields that are no setting
+    of their own.
     """
-    if not isinstance(settings.recipe, Recipe):
-        return None
-    if recipe.name not in RECIPES:
-        return f"its recipe {recipe.name} was made in Python"
-    asked = {field: getattr(recipe, field) for field in LAID_OVER} | {"budget": None}
-    try:
-        named = resolve_recipe(
-            row, net, dataset, size,
-            replace(settings, recipe=recipe.name, augment=recipe.augmentation, resize_schedule=recipe.resize_schedule, **asked),
-        )  # fmt: skip
-    except UsageError:
-        return f"its recipe was made in Python, and the net has no recipe {recipe.name}"
-    ours, theirs = recipe.as_dict(), named.as_dict()
-    other = [field for field in ours if ours[field] != theirs[field] and field not in ("source", "budget")]
-    return f"its recipe was made in Python: {', '.join(other)} cannot be given by an option" if other else None
+    settings = {item.name for item in fields(Settings)} | {"source", "augmentation"}
+    known = row.family in PAPER or recipe.name != "paper"
+    name = recipe.name if recipe.name in RECIPES and known else "tutorial"
+    params = sum(parameter.numel() for parameter in net.parameters())
+    base = named_recipe(name, family=row.family, batch_norm=normed(net), params=params).as_dict()
+    ours = recipe.as_dict()
+    return {
+        "recipe": name,
+        "set": {
+            field: str(getattr(recipe, field)) if isinstance(value, list) else value
+            for field, value in ours.items()
+            if field not in settings and value != base[field]
+        },
+    }
 
 
 def why_none(config: RunConfig) -> str | None:
@@ -74,36 +68,46 @@ def repeat_command(config: RunConfig) -> str | None:
     """
     if why_none(config) is not None:
         return None
-    words = ["striate", "train", _net(config.net)]
-    if config.net.published:
-        words.append("--pretrained")
     spans = Length.of(config.plan).spans
     epochs = [round(steps / config.plan.steps_per_epoch, 6) for _, steps in spans]
-    choices = _choices(config, epochs[0]) | ({"name": AGAIN} if len(spans) > 1 else {})
-    for key, value in choices.items():
-        option = f"--{key.replace('_', '-')}"
-        if value is True:
-            words.append(option)
-        elif value is not False and value not in (None, [], ()):
-            for one in value if isinstance(value, list | tuple) else [value]:
-                words += [option, _text(one)]
+    asked = {**(config.settings or resolved(config)), "epochs": epochs[0]}
+    words = ["striate", "train", str(asked.pop("net")), *_options(asked | ({"name": AGAIN} if len(spans) > 1 else {}))]
     further = [f"striate train --resume runs/{AGAIN} --epochs {_text(wanted)}" for wanted in epochs[1:]]
     return "\n".join([shlex.join(words), *further])
 
 
-def _choices(config: RunConfig, epochs: float) -> dict[str, object]:
-    """Option -> value."""
+def _options(asked: Mapping[str, Any]) -> Iterator[str]:
+    """The options that give these settings, without those that are so by default."""
+    usual = {item.name: item.default for item in fields(Settings)}
+    for name, value in asked.items():
+        option = f"--{name.replace('_', '-')}"
+        if value is None or value == usual[name] or value == []:
+            continue
+        if isinstance(value, bool):
+            yield option if value else f"--no-{option[2:]}"
+            continue
+        pairs = [f"{field.replace('_', '-')}={_text(one)}" for field, one in value.items()] if name == "set" else None
+        for one in pairs if pairs is not None else (value if isinstance(value, list) else [value]):
+            yield from (option, _text(one))
+
+
+def resolved(config: RunConfig) -> dict[str, object]:
+    """The settings of a run, each as it was decided, under the names of `Settings`: `train` with them repeats it.
+
+    Also of runs that do not keep them yet, whose recipe has no other fields than those that settings have.
+    """
     net, data, plan, images = config.net, config.data, config.plan, config.preprocessing
     recipe = Recipe.from_dict(config.recipe.values, newer=True)
     height, width = images.size
     return {
+        "net": _net(net),
         "data": data.location,
         "data_dir": data.dir if data.location in NAMED else None,
         "recipe": recipe.name,
-        "epochs": epochs,
+        "epochs": plan.epochs,
         **{name: getattr(recipe, name) for name in ("batch_size", "lr", "validation", "seed")},
         "augment": str(recipe.augmentation),
-        "resize_schedule": resize_schedule_text(recipe.resize_schedule),
+        "resize_schedule": str(recipe.resize_schedule),
         **{name: getattr(plan, name) for name in ("device", "threads", "layout", "precision")},
         "compile": plan.compiled,
         "deterministic": config.deterministic,
@@ -114,11 +118,12 @@ def _choices(config: RunConfig, epochs: float) -> dict[str, object]:
         **{name: getattr(recipe, name) for name in ("balance", "micro_batches", "freeze", "ema", "keep", "patience")},
         "init": net.init,
         "weights": net.weights,
-        **{name: getattr(data, name) for name in OF_FILES},
+        "pretrained": net.published,
+        **{name: list(found) if isinstance(found := getattr(data, name), tuple) else found for name in OF_FILES},
         "range": ",".join(map(_text, images.range or ())) or None,
         "log": config.log,
-        "judge": None if config.judge == "test" else config.judge,
-        "no_report": not config.report,
+        "judge": config.judge,
+        "report": config.report,
     }
 
 
@@ -132,6 +137,8 @@ def _net(net: NetConfig) -> str:
 
 def _text(value: object) -> str:
     """A value so that it is read as the very same: all digits of a float."""
+    if isinstance(value, bool):
+        return str(value).lower()
     if isinstance(value, float):
         return str(int(value)) if value.is_integer() and abs(value) < 2**53 else repr(value)
     return str(value)

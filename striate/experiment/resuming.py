@@ -82,7 +82,9 @@ def resume(
     if processes is None and Ranks.here().count == 1:
         processes = _ranks(run)
     if data is not None:
-        run.config = replace(run.config, data=replace(run.config.data, location=_absolute(data)))
+        config, location = run.config, _absolute(data)
+        settings = {**config.settings, "data": location} if config.settings else {}
+        run.config = replace(config, data=replace(config.data, location=location), settings=settings)
     audience = Audience([progress or Progress(), *observers], stop)
     with audience.answered():
         spread(processes, go_on, audience, run, epochs, data_dir, started)

@@ -5,8 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Annotated, Literal
 
+from striate.choices import Within
 from striate.errors import DataError
-from striate.forms import RARE, Form, Rare, Within
+from striate.forms import RARE, Form, Rare
 from striate.runforms.kinds import Count, Figure, Name, Share, Temperature
 
 Score = Literal["nearest", "energy", "max_logit", "max_softmax"]

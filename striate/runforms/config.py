@@ -5,9 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass, field, replace
 from typing import Annotated, Literal
 
-from striate.choices import Fit, Init, Judge, Keep, Layout, LogKind, Precision
+from striate.choices import Fit, Init, Judge, Keep, Layout, LogKind, Precision, Within
 from striate.errors import DataError
-from striate.forms import RARE, Form, Rare, Whole, Within
+from striate.forms import RARE, Form, Rare, Whole
 from striate.runforms.kinds import MOST_THREADS, Count, Counts, Epochs, Figure, Name, Seconds, Side, Text
 
 FORMAT = 1
@@ -161,7 +161,10 @@ class RunConfig(Form):
     report: bool = True
     deterministic: bool = False
     plan: Plan
+    settings: Annotated[dict[str, object], RARE] = field(default_factory=dict)
+    """What `striate.train` is asked for to repeat the run; empty in older runs."""
     only_in_python: Rare[Text] = None
+    """Of older runs: why no command repeats it."""
 
     def __post_init__(self) -> None:
         pictures, net = self.preprocessing, self.net

@@ -5,8 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Annotated, Literal
 
+from striate.choices import Within
 from striate.errors import DataError
-from striate.forms import Form, Within, shown
+from striate.forms import Form, shown
 from striate.runforms.kinds import Classes, Count, Counts, Name, Text
 
 

@@ -5,8 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Annotated
 
+from striate.choices import Within
 from striate.errors import DataError
-from striate.forms import Form, Rare, Within, shown
+from striate.forms import Form, Rare, shown
 from striate.runforms.kinds import Classes, Count, Figure, Loss, Name, Seconds, Share, Side, Temperature, Text
 
 Images = Annotated[int, Within(1, 10**10)]

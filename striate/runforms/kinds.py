@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated
 
-from striate.forms import Within
+from striate.choices import Within
 
 LARGEST_SIDE, MOST_THREADS = 4096, 1024
 Name = Annotated[str, Within(0, 10_000)]

@@ -7,8 +7,9 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Annotated
 
+from striate.choices import Within
 from striate.errors import DataError
-from striate.forms import RARE, Form, Rare, Whole, Within, shown
+from striate.forms import RARE, Form, Rare, Whole, shown
 from striate.outcome import Ending, How, Learning, Row, Verdict
 from striate.runforms.config import RunConfig
 from striate.runforms.kinds import Count, Epochs, Figure, Name, Seconds, Text

@@ -9,8 +9,9 @@ from typing import Annotated, Any
 import torch
 from torch import Tensor
 
+from striate.choices import Within
 from striate.errors import DataError
-from striate.forms import Within, read
+from striate.forms import read
 from striate.runforms.kinds import Count, Seconds
 from striate.runforms.summary import Epoch
 from striate.training.average import Average

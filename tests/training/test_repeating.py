@@ -14,7 +14,7 @@ import striate
 from striate.cli import main
 from striate.data.augmentation import Augmentation
 from striate.experiment.repeating import repeat_command, why_none
-from striate.recipe import FAST_SMALL, TUTORIAL, parse_resize_schedule, resize_schedule_text
+from striate.recipe import FAST_SMALL, TUTORIAL, Milestones, ResizeSchedule
 from striate.runforms.config import Origin
 
 ODD = "it's two words; $HOME & `x`"
@@ -64,6 +64,12 @@ SETTINGS = {
     "floats that take all their digits": {"lr": 0.1 / 3, "ema": 1 - 1 / 7, "freeze": 1 / 3, "epochs": 7 / 3},
     "an augmentation and sizes made in Python": {
         "augment": Augmentation(flip=True, colour=1 / 3), "resize_schedule": ((0.0, 28), (float(Fraction(1, 3)), 32)),
+    },
+    "a recipe with fields that --set alone reaches": {
+        "recipe": replace(
+            TUTORIAL, name="mine", optimizer="sgd", momentum=1 / 3, nesterov=True, schedule="step", weight_decay=1e-5,
+            milestones=((1 / 3, 0.5), (0.75, 1 / 30)), label_smoothing=0.1, decay_all=True,
+        ),
     },
     "a recipe that options can give": {"recipe": replace(TUTORIAL, lr=0.002, seed=4, batch_size=6), "epochs": 2},
     "weights of a file": {"weights": "begin with.safetensors"},
@@ -121,12 +127,9 @@ def test_what_no_option_can_give_has_no_command_and_says_why(tmp_path, photos):
             **given,
         )
 
-    run = train(recipe=replace(FAST_SMALL, momentum=0.5, warmup=0.4))
-    assert run.summary.command is None
-    assert run.summary.no_command == "its recipe was made in Python: momentum, warmup cannot be given by an option"
-    assert "No command repeats it: its recipe was made in Python" in (run.path / "README.md").read_text()
-    assert "No command repeats it: its recipe was made in Python" in (run.path / "report.html").read_text()
-    own = replace(run.config, only_in_python=None)
+    own = train(recipe=replace(FAST_SMALL, momentum=0.5, warmup=0.4)).config
+    assert own.settings["set"] == {"momentum": 0.5, "warmup": 0.4}
+    assert repeat_command(replace(own, settings={}, only_in_python="made in Python")) is None
     for changed, reason in (
         ({"net": replace(own.net, origin=Origin(given=True))}, "given as a module"),
         ({"plan": replace(own.plan, parts=4)}, "memory ran out"),
@@ -142,11 +145,13 @@ def test_a_command_that_names_private_folders_is_not_in_what_is_handed_out(tmp_p
     for file in ("README.md", "report.html"):
         text = (run.path / file).read_text()
         assert "striate train lenet5 --data" not in text
-        assert "is in summary.json: it names folders of the machine that it was trained on" in text
+        assert "is in summary.json; it is not shown here because it names folders of the machine it ran on" in text
 
 
 def test_sizes_and_augmentations_are_read_as_they_were_written():
     sizes = ((0.0, 28), (1 / 3, 32), (0.75, 40))
-    assert parse_resize_schedule(resize_schedule_text(sizes)) == sizes
+    assert ResizeSchedule.parse(str(ResizeSchedule(sizes))) == sizes
+    factors = ((0.0, 1 / 3), (0.1 + 0.2, 1e-3))
+    assert Milestones.parse(str(Milestones(factors))) == factors
     altered = Augmentation(flip=True, colour=1 / 3, rotate=10 / 7)
     assert Augmentation.parse(str(altered)) == altered

@@ -13,30 +13,30 @@ from striate.data import Preprocessing
 from striate.data.augmentation import Augmentation
 from striate.data.batches import Batches
 from striate.errors import Interrupted, StriateError, UsageError
-from striate.recipe import Recipe, parse_resize_schedule, progressive, resize_schedule_text
+from striate.recipe import Recipe, ResizeSchedule, progressive
 
 GROWING = {"resize_schedule": ((0.0, 20), (0.5, 28))}
 
 
 def test_sizes_are_read_as_they_are_written():
     sizes = ((0.0, 112), (0.5, 168), (0.75, 224))
-    assert parse_resize_schedule("112,168@0.5,224@0.75") == sizes
-    assert resize_schedule_text(sizes) == "112,168@0.5,224@0.75"
-    assert parse_resize_schedule("full") == parse_resize_schedule(resize_schedule_text(())) == ()
+    assert ResizeSchedule.parse("112,168@0.5,224@0.75") == sizes
+    assert str(ResizeSchedule(sizes)) == "112,168@0.5,224@0.75"
+    assert ResizeSchedule.parse("full") == ResizeSchedule.parse(str(ResizeSchedule())) == ()
     assert Recipe.from_dict(replace(RECIPE, resize_schedule=sizes).as_dict()).resize_schedule == sizes
 
 
 @pytest.mark.parametrize("text", ["big", "112@half", "112;168", "11.5"])
 def test_what_is_no_size_is_an_error_that_shows_how(text):
     with pytest.raises(UsageError, match=r"112,168@0\.5,224@0\.75"):
-        parse_resize_schedule(text)
+        ResizeSchedule.parse(text)
 
 
 @pytest.mark.parametrize(
     "sizes", [((0.5, 28),), ((0.0, 20), (0.5, 24), (0.5, 28)), ((0.0, 20), (1.0, 28)), ((0.0, 0),)]
 )
 def test_sizes_begin_at_the_beginning_and_are_in_order(sizes):
-    with pytest.raises(UsageError, match="resize-schedule must be"):
+    with pytest.raises(UsageError, match="resize_schedule must be"):
         replace(RECIPE, resize_schedule=sizes)
 
 
