@@ -23,23 +23,23 @@ class StriateError(Exception):
 
 
 class UsageError(StriateError):
-    """What was asked for cannot be done as asked: an unknown name, a value out of range (exit code 2)."""
+    """The request cannot be carried out: an unknown name, a value out of range (exit code 2)."""
 
     exit_code = 2
 
 
 class UnknownName(UsageError):
-    """A name that is not among those that there are."""
+    """An unknown name."""
 
 
 class DataError(StriateError):
-    """The data, an image or a run's files need mending first (exit code 3)."""
+    """The data, an image or the files of a run must be repaired first (exit code 3)."""
 
     exit_code = 3
 
 
 class CheckError(StriateError):
-    """A check that was asked for did not hold (exit code 4)."""
+    """A requested check failed (exit code 4)."""
 
     exit_code = 4
 
@@ -122,4 +122,4 @@ def unknown_name(kind: str, name: str, known: Iterable[str], listing: str) -> Un
     lowered = {one.lower(): one for one in known}
     near = difflib.get_close_matches(name.lower(), lowered, n=3, cutoff=0.4)
     guess = f" Did you mean {' or '.join(lowered[one] for one in near)}?" if near else ""
-    return UnknownName(f"there is no {kind} named {name!r}.{guess} All of them: {listing}")
+    return UnknownName(f"there is no {kind} named {name!r}.{guess} Available: {listing}")

@@ -63,7 +63,7 @@ class Ending:
             return f"finished: {self.count}, as planned"
         if self.how == "patience":
             waited = counted(self.patience, "epoch") if self.patience else "as long as its patience"
-            return f"finished early, after {self.count}: validation was no better for {waited}"
+            return f"stopped early after {self.count}: no improvement on validation for {waited}"
         if self.how == "not finite":
             return f"failed after {self.count}: the loss or a gradient was not finite"
         words = {"interrupted": "interrupted", "failed": "failed", "running": "not ended yet"}
@@ -97,22 +97,22 @@ _SAID = tuple(
     re.compile(re.escape(words).replace("X", _NUMBER).replace("%", " ?%"))
     for words in (
         "",
-        "the loss exploded: it rose to X in epoch X and stands at X, where guessing has X; the learning rate is too high for "
-        "this net, try --lr X",
-        "the loss exploded: it had fallen to X, jumped and stands at X, where guessing has X; the learning rate is too high for "
-        "this net, try --lr X",
-        "the loss has not moved from X, which guessing has, in X steps: let striate train --try look at the net, or --find-lr "
-        "for a rate",
-        "validation accuracy is X%, below the X% of guessing among X classes: look whether labels of training and validation "
-        "mean the same, and whether their pictures are of one kind",
+        "the loss exploded: it rose to X in epoch X and is now X (chance level: X); the learning rate is too high for this net, "
+        "try --lr X",
+        "the loss exploded: it had fallen to X, jumped and is now X (chance level: X); the learning rate is too high for this "
+        "net, try --lr X",
+        "the loss is still at chance level (X) after X steps: check the net with striate train --try, or find a learning rate "
+        "with --find-lr",
+        "validation accuracy is X%, below the chance level of X% for X classes: check that training and validation labels mean "
+        "the same, and that both hold the same kind of images",
     )
 )
 """What `judge` says, X being numbers."""
 _PLAINLY: Mapping[Verdict, str] = {
     "learned": "",
     "exploded": "the loss exploded",
-    "stuck": "the loss has not moved from that of guessing",
-    "below chance": "validation accuracy is below that of guessing",
+    "stuck": "the loss is still at chance level",
+    "below chance": "validation accuracy is below chance level",
     "unknown": "",
 }
 
@@ -164,9 +164,9 @@ def judge(rows: Sequence[Row], chance: Chance, first: float, advice: str) -> Lea
     if accuracy is not None and _beats(1 - accuracy, 1 - 1 / chance.classes, chance.validating, deviations=3):
         return Learning(
             verdict="below chance",
-            said=f"validation accuracy is {percent(accuracy)}, below the {percent(1 / chance.classes)} of guessing among "
-            f"{chance.classes} classes: look whether labels of training and validation mean the same, and whether their pictures "
-            "are of one kind",
+            said=f"validation accuracy is {percent(accuracy)}, below the chance level of {percent(1 / chance.classes)} for "
+            f"{chance.classes} classes: check that training and validation labels mean the same, and that both hold the same "
+            "kind of images",
         )
     return Learning(verdict="learned")
 
@@ -175,7 +175,7 @@ def _nothing_learned(rows: Sequence[Row], chance: Chance, first: float, advice: 
     last = rows[-1]
     highest, epoch = max((max(_losses(row)), int(row["epoch"])) for row in rows)
     lowest = min(float(row["train_loss"]) for row in rows)
-    stands = f"stands at {last['train_loss']:.4g}, where guessing has {chance.loss:.3f}"
+    stands = f"is now {last['train_loss']:.4g} (chance level: {chance.loss:.3f})"
     blame = f"the learning rate is too high for this net, {advice}"
     if highest > JUMP * max(chance.loss, first if math.isfinite(first) else 0.0):
         said = f"the loss exploded: it rose to {highest:.4g} in epoch {epoch} and {stands}; {blame}"
@@ -187,8 +187,8 @@ def _nothing_learned(rows: Sequence[Row], chance: Chance, first: float, advice: 
         return Learning(verdict="unknown")
     return Learning(
         verdict="stuck",
-        said=f"the loss has not moved from {chance.loss:.3f}, which guessing has, in {last['step']} steps: let striate train "
-        "--try look at the net, or --find-lr for a rate",
+        said=f"the loss is still at chance level ({chance.loss:.3f}) after {last['step']} steps: check the net with striate "
+        "train --try, or find a learning rate with --find-lr",
     )
 
 

@@ -39,7 +39,7 @@ LARGEST_FILE = 2**36
 """Bytes of any file of a run. Those that are read have lower limits of their own."""
 MOST_EVALUATIONS = 1_000
 """Of a run, that are read."""
-_LIST = "The runs that there are: striate runs"
+_LIST = "List runs with: striate runs"
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
 

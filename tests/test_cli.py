@@ -33,7 +33,7 @@ def test_train_prints_the_plan_an_epoch_a_line_and_the_result(call):
     for part in (
         "61,706 parameters",
         "416,520 MACs",
-        "9,000 to train, 1,000 to validate",
+        "9,000 training, 1,000 validation",
         "fast: 2 epochs",
         "2 epochs of 71",
     ):
@@ -93,7 +93,7 @@ def test_evaluate_and_predict(call, trained, tmp_path):
     copy = shutil.copytree(trained.path, tmp_path / "copy")
     code, out, _ = call("evaluate", copy)
     assert code == 0
-    assert "of 2,000 test pictures" in out
+    assert "of 2,000 test images" in out
     assert json.loads(call("evaluate", copy, "--split", "validation", "--json")[1])["n"] == 1000
     Image.new("L", (28, 28), 90).save("grey.png")
     code, out, _ = call("predict", copy, "grey.png", "--top", "2")

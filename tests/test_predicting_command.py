@@ -54,7 +54,7 @@ def test_strangers_are_unknown_and_keep_their_classes(call, run, folder):
     assert first.startswith(f"{folder}/1.png: Ankle boot ")
     assert second.startswith(f"{folder}/2.png: unknown (nearest classes: ")
     assert f"{folder}/3.png: not an image" in err
-    assert "1 of 3 have no answer" in err
+    assert "1 of 3 images could not be classified" in err
     known = run.predict(folder, abstain=True)
     assert [(p.label, p.known) for p in known] == [("Ankle boot", True), ("unknown", False), (None, None)]
     assert known[1].top == run.predict(folder)[1].top
@@ -109,9 +109,9 @@ def test_options_that_do_not_go_together(call, run, folder, monkeypatch):
     (folder.parent / "there.csv").write_text("mine")
     for arguments, said in (
         (("--csv", "--json"), "one format at a time: --csv or --json"),
-        (("--parquet",), "name a file with --output FILE.parquet"),
+        (("--parquet",), "give a file with --output FILE.parquet"),
         (("--output", "p.xlsx"), "ends in none of .csv, .json, .parquet"),
-        (("--output", "there.csv"), "there.csv exists already"),
+        (("--output", "there.csv"), "there.csv already exists"),
         (("-",), "give it alone"),
     ):
         code, _, err = call("predict", run.path, folder, *arguments)

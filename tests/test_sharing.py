@@ -260,7 +260,7 @@ def test_what_a_run_says_of_itself_goes_along_and_where_things_lie_does_not(hub,
     values = [{"kind": "16-bit", "pictures": 3, "low": 0, "high": 4095, "example": f"{PICTURE}.png"}]
     write_json(path / "data.json", data | {"values": values})
     assert PICTURE in json.dumps(data["ledger"])
-    said = "the loss exploded: it rose to 1e+03 in epoch 2 and stands at 2.303, where guessing has 0.693; "
+    said = "the loss exploded: it rose to 1e+03 in epoch 2 and is now 2.303 (chance level: 0.693); "
     said += "the learning rate is too high for this net, try --lr 0.001"
     ending = {"how": "patience", "steps_done": 3, "steps_planned": 9}
     summary |= {
@@ -386,7 +386,7 @@ def test_what_is_not_a_runs_is_not_taken(pushed, whole, tmp_path):
     for word in ("curl evil", "evil.example"):
         assert word not in (run.path / "README.md").read_text() + (run.path / "summary.json").read_text()
     assert run.learning.verdict == "stuck"
-    assert run.learning.said == "the loss has not moved from that of guessing"
+    assert run.learning.said == "the loss is still at chance level"
     assert list(tmp_path.rglob("escape*")) == []
 
 

@@ -34,8 +34,8 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
     context_settings={"help_option_names": ["-h", "--help"]},
-    help="The workbench of the classic convolutional networks: read them, measure them, train them in minutes, ship them.",
-    epilog="Begin with: striate train",
+    help="The workbench for classic convolutional networks: inspect, train, evaluate, explain and export them.",
+    epilog="Start with: striate train",
 )
 app.command("train", cls=GroupedCommand)(training.train)
 app.command("evaluate")(evaluating.evaluate)
@@ -66,14 +66,14 @@ def _version(wanted: bool) -> None:
 def _options(
     version: bool = typer.Option(False, "--version", callback=_version, is_eager=True, help="Print the version."),
     debug: bool = typer.Option(
-        False, "--debug", help="Show the whole traceback of an error. Works behind a command too."
+        False, "--debug", help="Show the full traceback of an error. May also follow a command."
     ),
 ) -> None:
     pass
 
 
 def main(argv: Sequence[str] | None = None) -> NoReturn:
-    """Runs the command line and ends the process: 0 done, 1 failed, 2 usage, 3 the data needs mending, 4 a check failed,
+    """Runs the command line and ends the process: 0 done, 1 failed, 2 usage, 3 the data must be repaired, 4 a check failed,
     129, 130 or 143 interrupted after saving.
     """
     ready_streams()

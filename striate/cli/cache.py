@@ -20,13 +20,13 @@ if TYPE_CHECKING:
 app = typer.Typer(
     no_args_is_help=True,
     rich_markup_mode=None,
-    help="Decoded pictures of folders, kept so that they are decoded once; $STRIATE_CACHE says where.",
+    help="Cache of decoded images; STRIATE_CACHE sets its folder.",
 )
 
 
 @app.command("list")
 def list_(as_json: AsJson = False) -> None:
-    """List the folders whose pictures are kept decoded, the one used last first."""
+    """List cached folders, the most recently used first."""
     from striate.data.cache import cache_root, list_caches
 
     caches = list_caches()
@@ -40,20 +40,18 @@ def list_(as_json: AsJson = False) -> None:
 
 @app.command()
 def clear(
-    source: Annotated[Path | None, typer.Argument(help="Folder or table whose decoded pictures are removed.")] = None,
-    everything: Annotated[bool, typer.Option("--all", help="Remove those of every folder.")] = False,
+    source: Annotated[Path | None, typer.Argument(help="Folder or table whose cache is removed.")] = None,
+    everything: Annotated[bool, typer.Option("--all", help="Remove the caches of all folders.")] = False,
     as_json: AsJson = False,
 ) -> None:
-    """Remove decoded pictures, never the pictures themselves; they are decoded again when they are needed."""
+    """Remove cached images. The original files stay; they are decoded again when needed."""
     from striate.data.cache import clear_caches
 
     if (source is None) == (not everything):
-        raise UsageError("name the folder whose decoded pictures are to be removed, or give --all")
+        raise UsageError("give the folder whose cache is to be removed, or --all")
     removed = clear_caches(source)
     if source is not None and not removed:
-        raise UsageError(
-            f"there are no decoded pictures of {source}, or they are being made; striate cache list has all"
-        )
+        raise UsageError(f"there is no cache of {source}, or it is being written. List caches with: striate cache list")
     if as_json:
         show_json([cache.as_dict() for cache in removed])
         return
@@ -68,11 +66,11 @@ def _show(caches: Sequence[CacheFacts]) -> None:
                 "folder": cache.source + ("" if cache.there else " (gone)"),
                 "size": dimensions((*cache.size, cache.channels)),
                 "fit": cache.fit,
-                "pictures": f"{cache.pictures:,}" if cache.whole else "not finished",
+                "images": f"{cache.pictures:,}" if cache.whole else "not finished",
                 "bytes": storage(cache.bytes),
                 "last used": datetime.datetime.fromtimestamp(cache.used).strftime("%Y-%m-%d %H:%M"),
             }
             for cache in caches
         ],
-        right=("pictures", "bytes"),
+        right=("images", "bytes"),
     )

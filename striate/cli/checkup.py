@@ -17,15 +17,15 @@ SHOWN = 3
 
 
 def check(
-    name: Annotated[str, typer.Argument(metavar="DATA", help="A set by name, or a folder or table of images.")],
+    name: Annotated[str, typer.Argument(metavar="DATA", help="Name of a data set, or a folder or table of images.")],
     html: Annotated[
-        Path | None, typer.Option(help="Where to write the page with the contact sheets; DATA-check.html if left out.")
+        Path | None, typer.Option(help="File for the page with contact sheets. Default: DATA-check.html.")
     ] = None,
     strict: Annotated[
-        bool, typer.Option("--strict", help="Exit with 4 if there is a finding of more weight than a hint.")
+        bool, typer.Option("--strict", help="Exit with code 4 if anything more serious than a hint is found.")
     ] = False,
     run: Annotated[
-        Path | None, typer.Option(help="A run: say its accuracy without the copies of training images.")
+        Path | None, typer.Option(help="A run: report its accuracy without copies of training images.")
     ] = None,
     exclude: Exclude = None,
     splits: Splits = None,
@@ -33,7 +33,7 @@ def check(
     data_dir: DataDir = None,
     as_json: AsJson = False,
 ) -> None:
-    """Check a set or folder: unreadable, odd, blank and repeated images, leakage, wrong labels, outliers."""
+    """Check a data set for unreadable, blank and duplicate images, leakage, label errors and outliers."""
     from striate.checkup import SIZE
     from striate.checkup import check as check_up
     from striate.data import load_data
@@ -71,8 +71,8 @@ def check(
         if dataset.ledger is not None:
             show_ledger(dataset.ledger)
         show_line()
-        rows = [{"weight": f.severity, "how many": f.count or "", "finding": f.title} for f in found.findings]
-        show_table(rows, right=("how many",))
+        rows = [{"severity": f.severity, "count": f.count or "", "finding": f.title} for f in found.findings]
+        show_table(rows, right=("count",))
         for finding in found.findings:
             show_line()
             show_line(finding.title)
@@ -86,6 +86,6 @@ def check(
             show_line()
             show_lines(textwrap.fill(str(effect), WIDTH))
         if not found.findings:
-            show_line("nothing was found")
+            show_line("no problems found")
     if strict and found.weighty:
-        raise CheckError(f"{len(found.weighty)} findings of weight: {', '.join(f.kind for f in found.weighty)}")
+        raise CheckError(f"{len(found.weighty)} serious findings: {', '.join(f.kind for f in found.weighty)}")

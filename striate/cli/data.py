@@ -27,22 +27,22 @@ app = typer.Typer(
     cls=_ShowUnlessNamed,
     no_args_is_help=True,
     rich_markup_mode=None,
-    help="Show what a set or folder holds: striate data NAME, or striate data FOLDER.",
+    help="Describe a data set or folder, or check it for problems.",
 )
 app.command("check")(check)
 
 
 @app.command()
 def show(
-    name: Annotated[str, typer.Argument(metavar="DATA", help="A set by name, or a folder with one folder a class.")],
-    grid: Annotated[
-        Path | None, typer.Option(help="Where to write the grid of images; DATA-samples.png if left out.")
-    ] = None,
+    name: Annotated[
+        str, typer.Argument(metavar="DATA", help="Name of a data set, or a folder with one subfolder per class.")
+    ],
+    grid: Annotated[Path | None, typer.Option(help="File for the grid of images. Default: DATA-samples.png.")] = None,
     augmented: Annotated[
-        bool, typer.Option("--augmented", help="Draw a row for each kind of augmentation instead of the classes.")
+        bool, typer.Option("--augmented", help="Show one row per kind of augmentation instead of one per class.")
     ] = False,
     augment: Annotated[
-        str | None, typer.Option(help="Draw what a net is fed with this augmentation, as in flip,shift=4,colour.")
+        str | None, typer.Option(help="Show the images after this augmentation, such as flip,shift=4,colour.")
     ] = None,
     exclude: Exclude = None,
     splits: Splits = None,
@@ -50,7 +50,7 @@ def show(
     data_dir: DataDir = None,
     as_json: AsJson = False,
 ) -> None:
-    """Show what a set or folder holds, and draw a grid of its images."""
+    """Describe a data set or folder, and draw a grid of its images."""
     from striate.data import load_data
     from striate.data.augmentation import Augmentation
     from striate.machine import usable_cores

@@ -21,35 +21,33 @@ if TYPE_CHECKING:
 def evaluate(
     run: RunPath,
     data: Annotated[
-        str | None, typer.Option(help="A set or folder with the run's classes; the run's own if left out.")
+        str | None, typer.Option(help="Data set or folder with the run's classes. Default: the run's own.")
     ] = None,
-    split: Annotated[str, typer.Option(help="train, validation or test.")] = "test",
+    split: Annotated[str, typer.Option(help="Split: train, validation or test.")] = "test",
     views: Annotated[
         str | None,
         typer.Option(
-            help="How each picture is looked at: centre, flip, ten-crop, multi-crop, dense or multi-scale. Several, as in "
-            "centre,dense, or all make a table."
+            help="Views of each image: centre, flip, ten-crop, multi-crop, dense or multi-scale. Several (centre,dense), or "
+            "all, make a table."
         ),
     ] = None,
     scales: Annotated[
         str | None,
-        typer.Option(
-            help="Shorter side of the whole picture in pixels, as in 224,256,288; the view's own if left out."
-        ),
+        typer.Option(help="Shorter side of the whole image in pixels, such as 224,256,288. Default: that of the view."),
     ] = None,
     protocol: Annotated[
         str | None,
-        typer.Option(help="A paper's views and scales, as in vgg-table4-256; docs/evaluation.md lists them."),
+        typer.Option(help="Views and scales of a paper, such as vgg-table4-256; see docs/evaluation.md."),
     ] = None,
     robustness: Annotated[
-        bool, typer.Option("--robustness", help="Also measure accuracy on the same pictures made worse in 30 ways.")
+        bool, typer.Option("--robustness", help="Also measure accuracy under 30 corruptions of the same images.")
     ] = False,
     device: Device = "auto",
     data_dir: DataDir = None,
     trust_code: TrustCode = False,
     as_json: AsJson = False,
 ) -> None:
-    """Evaluate a run's net on labelled pictures; the result is kept in the run and its report."""
+    """Evaluate a run on labelled images; adds the result to its report."""
     from striate import experiment
     from striate.report import undrawable
     from striate.run import Run
@@ -82,7 +80,7 @@ def _names(views: str | None, protocol: str | None) -> list[str] | None:
     """The views that were asked for; None for all of them."""
     if protocol is not None:
         if views is not None:
-            raise UsageError("--protocol names the views too: leave --views out")
+            raise UsageError("--protocol includes the views: leave out --views")
         return [protocol]
     names = [name.strip() for name in (views or "centre").split(",")]
     return None if names == ["all"] else names
@@ -104,9 +102,9 @@ def _show_evaluation(run: Run, evaluation: Evaluation, as_json: bool) -> None:
         show_json({**summary.as_dict(), **measured, "folder": str(folder)})
         return
     fields = {
-        "accuracy": f"{share(summary, 'accuracy')} of {summary.n:,} {summary.split} pictures "
+        "accuracy": f"{share(summary, 'accuracy')} of {summary.n:,} {summary.split} images "
         f"(95 % interval {interval(summary)})",
-        "no answer": f"the net gave no number (NaN or infinity) for {summary.unanswered:,} pictures; they count as wrong"
+        "no answer": f"the net gave no number (NaN or infinity) for {summary.unanswered:,} images; they count as misclassified"
         if summary.unanswered
         else None,
         "top 5": None if summary.top5 is None else share(summary, "top5"),
@@ -115,9 +113,7 @@ def _show_evaluation(run: Run, evaluation: Evaluation, as_json: bool) -> None:
         "views": _views(summary) if summary.views_each > 1 else None,
         "robustness": evaluation.robustness and _robustness(evaluation.robustness),
         "classes": _classes(summary),
-        "mistakes": ", ".join(
-            f"{row.truth} taken for {row.predicted} {row.count}x" for row in summary.most_confused[:3]
-        )
+        "mistakes": ", ".join(f"{row.truth} as {row.predicted} ({row.count})" for row in summary.most_confused[:3])
         or "none",
         **_places(folder, run),
     }
@@ -128,34 +124,33 @@ def _classes(summary: EvaluationFigures) -> str | None:
     """What has to be said of the classes, if anything."""
     said = []
     if summary.by_position:
-        said.append(f"by position, for these pictures have numbers and no class names: {summary.by_position}")
+        said.append(f"matched by position, because these images have class numbers but no names: {summary.by_position}")
     if absent := summary.absent:
         more = f" and {len(absent) - 12} more" if len(absent) > 12 else ""
-        said.append(f"no pictures of {', '.join(absent[:12])}{more}: accuracy says nothing of them")
+        said.append(f"no images of {', '.join(absent[:12])}{more}: accuracy says nothing about them")
     return "; ".join(said) or None
 
 
 def _confidence(summary: EvaluationFigures) -> str:
-    """How far what the net says of its certainty is off."""
-    text = f"off by {percent(summary.ece, 2)} on the average (ECE)"
-    return text if summary.ece_calibrated is None else f"{text}, calibrated by {percent(summary.ece_calibrated, 2)}"
+    """The calibration error, before and after temperature scaling."""
+    text, after = f"calibration error (ECE) {percent(summary.ece, 2)}", summary.ece_calibrated
+    return text if after is None else f"{text}; {percent(after, 2)} after temperature scaling"
 
 
 def _robustness(worse: Robustness) -> str:
-    """The mean over all ways to make pictures worse, and the one that costs the most."""
+    """The mean over all corruptions, and the hardest one."""
     hardest = min(worse.corruptions, key=lambda row: row.accuracy)
     return (
-        f"{percent(worse.clean)} of {worse.n:,} pictures as they are, {percent(worse.mean or 0.0)} on the average of "
-        f"{len(worse.corruptions)} ways to make them worse; least with {hardest.name} at level {hardest.level}, "
-        f"{percent(hardest.accuracy)}"
+        f"{percent(worse.clean)} accuracy on {worse.n:,} clean images, {percent(worse.mean or 0.0)} mean over "
+        f"{len(worse.corruptions)} corruptions; lowest: {hardest.name} at level {hardest.level}, {percent(hardest.accuracy)}"
     )
 
 
 def _views(summary: EvaluationFigures) -> str:
-    """`dense at 224, 256 and 288 pixels, 6 views a picture`"""
+    """`dense at 224, 256 and 288 pixels, 6 views per image`"""
     sides = ", ".join(map(str, summary.scales))
     mirrored = "" if summary.mirrored or summary.views_each == 1 else ", none mirrored"
-    return f"{summary.views} at {sides} pixels, {summary.views_each} views a picture{mirrored}"
+    return f"{summary.views} at {sides} pixels, {summary.views_each} views per image{mirrored}"
 
 
 def _show_views(run: Run, table: ViewsTable, as_json: bool) -> None:
@@ -182,8 +177,8 @@ def _show_views(run: Run, table: ViewsTable, as_json: bool) -> None:
     first = table.evaluations[0].summary
     show_line()
     show_line(
-        f"Of {first.n:,} {first.split} pictures. Passes: pictures that the net sees for one. Gained: right, and "
-        f"wrong with {rows[0]['views']}; lost: the other way round."
+        f"{first.n:,} {first.split} images. Passes: views per image. Gained: correct here, misclassified with "
+        f"{rows[0]['views']}; lost: the reverse."
     )
     for name, reason in table.impossible.items():
         show_line(f"not {name}: {reason}")

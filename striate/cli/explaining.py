@@ -15,24 +15,26 @@ from striate.texts import percent
 
 def explain(
     run: RunPath,
-    pictures: Annotated[list[str], typer.Argument(metavar="PICTURE...", help="Picture files.")],
+    pictures: Annotated[list[str], typer.Argument(metavar="IMAGE...", help="Image files.")],
     method: Annotated[
-        str, typer.Option(help="grad-cam, saliency, integrated-gradients, occlusion or guided-backprop.")
+        str, typer.Option(help="Method: grad-cam, saliency, integrated-gradients, occlusion or guided-backprop.")
     ] = "grad-cam",
     layer: Annotated[
         str | None,
-        typer.Option(metavar="STAGE", help="For grad-cam; the last stage with maps of 4x4 or more if left out."),
+        typer.Option(metavar="STAGE", help="Stage for grad-cam. Default: the last with a feature map of 4x4 or more."),
     ] = None,
     target: Annotated[
-        str | None, typer.Option(metavar="CLASS", help="The class to explain; the predicted one if left out.")
+        str | None, typer.Option(metavar="CLASS", help="Class to explain. Default: the predicted one.")
     ] = None,
-    output: Annotated[Path, typer.Option(metavar="DIR", help="Where the pictures are written.")] = Path(),
-    seed: Annotated[int, typer.Option(help="Of the random orders and weights that a map is compared with.")] = 0,
+    output: Annotated[Path, typer.Option(metavar="DIR", help="Folder to write the images to.")] = Path(),
+    seed: Annotated[
+        int, typer.Option(help="Random seed for the random orders and weights that each map is compared with.")
+    ] = 0,
     device: Device = "auto",
     trust_code: TrustCode = False,
     as_json: AsJson = False,
 ) -> None:
-    """Show what a run's net looks at in pictures, with the figures that say how far each map can be believed."""
+    """Show which regions of an image support the prediction, and how faithful each map is."""
     from striate.explaining import explain as explain_pictures
     from striate.explaining import write_explanations
     from striate.run import Run
@@ -51,7 +53,7 @@ def explain(
         areas = one.faithfulness.areas() if one.faithfulness else {}
         rows.append(
             {
-                "picture": one.picture,
+                "image": one.picture,
                 "class": one.predicted,
                 "confidence": percent(one.confidence),
                 **{
@@ -64,8 +66,8 @@ def explain(
         )
     show_table(rows, right=("confidence", "deletion", "insertion", "random weights"))
     show_line(
-        f"{explanations[0].heading}. In brackets the same for patches in random order: deletion should be below it, "
-        "insertion above. Random weights: correlation with the map of a net that has learnt nothing; it should be near 0."
+        f"{explanations[0].heading}. In brackets: the same with patches in random order; deletion should be lower, insertion "
+        "higher. Random weights: correlation with the map of an untrained net; it should be near 0."
     )
     for one in explanations:
         for warning in one.warnings:
@@ -74,30 +76,33 @@ def explain(
 
 def look(
     subject: Annotated[
-        str, typer.Argument(metavar="NET|RUN", help="A run's folder, or a net with weights drawn anew.")
+        str, typer.Argument(metavar="NET|RUN", help="Folder of a run, or a network with random weights.")
     ],
-    picture: Annotated[str | None, typer.Argument(help="A picture file, for maps.")] = None,
+    picture: Annotated[str | None, typer.Argument(metavar="IMAGE", help="Image file, for maps.")] = None,
     what: Annotated[
         str | None,
-        typer.Option(help="filters, maps, unit or embedding; maps with a PICTURE, filters without, if left out."),
+        typer.Option(help="filters, maps, unit or embedding. Default: maps if an image is given, else filters."),
     ] = None,
     layer: Annotated[
-        str | None, typer.Option(metavar="STAGE", help="Whose maps, or whose units; all stages, or the classes.")
+        str | None,
+        typer.Option(metavar="STAGE", help="Stage to show. Default: all stages for maps, the classes for units."),
     ] = None,
-    unit: Annotated[int | None, typer.Option(min=0, help="Number of the unit; the first twelve if left out.")] = None,
-    split: Annotated[str, typer.Option(help="Whose pictures unit and embedding show.")] = "validation",
+    unit: Annotated[int | None, typer.Option(min=0, help="Number of the unit. Default: the first twelve.")] = None,
+    split: Annotated[str, typer.Option(help="Split whose images unit and embedding show.")] = "validation",
     data: Annotated[
         str | None,
-        typer.Option(help="Where those pictures lie, if the run's data was moved; or others of its classes."),
+        typer.Option(
+            help="Data for these images: the new location of moved data, or other images of the same classes."
+        ),
     ] = None,
-    output: Annotated[Path, typer.Option(metavar="DIR", help="Where the pictures are written.")] = Path(),
-    seed: Annotated[int, typer.Option(help="Of drawn weights and of gradient ascent.")] = 0,
+    output: Annotated[Path, typer.Option(metavar="DIR", help="Folder to write the images to.")] = Path(),
+    seed: Annotated[int, typer.Option(help="Random seed for weights and gradient ascent.")] = 0,
     device: Device = "auto",
     data_dir: DataDir = None,
     trust_code: TrustCode = False,
     as_json: AsJson = False,
 ) -> None:
-    """Look inside of a net: its filters, its maps of a picture, what units respond to, its pictures in two dimensions."""
+    """Look inside a network: filters, feature maps, what units respond to, a 2-D embedding of images."""
     from striate.report.looking import look as look_inside
     from striate.report.looking import write_look
     from striate.run import Run

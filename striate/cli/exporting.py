@@ -14,17 +14,15 @@ from striate.texts import storage
 
 def export(
     run: RunPath,
-    to: Annotated[str, typer.Option(help="onnx, pt2, safetensors, torchvision or zip.")],
+    to: Annotated[str, typer.Option(help="Format: onnx, pt2, safetensors, torchvision or zip.")],
     output: Annotated[
         Path | None,
-        typer.Option(
-            help="The file to write; RUN/exports/... if left out. For zip also a folder, a name without a dot."
-        ),
+        typer.Option(help="File to write. Default: in RUN/exports. For zip also a folder (a name without a dot)."),
     ] = None,
     trust_code: TrustCode = False,
     as_json: AsJson = False,
 ) -> None:
-    """Hand a run's net over. What is written is opened again and compared with the run; one that differs is not kept (exit 4)."""
+    """Export a trained network. The file is reopened and compared with the run; if it differs, it is removed (exit code 4)."""
     from striate import exporting
     from striate.run import Run
 
@@ -38,7 +36,7 @@ def export(
         {
             "file" if exported.path.is_file() else "folder": f"{exported.path} ({storage(exported.bytes)})",
             "inside": form.inside,
-            "beside": form.beside,
+            "requires": form.beside,
             "checked": f"on {found.pictures} {exported.checked_on}: largest difference {found.difference:.1e} of the largest "
             f"logit, same class in {found.same} of {found.pictures}",
             "next": form.use.format(name=exported.path.name),

@@ -15,7 +15,7 @@ AsJson = Annotated[bool, typer.Option("--json", help="Print the result as JSON."
 TrustCode = Annotated[
     bool,
     typer.Option(
-        "--trust-code", help="Run the file that holds the net, though no training here has; it is trusted then."
+        "--trust-code", help="Run the Python file that defines the net, although it comes from another machine."
     ),
 ]
 

@@ -28,26 +28,24 @@ def predict(
     pictures: Annotated[
         list[str],
         typer.Argument(
-            metavar="PICTURE|FOLDER|-...",
-            help="Picture files; folders, for the pictures in them and below; - for standard input, which holds paths, one "
-            "a line, or one picture's bytes.",
+            metavar="IMAGE|FOLDER|-...",
+            help="Image files; folders, with their subfolders; - for standard input, which holds paths, one per line, or the "
+            "bytes of one image.",
         ),
     ],
-    top: Annotated[int, typer.Option(min=1, max=100_000, help="How many of the likeliest classes to show.")] = 3,
+    top: Annotated[int, typer.Option(min=1, max=100_000, help="Number of most probable classes to show.")] = 3,
     abstain: Annotated[
         bool,
-        typer.Option("--abstain", help="Say `unknown` of pictures that are unlike those the run was validated with."),
+        typer.Option("--abstain", help="Answer `unknown` for images unlike the training images (out-of-distribution)."),
     ] = False,
     as_csv: Annotated[bool, typer.Option("--csv", help="Print the result as CSV.")] = False,
     as_json: AsJson = False,
     as_parquet: Annotated[bool, typer.Option("--parquet", help="Write Parquet; needs --output.")] = False,
-    output: Annotated[
-        Path | None, typer.Option(help="A new file to write: .csv, .json or .parquet, its ending says which.")
-    ] = None,
+    output: Annotated[Path | None, typer.Option(help="Write to this new file: .csv, .json or .parquet.")] = None,
     device: Device = "auto",
     trust_code: TrustCode = False,
 ) -> None:
-    """Say what is in pictures. One that cannot be read is named, the rest are still predicted, and the exit code is 3."""
+    """Classify images. Unreadable ones are listed, the others still classified, and the exit code is 3."""
     from striate.classifier import Classifier
     from striate.data.picturefiles import PictureFiles
     from striate.data.pictures import expanded, from_stream, ledger_of
@@ -57,7 +55,7 @@ def predict(
 
     form = _format({"csv": as_csv, "json": as_json, "parquet": as_parquet}, output)
     if "-" in pictures and pictures != ["-"]:
-        raise UsageError("- stands for standard input, which names all pictures: give it alone")
+        raise UsageError("- stands for standard input, which names all images: give it alone")
     folders: list[PictureFiles] = []
     given = from_stream(sys.stdin.buffer) if pictures == ["-"] else list(expanded(pictures, folders))
     opened = Run.open(run, trust_code=trust_code)
@@ -80,7 +78,7 @@ def predict(
         show_ledger(ledger, beside=True, as_json=form == "json")
     if count.unanswered:
         if count.done > 1:
-            show_line(f"{count.unanswered:,} of {count.done:,} have no answer", err=True)
+            show_line(f"{count.unanswered:,} of {count.done:,} images could not be classified", err=True)
         raise typer.Exit(3)
 
 
@@ -96,9 +94,9 @@ def _format(flags: Mapping[str, bool], output: Path | None) -> str | None:
         if form is None:
             form = format_of(output)
         if output.exists():
-            raise UsageError(f"{output} exists already: name another file")
+            raise UsageError(f"{output} already exists: choose another name")
     elif form == "parquet":
-        raise UsageError("Parquet is nothing to read on a screen: name a file with --output FILE.parquet")
+        raise UsageError("Parquet cannot be printed: give a file with --output FILE.parquet")
     if form == "parquet":
         require_pyarrow()
     return form

@@ -18,13 +18,15 @@ LARGEST = 10_000_000
 
 
 def nets(
-    name: Annotated[str | None, typer.Argument(help="Show one net's card.")] = None,
-    family: Annotated[str | None, typer.Option(help="Only this family, as in resnet.")] = None,
-    geometry: Annotated[str | None, typer.Option(help="Only paper, native or tutorial.")] = None,
-    sort: Annotated[str, typer.Option(help="name, year, params, macs or input.")] = "year",
+    name: Annotated[str | None, typer.Argument(help="Show the card of this network.")] = None,
+    family: Annotated[str | None, typer.Option(help="Only this family, such as resnet.")] = None,
+    geometry: Annotated[
+        str | None, typer.Option(help="Only this variant: paper, native (for small images) or tutorial.")
+    ] = None,
+    sort: Annotated[str, typer.Option(help="Sort by name, year, params, macs or input.")] = "year",
     as_json: AsJson = False,
 ) -> None:
-    """List the catalogue, or show the facts of one net."""
+    """List the networks of the catalogue, or describe one."""
     if name is not None:
         facts = catalogue.card(name)
         if as_json:
@@ -39,7 +41,7 @@ def nets(
     rows = [row for row in every if family in (None, row["family"]) and geometry in (None, row["geometry"])]
     if not rows:
         families, geometries = sorted({row["family"] for row in every}), ("paper", "native", "tutorial")
-        raise UsageError(f"no net is left; families: {', '.join(families)}; geometries: {', '.join(geometries)}")
+        raise UsageError(f"no network matches; families: {', '.join(families)}; geometries: {', '.join(geometries)}")
     if sort not in ("name", "year", "params", "macs", "input"):
         raise UsageError(f"--sort must be name, year, params, macs or input, got {sort!r}")
     rows.sort(key=lambda row: row["input"][1] if sort == "input" else row[sort])
@@ -55,32 +57,38 @@ def nets(
                 "input": dimensions(row["input"]),
                 "params": f"{row['params']:,}",
                 "MACs": f"{row['macs']:,}",
-                "smallest": row["min_size"],
+                "min. input": row["min_size"],
             }
             for row in rows
         ],
-        right=("params", "MACs", "smallest"),
+        right=("params", "MACs", "min. input"),
     )
 
 
 def inspect(
     target: Annotated[
         str,
-        typer.Argument(metavar="NET", help="A net of the catalogue, FILE.py:OBJECT, torchvision:NAME or timm:NAME."),
+        typer.Argument(
+            metavar="NET", help="Network: a name from `striate nets`, FILE.py:OBJECT, torchvision:NAME or timm:NAME."
+        ),
     ],
-    input: Annotated[str | None, typer.Option(help="Channels, height and width of a picture, as in 3x224x224.")] = None,
+    input: Annotated[
+        str | None, typer.Option(help="Channels, height and width of an image, such as 3x224x224.")
+    ] = None,
     classes: Annotated[int | None, typer.Option(min=1, max=LARGEST, help="Number of classes.")] = None,
     batch: Annotated[
         int | None,
-        typer.Option(min=1, max=LARGEST, help="Pictures a batch: its memory, and whether batch norm can work."),
+        typer.Option(min=1, max=LARGEST, help="Batch size, for the memory estimate and for checks of batch norm."),
     ] = None,
-    depth: Annotated[int | None, typer.Option(min=0, help="Fold modules nested deeper than this.")] = None,
-    explain: Annotated[bool, typer.Option("--explain", help="Spell out the sum behind every number.")] = False,
-    diagram: Annotated[Path | None, typer.Option(help="Draw its operations into this SVG file.")] = None,
-    maps: Annotated[Path | None, typer.Option(help="Draw the sizes of its feature maps into this SVG file.")] = None,
+    depth: Annotated[
+        int | None, typer.Option(min=0, help="Summarise modules that are nested deeper than this.")
+    ] = None,
+    explain: Annotated[bool, typer.Option("--explain", help="Show how every number is calculated.")] = False,
+    diagram: Annotated[Path | None, typer.Option(help="Draw the operations to this SVG file.")] = None,
+    maps: Annotated[Path | None, typer.Option(help="Draw the feature-map sizes to this SVG file.")] = None,
     as_json: AsJson = False,
 ) -> None:
-    """Read a net without data: shapes, parameters, MACs, receptive fields, memory, mistakes."""
+    """Analyse a network without data: shapes, parameters, MACs, receptive fields, memory, mistakes."""
     from striate.anatomy import inspect as read
     from striate.files import write_new
 
@@ -96,15 +104,15 @@ def inspect(
 
 
 def conv(
-    input: Annotated[int, typer.Option(help="Side of the input in pixels.")],
-    kernel: Annotated[int, typer.Option(help="Side of the window.")],
-    stride: Annotated[int, typer.Option(help="Step of the window.")] = 1,
-    padding: Annotated[int, typer.Option(help="Pixels added at each border.")] = 0,
-    dilation: Annotated[int, typer.Option(help="Distance between the window's pixels.")] = 1,
-    transposed: Annotated[bool, typer.Option("--transposed", help="The convolution that enlarges.")] = False,
+    input: Annotated[int, typer.Option(help="Input size in pixels (one side).")],
+    kernel: Annotated[int, typer.Option(help="Kernel size.")],
+    stride: Annotated[int, typer.Option(help="Stride.")] = 1,
+    padding: Annotated[int, typer.Option(help="Padding at each border, in pixels.")] = 0,
+    dilation: Annotated[int, typer.Option(help="Dilation.")] = 1,
+    transposed: Annotated[bool, typer.Option("--transposed", help="Transposed convolution.")] = False,
     as_json: AsJson = False,
 ) -> None:
-    """Work out the size that a convolution or a pool makes, with the sum shown, and what else would make it."""
+    """Calculate the output size of a convolution or pooling layer, step by step, with alternatives."""
     from dataclasses import asdict
 
     from striate.anatomy.sizes import conv_sizes
@@ -117,7 +125,7 @@ def conv(
 
 
 def doctor(data_dir: DataDir = None, as_json: AsJson = False) -> None:
-    """Check this machine: versions, device, cores, speed of a matrix product, data found."""
+    """Check this machine: versions, devices, cores, speed, data sets found."""
     from striate.data.named import NAMED, find
     from striate.machine import environment, pick_device, sgemm_gflops, use_cores
 

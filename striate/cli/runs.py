@@ -17,12 +17,12 @@ if TYPE_CHECKING:
 
 
 def runs(
-    out: Annotated[Path, typer.Option(help="Folder of the runs; folders of runs inside it are searched too.")] = Path(
+    out: Annotated[Path, typer.Option(help="Folder that holds the runs; its subfolders are searched too.")] = Path(
         "runs"
     ),
     as_json: AsJson = False,
 ) -> None:
-    """List the runs there are, oldest first. One that cannot be read is named, the rest are listed, and the exit code is 3."""
+    """List runs, oldest first. If one cannot be read, the others are listed and the exit code is 3."""
     from striate.runforms.summary import Overview
     from striate.runlist import overviews
 

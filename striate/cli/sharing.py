@@ -16,34 +16,34 @@ from striate.errors import UsageError
 if TYPE_CHECKING:
     from striate.sharing import File
 
-HubName = Annotated[str, typer.Argument(metavar="USER/NAME", help="Its name on the Hugging Face Hub.")]
+HubName = Annotated[str, typer.Argument(metavar="USER/NAME", help="Name on the Hugging Face Hub.")]
 
 
 def push(
     run: RunPath,
     to: HubName,
-    private: Annotated[bool, typer.Option("--private", help="Only for those who may see it there.")] = False,
+    private: Annotated[bool, typer.Option("--private", help="Create a private repository.")] = False,
     with_pictures: Annotated[
-        bool, typer.Option("--with-pictures", help="Send sheets of images and names of files too.")
+        bool, typer.Option("--with-pictures", help="Also upload sample images and file names.")
     ] = False,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only list what would be sent.")] = False,
-    yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only list what would be uploaded.")] = False,
+    yes: Annotated[bool, typer.Option("--yes", "-y", help="Upload without asking.")] = False,
     as_json: AsJson = False,
 ) -> None:
-    """Send a run to the Hugging Face Hub: numbers, class names, weights, report. Images and paths stay home."""
+    """Upload a run to the Hugging Face Hub: figures, class names, weights, report. Images and paths are not uploaded."""
     from striate import sharing
     from striate.run import Run
 
     def agreed(files: Sequence[File]) -> bool:
         if not as_json:
             show_table([{"file": file.name, "bytes": f"{file.bytes:,}"} for file in files], right=("bytes",))
-            whom = "only those who may see it there" if private else "everybody"
-            show_line(f"{sum(file.bytes for file in files):,} bytes in {len(files)} files for {whom}", err=True)
+            whom = "private" if private else "public"
+            show_line(f"{sum(file.bytes for file in files):,} bytes in {len(files)} files, {whom}", err=True)
         if dry_run or yes:
             return yes and not dry_run
         if not sys.stdin.isatty():
-            raise UsageError("nothing was sent: look at the list, and add --yes to send it")
-        return typer.confirm(f"Send them to {to}?", err=True)
+            raise UsageError("nothing was uploaded: check the list, then add --yes")
+        return typer.confirm(f"Upload them to {to}?", err=True)
 
     pushed = sharing.push(Run.open(run), to, private=private, with_pictures=with_pictures, agreed=agreed)
     if as_json:
@@ -55,12 +55,12 @@ def push(
 
 def pull(
     source: HubName,
-    out: Annotated[Path, typer.Option(help="Folder of the runs.")] = Path("runs"),
-    name: Annotated[str | None, typer.Option(help="Name of the run here; that on the Hub if left out.")] = None,
-    revision: Annotated[str | None, typer.Option(help="A branch, a tag or a commit; the newest if left out.")] = None,
+    out: Annotated[Path, typer.Option(help="Folder that the run is written to.")] = Path("runs"),
+    name: Annotated[str | None, typer.Option(help="Name of the run. Default: its name on the Hub.")] = None,
+    revision: Annotated[str | None, typer.Option(help="Branch, tag or commit. Default: the newest.")] = None,
     as_json: AsJson = False,
 ) -> None:
-    """Bring a run from the Hugging Face Hub, as a new run here. No code in it is run."""
+    """Download a run from the Hugging Face Hub. No code in it is executed."""
     from striate import sharing
 
     run = sharing.pull(source, out=out, name=name, revision=revision)

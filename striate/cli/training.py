@@ -29,32 +29,32 @@ def train(
     settings: Settings,
     try_out: Annotated[
         bool,
-        typer.Option("--try", help="Only look, for about ten seconds, whether this training can come to something."),
+        typer.Option("--try", help="Ten-second sanity check of this training; writes nothing."),
     ] = False,
     find_lr: Annotated[
         Path | None,
         typer.Option(
-            "--find-lr", help="Only search for a learning rate, and draw the search into this PNG.", metavar="PNG"
+            "--find-lr", help="Only search for a learning rate, and plot the search to this PNG file.", metavar="PNG"
         ),
     ] = None,
     resume: Annotated[
         Path | None,
         typer.Option(
-            help="Go on with this run, with its own settings; --epochs moves its end, also that of a finished one, and --data "
-            "names the place of data that was moved.",
+            help="Resume this run with its own settings. --epochs changes its length, even if it has finished; --data gives the "
+            "new location of data that was moved.",
             metavar="RUN",
         ),
     ] = None,
     trust_code: TrustCode = False,
     as_json: AsJson = False,
 ) -> None:
-    """Train a net, evaluate it on the test images, write the report. Without arguments: LeNet-5 on the sample."""
+    """Train a network, test it and write a report. Without arguments: LeNet-5 on the bundled sample."""
     from striate import experiment
     from striate.machine import process_start, speaks
 
     started = process_start()
     if trust_code and resume is None:
-        raise UsageError("--trust-code goes with --resume: a FILE.py:OBJECT that you name yourself is run anyhow")
+        raise UsageError("--trust-code needs --resume: a FILE.py:OBJECT that you name yourself is always run")
     if resume is not None:
         _require_own_settings(context)
         source = context.get_parameter_source("data")
@@ -96,8 +96,8 @@ def _require_own_settings(context: typer.Context) -> None:
     ]
     if given:
         raise UsageError(
-            f"{', '.join(given)} cannot be given with --resume: the run goes on with its own settings; only its end can be "
-            "moved, with --epochs, and the place of its data be named anew, with --data"
+            f"{', '.join(given)} cannot be combined with --resume: the run keeps its settings. Only its length (--epochs) and "
+            "the location of its data (--data) can change"
         )
 
 
@@ -109,7 +109,7 @@ def show_checks(checks: Sequence[Check], as_json: bool) -> None:
         show_line()
         show_fields({f"{check.verdict:<7}  {check.name}": check.said for check in checks})
     if failed := [check.name for check in checks if check.verdict == "failed"]:
-        raise CheckError(f"this training will come to nothing: {', '.join(failed)}")
+        raise CheckError(f"this training would fail: {', '.join(failed)}")
 
 
 def show_search(found: Found, path: Path, as_json: bool) -> None:
@@ -123,7 +123,9 @@ def show_search(found: Found, path: Path, as_json: bool) -> None:
     if as_json:
         show_json({**found.as_dict(), "plot": str(path)})
         return
-    advice = "the loss never fell" if found.steepest is None else f"{found.steepest:.2g}, where the loss falls fastest"
+    advice = (
+        "none: the loss never fell" if found.steepest is None else f"{found.steepest:.2g}, where the loss falls fastest"
+    )
     show_fields({"try --lr": advice, "limit": f"{found.lowest:.2g}, where the loss is lowest", "plot": path})
 
 
@@ -153,7 +155,7 @@ def show_result(run: Run) -> None:
     spent = sorted(((value, key) for key, value in seconds.items() if key != "total" and value >= 0.05), reverse=True)
     show_fields(
         {
-            "accuracy": "not measured (judge none); to measure it: striate evaluate " + shlex.quote(str(run.path))
+            "accuracy": "not measured (judge none); to test: striate evaluate " + shlex.quote(str(run.path))
             if evaluation is None
             else f"{share(evaluation, 'accuracy')} of {evaluation.n:,} {evaluation.split} images "
             f"(95 % interval {interval(evaluation)})",
@@ -161,6 +163,6 @@ def show_result(run: Run) -> None:
             "ended": str(run.ending),
             **({} if run.learning else {"warning": run.learning.said}),
             **({"report": run.path / "report.html"} if run.config.report else {"run": run.path}),
-            **({"next": f"striate predict {shlex.quote(str(run.path))} PICTURE"} if run.learning else {}),
+            **({"next": f"striate predict {shlex.quote(str(run.path))} IMAGE"} if run.learning else {}),
         }
     )

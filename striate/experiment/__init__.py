@@ -104,9 +104,7 @@ def _train(ranks: Ranks, audience: Audience, settings: Settings, started: float)
     for check in doubts:
         audience.warn(f"{check.name}: {check.said}")
     if speed.parts != job.recipe.micro_batches:
-        audience.say(
-            f"memory holds this step only in parts: a batch is computed in {speed.parts} of them, one after the other"
-        )
+        audience.say(f"a whole batch does not fit into memory: each is split into {speed.parts} micro-batches")
         job = replace(job, recipe=replace(job.recipe, micro_batches=speed.parts))
     steps, clock.until = ranks.decided(
         lambda: (plan(job, speed, len(judged(settings.judge, job, dataset) or ()), clock), clock.until)
@@ -114,7 +112,7 @@ def _train(ranks: Ranks, audience: Audience, settings: Settings, started: float)
     short, job = job, for_length(job, settings, dataset.flippable, steps)
     if job is not short:
         audience.say(
-            f"a long run: pictures are altered by {job.recipe.augmentation}; --augment none leaves them as they are"
+            f"long run: training images are augmented ({job.recipe.augmentation}); --augment none turns this off"
         )
         with clock.charge("measure"):
             speed = measure(job, [speed.manner])

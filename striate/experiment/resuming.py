@@ -167,16 +167,14 @@ def _go_on(
         audience.warn(warning)
     config, plan = run.config, run.config.plan
     if ranks.count != plan.ranks:
-        audience.say(
-            f"in {ranks.count} ranks instead of {plan.ranks}: sums are rounded otherwise, and dropout falls otherwise"
-        )
+        audience.say(f"{ranks.count} ranks instead of {plan.ranks}: rounding and dropout differ from the earlier steps")
         if state.step:
             config = replace(config, plan=replace(plan, resumed_in=ranks.count))
     with naming_disk(run):
         if epochs is not None:
             config, moved = extended(config, state.step, epochs, state.rows)
             audience.say(moved)
-        audience.say(f"going on with {run.path} after step {state.step} of {config.plan.steps}")
+        audience.say(f"resuming {run.path} after step {state.step} of {config.plan.steps}")
         run.config = config
         if ranks.first and config != Run(run.path).config:
             run.keep(config)

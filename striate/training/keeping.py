@@ -31,7 +31,7 @@ class MetricsFile:
         except OSError as error:
             if event.last:
                 raise
-            said = f"metrics.csv could not be written ({error.strerror}): it is written anew after the next epoch"
+            said = f"metrics.csv could not be written ({error.strerror}); the next epoch tries again"
             self.tell(Warned(text=said))
 
 

@@ -89,25 +89,23 @@ def _first_step(job: Job) -> list[Check]:
 
 def _start(loss: float, logits: Tensor, classes: int) -> Check:
     expected = math.log(classes)
-    said = f"{loss:.3f}; guessing among {classes} classes is ln({classes}) = {expected:.3f}"
+    said = f"{loss:.3f}; chance level for {classes} classes is ln({classes}) = {expected:.3f}"
     if not math.isfinite(loss):
-        return Check(
-            "loss at the start", "failed", f"{loss} before anything is learned: look for a division or a log of zero"
-        )
+        return Check("initial loss", "failed", f"{loss} before training: look for a division by zero or a log of zero")
     sums = logits.detach().sum(1)
     if bool((logits.detach() >= 0).all()) and bool((sums - 1).abs().max() < 1e-3):
         return Check(
-            "loss at the start",
+            "initial loss",
             "failed",
-            f"{said}; the net gives probabilities: leave out its softmax, the loss has one",
+            f"{said}; the net outputs probabilities: remove its softmax, the loss applies one",
         )
     if loss > FAR * expected:
         return Check(
-            "loss at the start",
+            "initial loss",
             "warning",
-            f"{said}: the first weights are too large for these pictures (are they scaled to mean 0 and deviation 1?)",
+            f"{said}: the initial weights are too large for these images (are they scaled to mean 0 and deviation 1?)",
         )
-    return Check("loss at the start", "ok", said)
+    return Check("initial loss", "ok", said)
 
 
 def _gradients(net: nn.Module) -> Check:
@@ -116,7 +114,7 @@ def _gradients(net: nn.Module) -> Check:
     bad = [name for name, grad in named if grad is not None and not bool(torch.isfinite(grad).all())]
     if bad:
         return Check(
-            "gradients", "failed", f"not finite in {_some(bad)}: a lower --lr will not mend that before the first step"
+            "gradients", "failed", f"not finite in {_some(bad)} before the first step, so a lower --lr will not help"
         )
     if unused:
         return Check("gradients", "warning", f"none reaches {_some(unused)}: the loss does not depend on them")
@@ -128,17 +126,17 @@ def _dead(silent: dict[str, float]) -> Check:
     if worst:
         shown = _some([f"{name} ({percent(share, 0)})" for name, share in worst.items()])
         return Check(
-            "dead ReLUs", "warning", f"zero for every picture of a batch: {shown}; try --init, or a lower --lr"
+            "dead ReLUs", "warning", f"zero for every image of a batch: {shown}; try --init paper, or a lower --lr"
         )
     most = max(silent.values(), default=0.0)
     return Check(
-        "dead ReLUs", "ok", f"at most {percent(most, 0)} of a layer's channels are zero for every picture of a batch"
+        "dead ReLUs", "ok", f"at most {percent(most, 0)} of a layer's channels are zero for every image of a batch"
     )
 
 
 def _by_heart(job: Job, seconds: float) -> Check:
     """Whether the net can learn a few pictures by heart, without augmentation, dropout or schedule."""
-    name = f"{PICTURES} pictures by heart"
+    name = f"can overfit {PICTURES} images"
     net = copied(job.net).train()
     for module in net.modules():
         if isinstance(module, nn.modules.dropout._DropoutNd):
@@ -160,12 +158,14 @@ def _by_heart(job: Job, seconds: float) -> Check:
     said = f"{hits} of {len(chosen)} after {done} steps, loss {first:.3f} to {loss:.3f}"
     if not loss < 0.9 * first and done >= 20:
         return Check(
-            name, "failed", f"{said}: the net does not learn; look at its activations, and whether labels fit pictures"
+            name, "failed", f"{said}: the net does not learn; check its activations, and that labels match images"
         )
     if done < STEPS:
-        return Check(name, "ok" if loss < first else "warning", f"{said}: no time to end, {_pace(loss < first)}")
+        return Check(
+            name, "ok" if loss < first else "warning", f"{said}: not enough time to finish, {_pace(loss < first)}"
+        )
     return Check(
-        name, "warning", f"{said}: it learns, but slowly; equal pictures with different labels would explain it"
+        name, "warning", f"{said}: it learns slowly; identical images with different labels could be the reason"
     )
 
 
@@ -187,12 +187,12 @@ def _rate(job: Job, seconds: float, usual: float | None) -> Check:
         loss.backward()
         optimizer.step()
     last = sum(losses[-RISE:]) / len(losses[-RISE:])
-    said = f"{job.recipe.lr:g}: in {len(losses)} steps the loss went from {losses[0]:.3f} to {last:.4g}"
+    said = f"{job.recipe.lr:.4g}: in {len(losses)} steps the loss went from {losses[0]:.3f} to {last:.4g}"
     guessing = chance(job).loss
     far = JUMP * max(losses[0], guessing)
     if not last <= far or (max(losses) > far and last > STILL * guessing):  # NaN too
         wanted = rate_to_try(job.recipe.lr, usual)
-        return Check("learning rate", "failed", f"{said}: it explodes, try --lr {wanted:g}")
+        return Check("learning rate", "failed", f"{said}: it diverges, try --lr {wanted:g}")
     return Check("learning rate", "ok", said)
 
 

@@ -55,7 +55,7 @@ class Progress:
             case Started():
                 self._begin(event)
             case Stepped() if self._bar is not None:
-                state = f"loss {event.loss:.3f}  accuracy {percent(event.accuracy)}  {event.images_per_second:,.0f} pictures/s"
+                state = f"loss {event.loss:.3f}  accuracy {percent(event.accuracy)}  {event.images_per_second:,.0f} images/s"
                 epoch = f"{event.epoch}/{event.epochs}"
                 self._bar.update(self._bar.task_ids[0], completed=event.step, epoch=epoch, state=state)
             case EpochEnded():
@@ -89,7 +89,7 @@ class Progress:
             return
         self._reading = (began, before, now)
         left = (now - began) / max(done - before, 1) * (total - done)
-        self.say(f"read    {done:,} of {total:,} pictures" + (f", {duration(left)} left" if left else ""))
+        self.say(f"read    {done:,} of {total:,} images" + (f", {duration(left)} left" if left else ""))
 
     def _begin(self, event: Started) -> None:
         """Shows the bar, on a terminal."""
@@ -117,15 +117,14 @@ class Progress:
         validation = "" if row["val_accuracy"] is None else f"  validation {percent(row['val_accuracy'])}"
         self.say(
             f"epoch {row['epoch']:>{len(epochs)}}/{epochs}  loss {row['train_loss']:.3f}  train {percent(row['train_accuracy'])}"
-            f"{validation}  {row['pictures_per_second']:,.0f} pictures/s  {duration(event.seconds_left)} left"
+            f"{validation}  {row['pictures_per_second']:,.0f} images/s  {duration(event.seconds_left)} left"
         )
 
     def _move(self, event: EndMoved) -> None:
         """One line, and the bar is as long as the run is now."""
         if self._bar is not None:
             self._bar.update(self._bar.task_ids[0], total=event.steps)
-        word = "longer" if event.epochs < event.planned_epochs else "less time"
+        word = "slower" if event.epochs < event.planned_epochs else "faster"
         self.say(
-            f"steps take {word} than was measured: {event.epochs:.4g} epochs instead of {event.planned_epochs:.4g}, to keep the "
-            "budget"
+            f"{word} than estimated: {event.epochs:.4g} epochs instead of {event.planned_epochs:.4g}, to meet the budget"
         )

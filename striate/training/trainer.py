@@ -92,12 +92,12 @@ class Trainer:
         self.state.parts = self.guard.parts = more_parts(self.job, self.state.parts, error)
         if self.job.ranks.count > 1:
             raise StriateError(
-                f"memory ran out at rank {self.job.ranks.rank}: begin again with --micro-batches {2 * before}, or more ranks"
+                f"out of memory at rank {self.job.ranks.rank}: start again with --micro-batches {2 * before}, or more ranks"
             ) from error
         self._tell(
             Warned(
-                text=f"memory ran out in step {self.state.step + 1}: from here on a batch is computed in {self.state.parts} "
-                "parts, one after the other, and makes the same step (batch norm sees a part at a time)"
+                text=f"out of memory in step {self.state.step + 1}: from here on each batch is split into {self.state.parts} "
+                "micro-batches (the step is the same; batch norm sees one micro-batch at a time)"
             )
         )
 

@@ -20,10 +20,10 @@ def test_caches_are_listed_and_cleared(pictures, tmp_path, monkeypatch, call):
     assert "16x16x1" in call("cache", "list")[1]
     code, _, said = call("cache", "clear")
     assert code == 2
-    assert "give --all" in said
+    assert "or --all" in said
     code, _, said = call("cache", "clear", tmp_path)
     assert code == 2
-    assert "there are no decoded pictures of" in said
+    assert "there is no cache of" in said
     assert "removed 2" in call("cache", "clear", pictures)[1]
     load_data(pictures, size=(16, 16))
     assert len(json.loads(call("cache", "clear", "--all", "--json")[1])) == 1

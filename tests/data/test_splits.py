@@ -70,9 +70,9 @@ def test_pictures_on_two_given_sides_are_counted_and_said(pictures, tmp_path):
     assert seen_in_training(load_data(pictures, size=(32, 32))) == {}
     said = Said()
     run = striate.train("lenet5", root, epochs=0.5, batch_size=8, threads=1, out=tmp_path / "runs", progress=said)
-    assert "2 of 6 test pictures are training pictures too" in said.warning
+    assert "2 of 6 test images are also training images" in said.warning
     assert run.data.seen_in_training == {"test": 2}
-    assert "2 of the 6 test pictures are training pictures too" in (run.path / "report.html").read_text()
+    assert "2 of the 6 test images are also training images" in (run.path / "report.html").read_text()
 
 
 class Said(Progress):

@@ -135,8 +135,9 @@ def test_numbers_without_names_are_taken_by_position_and_said(run, tmp_path, cal
     data = archive(tmp_path / "numbers.npz", ["ant", "bee", "cat"], classes=False)
     code, out, _ = call("evaluate", run.path, "--data", data)
     assert code == 0
-    assert "by position, for these pictures have numbers and no class names: 0 is ant, 1 is bee, 2 is cat" in " ".join(
-        out.split()
+    assert (
+        "matched by position, because these images have class numbers but no names: 0 is ant, 1 is bee, 2 is cat"
+        in " ".join(out.split())
     )
     fewer = archive(tmp_path / "fewer.npz", ["ant", "bee"], classes=False)
     code, _, err = call("evaluate", run.path, "--data", fewer)

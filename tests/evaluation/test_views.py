@@ -273,7 +273,7 @@ def test_what_the_command_refuses(run, few, call):
     for words, reason in (
         (["--views", "dense", "--scales", "a"], "whole numbers"),
         (["--views", "all", "--scales", "32"], "for one view"),
-        (["--views", "dense", "--protocol", "alexnet"], "leave --views out"),
+        (["--views", "dense", "--protocol", "alexnet"], "leave out --views"),
         (["--protocol", "vgg-table9"], "no view or protocol"),
         (["--views", "dense", "--scales", "20"], "at least 28 pixels"),
     ):

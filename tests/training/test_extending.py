@@ -161,7 +161,7 @@ def test_with_resume_only_the_end_can_be_changed(short, capsys):
         with pytest.raises(SystemExit) as exited:
             main(["train", *words, "--resume", str(short.path)])
         assert exited.value.code == 2
-        assert f"{named} cannot be given with --resume" in capsys.readouterr().err
+        assert f"{named} cannot be combined with --resume" in capsys.readouterr().err
     for epochs in ("0.5", "-1"):
         with pytest.raises(SystemExit) as exited:
             main(["train", "--resume", str(short.path), "--epochs", epochs])

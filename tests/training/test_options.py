@@ -101,7 +101,7 @@ def test_when_memory_runs_out_the_step_is_made_in_parts_and_resuming_knows(tmp_p
     said = Said()
     run = train(tmp_path, progress=said, epochs=0.2)
     assert failed == [5, 5]
-    assert "memory ran out in step 6: from here on a batch is computed in 4 parts" in "".join(said.lines)
+    assert "out of memory in step 6: from here on each batch is split into 4 micro-batches" in "".join(said.lines)
     assert yaml.safe_load((run.path / "config.yaml").read_text())["plan"]["parts"] == 4
     monkeypatch.setattr(loop, "gradients", plain)
     extended = striate.resume(run.path, epochs=0.4, progress=Progress(quiet=True))
@@ -269,11 +269,11 @@ def test_warnings_that_save_an_evening_come_before_and_after_the_first_epoch(tmp
         net[1].weight *= 100
     said = Said()
     train(tmp_path, net, size=28, epochs=1, progress=said)
-    assert any(line.startswith("warning: loss at the start") and "too large" in line for line in said.lines)
+    assert any(line.startswith("warning: initial loss") and "too large" in line for line in said.lines)
     said = Said()
     net = nn.Sequential(nn.Flatten(), nn.Linear(784, 10))
     train(tmp_path, net, size=28, epochs=1, lr=1e-12, progress=said)
-    assert any("the loss has not moved from 2.302" in line for line in said.lines)
+    assert any("the loss is still at chance level (2.302" in line for line in said.lines)
     said = Said()
     train(tmp_path, epochs=1, progress=said)
     assert not any(line.startswith("warning") for line in said.lines)

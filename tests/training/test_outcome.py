@@ -37,18 +37,18 @@ def row(epoch, train_loss, train_accuracy, val_loss=None, val_accuracy=None, hig
     [
         ([row(1, 0.9, 0.7, 0.8, 0.72)], "learned", ""),
         ([row(1, 6e6, 0.1, 700.0, 0.1, 9e8), row(2, 671.0, 0.1, 40.0, 0.09)], "exploded", "rose to 9e+08 in epoch 1"),
-        ([row(1, 2.6, 0.1, 2.31, 0.1, 40.0), row(2, 2.31, 0.1, 2.31, 0.1)], "exploded", "stands at 2.31"),
+        ([row(1, 2.6, 0.1, 2.31, 0.1, 40.0), row(2, 2.31, 0.1, 2.31, 0.1)], "exploded", "is now 2.31"),
         ([row(1, 0.9, 0.7, 0.8, 0.7), row(2, 2.31, 0.12, 2.31, 0.1, 5.0)], "exploded", "had fallen to 0.9, jumped"),
         # A spike from which it came back is none.
         ([row(1, 9.0, 0.4, 1.1, 0.6, 300.0)], "learned", ""),
         ([row(1, 9.0, 0.4, highest=300.0)], "learned", ""),
         # So high at the beginning that nothing rose.
-        ([row(1, 8.0, 0.1, 2.31, 0.1, 19.0), row(2, 2.31, 0.1, 2.31, 0.1)], "stuck", "has not moved from 2.303"),
-        ([row(1, 2.303, 0.1, 2.303, 0.1)], "stuck", "in 100 steps"),
+        ([row(1, 8.0, 0.1, 2.31, 0.1, 19.0), row(2, 2.31, 0.1, 2.31, 0.1)], "stuck", "still at chance level (2.303"),
+        ([row(1, 2.303, 0.1, 2.303, 0.1)], "stuck", "after 100 steps"),
         ([row(1, 2.303, 0.1, 2.303, 0.1, steps=20)], "unknown", ""),
         # Certain of what is wrong, and right far more often than chance: overfitted, not exploded.
         ([row(1, 0.01, 1.0, 5.0, 0.5)], "learned", ""),
-        ([row(1, 0.2, 0.95, 9.0, 0.0)], "below chance", "0.0 %, below the 10.0 %"),
+        ([row(1, 0.2, 0.95, 9.0, 0.0)], "below chance", "0.0 %, below the chance level of 10.0 %"),
         ([], "unknown", ""),
     ],
 )
@@ -182,7 +182,7 @@ def test_stopped_early_resumed_and_extended(small, call, tmp_path):
     ending = run.ending
     assert (ending.how, ending.planned_epochs) == ("patience", 20)
     assert ending.epochs == len(run.metrics) < 20
-    said = f"finished early, after {ending.epochs:g} of 20 epochs: validation was no better for 1 epoch"
+    said = f"stopped early after {ending.epochs:g} of 20 epochs: no improvement on validation for 1 epoch"
     assert said in " ".join(out.split())
     assert said in " ".join((run.path / "README.md").read_text().split())
     assert said in (run.path / "report.html").read_text()
@@ -226,7 +226,7 @@ def test_an_exploding_loss_is_called_exploding_with_a_rate_to_try(small, call, t
     assert run.learning.said in flat
     assert "striate predict" not in flat
     assert err.count("warning: the loss exploded") == 1
-    assert "has not moved" not in flat + err
+    assert "still at chance level" not in flat + err
     assert "exploded" in (run.path / "report.html").read_text()
     assert "the loss exploded" in (run.path / "README.md").read_text()
     assert "finished, exploded" in call("runs")[1]
@@ -235,9 +235,9 @@ def test_an_exploding_loss_is_called_exploding_with_a_rate_to_try(small, call, t
 @pytest.mark.parametrize(
     ("changes", "usual", "verdict", "words"),
     [
-        ({"lr": 2.0, "optimizer": "adam"}, 0.001, "failed", "it explodes, try --lr 0.001"),
-        ({"lr": 1e3, "optimizer": "adam"}, None, "failed", "it explodes, try --lr 250"),
-        ({"lr": 1e30}, None, "failed", "it explodes"),
+        ({"lr": 2.0, "optimizer": "adam"}, 0.001, "failed", "it diverges, try --lr 0.001"),
+        ({"lr": 1e3, "optimizer": "adam"}, None, "failed", "it diverges, try --lr 250"),
+        ({"lr": 1e30}, None, "failed", "it diverges"),
         ({}, None, "ok", "0.02: in"),
     ],
 )

@@ -43,7 +43,7 @@ def test_a_sound_job_passes_and_nothing_of_it_changes():
     state = torch.get_rng_state()
     found = checks_of(job)
     assert [check.verdict for check in found.values()] == ["ok"] * 5
-    assert "ln(10) = 2.303" in found["loss at the start"].said
+    assert "ln(10) = 2.303" in found["initial loss"].said
     assert all(torch.equal(before[name], value) for name, value in job.net.state_dict().items())
     assert torch.equal(torch.get_rng_state(), state)
     assert job.optimizer.state_dict()["state"] == {}
@@ -57,16 +57,16 @@ def lenet():
 def test_a_softmax_in_the_net_is_found():
     net = lenet()
     net.head = nn.Sequential(net.head, nn.Softmax(1))
-    found = checks_of(job_of(net))["loss at the start"]
+    found = checks_of(job_of(net))["initial loss"]
     assert found.verdict == "failed"
-    assert "leave out its softmax" in found.said
+    assert "remove its softmax" in found.said
 
 
 def test_first_weights_that_are_too_large_are_found():
     net = lenet()
     with torch.no_grad():
         net.head[-1].weight.mul_(500)
-    found = checks_of(job_of(net))["loss at the start"]
+    found = checks_of(job_of(net))["initial loss"]
     assert found.verdict == "warning"
     assert "too large" in found.said
 
@@ -75,8 +75,8 @@ def test_a_net_that_cannot_learn_is_found():
     net = lenet()
     net.stages[next(iter(net.stages))].register_forward_hook(lambda module, inputs, output: output * 0)
     found = checks_of(job_of(net))
-    assert found["32 pictures by heart"].verdict == "failed"
-    assert "the net does not learn" in found["32 pictures by heart"].said
+    assert found["can overfit 32 images"].verdict == "failed"
+    assert "the net does not learn" in found["can overfit 32 images"].said
 
 
 def test_parameters_that_the_loss_does_not_depend_on_are_named():
@@ -104,7 +104,7 @@ def test_equal_pictures_with_different_labels_cannot_be_learned_by_heart():
     twins = ImageData(np.repeat(data.pixels[::2], 2, axis=0), data.labels, data.classes)
     config_job = job_of()
     config_job.batches._pixels = torch.from_numpy(twins.pixels).permute(0, 3, 1, 2).contiguous()
-    found = {check.name: check for check in preflight(config_job)}["32 pictures by heart"]
+    found = {check.name: check for check in preflight(config_job)}["can overfit 32 images"]
     assert found.verdict == "warning"
     assert "different labels" in found.said
 
@@ -142,7 +142,7 @@ def test_a_loss_that_never_falls_has_no_steepest_place():
 def test_the_commands_look_and_write_no_run(tmp_path, call):
     code, out, _ = call("train", "lenet5", "--try", "--threads", 1)
     assert code == 0
-    assert "32 pictures by heart" in out
+    assert "can overfit 32 images" in out
     code, out, _ = call("train", "lenet5", "--find-lr", "search.png", "--json", "--threads", 1)
     assert code == 0
     found = json.loads(out)
@@ -157,10 +157,10 @@ def test_the_commands_look_and_write_no_run(tmp_path, call):
     code, out, said = call("train", "net.py:net", "--size", 28, "--try", "--json", "--threads", 1)
     assert code == 4
     verdicts = {check["name"]: check["verdict"] for check in json.loads(out)}
-    assert (verdicts["one image"], verdicts["softmax-before-loss"], verdicts["loss at the start"]) == (
+    assert (verdicts["one image"], verdicts["softmax-before-loss"], verdicts["initial loss"]) == (
         "ok",
         "failed",
         "failed",
     )
-    assert said.endswith("striate: this training will come to nothing: softmax-before-loss, loss at the start\n")
+    assert said.endswith("striate: this training would fail: softmax-before-loss, initial loss\n")
     assert sorted(path.name for path in tmp_path.iterdir() if path.name != "__pycache__") == ["net.py", "search.png"]

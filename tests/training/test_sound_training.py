@@ -279,7 +279,7 @@ def test_no_number_is_the_error_of_its_row(call, odd, tmp_path):
     assert code == 3
     assert len(out.splitlines()) == 2
     assert f"{folder}/2.png: the net gives no number for this image (NaN or infinity)" in err
-    assert "1 of 3 have no answer" in err
+    assert "1 of 3 images could not be classified" in err
     code, out, _ = call("predict", run.path, folder, "--json")
     rows = json.loads(out, parse_constant=pytest.fail)
     assert code == 3
@@ -310,7 +310,7 @@ def test_no_number_counts_as_wrong_and_is_named(call, odd):
     assert code == 0
     assert json.loads(out, parse_constant=pytest.fail)["unanswered"] == 4
     _, out, _ = call("evaluate", run.path)
-    assert "no number (NaN or infinity) for 4 pictures" in out.replace("\n", " ")
+    assert "no number (NaN or infinity) for 4 images" in out.replace("\n", " ")
     _, out, _ = call("evaluate", run.path, "--robustness", "--json")
     assert json.loads(out, parse_constant=pytest.fail)["robustness"]["clean"] <= 0.8
 
