@@ -181,10 +181,10 @@ class Settings:
     )
     judge: Judge = option(
         "test",
-        "What the run is judged by at its end: the test split, or validation or none, which never open the test split.",
+        "Split for the final evaluation: test, validation or none. Only test opens the test split.",
         "Output",
     )
-    report: bool = option(True, "Draw the charts and write report.html at the end.", "Output")
+    report: bool = option(True, "Write report.html with charts at the end.", "Output")
     name: str | None = option(None, "Name of the run. Default: net and data.", "Output")
     out: str | Path = option(Path("runs"), "Folder that runs are written to.", "Output")
     log: LogKind | None = option(None, "Also log to TensorBoard or MLflow; see docs/tracking.md.", "Output")
