@@ -42,7 +42,7 @@ def test_train_prints_the_plan_an_epoch_a_line_and_the_result(call):
     assert [line.split()[1] for line in epochs] == ["1/2", "2/2"]
     assert "validation" in epochs[0]
     assert "95 % interval" in out
-    assert "striate predict runs/lenet5-fashion-mnist-sample PICTURE" in out
+    assert "striate predict runs/lenet5-fashion-mnist-sample IMAGE" in out
     assert Path("runs/lenet5-fashion-mnist-sample/report.html").is_file()
 
 
