@@ -23,12 +23,12 @@ if TYPE_CHECKING:
     from striate.events import Event
     from striate.experiment import Settings, compare_views, evaluate, resume, search_rate, train, try_out
     from striate.explaining import Explanation, explain
+    from striate.explaining.look import look
     from striate.exporting import Exported, export
     from striate.live import follow, stop
     from striate.nets import CATALOGUE, Net, NetSpec, build
     from striate.predicting import Prediction
     from striate.recipe import Recipe
-    from striate.report.looking import look
     from striate.run import Run, load
     from striate.runlist import list_runs
     from striate.sharing import pull, push
@@ -64,7 +64,7 @@ _HOME = {
     "list_runs": "runlist",
     "load": "run",
     "load_data": "data",
-    "look": "report.looking",
+    "look": "explaining.look",
     "predict": "classifier",
     "pull": "sharing",
     "push": "sharing",

@@ -98,8 +98,7 @@ def test_a_sample_of_damages_is_named_by_what_opens_a_run(damaged, call, base):
 def test_300_damages_by_six_commands_in_10_seconds_and_1_gigabyte_each(damaged, base):
     """Each command in a process forked from this one; time is that of its CPU, since other tests run beside it."""
     import striate.experiment
-    import striate.exporting
-    import striate.report.looking  # noqa: F401
+    import striate.explaining.look  # noqa: F401
 
     found = damages(300)
     assert len(found) == 300

@@ -17,6 +17,7 @@ from PIL.PngImagePlugin import PngInfo
 from safetensors.torch import load_file, save_file
 
 import striate
+from striate.drawing.sheet import NOTE, read_tiles
 from striate.errors import DataError, UsageError
 from striate.files import write_atomic, write_json, write_yaml
 from striate.report import write_all
@@ -102,6 +103,7 @@ def private(tmp_path_factory):
     write_json(run.path / "evaluations" / key / "evaluation.json", evaluation)
     notes = PngInfo()
     notes.add_text("Source", f"xylophone {USER}")
+    notes.add_itxt(NOTE, json.dumps([[0, 0, 5, 5, f"/home/{USER}"]]))
     with Image.open(run.path / "samples.png") as image:
         image.save(run.path / "samples.png", pnginfo=notes)
     shutil.copytree(run.path / "evaluations" / key, run.path / "evaluations" / f"{FOLDER}-other-test-centre")
@@ -190,7 +192,12 @@ def test_with_pictures_names_below_the_folder_go_and_places_do_not(hub, private,
     assert "samples.png" in files
     assert f"benign/{PICTURE}".encode() in b"".join(files.values())
     assert set(private_in(hub, private)) == {PICTURE, GROUP}
-    assert (pull("ada/tumours", out=tmp_path).path / "samples.png").is_file()
+    samples = pull("ada/tumours", out=tmp_path).path / "samples.png"
+    assert samples.is_file()
+    assert read_tiles(samples) == []  # the caption was no name of a class
+    shown = [tile.lines[0] for path in samples.parent.rglob("attention.png") for tile in read_tiles(path)]
+    assert shown
+    assert all(line.startswith(("benign", "malignant")) for line in shown)
     push(private, "ada/tumours")  # without them again
     assert not set(private_in_files(hub))
     assert "samples.png" not in hub.repositories["ada/tumours"].files

@@ -103,8 +103,8 @@ def look(
     as_json: AsJson = False,
 ) -> None:
     """Look inside a network: filters, feature maps, what units respond to, a 2-D embedding of images."""
-    from striate.report.looking import look as look_inside
-    from striate.report.looking import write_look
+    from striate.explaining.look import look as look_inside
+    from striate.explaining.look import write_look
     from striate.run import Run
 
     is_run = Path(subject).is_dir()

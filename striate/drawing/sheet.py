@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -65,10 +65,9 @@ class Sheet:
     def png(self) -> bytes:
         """`svg` as a PNG, `fine` times its size. It says itself where its images are: `read_tiles`."""
         svg, places = self._drawn()
-        note, file = PngInfo(), io.BytesIO()
-        note.add_itxt(NOTE, to_json([[*(self.fine * number for number in place), words] for place, words in places]))
-        self._opened(to_png(svg, self.fine)).save(file, "PNG", pnginfo=note)
-        return file.getvalue()
+        return noted(
+            self._opened(to_png(svg, self.fine)), [([self.fine * n for n in box], words) for box, words in places]
+        )
 
     def image(self) -> Image.Image:
         """`png` as a PIL image."""
@@ -96,7 +95,8 @@ class Sheet:
             cell = max([LEGIBLE * (self.side >= LEGIBLE), *(self._size(tile)[0] for tile in tiles)])
             for start in range(0, len(tiles), self.columns):
                 part = [
-                    (tile, self._size(tile), list(_lines(tile.caption, cell))) for tile in tiles[start:][: self.columns]
+                    (tile, self._size(tile), list(_lines(tile.caption, cell + GAP - 4)))
+                    for tile in tiles[start:][: self.columns]
                 ]
                 tallest = max(tall for _, (_, tall), _ in part)
                 for place, (tile, (wide, tall), lines) in enumerate(part):
@@ -148,6 +148,14 @@ class Placed:
 
     box: tuple[int, int, int, int]
     lines: list[str] = field(default_factory=list)
+
+
+def noted(sheet: Image.Image, places: Iterable[tuple[Sequence[int], str]]) -> bytes:
+    """A sheet as a PNG that says where its images are, (left, top, width, height) in pixels, and their captions."""
+    note, file = PngInfo(), io.BytesIO()
+    note.add_itxt(NOTE, to_json([[*box, words] for box, words in places]))
+    sheet.save(file, "PNG", pnginfo=note)
+    return file.getvalue()
 
 
 def read_tiles(path: Path) -> list[Placed]:

@@ -81,10 +81,10 @@ def _pair(pixels: Pixels, heat: Heat) -> Pixels:
     height, width = (max(1, round(side * scale)) for side in pixels.shape[:2])
     large = np.asarray(resized(pixels, width, height)).reshape(height, width, -1)
     smooth = np.asarray(Image.fromarray(heat, mode="F").resize((width, height), Image.Resampling.BILINEAR))
-    gap = np.full((height, GAP, 3), 255, np.uint8)
+    gap = np.full((height, GAP, 3), 128, np.uint8)
     return np.concatenate([np.broadcast_to(large, (height, width, 3)), gap, overlay(large, smooth)], axis=1)
 
 
 def _caption(row: Row) -> str:
-    read = "" if row["truth"] == row["predicted"] else f"read as {row['predicted']}, "
-    return f"{row['truth']}\n{read}{percent(row['confidence'], 0)}"
+    read = ", " if row["truth"] == row["predicted"] else f"\nread as {row['predicted']}, "
+    return f"{row['truth']}{read}{percent(row['confidence'], 0)}"

@@ -5,8 +5,6 @@ And what a run's accuracy is without the test pictures that are copies of traini
 
 from __future__ import annotations
 
-import base64
-import io
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -21,13 +19,13 @@ from striate import texts
 from striate.checkup import Checkup, Finding, Pair, Picture, copies_of_training, printable
 from striate.data import DataSet
 from striate.data.decode import decode
-from striate.drawing.theme import FONT, NIGHT, PAPER, css_variables
+from striate.drawing.images import data_uri, to_image
+from striate.drawing.page import templates
 from striate.errors import DataError, UsageError
 from striate.files import write_beside, write_new
 from striate.metrics import wilson
 from striate.outcome import Row
 from striate.report import facts, wording
-from striate.report.page import templates
 from striate.run import Run
 
 SIDE = 144
@@ -166,7 +164,7 @@ def write_checkup(checkup: Checkup, dataset: DataSet, effects: Sequence[Effect] 
 
 def render_checkup(checkup: Checkup, dataset: DataSet, effects: Sequence[Effect] = ()) -> str:
     """The page as text."""
-    environment = templates()
+    environment = templates("striate.report")
     environment.filters.update(thousands=texts.thousands, options=_options)
     return environment.get_template("checkup.html.j2").render(
         checkup=checkup,
@@ -176,9 +174,6 @@ def render_checkup(checkup: Checkup, dataset: DataSet, effects: Sequence[Effect]
         effects=effects,
         ledger=[] if dataset.ledger is None else dataset.ledger.lines(),
         sheet=SHEET,
-        light=Markup(css_variables(PAPER)),
-        night=Markup(css_variables(NIGHT)),
-        font=Markup(FONT),
     )
 
 
@@ -221,16 +216,13 @@ def _note(picture: Picture) -> str:
 
 def _shown(picture: Picture, dataset: DataSet) -> dict[str, object]:
     image = _image(picture, dataset)
-    buffer = io.BytesIO()
     small = max(image.size) * 2 <= SIDE
     if small:
         factor = SIDE // max(image.size)
         image = image.resize((image.width * factor, image.height * factor), Image.Resampling.NEAREST)
     image.thumbnail((SIDE, SIDE))
-    form = "png" if small else "jpeg"
-    image.save(buffer, format=form, **({"optimize": True} if small else {"quality": 88}))
     return {
-        "uri": f"data:image/{form};base64,{base64.b64encode(buffer.getvalue()).decode()}",
+        "uri": data_uri(image, "PNG" if small else "JPEG"),
         "width": image.width,
         "height": image.height,
         "name": _name_of(picture, dataset),
@@ -248,7 +240,7 @@ def _image(picture: Picture, dataset: DataSet) -> Image.Image:
         except DataError:
             pass
     pixels = np.asarray(dataset.splits[picture.split].pixels[picture.index])
-    return Image.fromarray(pixels.squeeze(2) if pixels.shape[2] == 1 else pixels)
+    return to_image(pixels)
 
 
 def _name_of(picture: Picture, dataset: DataSet) -> str:

@@ -7,20 +7,23 @@ that "offline" is enforced by the browser and not only meant.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from markupsafe import Markup
-
 from striate import texts
-from striate.drawing.theme import FONT, NIGHT, PAGE, PAPER, css_variables
+from striate.drawing import page
+from striate.drawing.images import data_uri
+from striate.drawing.page import chart_for_page
+from striate.drawing.sheet import read_tiles
+from striate.drawing.theme import PAGE
 from striate.files import write_atomic
-from striate.report import facts, page, wording
+from striate.report import facts, wording
 from striate.report.limits import limits
-from striate.report.page import chart_for_page, picture_for_page
 from striate.report.places import without_places
 from striate.run import leading
+from striate.runfiles import place
 
 if TYPE_CHECKING:
     from striate.outcome import Row
@@ -50,7 +53,7 @@ def write_report(run: Run) -> Path:
 
 def render(run: Run) -> str:
     """The page as text. Sections for which the run has no material are left out."""
-    environment = page.templates()
+    environment = page.templates("striate.report")
     environment.filters.update(FILTERS)
     public = without_places(run)
     environment.filters["public"] = public
@@ -78,12 +81,28 @@ def render(run: Run) -> str:
         ledger=_ledger(run.data),
         curves=list(_curves(metrics)),
         time_spent=_time_spent(run.summary.seconds),
-        samples=picture_for_page(run.path, "samples.png"),
-        light=Markup(css_variables(PAPER)),
-        night=Markup(css_variables(NIGHT)),
-        font=Markup(FONT),
-        vega=Markup(page.vega_bundle()),
+        samples=_sheet(run.path, "samples.png"),
+        version=run.config.striate,
+        vega=page.vega_bundle(),
     )
+
+
+def _sheet(run: Path, name: str) -> dict[str, object] | None:
+    """A sheet of a run's folder for the templates; None where there is no such file. Its images are shown one by one, with their
+    captions as text, where the file says where they are: so they follow the page's width, and its colours."""
+    path = place(run, name)
+    if path is None:
+        return None
+    content, tiles = path.read_bytes(), read_tiles(path)
+    width, height = (int.from_bytes(content[at : at + 4], "big") for at in (16, 20))  # IHDR
+    found: dict[str, object] = {"uri": data_uri(content), "width": width, "height": height, "tiles": tiles}
+    if tiles:
+        boxes = [tile.box for tile in tiles]
+        wide, tall = boxes[0][2:]
+        columns = max(Counter(top for _, top, _, _ in boxes).values())
+        least = "45%" if wide > 1.5 * tall else "30%" if any(len(tile.lines) > 1 for tile in tiles) else "22%"
+        found |= {"columns": columns, "side": max(wide, 112), "least": least}  # least: of the width of a phone
+    return found
 
 
 def _ledger(data: Data) -> list[str]:
@@ -137,11 +156,11 @@ def _evaluation(run: Run, key: str, found: EvaluationFigures) -> dict[str, objec
             charts.confusion(found.confusion, found.classes, PAGE), matrix, 960 if n > 25 else 540
         ),
         "merged": n > charts.MOST_DRAWN,
-        "mistakes": picture_for_page(run.path, f"evaluations/{folder.name}/mistakes.png"),
+        "mistakes": _sheet(run.path, f"evaluations/{folder.name}/mistakes.png"),
         "worst": _worst(run, folder),
         "confidence": list(_confidence(found)),
         "robustness": _robustness(folder),
-        "attention": picture_for_page(run.path, f"evaluations/{folder.name}/attention.png"),
+        "attention": _sheet(run.path, f"evaluations/{folder.name}/attention.png"),
     }
 
 

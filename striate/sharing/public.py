@@ -16,7 +16,7 @@ from PIL import Image
 from safetensors.torch import save
 
 from striate.data import NAMED
-from striate.drawing.images import encoded
+from striate.drawing.sheet import noted, read_tiles
 from striate.errors import DataError, UsageError
 from striate.evaluation.summary import PER_CLASS_COLUMNS, PREDICTION_COLUMNS
 from striate.files import write_atomic, write_csv, write_json
@@ -45,6 +45,7 @@ MOST_PIXELS = 50_000_000
 
 _MACHINE = (*PACKAGES, "python", "cpu", "cores", "threads", "device")
 _COMMAND = re.compile(r"(striate train ([A-Za-z0-9 ._,=:+-]|runs/again)+\n?)+")
+_CAPTION = re.compile(r", [<>]?[0-9]+\s%$")
 _FROM_FILE = re.compile(r"^it begins with the weights in .*")
 
 
@@ -89,7 +90,7 @@ def _write(run: Run, folder: Path, with_pictures: bool) -> None:
         _write_evaluation(run, run.path / "evaluations" / key, found, folder / "evaluations" / keys[key], with_pictures)
     _write_views(run, folder, keys)
     if with_pictures:
-        _copy_sheet(run.path, "samples.png", folder / "samples.png")
+        _copy_sheet(run, "samples.png", folder / "samples.png")
 
 
 def public_config(run: Run) -> RunConfig:
@@ -231,7 +232,7 @@ def _write_evaluation(run: Run, source: Path, found: EvaluationFigures, target: 
         write_csv(target / "predictions.csv", rows, PREDICTION_COLUMNS)
     if with_pictures:
         for sheet in GRIDS:
-            _copy_sheet(run.path, f"evaluations/{source.name}/{sheet}", target / sheet)
+            _copy_sheet(run, f"evaluations/{source.name}/{sheet}", target / sheet)
 
 
 def _write_views(run: Run, folder: Path, keys: Mapping[str, str]) -> None:
@@ -259,15 +260,20 @@ def _field(value: str | None, classes: Collection[str]) -> str | float | None:
     return found if found is not None and math.isfinite(found) else None
 
 
-def _copy_sheet(run: Path, name: str, target: Path) -> None:
-    """Draws a PNG anew: what was written beside its pixels stays behind."""
-    source = place(run, name)
+def _copy_sheet(run: Run, name: str, target: Path) -> None:
+    """Draws a PNG anew: what was written beside its pixels stays behind, but for captions of class names and shares."""
+    source = place(run.path, name)
     if source is None:
         return
     try:
         with Image.open(source, formats=("PNG",)) as image:
             if image.width * image.height > MOST_PIXELS:
                 raise DataError(f"{source} has {image.width}x{image.height} pixels, at most {MOST_PIXELS:,} are kept")
-            write_atomic(target, encoded(image.convert("RGB")))
+            tiles, classes = read_tiles(source), set(run.data.classes)
+            known = all(
+                _CAPTION.sub("", line.removeprefix("read as ")) in classes for tile in tiles for line in tile.lines
+            )
+            kept = [(tile.box, "\n".join(tile.lines)) for tile in tiles if known]
+            write_atomic(target, noted(image.convert("RGB"), kept))
     except (OSError, SyntaxError) as error:
         raise DataError(f"{source} is no PNG that can be read: {error}") from error

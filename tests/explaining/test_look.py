@@ -19,9 +19,9 @@ from striate.errors import DataError, UsageError
 from striate.evaluation import subject_of
 from striate.explaining.embedding import embed, last_features, principal_components
 from striate.explaining.layers import find_layer
+from striate.explaining.look import embedding_chart, write_look
 from striate.explaining.looking import UNITS, feature_maps, filters, units
 from striate.nets import build
-from striate.report.looking import embedding_chart, write_look
 
 GREY = Preprocessing(size=(28, 28), channels=1, mean=(0.5,), std=(0.25,))
 

@@ -48,7 +48,7 @@ def test_shows_right_answers_and_the_worst_mistakes_for_what_was_answered(make_r
     assert targets == [FASHION.index(rows[index]["predicted"]) for index in chosen]
     tiles = read_tiles(path)
     assert [tile.lines for tile in tiles[:1] + tiles[-1:]] == [
-        [FASHION[5], "70\u00a0%"],
+        [f"{FASHION[5]}, 70\u00a0%"],
         [FASHION[6], f"read as {FASHION[7]}, 70\u00a0%"],
     ]
     left, top, _, _ = tiles[0].box

@@ -11,10 +11,10 @@ from run_files import CALIBRATION, FASHION, add_certainty, evaluation_of, robust
 
 from striate import report, texts
 from striate.data.ledger import Ledger
+from striate.drawing import page as pages
 from striate.errors import DataError
 from striate.files import write_json
 from striate.report import card, facts, html
-from striate.report import page as pages
 from striate.run import Run, leading
 
 VOID = {"meta", "link", "br", "img", "hr", "input"}
@@ -128,7 +128,9 @@ def test_is_one_file_that_asks_the_network_for_nothing(make_run):
     policy = next(a["content"] for tag, a in page.tags if a.get("http-equiv") == "Content-Security-Policy")
     assert policy.startswith("default-src 'none'; img-src data:;")
     assert all(attributes["alt"] for tag, attributes in page.tags if tag == "img")
-    assert sum(tag == "img" for tag, _ in page.tags) == 2
+    assert sum(tag == "image" for tag, _ in page.tags) == 2  # each once, and shown part by part
+    uses = [attributes["href"] for tag, attributes in page.tags if tag == "use"]
+    assert uses == ["#samples-tiles"] * 40 + ["#mistakes-tiles-1"] * 24
     assert next(attributes for tag, attributes in page.tags if tag == "html")["lang"] == "en"
 
 

@@ -2,24 +2,20 @@
 
 from __future__ import annotations
 
-import base64
-import io
-from html import escape
 from pathlib import Path
 from typing import Any
 
 import altair as alt
-import numpy as np
 import torch
-from PIL import Image
 
 from striate.anatomy.targets import facts
 from striate.arguments import checked
 from striate.classifier import Classifier
 from striate.data import Preprocessing
+from striate.drawing import page, vega
+from striate.drawing.images import Pixels, data_uri, to_image
 from striate.drawing.sheet import Sheet
-from striate.drawing.theme import FONT, PAPER
-from striate.drawing.vega import themed
+from striate.drawing.theme import HUES, PAGE, PAPER, Palette
 from striate.errors import UsageError, unknown_name
 from striate.evaluation import subject_of
 from striate.explaining.embedding import Embedding, embed
@@ -28,17 +24,10 @@ from striate.files import write_beside
 from striate.machine import pick_device, use_cores
 from striate.nets import build
 from striate.nets.elsewhere import adapt, is_elsewhere, make
-from striate.report import charts
-from striate.report.page import vega_bundle
 from striate.run import Run
-from striate.strictjson import to_json
 from striate.texts import percent
 
 WHAT = ("filters", "maps", "unit", "embedding")
-HUES = (
-    "#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#8c6d31", "#5f6b7a", "#882255", "#b5b800",
-)  # fmt: skip
-"""Okabe and Ito's and four more; with more classes they come again, and the tooltip has the name."""
 THUMBNAIL = 96
 
 
@@ -107,15 +96,20 @@ def write_look(found: Sheet | Embedding, stem: str, folder: Path) -> list[Path]:
     """
     if isinstance(found, Sheet):
         return [write_beside(folder, f"{stem}-{found.what}", "png", found.png())]
-    chart = embedding_chart(found, pictures=False)
-    page = _page(found.title, charts.definition(embedding_chart(found, pictures=True)))
+    drawn = page.chart_for_page(embedding_chart(found, pictures=True, palette=PAGE), found.title, 340)
+    template = page.templates("striate.explaining").get_template("embedding.html.j2")
     return [
-        write_beside(folder, f"{stem}-embedding", "png", charts.png(chart)),
-        write_beside(folder, f"{stem}-embedding", "html", page.encode()),
+        write_beside(folder, f"{stem}-embedding", "png", vega.png(embedding_chart(found, pictures=False))),
+        write_beside(
+            folder,
+            f"{stem}-embedding",
+            "html",
+            template.render(title=found.title, embedding=drawn, vega=page.vega_bundle()),
+        ),
     ]
 
 
-def embedding_chart(found: Embedding, *, pictures: bool) -> alt.Chart:
+def embedding_chart(found: Embedding, *, pictures: bool, palette: Palette = PAPER) -> alt.Chart:
     """The points, coloured by true class; a cross where the net is wrong. With `pictures` each point holds its own."""
     rows = []
     for place, (point, label, guess) in enumerate(zip(found.points, found.labels, found.predicted, strict=True)):
@@ -130,6 +124,7 @@ def embedding_chart(found: Embedding, *, pictures: bool) -> alt.Chart:
         if pictures:
             row["image"] = _thumbnail(found.pixels[place])
         rows.append(row)
+    side: Any = "bottom" if pictures else "right"  # below, a page that is narrow shows it whole
     shown = [name for name in found.classes if name in {row["class"] for row in rows}]
     tooltip = [alt.Tooltip(f"{key}:N") for key in ("class", "predicted", "picture", *(["image"] if pictures else []))]
     shares = [
@@ -144,11 +139,11 @@ def embedding_chart(found: Embedding, *, pictures: bool) -> alt.Chart:
             y=alt.Y("y:Q", title=shares[1], axis=alt.Axis(labels=False, ticks=False, grid=False)),
             color=alt.Color(
                 "class:N", scale=alt.Scale(domain=shown, range=[HUES[i % len(HUES)] for i in range(len(shown))]),
-                legend=alt.Legend(orient="right", symbolLimit=40),
+                legend=alt.Legend(orient=side, symbolLimit=40, columns=4 if pictures else 1),
             ),
             shape=alt.Shape(
                 "answer:N", scale=alt.Scale(domain=["right", "wrong"], range=["circle", "cross"]),
-                legend=alt.Legend(orient="right"),
+                legend=alt.Legend(orient=side, symbolFillColor=palette.text),
             ),
             tooltip=tooltip,
         )
@@ -158,27 +153,13 @@ def embedding_chart(found: Embedding, *, pictures: bool) -> alt.Chart:
         )
     )  # fmt: skip
     movable: alt.Chart = chart.interactive() if pictures else chart
-    return themed(movable, PAPER)
+    return vega.themed(movable, palette)
 
 
-def _thumbnail(pixels: np.ndarray[Any, np.dtype[np.uint8]]) -> str:
-    image = Image.fromarray(pixels[..., 0] if pixels.shape[2] == 1 else pixels)
-    if max(image.size) > THUMBNAIL:
-        image.thumbnail((THUMBNAIL, THUMBNAIL))
-    file = io.BytesIO()
-    image.save(file, *(("PNG",) if max(image.size) <= 32 else ("JPEG",)))
-    kind = "png" if max(image.size) <= 32 else "jpeg"
-    return f"data:image/{kind};base64,{base64.b64encode(file.getvalue()).decode()}"
-
-
-def _page(title: str, definition: dict[str, object]) -> str:
-    content = to_json(definition, ascii=True).replace("<", "\\u003c")
-    return (
-        f"<!doctype html><html lang=en><meta charset=utf-8><title>{escape(title)}</title>"
-        f"<style>body{{font-family:{FONT};margin:24px}} #vg-tooltip-element img{{width:{THUMBNAIL}px;image-rendering:pixelated}}"
-        f"</style><div id=chart></div><script>{vega_bundle()}</script>"
-        f'<script>vegaEmbed("#chart", {content}, {{actions: false, renderer: "svg"}})</script></html>'
-    )
+def _thumbnail(pixels: Pixels) -> str:
+    image = to_image(pixels)
+    image.thumbnail((THUMBNAIL, THUMBNAIL))
+    return data_uri(image, "PNG" if max(image.size) <= 32 else "JPEG")
 
 
 def _fresh(name: str, device: str, seed: int) -> Classifier:
