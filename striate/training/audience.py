@@ -18,12 +18,14 @@ class Audience:
     An observer that raises is told nothing more and stops the training as Ctrl-C does; `answered` then says which it was.
 
     Args:
-        observers: called with each event, one after the other, in the thread that trains.
+        observers: called with each event, one after the other, in the thread that trains. None for a rank that tells nothing,
+            to nobody and no file: rank 0 does.
         stop: ends the training when it is asked.
     """
 
-    def __init__(self, observers: Sequence[Observer] = (), stop: Stop | None = None) -> None:
-        self.observers = list(observers)
+    def __init__(self, observers: Sequence[Observer] | None = (), stop: Stop | None = None) -> None:
+        self.tells = observers is not None
+        self.observers = list(observers or ())
         self.stop = stop or Stop()
         self.failed: tuple[Observer, Event, Exception] | None = None
         self._file: EventFile | None = None
@@ -31,6 +33,8 @@ class Audience:
 
     def __call__(self, event: Event) -> None:
         """Tells all of them."""
+        if not self.tells:
+            return
         if self._file is not None:
             self._file(event)
         elif not isinstance(event, Reading):
@@ -65,6 +69,9 @@ class Audience:
         """Inside, events go into the run's `events.jsonl` too, those first that were told before; how it ends is told last. A
         disk that does not take the file costs a warning.
         """
+        if not self.tells:
+            yield
+            return
         try:
             self._file = EventFile(run.path / EVENTS)
             for event in self._before:

@@ -189,7 +189,7 @@ def spread(processes: int | None, work: Callable[..., Result], audience: Audienc
     if processes is not None and processes > 1:
         return _result(_started(processes, audience, work, given))
     with joined(ranks):
-        return work(ranks, audience if ranks.first else Audience(stop=audience.stop), *given)
+        return work(ranks, audience if ranks.first else Audience(None, audience.stop), *given)
 
 
 @contextmanager
@@ -292,7 +292,7 @@ def _be_rank(
         os.environ.setdefault("GLOO_SOCKET_IFNAME", name)
         os.environ.setdefault("NCCL_SOCKET_IFNAME", name)
     ranks = Ranks(rank, count, rank, count, rendezvous)
-    audience = Audience([_Sending(sender)] if ranks.first else [])
+    audience = Audience([_Sending(sender)] if ranks.first else None)
     outcome: Outcome[Any]
     try:
         with hearing():

@@ -31,6 +31,18 @@ from striate.data import ImageData, Preprocessing
 from striate.data.augmentation import Augmentation
 from striate.data.batches import Batches
 from striate.errors import StriateError, UsageError
+from striate.events import (
+    EpochEnded,
+    Evaluated,
+    Finished,
+    Reading,
+    Said,
+    Saved,
+    Started,
+    Stepped,
+    Stopped,
+    Trained,
+)
 from striate.experiment.restarting import begun_before, check_restarts
 from striate.inference import logits
 from striate.machine import leave
@@ -39,6 +51,7 @@ from striate.nets import Net, build
 from striate.nets.googlenet import GoogLeNetForm, conv, googlenet, inception
 from striate.recipe import FAST_NORM, FAST_PLAIN
 from striate.run import Run
+from striate.runforms.config import RunConfig
 from striate.training import Audience, Progress, fit, fresh_state, make_job, resumed_state
 from striate.training.clock import Clock
 from striate.training.job import seed_step
@@ -141,7 +154,7 @@ def make(folder, ranks, net, recipe, doubled=True, resume=False):
 
         job.batches.inputs = inputs
     run = Run(folder)
-    run.config = config
+    run.config = RunConfig.from_dict(config)
     state, _ = resumed_state(job, run) if resume else (fresh_state(job), [])
     return job, run, state
 
@@ -461,6 +474,10 @@ def wait_for(condition, process, seconds=120):
         time.sleep(0.01)
 
 
+TOLD = []
+"""What an observer here, in the process that called, was told of the two ranks that went on."""
+
+
 @pytest.fixture(scope="module")
 def stopped(tmp_path_factory):
     """(run, exit code, what was said) of `--processes 2` that a signal stopped after an epoch, and that then went on."""
@@ -471,7 +488,8 @@ def stopped(tmp_path_factory):
     process.send_signal(signal.SIGTERM)
     _, said = process.communicate(timeout=60)
     assert Run(out / "stopped").summary.status == "interrupted", said
-    return striate.resume(out / "stopped", progress=Progress(quiet=True)), process.returncode, said
+    run = striate.resume(out / "stopped", progress=Progress(quiet=True), observers=[TOLD.append])
+    return run, process.returncode, said
 
 
 def test_a_signal_to_the_command_stops_its_processes_and_they_go_on(stopped):
@@ -486,6 +504,18 @@ def test_a_signal_to_the_command_stops_its_processes_and_they_go_on(stopped):
     (evaluation,) = run.evaluations.values()
     assert evaluation.n == 2000
     assert evaluation.accuracy > 0.5
+
+
+def test_an_observer_in_the_calling_process_sees_every_event_of_two_ranks(stopped):
+    run = stopped[0]
+    told = [event for event in TOLD if not isinstance(event, Stepped | Reading)]
+    before = list(striate.follow(run))
+    started = max(place for place, event in enumerate(before) if isinstance(event, Stopped)) + 1
+    assert isinstance(before[0], Said), "what the ranks of the command told"
+    assert [event for event in before[started:] if not isinstance(event, Stepped)] == told
+    assert {type(event) for event in TOLD} >= {Said, Started, Stepped, EpochEnded, Saved, Trained, Evaluated, Finished}
+    epochs = [event.row["epoch"] for event in told if isinstance(event, EpochEnded)]
+    assert epochs == list(range(7 - len(epochs), 7))
 
 
 def torchrun(out, kills, generator, options=OPTIONS):
