@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import os
-from collections import deque
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from concurrent.futures import Executor, Future
-from itertools import chain, islice
+from concurrent.futures import Executor
+from itertools import chain
 from pathlib import Path
 from threading import Lock
 from typing import Any, BinaryIO, NamedTuple
@@ -22,6 +21,7 @@ from striate.data.kinds import kind_of
 from striate.data.ledger import Ledger
 from striate.data.picturefiles import PictureFiles, picture_files
 from striate.data.preprocessing import Preprocessing
+from striate.data.reading import in_portions
 from striate.data.values import Unclear, eight_bits
 from striate.errors import DataError
 
@@ -124,24 +124,14 @@ def read_in_batches(
         ahead: how many batches are decoded while one is worked on.
     """
 
-    def one(name: str, picture: Picture) -> tuple[str, Pixels | str]:
+    def one(numbered: tuple[int, Picture]) -> tuple[str, Pixels | str]:
+        name = name_of(*numbered)
         try:
-            return name, read(preprocessing, picture)
+            return name, read(preprocessing, numbered[1])
         except DataError as error:
             return name, str(error).removeprefix(f"{name}: ").removeprefix("the picture: ")
 
-    numbered = enumerate(pictures, start=1)
-    begun: deque[list[Future[tuple[str, Pixels | str]]]] = deque()
-    try:
-        while batch := [pool.submit(one, name_of(*item), item[1]) for item in islice(numbered, size)]:
-            begun.append(batch)
-            if len(begun) > ahead:
-                yield [future.result() for future in begun.popleft()]
-        while begun:
-            yield [future.result() for future in begun.popleft()]
-    finally:  # nobody asks for the rest
-        for future in chain(*begun):
-            future.cancel()
+    return in_portions(pool, one, enumerate(pictures, start=1), size, ahead)
 
 
 def name_of(number: int, picture: Picture) -> str:

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import functools
 import hashlib
-from collections.abc import Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import Executor, Future, ThreadPoolExecutor
+from itertools import chain, islice
 from pathlib import Path
-from typing import Any, NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol, TypeVar
 
 import numpy as np
 
@@ -17,6 +19,8 @@ from striate.data.preprocessing import Preprocessing
 from striate.data.values import Found
 from striate.errors import DataError
 
+Item = TypeVar("Item")
+Result = TypeVar("Result")
 PORTION = 128
 """Files that are decoded, and then handed on, at a time."""
 Status = tuple[int, int]
@@ -71,6 +75,27 @@ class Known(Protocol):
         """Entry and pixels of a file with this digest."""
 
 
+def in_portions(
+    pool: Executor, work: Callable[[Item], Result], items: Iterable[Item], size: int, ahead: int = 0
+) -> Iterator[list[Result]]:
+    """What the threads of a pool make of items, in their order, `size` at a time.
+
+    Args:
+        ahead: how many portions are worked on while one is used.
+    """
+    waiting, begun = iter(items), deque[list[Future[Result]]]()
+    try:
+        while portion := [pool.submit(work, item) for item in islice(waiting, size)]:
+            begun.append(portion)
+            if len(begun) > ahead:
+                yield [future.result() for future in begun.popleft()]
+        while begun:
+            yield [future.result() for future in begun.popleft()]
+    finally:  # nobody asks for the rest
+        for future in chain(*begun):
+            future.cancel()
+
+
 def decoded(
     paths: Sequence[Path],
     found: Sequence[Status],
@@ -80,7 +105,8 @@ def decoded(
 ) -> Iterator[list[tuple[Entry, Pixels | None]]]:
     """Entry and pixels (None: unreadable) of each file in turn, a portion at a time, by `workers` threads."""
 
-    def one(path: Path, status: Status) -> tuple[Entry, Pixels | None]:
+    def one(file: tuple[Path, Status]) -> tuple[Entry, Pixels | None]:
+        path, status = file
         digest = known.digest(path, status) if known else None
         try:
             content = b"" if digest else read_bytes(path)
@@ -97,9 +123,7 @@ def decoded(
             return Entry(*status, "", "", str(error).removeprefix(f"{path}: "), None), None
 
     with ThreadPoolExecutor(workers) as pool:
-        for start in range(0, len(paths), PORTION):
-            part = slice(start, start + PORTION)
-            yield list(pool.map(one, paths[part], found[part]))
+        yield from in_portions(pool, one, zip(paths, found, strict=True), PORTION)
 
 
 class Files:

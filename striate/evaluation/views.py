@@ -19,6 +19,7 @@ from striate.data import ImageData, Preprocessing
 from striate.data.decode import decode_with_facts
 from striate.data.images import Pixels
 from striate.data.preprocessing import HEADROOM
+from striate.data.reading import in_portions
 from striate.errors import DataError, UsageError
 from striate.evaluation.dense import dense, slides, total_stride
 from striate.evaluation.protocols import Look, Protocol
@@ -133,12 +134,7 @@ def pictures_at(
 
     step = max(4, min(512, PORTION_PIXELS // scale**2))
     with ThreadPoolExecutor(usable_cores()) as pool:
-        coming = pool.map(one, range(min(step, len(data))))
-        for start in range(0, len(data), step):
-            portion = list(coming)
-            # Decoded while the net looks at these.
-            coming = pool.map(one, range(start + step, min(start + 2 * step, len(data))))
-            yield portion
+        yield from in_portions(pool, one, range(len(data)), step, ahead=1)
 
 
 def whole_size(picture: Size, smallest: Size) -> Size:

@@ -7,7 +7,6 @@ from collections.abc import Mapping
 from torch import Tensor, nn
 
 from striate import notebook
-from striate.errors import UsageError
 from striate.nets.netspec import NetFacts
 
 
@@ -61,20 +60,6 @@ class Net(nn.Module):
         rows = [(name, type(part).__name__, f"{_parameters(part):,}") for name, part in parts.items()]
         title = f"{self.spec.title}, {_parameters(self):,} parameters" if hasattr(self, "spec") else type(self).__name__
         return notebook.card(title, {}) + notebook.table(("stage", "module", "parameters"), rows)
-
-    def check_input(self, channels: int, height: int, width: int) -> None:
-        """Raises UsageError if an image of (channels, height, width) is not one that this net takes."""
-        if channels != self.channels:
-            raise UsageError(
-                f"{self.spec.name} was built for {self.channels}-channel images, got {channels} channels: "
-                f"build it with channels={channels}, or convert the images"
-            )
-        least = self.spec.min_size
-        if min(height, width) < least:
-            raise UsageError(
-                f"{self.spec.name} needs images of at least {least}x{least}, got {height}x{width}: "
-                f"use --size {least}, or a net with a smaller limit (striate nets)"
-            )
 
 
 def _parameters(module: nn.Module) -> int:
