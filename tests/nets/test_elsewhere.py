@@ -4,6 +4,7 @@ import hashlib
 import importlib
 import os
 import sys
+from dataclasses import replace
 
 import pytest
 import torch
@@ -16,6 +17,7 @@ from striate.errors import StriateError, UsageError
 from striate.nets import elsewhere
 from striate.nets.elsewhere import adapt, inner, make
 from striate.nets.sources import read_source
+from striate.runforms.config import Origin
 from striate.trust import trust, trusted_source
 
 OWN = """
@@ -96,16 +98,16 @@ def test_what_is_hashed_is_what_is_run(own, imported):
 def test_a_file_is_run_only_if_it_is_the_one_that_was_trained_and_came_not_with_the_run(own, tmp_path):
     run = tmp_path / "runs" / "one"
     run.mkdir(parents=True)
-    kept = {"target": f"{own}:Own", "file": str(own), "sha256": read_source(own).sha256}
-    trust(own, kept["sha256"], kept["target"])
+    kept = Origin(target=f"{own}:Own", file=str(own), sha256=read_source(own).sha256)
+    trust(own, kept.sha256, kept.target)
     assert trusted_source(kept, run, False).code == own.read_bytes()
     inside = run / "own.py"
     inside.write_bytes(own.read_bytes())
     for path in (inside, tmp_path / "linked" / "one" / "own.py"):
         (tmp_path / "linked").exists() or (tmp_path / "linked").symlink_to(tmp_path / "runs")
         with pytest.raises(UsageError, match=r"run's own folder(.|\n)*--trust-code"):
-            trusted_source(kept | {"file": str(path)}, run, False)
-    assert trusted_source(kept | {"file": str(inside)}, run, True).path == inside.resolve()
+            trusted_source(replace(kept, file=str(path)), run, False)
+    assert trusted_source(replace(kept, file=str(inside)), run, True).path == inside.resolve()
     own.write_text(OWN + "\n")
     with pytest.raises(UsageError, match=r"has changed since(.|\n)*--trust-code"):
         trusted_source(kept, run, False)
