@@ -47,7 +47,9 @@ def test_train_prints_the_plan_an_epoch_a_line_and_the_result(call):
 
 
 def test_train_json_is_json_and_agrees_with_the_run(call):
-    code, out, _ = call("train", "lenet5-bn", "--epochs", "0.3", "--json", "--name", "short", "--threads", "1")
+    code, out, _ = call(
+        "train", "lenet5-bn", "--epochs", "0.3", "--json", "--no-report", "--name", "short", "--threads", "1"
+    )
     result = json.loads(out)
     assert code == 0
     run = striate.load("runs/short")
@@ -60,7 +62,7 @@ def test_train_json_is_json_and_agrees_with_the_run(call):
 
 
 def test_the_command_kept_in_the_run_repeats_it_to_the_bit(call):
-    call("train", "--epochs", "1", "--seed", "4", "--lr", "0.002", "--name", "first")
+    call("train", "--no-report", "--epochs", "1", "--seed", "4", "--lr", "0.002", "--name", "first")
     first = striate.load("runs/first")
     call(*first.summary.command.split()[1:], "--name", "again")
     read = [Path(f"runs/{name}/weights/last.safetensors").read_bytes() for name in ("first", "again")]
@@ -69,7 +71,7 @@ def test_the_command_kept_in_the_run_repeats_it_to_the_bit(call):
 
 def test_nothing_that_exists_is_overwritten(call):
     for _ in range(2):
-        assert call("train", "--epochs", "0.1", "--threads", "1")[0] == 0
+        assert call("train", "--no-report", "--epochs", "0.1", "--threads", "1")[0] == 0
     assert sorted(path.name for path in Path("runs").iterdir()) == [
         "lenet5-fashion-mnist-sample",
         "lenet5-fashion-mnist-sample-2",
@@ -230,7 +232,22 @@ def test_bad_input_gets_value_limit_and_way_out(call, arguments, code, parts):
 
 
 def test_the_paper_form_trains_at_its_size_with_ten_classes_only(call, pictures):
-    assert call("train", "lenet5-1998", "--size", "32", "--epochs", "0.1", "--init", "paper", "--threads", "1")[0] == 0
+    assert (
+        call(
+            "train",
+            "lenet5-1998",
+            "--no-report",
+            "--size",
+            "32",
+            "--epochs",
+            "0.1",
+            "--init",
+            "paper",
+            "--threads",
+            "1",
+        )[0]
+        == 0
+    )
     code, _, err = call("train", "lenet5-1998", "--data", pictures)
     assert code == 2
     assert "ten" in err or "10" in err
@@ -240,7 +257,20 @@ def test_pretrained_weights_are_begun_with_and_what_was_changed_is_said(call, pi
     published = striate.build("resnet18").state_dict()
     theirs = {theirs: published[ours] for ours, theirs in their_names(striate.build("resnet18")).items()}
     monkeypatch.setattr(weights_module, "published", lambda name, progress: ("TEST", theirs))
-    options = ["--size", "64", "--epochs", "1", "--lr", "1e-9", "--threads", "1", "--name", "tuned", "--pretrained"]
+    options = [
+        "--no-report",
+        "--size",
+        "64",
+        "--epochs",
+        "1",
+        "--lr",
+        "1e-9",
+        "--threads",
+        "1",
+        "--name",
+        "tuned",
+        "--pretrained",
+    ]
     code, _, err = call("train", "resnet18", "--data", pictures, *options)
     assert code == 0, err
     assert "torchvision's weights TEST" in err
@@ -260,7 +290,19 @@ def test_the_weights_of_a_file_are_begun_with(call):
     torch.manual_seed(4)
     begun = striate.build("lenet5").state_dict()
     torch.save(begun, "theirs.pth")
-    options = ["--weights", "theirs.pth", "--epochs", "1", "--lr", "1e-9", "--threads", "1", "--name", "from-theirs"]
+    options = [
+        "--no-report",
+        "--weights",
+        "theirs.pth",
+        "--epochs",
+        "1",
+        "--lr",
+        "1e-9",
+        "--threads",
+        "1",
+        "--name",
+        "from-theirs",
+    ]
     code, _, err = call("train", "lenet5", *options)
     assert code == 0, err
     assert "theirs.pth" in err

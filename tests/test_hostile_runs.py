@@ -168,7 +168,9 @@ def test_the_file_of_a_training_here_is_trusted_by_path_bytes_and_object(base, t
         striate.load(base).predict("picture.png")
     source = tmp_path / "home" / "net.py"
     data = tmp_path / "home" / "stripes.npz"
-    striate.train(f"{source}:Small", data, epochs=1, threads=1, layout="nchw", out=tmp_path / "own", progress=QUIET)
+    striate.train(
+        f"{source}:Small", data, epochs=1, threads=1, report=False, layout="nchw", out=tmp_path / "own", progress=QUIET
+    )
     assert striate.load(base).predict("picture.png")[0].error is None
     config = read(base / "config.yaml")
     config["net"]["origin"]["target"] = "net.py:nn"  # another object of the same file

@@ -259,7 +259,7 @@ def test_the_loss_of_shares_is_the_mean_of_the_losses_by_those_shares():
 
 
 def test_a_run_is_trained_with_what_was_asked_for_and_says_and_repeats_it(tmp_path, capsys):
-    run = striate.train(epochs=0.1, augment="flip,colour=0.2,mixup", threads=1, out=tmp_path)
+    run = striate.train(epochs=0.1, augment="flip,colour=0.2,mixup", threads=1, report=False, out=tmp_path)
     assert "augment flip,colour=0.2,mixup=0.2, seed 0" in capsys.readouterr().err
     assert run.config.recipe.values["augmentation"] == "flip,colour=0.2,mixup=0.2"
     assert "--augment flip,colour=0.2,mixup=0.2" in run.summary.command

@@ -78,7 +78,14 @@ def test_it_is_kept_with_the_run_and_repeated(pictures, tmp_path):
     for number in range(8):
         (pictures / "light" / f"{number:02d}.png").unlink()
     run = striate.train(
-        "lenet5", pictures, epochs=1, balance="sampler", threads=1, out=tmp_path, progress=Progress(quiet=True)
+        "lenet5",
+        pictures,
+        epochs=1,
+        balance="sampler",
+        threads=1,
+        report=False,
+        out=tmp_path,
+        progress=Progress(quiet=True),
     )
     assert run.config.recipe.values["balance"] == "sampler"
     assert "--balance sampler" in run.summary.command

@@ -38,7 +38,15 @@ def twelve(tmp_path_factory):
 def run(twelve, tmp_path_factory):
     out = tmp_path_factory.mktemp("runs")
     return striate.train(
-        "lenet5", twelve, epochs=1, range=(0, 4095), threads=1, out=out, name="twelve", progress=Progress(quiet=True)
+        "lenet5",
+        twelve,
+        epochs=1,
+        range=(0, 4095),
+        threads=1,
+        report=False,
+        out=out,
+        name="twelve",
+        progress=Progress(quiet=True),
     )
 
 
@@ -98,7 +106,9 @@ def test_an_exported_folder_reads_by_the_range(run, twelve, tmp_path):
 
 def test_a_run_on_sixteen_bits_that_fill_their_range_knows_a_dark_picture(tmp_path):
     folder = grey_files(tmp_path / "full", 65535)
-    run = striate.train("lenet5", folder, epochs=1, threads=1, out=tmp_path / "runs", progress=Progress(quiet=True))
+    run = striate.train(
+        "lenet5", folder, epochs=1, threads=1, report=False, out=tmp_path / "runs", progress=Progress(quiet=True)
+    )
     assert run.config.preprocessing.range is None
     dark = np.full((28, 28), 3000, np.uint16)
     assert run.predict(dark)[0].error is None

@@ -128,7 +128,9 @@ def test_patients_are_never_on_two_sides(patients):
 
 
 def test_a_run_follows_its_split_when_the_folder_changes(pictures, tmp_path):
-    run = striate.train("lenet5", pictures, epochs=1, batch_size=8, threads=1, out=tmp_path / "runs", progress=QUIET)
+    run = striate.train(
+        "lenet5", pictures, epochs=1, batch_size=8, threads=1, report=False, out=tmp_path / "runs", progress=QUIET
+    )
     content = json.loads((run.path / "split.json").read_text())["content"]
     counts = {split: len(hashes) for split, hashes in content.items()}
     assert counts == {"train": 18, "validation": 2, "test": 4}
@@ -151,7 +153,15 @@ def test_a_run_follows_its_split_when_the_folder_changes(pictures, tmp_path):
 
 def test_the_group_pattern_is_kept_with_the_run(patients, tmp_path):
     run = striate.train(
-        "lenet5", patients, group_by=r"\d", epochs=0.5, batch_size=8, threads=1, out=tmp_path / "runs", progress=QUIET
+        "lenet5",
+        patients,
+        group_by=r"\d",
+        epochs=0.5,
+        batch_size=8,
+        threads=1,
+        report=False,
+        out=tmp_path / "runs",
+        progress=QUIET,
     )
     assert r"--group-by '\d'" in run.summary.command
     digits = [

@@ -39,7 +39,8 @@ def trained_once(tmp_path_factory):
     place = tmp_path_factory.mktemp("subject")
     data = make_folder(place / "photos")
     run = striate.train(
-        "lenet5", data, recipe="tutorial", epochs=10, lr=0.002, batch_size=8, size=32, name="run", out=place / "runs", threads=1,
+        "lenet5", data, recipe="tutorial", epochs=10, lr=0.002, batch_size=8, size=32, name="run", out=place / "runs",
+        threads=1, report=False,
         layout="nchw", exclude=["cat/00.png"], progress=QUIET,
     )  # fmt: skip
     return run.path, data

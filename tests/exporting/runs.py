@@ -48,5 +48,5 @@ def quick(folder, row, epochs=1.0, **options):
     """A run that was trained for a moment."""
     from striate.training import Progress
 
-    return striate.train(row, epochs=epochs, threads=1, layout="nchw", name=row, out=folder,
+    return striate.train(row, epochs=epochs, threads=1, report=False, layout="nchw", name=row, out=folder,
                          progress=Progress(quiet=True), **options)  # fmt: skip

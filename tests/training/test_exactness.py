@@ -40,44 +40,45 @@ def training_columns(run):
     return [{key: row[key] for key in row if key not in ("seconds", "pictures_per_second")} for row in run.metrics]
 
 
-def test_the_same_config_twice_gives_the_same_bits_in_another_process_too(trained, tmp_path):
-    again = striate.train("lenet5", epochs=2, out=tmp_path, threads=1, layout="nchw", progress=QUIET)
-    assert same_bits(weights(trained), weights(again))
-    command = [
-        sys.executable,
-        "-m",
-        "striate",
+def test_the_same_config_twice_gives_the_same_bits_in_another_process_too(tmp_path):
+    given = {"epochs": 1.1, "threads": 1, "layout": "nchw", "report": False, "out": tmp_path, "progress": QUIET}
+    first, again = (striate.train("lenet5", **given) for _ in range(2))
+    assert same_bits(weights(first), weights(again))
+    words = [
         "train",
         "lenet5",
         "--epochs",
-        "2",
+        "1.1",
         "--threads",
         "1",
         "--layout",
         "nchw",
+        "--no-report",
+        "--name",
+        "fresh",
         "--out",
-        tmp_path,
     ]
-    subprocess.run([*command, "--name", "fresh"], check=True, capture_output=True)
+    subprocess.run([sys.executable, "-m", "striate", *words, tmp_path], check=True, capture_output=True)
     fresh = striate.load(tmp_path / "fresh")
-    assert same_bits(weights(trained), weights(fresh))
-    assert training_columns(trained) == training_columns(fresh)
-    other = striate.train("lenet5", epochs=2, seed=1, out=tmp_path, threads=1, layout="nchw", progress=QUIET)
-    assert not same_bits(weights(trained), weights(other))
+    assert same_bits(weights(first), weights(fresh))
+    assert training_columns(first) == training_columns(fresh)
+    assert len(fresh.metrics) == 2
+    other = striate.train("lenet5", seed=1, **given)
+    assert not same_bits(weights(first), weights(other))
 
 
 @pytest.mark.parametrize(
     ("net", "recipe"),
     [
-        ("lenet5", replace(TUTORIAL, epochs=3, batch_size=100, seed=3)),
-        ("lenet5", replace(FAST_PLAIN, epochs=3, batch_size=100, seed=3)),
-        ("lenet5-bn", replace(FAST_NORM, epochs=3, batch_size=100, seed=3)),
+        ("lenet5", replace(TUTORIAL, epochs=1.5, batch_size=100, seed=3)),
+        ("lenet5", replace(FAST_PLAIN, epochs=1.5, batch_size=100, seed=3)),
+        ("lenet5-bn", replace(FAST_NORM, epochs=1.5, batch_size=100, seed=3)),
         ("lenet5-bn", replace(FAST_PLAIN, epochs=1.5, batch_size=100, seed=3)),
     ],
     ids=lambda value: value if isinstance(value, str) else f"{value.name}-{value.optimizer}-{value.epochs}",
 )
 def test_weights_equal_those_of_a_plain_pytorch_loop_bit_for_bit(tmp_path, net, recipe):
-    run = striate.train(net, recipe=recipe, out=tmp_path, threads=1, layout="nchw", progress=QUIET)
+    run = striate.train(net, recipe=recipe, out=tmp_path, threads=1, report=False, layout="nchw", progress=QUIET)
     assert same_bits(weights(run), plain_loop(run, net, recipe))
 
 
@@ -147,10 +148,19 @@ class StopAfter(Progress):
 
 @pytest.mark.parametrize(("number", "code", "layout"), [(signal.SIGINT, 130, "nchw"), (signal.SIGTERM, 143, "nhwc")])
 def test_an_interrupted_run_resumes_to_the_bit(tmp_path, number, code, layout):
-    whole = striate.train("lenet5-bn", epochs=3, name="whole", out=tmp_path, threads=1, layout=layout, progress=QUIET)
+    whole = striate.train(
+        "lenet5-bn", epochs=3, name="whole", out=tmp_path, threads=1, report=False, layout=layout, progress=QUIET
+    )
     with pytest.raises(Interrupted, match=r"striate train --resume .*broken") as caught:
         striate.train(
-            "lenet5-bn", epochs=3, name="broken", out=tmp_path, threads=1, layout=layout, progress=StopAfter(1, number)
+            "lenet5-bn",
+            epochs=3,
+            name="broken",
+            out=tmp_path,
+            threads=1,
+            report=False,
+            layout=layout,
+            progress=StopAfter(1, number),
         )
     assert caught.value.exit_code == code
     broken = striate.load(tmp_path / "broken")
@@ -165,7 +175,9 @@ def test_an_interrupted_run_resumes_to_the_bit(tmp_path, number, code, layout):
 
 
 def test_killed_outright_in_the_middle_it_goes_on_from_the_last_checkpoint(tmp_path):
-    whole = striate.train("lenet5", epochs=4, name="whole", out=tmp_path, threads=1, layout="nchw", progress=QUIET)
+    whole = striate.train(
+        "lenet5", epochs=4, name="whole", out=tmp_path, threads=1, report=False, layout="nchw", progress=QUIET
+    )
     command = [
         sys.executable,
         "-m",
@@ -176,6 +188,7 @@ def test_killed_outright_in_the_middle_it_goes_on_from_the_last_checkpoint(tmp_p
         "4",
         "--threads",
         "1",
+        "--no-report",
         "--layout",
         "nchw",
     ]
@@ -193,7 +206,9 @@ def test_killed_outright_in_the_middle_it_goes_on_from_the_last_checkpoint(tmp_p
 
 def test_a_damaged_checkpoint_is_named_and_the_one_before_is_used(tmp_path):
     with pytest.raises(Interrupted):
-        striate.train("lenet5", epochs=3, name="run", out=tmp_path, threads=1, layout="nchw", progress=StopAfter(2))
+        striate.train(
+            "lenet5", epochs=3, name="run", out=tmp_path, threads=1, report=False, layout="nchw", progress=StopAfter(2)
+        )
     run = striate.load(tmp_path / "run")
     older, newest = sorted((run.path / "checkpoints").glob("*.pt"))
     before = int(older.stem.removeprefix("step-"))
@@ -220,6 +235,7 @@ def test_resume_refuses_data_that_changed(tmp_path, pictures):
             name="run",
             out=tmp_path,
             threads=1,
+            report=False,
             layout="nchw",
             progress=StopAfter(1),
         )
@@ -231,7 +247,9 @@ def test_resume_refuses_data_that_changed(tmp_path, pictures):
 def test_training_in_a_thread_works_without_signal_handlers(tmp_path):
     found = []
     thread = threading.Thread(
-        target=lambda: found.append(striate.train(epochs=0.1, out=tmp_path, threads=1, layout="nchw", progress=QUIET))
+        target=lambda: found.append(
+            striate.train(epochs=0.1, out=tmp_path, threads=1, report=False, layout="nchw", progress=QUIET)
+        )
     )
     thread.start()
     thread.join()
@@ -239,7 +257,7 @@ def test_training_in_a_thread_works_without_signal_handlers(tmp_path):
 
 
 def test_a_fraction_of_an_epoch_is_trained_and_recorded(tmp_path):
-    run = striate.train(epochs=1.5, out=tmp_path, threads=1, layout="nchw", progress=QUIET)
+    run = striate.train(epochs=1.5, out=tmp_path, threads=1, report=False, layout="nchw", progress=QUIET)
     assert run.config.plan.steps == 106
     assert [row["step"] for row in run.metrics] == [71, 106]
     assert isinstance(Recipe.from_dict(run.config.recipe.values), Recipe)

@@ -49,7 +49,7 @@ class Lines(Progress):
         self.lines.append(text)
 
 
-SETTINGS = {"threads": 1, "layout": "nchw"}
+SETTINGS = {"threads": 1, "report": False, "layout": "nchw"}
 RECIPE = replace(FAST_NORM, batch_size=300, seed=2)
 
 

@@ -31,6 +31,7 @@ def train(tmp_path, net="lenet5", **choices):
     options = {
         "epochs": 2,
         "threads": 1,
+        "report": False,
         "layout": "nchw",
         "out": tmp_path,
         "progress": Progress(quiet=True),
@@ -155,7 +156,7 @@ class Said(Progress):
 def test_the_body_stays_as_it_is_while_it_is_frozen(tmp_path):
     import torch.nn.modules.batchnorm as norms
 
-    net = build("resnet20", channels=1, classes=10)
+    net = build("lenet5-bn", channels=1, classes=10)
     before = {name: value.clone() for name, value in net.state_dict().items()}
     run = train(tmp_path, net, data="fashion-mnist-sample", freeze=1.0, epochs=0.2, size=28)
     after = weights(run)

@@ -25,7 +25,14 @@ def few(tmp_path):
         for letter in "xy"
     }
     np.savez(tmp_path / "few.npz", **arrays)
-    return {"data": tmp_path / "few.npz", "out": tmp_path, "threads": 1, "layout": "nchw", "progress": QUIET}
+    return {
+        "data": tmp_path / "few.npz",
+        "out": tmp_path,
+        "threads": 1,
+        "report": False,
+        "layout": "nchw",
+        "progress": QUIET,
+    }
 
 
 def test_bf16_rounds_what_the_net_computes_and_neither_weights_nor_loss():

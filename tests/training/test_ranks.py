@@ -455,7 +455,19 @@ def test_what_cannot_be_shared_is_refused_by_name(monkeypatch):
 
 # Through the commands.
 
-OPTIONS = ["lenet5", "--epochs", "6", "--threads", "1", "--layout", "nchw", "--batch-size", "600", "--json"]
+OPTIONS = [
+    "lenet5",
+    "--no-report",
+    "--epochs",
+    "6",
+    "--threads",
+    "1",
+    "--layout",
+    "nchw",
+    "--batch-size",
+    "600",
+    "--json",
+]
 
 
 def command(*words):
@@ -550,7 +562,7 @@ def test_a_rank_killed_under_torchrun_ends_with_the_bits_of_a_run_that_was_stopp
 
 @pytest.mark.slow
 def test_ten_ranks_killed_under_torchrun(tmp_path):
-    options = [*OPTIONS[:2], "60", *OPTIONS[3:]]
+    options = [*OPTIONS, "--epochs", "60"]
     whole = tmp_path / "whole"
     words = ["train", *options, "--processes", "2", "--out", tmp_path, "--name", "whole"]
     subprocess.run(command("striate", *words), check=True, capture_output=True)

@@ -148,7 +148,7 @@ def data(tmp_path):
 
 
 def trained(target, data, tmp_path, **more):
-    options = {"epochs": 1, "threads": 1, "layout": "nchw", "validation": 0.2, "batch_size": 8} | more
+    options = {"epochs": 1, "report": False, "threads": 1, "layout": "nchw", "validation": 0.2, "batch_size": 8} | more
     return striate.train(target, data, out=tmp_path / "runs", progress=QUIET, **options)
 
 

@@ -1,4 +1,4 @@
-"""Six processes killed outright and resumed; `make torture` kills sixty."""
+"""Three processes killed outright and resumed, among the slow tests three more; `make torture` kills sixty."""
 
 import pytest
 
@@ -7,7 +7,11 @@ from bench.torture import CASES, Case, torture, write_pictures
 SMALL = Case("lenet5-bn", "files", 0, size=28)
 
 
-@pytest.mark.parametrize(("case", "seed"), [(SMALL, 1), (CASES[2], 2)], ids=lambda value: getattr(value, "net", ""))
+@pytest.mark.parametrize(
+    ("case", "seed"),
+    [(SMALL, 1), pytest.param(CASES[2], 2, marks=pytest.mark.slow)],
+    ids=lambda value: getattr(value, "net", ""),
+)
 def test_killed_runs_end_with_the_bits_of_the_unbroken_one(tmp_path, case, seed):
     write_pictures(tmp_path)
     found = torture(tmp_path, case, ("checkpoint", "validation", "training"), seed=seed)

@@ -75,7 +75,7 @@ def test_a_run_and_its_file_and_what_it_exported_name_their_classes(tmp_path, ca
         np.savez(f"{name}.npz", images=images, labels=np.arange(40) % 2, classes=np.array(classes))
         return f"{name}.npz"
 
-    given = {"epochs": 0.5, "threads": 1, "layout": "nchw", "progress": QUIET}
+    given = {"epochs": 0.5, "threads": 1, "report": False, "layout": "nchw", "progress": QUIET}
     first = striate.train("lenet5", data("a", "cat", "dog"), name="first", **given)
     last = first.path / "weights" / "last.safetensors"
     before = load_file(last)
