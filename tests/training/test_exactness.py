@@ -44,21 +44,9 @@ def test_the_same_config_twice_gives_the_same_bits_in_another_process_too(tmp_pa
     given = {"epochs": 1.1, "threads": 1, "layout": "nchw", "report": False, "out": tmp_path, "progress": QUIET}
     first, again = (striate.train("lenet5", **given) for _ in range(2))
     assert same_bits(weights(first), weights(again))
-    words = [
-        "train",
-        "lenet5",
-        "--epochs",
-        "1.1",
-        "--threads",
-        "1",
-        "--layout",
-        "nchw",
-        "--no-report",
-        "--name",
-        "fresh",
-        "--out",
-    ]
-    subprocess.run([sys.executable, "-m", "striate", *words, tmp_path], check=True, capture_output=True)
+    words = ["train", "lenet5", "--epochs", "1.1", "--threads", "1", "--layout", "nchw", "--no-report"]
+    command = [sys.executable, "-m", "striate", *words, "--name", "fresh", "--out", tmp_path]
+    subprocess.run(command, check=True, capture_output=True)
     fresh = striate.load(tmp_path / "fresh")
     assert same_bits(weights(first), weights(fresh))
     assert training_columns(first) == training_columns(fresh)
