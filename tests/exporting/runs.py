@@ -11,6 +11,7 @@ from striate.files import write_yaml
 from striate.inference import save_weights
 from striate.nets import Net
 from striate.run import Run
+from striate.runforms.config import RunConfig
 
 
 def make_run(folder, net, *, size, channels, classes, location="fashion-mnist-sample", target=None):
@@ -29,7 +30,7 @@ def make_run(folder, net, *, size, channels, classes, location="fashion-mnist-sa
     folder.mkdir(parents=True)
     write_yaml(folder / "config.yaml", config)
     (folder / "data.json").write_text(json.dumps(run_config.data(classes, config["data"]["name"], (*size, channels))))
-    save_weights(net, folder / "weights" / "last.safetensors", config)
+    save_weights(net, folder / "weights" / "last.safetensors", RunConfig.from_dict(config))
     return Run.open(folder, module=net if given else None)
 
 

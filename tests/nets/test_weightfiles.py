@@ -1,5 +1,6 @@
 """Weights from anybody: what is refused, and why; what is accepted, and that it is the very weights."""
 
+import json
 import os
 import re
 import time
@@ -7,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import run_config
 import torch
 import torchvision
 from safetensors.torch import save_file
@@ -17,6 +19,7 @@ from striate.inference import save_weights
 from striate.nets.savedfiles import read_saved
 from striate.nets.torchvision import save as under_their_names
 from striate.nets.weightfiles import load_weights
+from striate.runforms.config import RunConfig
 from tests.nets.hostile_weights import CANARY, hostile, lenet, members, saved, with_pickle
 
 SECONDS = 1.0
@@ -217,7 +220,8 @@ def test_a_classifier_for_other_classes_begins_anew_where_that_is_wanted(tmp_pat
 def test_a_runs_weights_say_what_pictures_they_know(tmp_path):
     net = striate.build("lenet5")
     preprocessing = {"size": [28, 28], "channels": 1, "mean": [0.25], "std": [0.5]}
-    save_weights(net, tmp_path / "run.safetensors", {"net": {"name": "lenet5"}, "preprocessing": preprocessing})
+    config = RunConfig.from_dict(run_config.config(preprocessing=preprocessing))
+    save_weights(net, tmp_path / "run.safetensors", config)
     loaded = load_weights(net, tmp_path / "run.safetensors")
     assert (loaded.mean, loaded.std) == ((0.25,), (0.5,))
     save_file(net.state_dict(), tmp_path / "plain.safetensors")
@@ -228,7 +232,7 @@ def test_a_runs_weights_say_what_pictures_they_know(tmp_path):
 def test_figures_of_channels_that_make_no_sense_are_left_aside(tmp_path, std):
     net = striate.build("lenet5")
     config = {"net": {"name": "lenet5"}, "preprocessing": {"mean": [0.25], "std": std}}
-    save_weights(net, tmp_path / "run.safetensors", config)
+    save_file(net.state_dict(), tmp_path / "run.safetensors", {"striate": json.dumps(config)})
     assert load_weights(net, tmp_path / "run.safetensors").std is None
 
 

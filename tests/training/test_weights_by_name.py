@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+import run_config
 import torch
 from safetensors.torch import load_file, save_file
 from torch import nn
@@ -15,6 +16,7 @@ from striate.nets.classifier import classifier
 from striate.nets.elsewhere import adapt
 from striate.nets.netspec import NetFacts
 from striate.nets.weightless import weightless
+from striate.runforms.config import RunConfig
 from striate.training import Progress
 
 QUIET = Progress(quiet=True)
@@ -22,7 +24,7 @@ PREPROCESSING = {"size": [28, 28], "channels": 1, "mean": [0.5], "std": [0.25]}
 
 
 def saved(net, path, classes=()):
-    save_weights(net, path, {"net": {"name": "lenet5"}, "preprocessing": PREPROCESSING}, classes)
+    save_weights(net, path, RunConfig.from_dict(run_config.config(preprocessing=PREPROCESSING)), classes)
     return path
 
 
