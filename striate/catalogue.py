@@ -13,7 +13,7 @@ from typing import Any
 from striate.errors import unknown_name
 
 Facts = dict[str, Any]
-"""Of a net, in plain types."""
+"""The facts of a net, in plain types."""
 FILE = Path(__file__).with_name("catalogue.json")
 
 

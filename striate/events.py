@@ -17,7 +17,7 @@ from striate.errors import DataError
 from striate.strictjson import to_json
 
 STEPS_KEPT_SECONDS = 1.0
-"""Of the events of steps the file keeps one in this time: some 700 KB an hour."""
+"""The file keeps, of the step events, one in this time: some 700 KB an hour."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

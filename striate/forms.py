@@ -230,7 +230,7 @@ def _mapping(of_value: Reader, within: Within | None) -> Reader:
 
 
 def _parsed(kind: Any) -> Reader:
-    """Of a class that is written as text, which its `parse` reads; of one that is a tuple also as a list."""
+    """The reader of a class that is written as text, which its `parse` reads; of one that is a tuple also as a list."""
     text = _text(None)
 
     def reader(value: Any, field: str) -> Any:

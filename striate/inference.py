@@ -32,7 +32,7 @@ from striate.trust import trusted_source
 BATCH = 500
 """Pictures at a time where no gradient is needed, at most."""
 VALUES, VALUES_ON_DEVICE = 2**22, 2**26
-"""Of their pixels, at most: 27 pictures of 224x224 in colour on the CPU, whose caches are small, and 445 on an accelerator."""
+"""Most values in a batch: 27 pictures of 224x224 in colour on the CPU, 445 on an accelerator."""
 
 
 def pictures_a_time(size: tuple[int, int], channels: int, device: torch.device) -> int:
@@ -48,7 +48,7 @@ KEPT_IMAGES = "noise, gradient"
 HEAVY = LIGHT
 """MACs an image from which a net is asked for fewer images."""
 MOST_BYTES = 4 * 2**30
-"""Of a run's weights. VGG-19: 0.55 GB."""
+"""Limit on the size of a run's weights. VGG-19: 0.55 GB."""
 
 
 def logits(

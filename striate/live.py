@@ -20,11 +20,11 @@ from striate.runfiles import place
 
 EVENTS = "events.jsonl"
 LOCK, HOLDER, STOP = "lock", "holder.json", "stop"
-"""In the run's checkpoints, while it is trained; a killed process leaves the first two, and the next one takes them over."""
+"""Lie in checkpoints/ while a run trains; a killed process leaves the first two, and the next one takes them over."""
 LOOK_SECONDS = 0.2
 """Between two looks at a run that another process trains."""
 LOCK_SECONDS = 0.5
-"""That the lock is waited for: who looks whether a run is trained has it for an instant."""
+"""Time to wait for the lock: who looks whether a run is trained has it for an instant."""
 LONGEST_LINE = 2**20
 """Bytes of an event."""
 LARGEST_EVENTS = 2**32

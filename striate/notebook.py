@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 SIDE = 64
-"""Of a thumbnail's longer side in CSS pixels."""
+"""Longer side of a thumbnail in CSS pixels."""
 _CELL = "text-align:left;vertical-align:middle;padding:2px 14px 2px 0"
 _NAME = f"{_CELL};opacity:.7;white-space:nowrap"
 

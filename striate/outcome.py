@@ -138,7 +138,7 @@ class Chance:
 JUMP = 3.0
 """A loss of so many times that of guessing, or of the first step where that is higher, has exploded."""
 STILL, FALLEN = 0.99, 0.9
-"""Of the loss of guessing: above the one nothing is learned, and below the other something had been."""
+"""Shares of the chance-level loss: above the one nothing is learned, and below the other something had been."""
 ENOUGH_STEPS = 50
 """After so many steps a loss should have moved."""
 

@@ -122,9 +122,9 @@ class Recipe:
     lr: Rate
     """The highest learning rate of the schedule."""
     momentum: Part = 0.0
-    """For `sgd`."""
+    """Momentum of `sgd`."""
     nesterov: bool = False
-    """For `sgd` with momentum."""
+    """Whether `sgd` uses Nesterov momentum."""
     weight_decay: Annotated[float, Within(0)] = 0.0
     decay_all: bool = False
     """Whether biases and norms decay too, as the papers had it."""
@@ -133,10 +133,10 @@ class Recipe:
     warmup: Share = 0.0
     """Share of training with a linear rise from zero."""
     milestones: Milestones = NO_MILESTONES
-    """For `step`: (share of training, factor on `lr` from there on), in order."""
+    """Schedule of `step`: (share of training, factor on `lr` from there on), in order."""
     label_smoothing: Part = 0.0
     balance: Balance = "none"
-    """For classes of very different sizes: `weights` lets the loss of a rare class count more, `sampler` shows each as often."""
+    """Class imbalance: `weights` lets the loss of a rare class count more, `sampler` shows each as often."""
     augmentation: Augmentation = NO_AUGMENTATION
     """What is done to the training images."""
     resize_schedule: ResizeSchedule = ONE_SIZE

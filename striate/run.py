@@ -38,7 +38,7 @@ if TYPE_CHECKING:
 LARGEST_FILE = 2**36
 """Bytes of any file of a run. Those that are read have lower limits of their own."""
 MOST_EVALUATIONS = 1_000
-"""Of a run, that are read."""
+"""Number of evaluations of a run that are read."""
 _LIST = "List runs with: striate runs"
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")

@@ -28,11 +28,11 @@ LARGEST_OTHER = 2**26
 MOST_SETTINGS = 100_000
 """Values in config.yaml, with those counted again that it refers to again."""
 MOST_LISTS, MOST_VALUES = 10**6, 10**7
-"""In a JSON file, as far as its brackets and commas tell before it is read: each takes memory."""
+"""Limits for a JSON file, as far as its brackets and commas tell before it is read: each takes memory."""
 MOST_ROWS, MOST_COLUMNS = 2 * 10**6, 100
-"""Of a table."""
+"""Limits for a table."""
 FOLDERS = ("checkpoints", "evaluations", "exports", "tensorboard", "weights")
-"""Of a run, into which is written."""
+"""Folders of a run that are written to."""
 
 
 def place(folder: Path, name: str, most: int | None = None) -> Path | None:

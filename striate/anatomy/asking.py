@@ -26,11 +26,11 @@ from striate.nets.undisturbed import undisturbed
 
 IMAGES = 4
 ROUNDING = 1e-5
-"""Of the largest logit: a smaller difference is rounding. Kernels that depend on the batch size differ by about 1e-6."""
+"""Tolerance as a share of the largest logit: less is rounding. Kernels that depend on the batch size differ by about 1e-6."""
 ROUNDING_64, ROUNDING_SHARE = 1e-6, 0.01
 """A larger difference is rounding if in float64 it is below the first, or by the second smaller than in float32."""
 ROUNDING_ALONE = 1e-2
-"""Of the largest logit, where float64 cannot be had: nets with deep stacks of layers amplify rounding."""
+"""Tolerance as a share of the largest logit, where float64 cannot be had: nets with deep stacks of layers amplify rounding."""
 LIGHT = 500_000_000
 """MACs an image up to which each image is asked for alone."""
 _STREAM = 99  # of the images' draws; no stream of training has it

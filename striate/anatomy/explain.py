@@ -123,13 +123,13 @@ class Bottleneck:
     """A k x k convolution behind a 1x1 convolution to fewer channels, against the same one without it."""
 
     path: str
-    """Of the larger convolution, where it is part of a net."""
+    """Name of the larger convolution, where it is part of a net."""
     size: tuple[int, int]
     """Height and width of the output."""
     channels: int
-    """That enter the 1x1 convolution."""
+    """Channels that enter the 1x1 convolution."""
     squeezed: int
-    """That leave it."""
+    """Channels that leave the 1x1 convolution."""
     filters: int
     kernel: tuple[int, int]
     squeezed_size: tuple[int, int] | None = None
@@ -137,7 +137,7 @@ class Bottleneck:
 
     @property
     def parameters(self) -> int:
-        """With biases."""
+        """Number of parameters, biases included."""
         return self.channels * self.squeezed + self.squeezed + self._filters(self.squeezed) + self.filters
 
     @property

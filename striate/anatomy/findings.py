@@ -127,7 +127,7 @@ def _ends(graph: Graph) -> list[Node]:
 
 
 def _outputs(graph: Graph) -> int:
-    """Of the net."""
+    """The number of outputs of the net."""
     return max((graph.nodes[index].shape[-1] for index in graph.outputs if graph.nodes[index].shape), default=1)
 
 

@@ -29,7 +29,7 @@ class Node:
     inputs: tuple[int, ...]
     """Nodes whose outputs it reads, in the order of its arguments."""
     shape: Shape
-    """Of its (first) output, the batch dimension first."""
+    """Shape of its (first) output, the batch dimension first."""
     attributes: Mapping[str, Any]
     """Arguments that are no tensors, by aten's names; `kernel` (kh, kw) of a convolution; `weight`, the shape of a weight."""
     parameters: tuple[str, ...]
@@ -37,9 +37,9 @@ class Node:
     macs: int | None
     """Multiply-accumulates for the batch that was traced; None if they are not known."""
     bytes: int
-    """Of newly stored output; 0 for a view or an in-place write."""
+    """Size of newly stored output; 0 for a view or an in-place write."""
     operands: tuple[int | None, ...] = ()
-    """For each tensor among its arguments the node that made it; None if none did."""
+    """The node behind each tensor argument, the one that made it; None if none did."""
     operand_shapes: tuple[Shape, ...] = ()
     reads_picture: bool = True
 
@@ -69,7 +69,7 @@ class Graph:
     parameter_bytes: int
 
     def consumers(self) -> list[list[int]]:
-        """For each node the nodes that read its output."""
+        """The nodes that read each node's output."""
         readers: list[list[int]] = [[] for _ in self.nodes]
         for node in self.nodes:
             for source in dict.fromkeys(node.inputs):

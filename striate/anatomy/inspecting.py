@@ -33,11 +33,11 @@ class Totals:
     parameters: int
     """Read by the forward pass, tied ones once."""
     parameters_unused: int
-    """Of the module, but not read by the forward pass in eval mode: auxiliary heads, forgotten layers."""
+    """Parameters that are not read by the forward pass in eval mode: auxiliary heads, forgotten layers."""
     macs: int | None
-    """For one image; FLOPs are 2 x MACs. None if those of some operation are not known: see `not_counted`."""
+    """MACs for one image; FLOPs are 2 x MACs. None if those of some operation are not known: see `not_counted`."""
     activation_bytes: int
-    """Of all outputs for one image."""
+    """Size of all outputs for one image."""
     macs_counted: int
     """Those that are known."""
     not_counted: Mapping[str, int]
@@ -70,7 +70,7 @@ class Anatomy:
     module: nn.Module
     """The net itself; one that was given by name has no weights."""
     classes: int | None
-    """That the net should have; None if nothing says so."""
+    """Number of classes that the net should have; None if nothing says so."""
     judged_batch: int | None
     """Images a batch, where that was said; else batch norm is not judged by it."""
 
@@ -82,7 +82,7 @@ class Anatomy:
 
     @cached_property
     def memory(self) -> Memory:
-        """Of inference and of a training step with SGD and momentum, at `batch` images."""
+        """Memory of inference and of a training step with SGD and momentum, at `batch` images."""
         return estimate_memory(self.module, self.input, self.batch)
 
     @cached_property

@@ -11,7 +11,7 @@ Edge = tuple[int, int]
 
 @dataclass(frozen=True, slots=True)
 class Layout:
-    """For each box its column and its height in rows (0 in the middle); for each edge the places that it passes."""
+    """Column of each box and its height in rows (0 in the middle); for each edge the places that it passes."""
 
     columns: tuple[int, ...]
     heights: tuple[float, ...]

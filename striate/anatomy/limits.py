@@ -230,7 +230,7 @@ def _linear_reason(part: nn.Linear, shape: Shape, graph: Graph) -> str:
 
 
 def _window_reason(part: nn.Module, shape: Shape) -> str | None:
-    """That the layer's window is wider than the map; None if it is not."""
+    """Says that the layer's window is wider than the map; None if it is not."""
 
     def pair(value: object) -> tuple[int, int]:
         return (value, value) if isinstance(value, int) else (value[0], value[-1])  # type: ignore[index]

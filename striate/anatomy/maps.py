@@ -32,7 +32,7 @@ class _Block:
     channels: int
     height: int
     width: int
-    """Of the map; 0 for a vector, whose length is `channels`."""
+    """Width of the map; 0 for a vector, whose length is `channels`."""
 
 
 def draw_maps(anatomy: Anatomy) -> str:

@@ -186,7 +186,7 @@ def _field(state: State) -> ReceptiveField | None:
 
 
 def _extent(terms: Sequence[Term]) -> _Extent | None:
-    """Of all elements of a position together: positions are the slowest factor that the axis lies in."""
+    """The extent of all elements of a position together: positions are the slowest factor that the axis lies in."""
     found = [_position(term) for term in terms]
     positions = [term for term in found if term is not None]
     least = min(positions, key=lambda term: (term.smallest.size, -abs(term.smallest.stride)), default=None)

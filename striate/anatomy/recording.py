@@ -39,7 +39,7 @@ class Call:
 
 
 def picture_type(module: nn.Module) -> torch.dtype | None:
-    """Of the images that a net computes with: the type of its first real weight; torch's default if None."""
+    """The type of the images that a net computes with: the type of its first real weight; torch's default if None."""
     return next((value.dtype for value in module.parameters() if value.is_floating_point()), None)
 
 

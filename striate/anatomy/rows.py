@@ -39,11 +39,11 @@ class Row:
     setting: str
     """Kernel, stride and the like: `11x11/4, pad 2`; empty where there is nothing to say."""
     shape: Shape
-    """Of the output, batch dimension left out."""
+    """Shape of the output, batch dimension left out."""
     parameters: int
     """Counted where they are first used."""
     macs: int | None
-    """For one image; None if some are not known."""
+    """MACs for one image; None if some are not known."""
     activation_bytes: int
     """Stored for the output of one image; 0 for views and in-place writes."""
     field: ReceptiveField | None
@@ -51,9 +51,9 @@ class Row:
     reads_picture: bool
     """False for what is made of parameters alone: learned queries, tables of positions."""
     nodes: tuple[int, ...]
-    """Of the graph; the last one makes the output."""
+    """Nodes of the graph; the last one makes the output."""
     frozen: int = 0
-    """Of its parameters, those that training leaves as they are."""
+    """Number of its parameters that training leaves as they are."""
 
 
 def make_rows(graph: Graph) -> tuple[Row, ...]:

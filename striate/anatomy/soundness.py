@@ -148,7 +148,7 @@ def _in_layer(module: nn.Module, step: Step) -> str | None:
 
 
 def _mixes(step: Step, other: Step) -> str | None:
-    """By what name an operation mixes images, or None. `step` and `other` are the same one for two and for three images."""
+    """The name under which an operation mixes images, or None. `step` and `other`: the same one for two and three images."""
     if len(step.operands) != len(other.operands) or step.operation.startswith(_FACTORIES) or step.inputs == ():
         return None
     along = [_varying(a, b) for a, b in zip(step.operands, other.operands, strict=True)]
@@ -262,4 +262,4 @@ _MIXES = {
 """Name of a finding -> why, remedy."""
 
 NAMES = ("weights-nobody-owns", "draws-in-evaluation", *_MIXES, "state-changes-in-evaluation")
-"""Of all findings that say a net to be no function of one image."""
+"""Names of all findings that say a net to be no function of one image."""

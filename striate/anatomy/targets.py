@@ -35,7 +35,7 @@ from striate.nets.weightless import weightless
 from striate.texts import dimensions
 
 _ANY_CLASSES = 10
-"""For a net that is only looked at, when the number is not known yet."""
+"""Number of classes of a net that is only looked at, when the number is not known yet."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

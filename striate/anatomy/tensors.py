@@ -25,12 +25,12 @@ def key_of(tensor: Tensor) -> Key:
 
 
 def shape_of(key: Key) -> tuple[int, ...]:
-    """Of the tensor that has this key."""
+    """The shape of the tensor that has this key."""
     return _sizes(key)[0]
 
 
 def dims_along(whole: Key, part: Key) -> tuple[int, ...] | None:
-    """For each dimension of a tensor the dimension of a view of the same storage that runs along it, -1 where the view holds one
+    """Each dimension of a tensor -> the dimension of a view of the same storage that runs along it, -1 where the view holds one
     index or some of them; None if the view lies in the storage otherwise. Both by their keys."""
     (length, stride), (part_length, part_stride) = ((_sizes(key)) for key in (whole, part))
     offset = part[1] - whole[1]

@@ -93,10 +93,10 @@ class Term:
 
     axis: int
     pixels: int
-    """Of the image."""
+    """Side of the image, in pixels."""
     largest: Pattern
     smallest: Pattern
-    """Of the path that sees least; it moves as `largest` does."""
+    """Pattern of the path that sees least; it moves as `largest` does."""
     dims: Dims
     hidden: int = 0
     """1: something that is no parameter was added along its positions, which can shut some out of a softmax. 2: it was multiplied
@@ -104,7 +104,7 @@ class Term:
 
     @property
     def shape(self) -> Shape:
-        """Of the tensor."""
+        """Shape of the tensor."""
         return tuple(prod(factor.size for factor in dim) for dim in self.dims)
 
     @property
@@ -144,7 +144,7 @@ class Term:
         return replace(self, dims=(*self.dims[:dim], tuple(factors), *self.dims[dim + 1 :]))
 
     def settled(self) -> Term:
-        """In its simplest form: few factors, steps without a common divisor, no positions where none are left."""
+        """The term in its simplest form: few factors, steps without a common divisor, no positions where none are left."""
         term = replace(self, dims=tuple(joined(dim) for dim in self.dims))
         steps = [factor.step for dim in term.dims for factor in dim if factor.step]
         if not steps or term.largest.advance == 0:

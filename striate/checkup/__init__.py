@@ -60,7 +60,7 @@ class Checkup:
         return tuple(finding for finding in self.findings if finding.severity != "hint")
 
     def as_dict(self) -> dict[str, object]:
-        """In plain types."""
+        """The result in plain types."""
         return {
             "name": self.name,
             "location": self.location,

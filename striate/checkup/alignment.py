@@ -10,12 +10,12 @@ from torch import Tensor
 from torch.nn import functional
 
 SIDE = 32
-"""Of the images that are compared, in pixels."""
+"""Side of the images that are compared, in pixels."""
 _LUMA = (0.299, 0.587, 0.114)
 _LEVELS = ((3, 5), (1, 4))
 """(pixels that the images are smoothed by to each side, steps): first roughly, then finely."""
 _MOST_ZOOM, _MOST_SHIFT, _MOST_STEP = 0.35, 0.2, 0.1
-"""Of the logarithm of the zoom, and of the half side: beyond a crop of a tenth of each side, and what one step may add."""
+"""Limits on the logarithm of the zoom, and on the half side: beyond a crop of a tenth of each side, and what one step may add."""
 _NOISE = (0.01 * 255) ** 2, (0.03 * 255) ** 2
 """The constants of SSIM (Wang et al. 2004, section III.B): what differs by less is the same."""
 

@@ -33,7 +33,7 @@ TITLES: dict[Kind, str] = {
     "long": "Very long or very high pictures",
     "outliers": "Pictures that look unlike their class",
 }
-"""In the order in which findings are told."""
+"""Severities, in the order in which findings are reported."""
 
 
 Place = tuple[str, int]
@@ -99,7 +99,7 @@ class Finding:
         return len(self.pictures) + len(self.pairs) + len(self.files)
 
     def as_dict(self) -> dict[str, object]:
-        """In plain types."""
+        """The finding in plain types."""
         return {"kind": self.kind, "severity": self.severity, "title": self.title, "count": self.count, **asdict(self)}
 
 

@@ -20,7 +20,7 @@ from striate.data.images import Pictures, Pixels, portions
 _CELLS = {1: 8, 3: 6}
 """Channels -> cells of a side that a descriptor begins with."""
 _NUMBERS = 64
-"""Of a descriptor: principal components, scaled by the fourth root of their variance."""
+"""Length of a descriptor: principal components, scaled by the fourth root of their variance."""
 _BORDER = 2
 """Pixels of 32 that the view without border leaves out at each side, between nothing and a tenth."""
 _NEAREST = 5

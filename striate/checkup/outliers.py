@@ -21,7 +21,7 @@ _FEWEST = 20
 _FENCE = 2.5
 """Interquartile ranges above the upper quartile; Tukey's outer fence (1977) is 3, his inner one 1.5."""
 _MOST = 5
-"""Of a class."""
+"""Outliers of a class that are reported, at most."""
 _CAP = 6.0
 """Deviations that one number counts for at most: a single odd one is not enough."""
 

@@ -22,7 +22,7 @@ _SMALL_SIDE, _SMALL_SHARE = 16, 0.25
 _LONG = 3.0
 """The longer side in shorter ones, from which a picture is very long or high."""
 _BLANK = 16
-"""Of 255: what the values of a blank picture range over, in each channel."""
+"""Largest range, of 255, that the values of a blank picture range over, in each channel."""
 _FEW = {"train": 20, "validation": 5, "test": 5}
 """Pictures of a class below which it has too few."""
 _UNEVEN, _VERY_UNEVEN = 3, 10

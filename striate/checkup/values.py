@@ -12,7 +12,7 @@ from striate.texts import counted
 
 
 def value_findings(dataset: DataSet) -> list[Finding]:
-    """Of images of more than 8 bits what their files held; of 8 bits what all images together reach."""
+    """Findings on pixel values. Of images of more than 8 bits what their files held; of 8 bits what all images together reach."""
     found = [
         Finding(
             kind="unused-range",

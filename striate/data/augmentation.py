@@ -78,7 +78,7 @@ class Augmentation:
 
     @classmethod
     def parse(cls, text: str) -> Augmentation:
-        """Of kinds and strengths as on the command line: `flip,shift=4,colour`, where a kind alone has its `USUAL` strength,
+        """Reads kinds and strengths as on the command line: `flip,shift=4,colour`, where a kind alone has its `USUAL` strength,
         or `none`.
 
         Raises:

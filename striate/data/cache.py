@@ -37,7 +37,7 @@ from striate.texts import storage
 
 ABOUT, LOCK = "about.json", "lock"
 MEMORY_SHARE = 0.25
-"""Of the memory that is free, for the pictures of a set."""
+"""Share of the free memory for the pictures of a set."""
 RESERVE = 2**30
 """Bytes of the disk that a cache leaves free."""
 
@@ -300,7 +300,7 @@ class CacheFacts:
     path: str
 
     def as_dict(self) -> dict[str, Any]:
-        """For JSON."""
+        """The cache in plain types."""
         return asdict(self)
 
 

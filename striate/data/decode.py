@@ -37,7 +37,7 @@ _DECODER_ERRORS = {
 }
 """Pillow's numbers for why a decoder gave up (PIL.ImageFile.ERRORS)."""
 _BYTES = {"1": 1, "L": 1, "LA": 2, "La": 2, "I;16": 2, "I;16B": 2, "I;16L": 2, "RGB": 3}
-"""Of a pixel once decoded; 4 in other modes. A palette, or a transparent colour, becomes RGBA on the way."""
+"""Bytes of a pixel once decoded; 4 in other modes. A palette, or a transparent colour, becomes RGBA on the way."""
 _PILLOW = re.compile(r"PIL\.")
 _QUIET = ("ignore", None, Warning, _PILLOW, 0)
 """As Python keeps the filter of `_silence_pillow`."""

@@ -80,7 +80,7 @@ class Ledger:
             )
 
     def as_dict(self) -> dict[str, object]:
-        """In plain types: `what`, `entries`, a count for each fate, `named` (kinds with examples) and `notes`."""
+        """The ledger in plain types: `what`, `entries`, a count for each fate, `named` (kinds with examples) and `notes`."""
         order = list(FATES)
         return {
             "what": self.what,

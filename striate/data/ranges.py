@@ -11,7 +11,7 @@ from striate.errors import UsageError
 from striate.texts import percent
 
 ASKED = "--range"
-"""In the reason why a picture cannot be read, where a stated range would mend it."""
+"""Occurs in the reason why a picture cannot be read, where a stated range would mend it."""
 _STRAYS = 0.1
 """Share of a set's wide pictures up to which those without a known range are strays, to be left out and named."""
 
@@ -48,7 +48,7 @@ class Values:
         )
 
     def as_dict(self) -> dict[str, object]:
-        """For JSON."""
+        """The values in plain types."""
         return {name: getattr(self, name) for name in self.__slots__}
 
 

@@ -14,7 +14,7 @@ Heat = npt.NDArray[np.float32]
 BRIGHTEST = 99.5
 """Percentile of a map that has the last colour: a few outliers of a gradient are not to leave the rest dark."""
 OPACITY = 0.75
-"""Of the last colour over the image; the first one is clear."""
+"""Opacity of the last colour over the image; the first one is clear."""
 
 _TO_LMS = np.array(
     [[1, 0.3963377774, 0.2158037573], [1, -0.1055613458, -0.0638541728], [1, -0.0894841775, -1.2914855480]]

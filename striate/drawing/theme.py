@@ -16,7 +16,7 @@ FONT = "system-ui, -apple-system, 'Segoe UI', Roboto, 'Helvetica Neue', 'Liberat
 HUES = (
     "#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#8c6d31", "#7f8b99", "#aa3377", "#b5b800",
 )  # fmt: skip
-"""For many classes: Okabe and Ito's and four more; with more classes they come again."""
+"""Colours for many classes: Okabe and Ito's and four more; with more classes they come again."""
 KINDS: Mapping[str, tuple[str, str]] = {
     "picture": ("#ffffff", "#566273"),
     "convolution": ("#d9e8f6", "#2f6fa8"),

@@ -77,7 +77,7 @@ class ViewsTable:
     evaluations: list[Evaluation]
 
     def as_dict(self) -> dict[str, object]:
-        """For JSON."""
+        """The table in plain types."""
         return Views(rows=tuple(self.rows), impossible=self.impossible).as_dict()
 
 

@@ -70,7 +70,7 @@ class Protocol:
 
     @property
     def key(self) -> str:
-        """For the name of a folder: the name, and its scales where they were asked for."""
+        """The name of its folder: the name, and its scales where they were asked for."""
         return "-".join([self.name, *(map(str, self.scales) if self.chosen else ())])
 
     def passes(self, mirrored: bool = True) -> int:
@@ -140,5 +140,5 @@ def protocol(name: str, size: tuple[int, int], scales: Sequence[int] | None = No
 
 
 def _in_proportion(look: Look, shorter: int) -> Look:
-    """With its scales for a net whose images have that shorter side."""
+    """The same look with its scales for a net whose images have that shorter side."""
     return Look(look.view, tuple(round(scale * shorter / PAPER_SIZE) for scale in look.scales), look.square)

@@ -145,7 +145,7 @@ def _note_events(run: Run, job: Job, state: State) -> None:
 
 
 FIGURES = ("accuracy", "low", "high", "top5", "macro_f1", "loss", "ece")
-"""Of an evaluation, that are told."""
+"""Figures of an evaluation that are reported."""
 
 
 @contextmanager

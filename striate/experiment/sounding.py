@@ -21,7 +21,7 @@ from striate.training import Job
 from striate.training.preflight import Check, Verdict
 
 NAME = "one image"
-"""Of the check of `striate train --try`."""
+"""Name of the check of `striate train --try`."""
 
 
 def asked_of(begun: Begun) -> Asked:

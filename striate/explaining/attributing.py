@@ -20,7 +20,7 @@ from striate.nets.net import Net
 PORTION = 32
 """Images at a time."""
 STEPS = 32
-"""Of the path of integrated gradients."""
+"""Number of steps on the path of integrated gradients."""
 WINDOWS = 8
 """Windows of occlusion side by side; they overlap by half."""
 

@@ -76,7 +76,7 @@ class Explanation:
 
     @property
     def warnings(self) -> tuple[str, ...]:
-        """In words, why the map is not to be believed; empty if all checks held."""
+        """Reasons why the map is not to be believed; empty if all checks held."""
         found = []
         if self.faithfulness is None:
             found.append(f"The map is empty: by this method nothing speaks for {self.target}.")
@@ -114,7 +114,7 @@ class Explanation:
         return Image.open(io.BytesIO(self.png()))
 
     def as_dict(self) -> dict[str, object]:
-        """For JSON: all but the pixels and the map."""
+        """The explanation in plain types: all but the pixels and the map."""
         return {
             "picture": self.picture,
             "method": self.method,

@@ -134,7 +134,7 @@ def randomised(net: Net, seed: int) -> Net:
 def weight_dependence(
     net: Net, inputs: Tensor, targets: Tensor, heats: Heat, *, method: str, layer: str | None, seed: int = 0
 ) -> list[float]:
-    """Of each image, the rank correlation of its map with that of the same net with weights drawn anew.
+    """The rank correlation of its map with that of the same net with weights drawn anew.
 
     This is the sanity check of Adebayo et al. 2018 (arXiv:1810.03292), all layers at once: a method whose maps stay the same
     shows the image, or the architecture, and not what was learnt. The mean over three draws.

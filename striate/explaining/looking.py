@@ -22,7 +22,7 @@ MOST_FILTERS, MOST_MAPS, A_STAGE = 100, 60, 10
 UNITS, PICTURES = 12, 8
 """Units that are shown where none is named, and pictures that each responds to most."""
 STEPS, RATE, SMOOTHNESS = 64, 0.1, 0.5
-"""Of gradient ascent: Adam's steps and rate, and the weight of the mean difference between neighbours."""
+"""Gradient ascent: Adam's steps and rate, and the weight of the mean difference between neighbours."""
 
 
 def filters(net: Net) -> Sheet:

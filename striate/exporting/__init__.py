@@ -105,7 +105,7 @@ class Exported:
     check: Comparison
 
     def as_dict(self) -> dict[str, object]:
-        """For JSON."""
+        """The export in plain types."""
         return {**asdict(self), "path": str(self.path), "limit": LIMIT}
 
     def __str__(self) -> str:

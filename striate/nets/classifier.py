@@ -11,7 +11,7 @@ from striate.nets.elsewhere import inner, logits_in
 from striate.nets.net import Net
 
 IMAGES = 2
-"""That are looked at: behind a ReLU a class can have no gradient for one of them."""
+"""Number of images that are looked at: behind a ReLU a class can have no gradient for one of them."""
 ASKED = 4
 """Classes whose gradients are looked at."""
 
@@ -80,7 +80,7 @@ def _logits(net: Net, images: Tensor) -> Tensor:
 
 
 def _last_rows(heads: nn.ModuleDict, classes: int) -> list[str]:
-    """In each auxiliary head, which evaluation does not ask, the tensors of its last layer with a row for each class."""
+    """Finds, in each auxiliary head, which evaluation does not ask, the tensors of its last layer with a row for each class."""
     found = []
     for stage, head in heads.items():
         layers = [

@@ -97,7 +97,7 @@ class Copies:
 
 
 class Uncopyable:
-    """In a copy, in place of something that cannot be copied."""
+    """Stands in a copy for something that cannot be copied."""
 
     what: str
 
@@ -124,7 +124,7 @@ def _is_compiled(module: object) -> bool:
 
 
 class _Uncompiled(nn.Module):
-    """In a copy, in place of a module that `torch.compile` made: the names of its state are the same."""
+    """Stands in a copy for a module that `torch.compile` made: the names of its state are the same."""
 
     _orig_mod: nn.Module
 

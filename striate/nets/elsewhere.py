@@ -186,7 +186,7 @@ def make(
 
 
 def input_channels(module: nn.Module) -> int | None:
-    """Of the first convolution; None if there is none."""
+    """Input channels of the first convolution; None if there is none."""
     return next((part.in_channels for part in module.modules() if isinstance(part, nn.Conv2d)), None) or None
 
 
@@ -238,7 +238,7 @@ def _from_torchvision(
 
 
 def _with_published(name: str, made: Made) -> Made:
-    """With torchvision's default weights, those of another shape left as they were drawn: the classifier of other classes."""
+    """The net with torchvision's default weights, except those of another shape (the classifier of other classes)."""
     import torchvision
 
     label, weights = published(name, progress=True)
@@ -256,7 +256,7 @@ def _with_published(name: str, made: Made) -> Made:
 
 
 def _with_channels(name: str, made: Made, channels: int) -> Made:
-    """With the first convolution for images of other channels than three, made of its own weights: see `fold_stem`."""
+    """The net with its first convolution for images of other channels than three, made of its own weights: see `fold_stem`."""
     path, conv = next(
         ((path, part) for path, part in made.module.named_modules() if isinstance(part, nn.Conv2d)), ("", None)
     )

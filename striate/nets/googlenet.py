@@ -61,7 +61,7 @@ class GoogLeNetForm:
     conv_bias: bool = True
     """Biases in the convolutions."""
     norm_epsilon: float = 1e-5
-    """Of batch norm."""
+    """Epsilon of batch norm."""
     response_norm: bool = True
     """Response normalisation behind pool1 and conv2."""
     auxiliary: bool = True
@@ -79,7 +79,7 @@ class GoogLeNetForm:
     pool4: int = 3
     """Kernel of pool4."""
     dropout: float = 0.4
-    """In front of the classifier."""
+    """Dropout rate before the classifier."""
     hidden: int = 0
     """Units of a hidden layer in the head; 0 is none."""
 

@@ -25,7 +25,7 @@ class Net(nn.Module):
     channels: int
     classes: int
     notes: tuple[str, ...] = ()
-    """In words, what was done to make it fit; empty for the catalogue's."""
+    """Notes on what was done to make it fit; empty for the catalogue's."""
 
     def __init__(
         self,

@@ -41,7 +41,7 @@ class ResNetForm:
     large_stem: bool = True
     """conv1 of 7x7 at stride 2 and 3x3 max pooling at stride 2, for conv1 of 3x3 alone."""
     stem_stride: int = 1
-    """Of that small conv1."""
+    """Stride of the 3x3 stem; ignored with a large stem."""
     conv_bias: bool = False
     """Biases in the convolutions although batch norm follows."""
     shortcut_norm: bool = True

@@ -34,7 +34,7 @@ class Source:
 
     @property
     def sha256(self) -> str:
-        """Of the file's bytes, in hexadecimal. What the file imports is not part of it."""
+        """SHA-256 of the file's bytes, in hexadecimal. What the file imports is not part of it."""
         return hashlib.sha256(self.code).hexdigest()
 
 

@@ -105,9 +105,9 @@ class Pretrained:
 
     net: Net
     mean: tuple[float, ...] | None
-    """Of each channel, to be subtracted from pixels of 0 to 1; None where nothing says so."""
+    """Mean of each channel, subtracted from pixels of 0 to 1; None where nothing says so."""
     std: tuple[float, ...] | None
-    """Of each channel, to divide by then."""
+    """Standard deviation of each channel, by which the difference is divided."""
     notes: tuple[str, ...]
     """What was done, in words: which weights, a stem that was folded, a head that begins anew."""
 

@@ -40,7 +40,7 @@ class Prediction:
     error: str | None = None
 
     def as_dict(self) -> dict[str, object]:
-        """For JSON."""
+        """The prediction in plain types."""
         return {**asdict(self), "top": [{"class": name, "confidence": value} for name, value in self.top]}
 
     def __str__(self) -> str:

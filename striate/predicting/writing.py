@@ -19,9 +19,9 @@ from striate.strictjson import to_json
 from striate.terminal import plain, plain_json
 
 COLUMNS = ("picture", "label", "confidence", "known", "error")
-"""Of a table; then `class_1`, `confidence_1` and so on, the likeliest classes."""
+"""Columns of a table; then `class_1`, `confidence_1` and so on, the likeliest classes."""
 ROWS = 5000
-"""Of a Parquet file that are held until they are written."""
+"""Rows of a Parquet file that are held until they are written."""
 
 
 def format_of(path: Path) -> str:
@@ -138,5 +138,5 @@ def _text(stream: BinaryIO) -> Iterator[TextIO]:
 
 
 def legible(text: str) -> str:
-    """With escapes for what is no UTF-8, as file names may have it."""
+    """The text with escapes for what is no UTF-8, as file names may have it."""
     return text.encode(errors="backslashreplace").decode()

@@ -36,7 +36,7 @@ HUB_NAMES = {
 
 
 MOST_CLASSES = 200
-"""That the card lists; per_class.csv has all."""
+"""Number of classes that the card lists at most; per_class.csv has all."""
 
 
 def write_card(run: Run) -> Path:

@@ -29,7 +29,7 @@ from striate.report import facts, wording
 from striate.run import Run
 
 SIDE = 144
-"""Of a picture on the page, in pixels; small pictures are enlarged by whole factors up to about that."""
+"""Side of an image on the page, in pixels; small pictures are enlarged by whole factors up to about that."""
 TABLES = (".csv", ".tsv", ".parquet")
 """Endings of data that is a table, beside which its pictures lie."""
 SHEET = 60

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from striate.run import Run
 
 Evaluations = Mapping[str, EvaluationFigures]
-"""By the key of their folder."""
+"""Evaluations by the name of their folder."""
 PHASES = {
     "start": "starting Python and PyTorch",
     "load": "loading the data",
@@ -77,7 +77,7 @@ def views(evaluation: Seen | ViewsRow, config: RunConfig) -> str:
 
 
 def first_of_each(evaluations: Evaluations) -> Evaluations:
-    """Of the evaluations of the same images in several views the first one: one is shown in full."""
+    """The first evaluation of each set of images: of several views, one is shown in full."""
     found: dict[tuple[str, str], str] = {}
     for key, evaluation in evaluations.items():
         found.setdefault((evaluation.data, evaluation.split), key)

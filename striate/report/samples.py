@@ -17,7 +17,7 @@ from striate.files import write_beside, write_new
 PER_CLASS, MOST = 8, 160
 """Pictures of each class, and of all together."""
 EPOCHS = 5
-"""Of which an augmentation is shown."""
+"""Number of epochs for which an augmentation is shown."""
 
 
 def write_sample_grid(dataset: DataSet, path: Path | None = None) -> Path:

@@ -11,9 +11,9 @@ from striate.forms import RARE, Form, Rare, Whole
 from striate.runforms.kinds import MOST_THREADS, Count, Counts, Epochs, Figure, Name, Seconds, Side, Text
 
 FORMAT = 1
-"""Of the run directory. Older ones stay readable; newer ones are refused."""
+"""Format of the run directory. Older ones stay readable; newer ones are refused."""
 MOST_CLASSES, MOST_CHANNELS = 100_000, 64
-"""Of a net that a run names: a config that came from somebody cannot ask for more memory than that takes."""
+"""Limits for a net that a run names: a config that came from somebody cannot ask for more memory than that takes."""
 
 Macs = Annotated[int, Within(0, 10**18)]
 
@@ -164,7 +164,7 @@ class RunConfig(Form):
     settings: Annotated[dict[str, object], RARE] = field(default_factory=dict)
     """What `striate.train` is asked for to repeat the run; empty in older runs."""
     only_in_python: Rare[Text] = None
-    """Of older runs: why no command repeats it."""
+    """Why, for older runs, no command repeats it."""
 
     def __post_init__(self) -> None:
         pictures, net = self.preprocessing, self.net

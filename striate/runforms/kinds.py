@@ -16,7 +16,7 @@ Count = Annotated[int, Within(0, 10**12)]
 Counts = dict[str, Count]
 Seconds = Annotated[float, Within(0, 10**10)]
 Figure = Annotated[float, Within(-1e300, 1e300)]
-"""Of a training that went wrong it can be large."""
+"""A measured figure; after a training that went wrong it can be large."""
 Loss = Annotated[float, Within(-1e-6, 1e300)]
 Temperature = Annotated[float, Within(1e-3, 1e4)]
 Epochs = Annotated[float, Within(0, 10**6)]

@@ -41,7 +41,7 @@ CODE = "code"
 """What the file of a net is called elsewhere."""
 GRIDS = ("mistakes.png", "attention.png")
 MOST_PIXELS = 50_000_000
-"""Of a sheet of pictures."""
+"""Limit on the pixels of a sheet of images."""
 
 _MACHINE = (*PACKAGES, "python", "cpu", "cores", "threads", "device")
 _COMMAND = re.compile(r"(striate train ([A-Za-z0-9 ._,=:+-]|runs/again)+\n?)+")

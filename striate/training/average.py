@@ -39,7 +39,7 @@ class Average:
         torch._foreach_lerp_(means, values, 1 - decay)
 
     def state_dict(self) -> dict[str, Any]:
-        """Of the mean."""
+        """State of the moving average."""
         return self.net.state_dict()
 
     def load_state_dict(self, state: dict[str, Any]) -> None:

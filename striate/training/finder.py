@@ -12,7 +12,7 @@ from striate.training.step import TrainingStep
 
 STEPS, LOWEST, HIGHEST = 120, 1e-6, 10.0
 SMOOTHING = 0.9
-"""Of the loss: the share of the past in its running mean."""
+"""Smoothing of the loss: the share of the past in its running mean."""
 RISEN = 3.0
 """The search ends when the smoothed loss is so many times the smallest one."""
 
@@ -33,7 +33,7 @@ class Found:
     lowest: float
 
     def as_dict(self) -> dict[str, object]:
-        """For JSON."""
+        """The search in plain types."""
         return asdict(self)
 
 

@@ -27,7 +27,7 @@ from striate.training.step import TrainingStep, class_weights
 MEASURE_SECONDS = 0.4
 """How long all manners of computing are tried before step 1, each for three steps at the least."""
 MEASURE_SHARE, MEASURE_MOST = 0.08, 5.0
-"""Of a time budget, and in seconds, for another look at the chosen manner: the plan hangs on it. On the way it is mended."""
+"""Share of a budget, and cap in seconds, for timing the chosen manner again: the plan is made from it and corrected later."""
 FEW_STEPS = 40
 """Below which no other manner is tried where a step is long."""
 LONG_STEP = 0.3

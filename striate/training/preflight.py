@@ -23,12 +23,12 @@ from striate.training.optimizers import make_optimizer
 from striate.training.step import TrainingStep
 
 PICTURES = 32
-"""That the net must be able to learn by heart."""
+"""Number of images that the net must be able to overfit."""
 SECONDS = 6.0
-"""For learning them by heart."""
+"""Time limit for overfitting them."""
 STEPS = 300
 RATE = 1e-3
-"""Of Adam, which learns a few pictures by heart in any net that works."""
+"""Learning rate of Adam, at which any net that works overfits a few images."""
 RATE_STEPS, RISE = 60, 10
 """Steps at the recipe's own rate, and those in which it rises to that where the recipe warms up."""
 FAR = 1.5
@@ -54,7 +54,7 @@ class Check:
     said: str
 
     def as_dict(self) -> dict[str, object]:
-        """For JSON."""
+        """The check in plain types."""
         return asdict(self)
 
 

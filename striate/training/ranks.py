@@ -30,9 +30,9 @@ from striate.training.audience import Audience
 from striate.training.signals import catching, pass_on
 
 WAIT = timedelta(hours=2)
-"""For each other: one may have to decode a large set for the pixel cache first."""
+"""How long ranks wait for each other: one may have to decode a large set for the pixel cache first."""
 GRACE_SECONDS = 30.0
-"""In which the others end by themselves when one has failed; torchrun gives as much."""
+"""Time for the others to end by themselves when one has failed; torchrun gives as much."""
 
 POLL_SECONDS = 0.1
 """Between two looks at what rank 0 has told, where another process started it."""

@@ -45,7 +45,7 @@ class State:
         return job.net if self.average is None else self.average.net
 
     def as_dict(self, job: Job, totals: torch.Tensor) -> dict[str, Any]:
-        """For a checkpoint; `totals`: (ranks, 3), those of each rank."""
+        """The state for a checkpoint; `totals`: (ranks, 3), those of each rank."""
         return {
             "step": self.step,
             "seconds": self.seconds,
