@@ -5,11 +5,10 @@ Colours are left to the page, so that it is legible on light and dark ones.
 
 from __future__ import annotations
 
-import base64
-import io
 from collections.abc import Iterable, Mapping, Sequence
-from html import escape
 from typing import TYPE_CHECKING, Any
+
+from markupsafe import Markup, escape
 
 from striate.texts import percent
 
@@ -20,10 +19,6 @@ SIDE = 64
 """Longer side of a thumbnail in CSS pixels."""
 _CELL = "text-align:left;vertical-align:middle;padding:2px 14px 2px 0"
 _NAME = f"{_CELL};opacity:.7;white-space:nowrap"
-
-
-class Markup(str):
-    """HTML that is put in as it is."""
 
 
 def card(title: str, fields: Mapping[str, object], note: str = "") -> str:
@@ -46,18 +41,15 @@ def table(columns: Sequence[str], rows: Iterable[Sequence[object]], note: str = 
 
 def thumbnail(pixels: NDArray[Any]) -> Markup:
     """A picture, uint8 (H, W, C), C = 1 or 3: small ones are enlarged without smoothing."""
-    from PIL import Image
+    from striate.drawing.images import data_uri, to_image
 
-    image = Image.fromarray(pixels[..., 0] if pixels.shape[2] == 1 else pixels)
+    image = to_image(pixels)
     longest = max(image.size)
     width, height = (round(side * SIDE / longest) or 1 for side in image.size)
     image.thumbnail((2 * SIDE, 2 * SIDE))
-    buffer = io.BytesIO()
-    image.save(buffer, format="PNG")
     return Markup(
         f'<img alt="" width="{width}" height="{height}" style="display:block;image-rendering:'
-        f'{"pixelated" if longest < SIDE else "auto"}" '
-        f'src="data:image/png;base64,{base64.b64encode(buffer.getvalue()).decode()}">'
+        f'{"pixelated" if longest < SIDE else "auto"}" src="{data_uri(image)}">'
     )
 
 
@@ -72,7 +64,7 @@ def bar(share: float) -> Markup:
 
 def _html(value: object) -> str:
     # File names may hold bytes that are no UTF-8.
-    return value if isinstance(value, Markup) else escape(str(value)).encode(errors="backslashreplace").decode()
+    return value if isinstance(value, Markup) else escape(str(value).encode(errors="backslashreplace").decode())
 
 
 def _note(text: str) -> str:

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import re
 
-_UNSAFE = re.compile("[\x00-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff]")
-"""Control characters, line breaks, what turns the direction of writing, and halves of characters, as Python keeps the bytes of
-names that are no UTF-8."""
+_UNSAFE = re.compile("[\x00-\x1f\x7f-\x9f\u061c\u200b\u200e\u200f\u2028-\u202e\u2060\u2066-\u2069\ufeff\ud800-\udfff]")
+"""Control characters, line breaks, what turns the direction of writing or takes no room, and halves of characters, as Python
+keeps the bytes of names that are no UTF-8."""
 _SHORT = {"\n": "\\n", "\r": "\\r", "\t": "\\t"}
 
 

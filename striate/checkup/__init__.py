@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from striate.checkup.copies import across_copies, copy_findings, equal_groups
-from striate.checkup.findings import TITLES, Finding, Pair, Picture, Place, picture, printable
+from striate.checkup.findings import TITLES, Finding, Pair, Picture, Place, picture
 from striate.checkup.near import near_duplicates, thumbnails
 from striate.checkup.outliers import outlier_findings
 from striate.checkup.quick import in_order, quick
@@ -27,7 +27,6 @@ __all__ = [
     "Picture",
     "check",
     "copies_of_training",
-    "printable",
     "quick",
 ]
 

@@ -113,8 +113,3 @@ def picture(dataset: DataSet, split: str, index: int, note: str = "") -> Picture
         path=None if part.paths is None else part.paths[index],
         note=note,
     )
-
-
-def printable(text: str) -> str:
-    """Text without characters that break a line or steer a terminal; they are written as in Python's strings."""
-    return "".join(letter if letter.isprintable() else letter.encode("unicode_escape").decode() for letter in text)

@@ -10,8 +10,8 @@ from collections.abc import Collection, Mapping
 from pathlib import Path
 
 from striate.data.kinds import kind_of
-from striate.data.ledger import plain
 from striate.errors import DataError
+from striate.terminal import plain
 
 _MARKS = (
     (codecs.BOM_UTF8, "utf-8-sig", ""),

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from striate.errors import StriateError
+from striate.terminal import plain
 
 Fate = Literal["used", "excluded", "junk", "unreadable", "other"]
 FATES: Mapping[Fate, str] = {
@@ -114,13 +115,6 @@ def ledger_lines(ledger: Mapping[str, Any]) -> list[str]:
         kind = f", {plain(row['kind'])}" if row["kind"] else ""
         lines.append(f"{FATES[row['fate']]}{kind}: {listed}")
     return [*lines, *map(plain, ledger["notes"])]
-
-
-def plain(name: str) -> str:
-    """A name on one line: what cannot be printed is written as an escape."""
-    return "".join(
-        letter if letter.isprintable() else letter.encode("unicode_escape", "surrogatepass").decode() for letter in name
-    )
 
 
 def settle(

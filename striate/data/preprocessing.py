@@ -18,6 +18,7 @@ from striate.choices import Fit
 from striate.data.decode import FileFacts, decode_with_facts
 from striate.data.images import ImageData, Pictures, Pixels, portions
 from striate.data.values import Found, Range, in_doubt
+from striate.drawing.images import to_image
 from striate.errors import DataError
 
 PORTION = 2**19
@@ -85,7 +86,7 @@ class Preprocessing:
         """The same images at this size and number of channels; `data` itself where they are already."""
         if data.shape == (*self.size, self.channels):
             return data
-        images = (Image.fromarray(picture.squeeze(2) if picture.shape[2] == 1 else picture) for picture in data.pixels)
+        images = (to_image(picture) for picture in data.pixels)
         return replace(data, pixels=stack(map(self.pixels, images), len(data)))
 
     def normalise(self, pixels: Tensor) -> Tensor:

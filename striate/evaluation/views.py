@@ -20,6 +20,7 @@ from striate.data.decode import decode_with_facts
 from striate.data.images import Pixels
 from striate.data.preprocessing import HEADROOM
 from striate.data.reading import in_portions
+from striate.drawing.images import to_image
 from striate.errors import DataError, UsageError
 from striate.evaluation.dense import dense, slides, total_stride
 from striate.evaluation.protocols import Look, Protocol
@@ -224,7 +225,7 @@ def _image(data: ImageData, position: int, at_least: int) -> Image.Image:
     """The picture whole, as far as it is there: its file's, or what is in memory."""
     if data.paths is None:
         picture = data.pixels[position]
-        return Image.fromarray(picture.squeeze(2) if picture.shape[2] == 1 else picture)
+        return to_image(picture)
     try:
         return decode_with_facts(data.paths[position], at_least)[0]
     except DataError as error:

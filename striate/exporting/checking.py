@@ -12,12 +12,12 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from PIL import Image
 
 from striate.data import NAMED, Preprocessing, load_data, read_data
 from striate.data.images import ImageData, Pixels
 from striate.data.listing import list_files
 from striate.data.named import find
+from striate.drawing.images import to_image
 from striate.errors import CheckError, DataError, StriateError
 from striate.exporting import opening
 from striate.exporting.model import Model
@@ -52,7 +52,7 @@ class CheckPictures:
             return self.files
         files = tuple(folder / f"{number:04d}.png" for number in range(len(self.pixels)))
         for file, picture in zip(files, self.pixels, strict=True):
-            Image.fromarray(picture.squeeze(2) if picture.shape[2] == 1 else picture).save(file)
+            to_image(picture).save(file)
         return files
 
 

@@ -16,7 +16,7 @@ from markupsafe import Markup, escape
 from PIL import Image
 
 from striate import texts
-from striate.checkup import Checkup, Finding, Pair, Picture, copies_of_training, printable
+from striate.checkup import Checkup, Finding, Pair, Picture, copies_of_training
 from striate.data import DataSet
 from striate.data.decode import decode
 from striate.drawing.images import data_uri, to_image
@@ -27,6 +27,7 @@ from striate.metrics import wilson
 from striate.outcome import Row
 from striate.report import facts, wording
 from striate.run import Run
+from striate.terminal import plain
 
 SIDE = 144
 """Side of an image on the page, in pixels; small pictures are enlarged by whole factors up to about that."""
@@ -196,7 +197,7 @@ def _section(finding: Finding, dataset: DataSet) -> dict[str, object]:
 def names(finding: Finding, dataset: DataSet) -> list[str]:
     """What a finding concerns, a line each that can be printed."""
     return [
-        *(f"{_name(path, dataset)}: {printable(reason)}" for path, reason in finding.files),
+        *(f"{_name(path, dataset)}: {plain(reason)}" for path, reason in finding.files),
         *(f"{_name_of(picture, dataset)}{_note(picture)}" for picture in finding.pictures),
         *(f"{_name_of(pair.first, dataset)} = {_name_of(pair.second, dataset)}" for pair in finding.pairs),
     ]
@@ -226,7 +227,7 @@ def _shown(picture: Picture, dataset: DataSet) -> dict[str, object]:
         "width": image.width,
         "height": image.height,
         "name": _name_of(picture, dataset),
-        "label": printable(picture.label),
+        "label": plain(picture.label),
         "split": picture.split,
         "note": picture.note,
     }
@@ -252,4 +253,4 @@ def _name(path: str, dataset: DataSet) -> str:
     place, folder = Path(path), Path(dataset.location)
     folder = folder if folder.is_dir() else folder.parent
     resolved = place.parent.resolve() / place.name
-    return printable(str(resolved.relative_to(folder) if resolved.is_relative_to(folder) else place))
+    return plain(str(resolved.relative_to(folder) if resolved.is_relative_to(folder) else place))
