@@ -211,7 +211,7 @@ def test_batches_that_are_decoded_ahead_come_in_order(ahead):
         first = next(batches)
         assert len(asked) == min(3 * (ahead + 1), 11)
         found = [*first, *(pair for batch in batches for pair in batch)]
-    assert [name for name, _ in found] == ["bad" if n == 4 else f"picture {n + 1}" for n in range(11)]
+    assert [name for name, _ in found] == ["bad" if n == 4 else f"image {n + 1}" for n in range(11)]
     assert [pixels if isinstance(pixels, str) else int(pixels[0, 0, 0]) for _, pixels in found] == [
         *range(4),
         "no",
@@ -221,7 +221,7 @@ def test_batches_that_are_decoded_ahead_come_in_order(ahead):
 
 def test_the_net_stays_loaded_until_the_runs_files_change(trained, png_files, fed, tmp_path, monkeypatch):
     run = striate.load(shutil.copytree(trained.path, tmp_path / "copy"))
-    calibration = run.calibration
+    calibration = json.loads((run.path / "calibration.json").read_text())
     (run.path / "calibration.json").unlink()
     loaded = []
     real = classifier.load_net

@@ -148,7 +148,7 @@ def test_standard_input_names_pictures_or_is_one(call, run, folder, monkeypatch)
         ("gone.png", None, "no such file"),
         (str(folder / "1.png"), "Ankle boot", None),
     ]
-    assert piped((folder / "1.png").read_bytes()) == [("picture 1", "Ankle boot", None)]
+    assert piped((folder / "1.png").read_bytes()) == [("image 1", "Ankle boot", None)]
     assert piped(b"in\n")[0] == ("in/1.png", "Ankle boot", None)
     assert piped(b"") == []
 

@@ -138,7 +138,7 @@ def name_of(number: int, picture: Picture) -> str:
     """What a picture is called where it is spoken of: its path, or its place among those given."""
     if isinstance(picture, Unreadable):
         return picture.name
-    return str(picture) if isinstance(picture, str | Path) else f"picture {number}"
+    return str(picture) if isinstance(picture, str | Path) else f"image {number}"
 
 
 def _of_folder(held: PictureFiles) -> Iterator[Picture]:

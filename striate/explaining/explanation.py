@@ -33,7 +33,7 @@ class Explanation:
     """What speaks for a class in one picture, and how far that can be believed.
 
     Attributes:
-        picture: the file's path, or its place among the pictures given, as in `picture 2`.
+        picture: the file's path, or its place among the pictures given, as in `image 2`.
         pixels: uint8 (H, W, C), as the net saw them.
         heat: float32 (H, W), the map: 0 where nothing speaks for the class. Its scale is its own.
         method: a name of `METHODS`.

@@ -23,7 +23,7 @@ class Prediction:
     """What the net says of one picture.
 
     Attributes:
-        picture: the file's path, or its place among the pictures given, as in `picture 2`.
+        picture: the file's path, or its place among the pictures given, as in `image 2`.
         label: the likeliest class; `UNKNOWN` for a stranger, where that was asked; None where there is an error.
         confidence: the likeliest class's probability, 0 to 1, if it is one of the classes: the softmax of the logits divided by
             the temperature that the run's calibration holds, or by 1.

@@ -313,4 +313,4 @@ def test_the_usual_evaluation_is_what_it_was(run):
     before = run.evaluations["fashion-mnist-sample-test-centre"]
     again = evaluation.evaluate(run).summary
     assert again.loss == before.loss
-    assert again["confusion"] == before["confusion"]
+    assert again.confusion == before.confusion
