@@ -30,6 +30,7 @@ _NUMBERS: dict[object, tuple[type, str]] = {
 _KNOWN = {
     "Run": "a Run, as striate.load() gives it",
     "DataSet": "a DataSet, as striate.load_data() gives it",
+    "MapStyle": "data as striate.load_data() takes it: (images, labels), a torch or Hugging Face Dataset, a dict of splits",
     "Module": "a torch.nn.Module",
 }
 _SHOWN = 60
@@ -110,18 +111,13 @@ def _classes(hint: Any) -> list[type]:
 
 
 def _instead(value: object, hint: Any) -> str:
-    """What to do with images that are at hand in another form, where data is wanted."""
-    if "DataSet" not in {one.__name__ for one in _classes(hint)}:
+    """What to do with data that is at hand in another form, where data is wanted."""
+    if "MapStyle" not in {one.__name__ for one in _classes(hint)}:
         return ""
-    parents = {f"{kind.__module__}.{kind.__name__}" for kind in type(value).__mro__}
-    holds = (
-        isinstance(value, tuple | list) or hasattr(value, "__array__") or "torch.utils.data.dataset.Dataset" in parents
-    )
-    if not holds and "torch.utils.data.dataloader.DataLoader" not in parents:
-        return ""
-    return (
-        ". Images that are at hand are saved as an archive first: np.savez('mine.npz', images=pixels, labels=labels), pixels "
-        "uint8 (N, H, W) or (N, H, W, 3), labels whole numbers (N,); then give 'mine.npz'"
+    if hasattr(value, "dataset"):
+        return ". Of a DataLoader give its dataset: loader.dataset"
+    return ". A Dataset is to be read by position: list(dataset) makes that of one that is only iterated" * hasattr(
+        value, "__iter__"
     )
 
 
@@ -156,7 +152,8 @@ def _fits(value: object, hint: Any) -> bool:
     if origin is Literal:
         return any(_fits(value, type(one)) for one in inside)
     if origin is None:
-        return not isinstance(hint, type) or getattr(hint, "_is_protocol", False) or isinstance(value, hint)
+        unchecked = getattr(hint, "_is_protocol", False) and not getattr(hint, "_is_runtime_protocol", False)
+        return not isinstance(hint, type) or unchecked or isinstance(value, hint)
     if origin in (tuple, list, collections.abc.Sequence, collections.abc.Iterable):
         return _all_fit(value, origin, inside)
     return not isinstance(origin, type) or isinstance(value, origin)

@@ -17,6 +17,7 @@ from torch import Tensor, nn
 
 from striate.arguments import checked
 from striate.data import Preprocessing
+from striate.data.athand import MapStyle
 from striate.data.images import Pictures, Pixels
 from striate.data.picturefiles import PictureFiles
 from striate.data.pictures import Picture, expanded, ledger_of, read, read_in_batches
@@ -171,11 +172,14 @@ class Classifier:
         return outputs, taken
 
     @checked
-    def predict(self, images: Picture | Iterable[Picture], *, top: int = 3, abstain: bool = False) -> Predictions:
+    def predict(
+        self, images: Picture | Iterable[Picture] | MapStyle, *, top: int = 3, abstain: bool = False
+    ) -> Predictions:
         """Predictions in the order of the images; one that cannot be read gets an error and the rest are still predicted.
 
         Args:
-            images: one or several, see `Picture`: files, folders, bytes, PIL images, arrays, tensors, of any size and mode.
+            images: one or several, see `Picture`: files, folders, bytes, PIL images, arrays, tensors, of any size and mode;
+                or a Dataset, whose labels are left.
             top: how many of the likeliest classes to give.
             abstain: whether an image unlike those of validation gets the label `UNKNOWN`.
 
@@ -191,7 +195,9 @@ class Classifier:
         unreadable = {prediction.picture: prediction.error for prediction in found if prediction.error is not None}
         return Predictions(found, thumbnails, ledger_of(folders, unreadable))
 
-    def predict_many(self, images: Iterable[Picture], *, top: int = 3, abstain: bool = False) -> Iterator[Prediction]:
+    def predict_many(
+        self, images: Iterable[Picture] | MapStyle, *, top: int = 3, abstain: bool = False
+    ) -> Iterator[Prediction]:
         """As `predict`, one prediction after the other, in constant memory however many the images are."""
         return (prediction for prediction, _ in self._predicted(expanded(images), top, abstain))
 
@@ -283,7 +289,7 @@ def loaded(run: Run, device: str = "auto") -> Classifier:
 
 @checked
 def predict(
-    run: Run, pictures: Iterable[Picture], *, top: int = 3, abstain: bool = False, device: str = "auto"
+    run: Run, pictures: Iterable[Picture] | MapStyle, *, top: int = 3, abstain: bool = False, device: str = "auto"
 ) -> Predictions:
     """`Classifier.predict` of a finished run, whose net stays loaded until the run's files change.
 

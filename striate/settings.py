@@ -46,6 +46,7 @@ if TYPE_CHECKING:
     from torch import nn
 
     from striate.data import DataSet
+    from striate.data.athand import MapStyle
     from striate.data.augmentation import Augmentation
     from striate.recipe import Recipe
 
@@ -78,7 +79,8 @@ def option(default: Any, help: str, group: Group, *, short: str = "", environmen
 class Settings:
     """Everything that can be asked of a training run. Where a field is None, the recipe decides, or a measurement.
 
-    `data` may also be a DataSet from `load_data`; then the fields that decide how files are read (`group_by`, `exclude`,
+    `data` may also be what `load_data` takes from Python: (images, labels), a Dataset, a dict of splits. Or a DataSet; then
+    the fields that decide how files are read (`group_by`, `exclude`,
     `splits`, `fit`, `range`, `size`, `channels`) are those of `load_data`. `net` may also be a module: it is copied, not changed,
     and training starts from its present weights. `recipe` may be a Recipe; other fields that are given override it. `augment` may
     be an Augmentation, and `resize_schedule` the tuple that `Recipe` has. `budget` is in seconds. Floating-point sums depend on
@@ -90,9 +92,10 @@ class Settings:
         "Network: a name from `striate nets`, FILE.py:OBJECT, torchvision:NAME or timm:NAME.",
         "Data",
     )
-    data: str | Path | DataSet = option(
+    data: str | Path | DataSet | MapStyle = option(
         "fashion-mnist-sample",
-        "Data set: a known name, a folder with one subfolder per class, a table of paths and labels, or a .npz file.",
+        "Data set: a known name, torchvision:NAME, hf:USER/NAME or medmnist:NAME; a folder with one subfolder per class, a table "
+        "of paths and labels, or a .npz file.",
         "Data",
     )
     _: KW_ONLY
@@ -194,10 +197,11 @@ class Settings:
         from torch import nn
 
         from striate.data import DataSet
+        from striate.data.athand import MapStyle
         from striate.data.augmentation import Augmentation
         from striate.recipe import Recipe, ResizeSchedule
 
-        check_fields(self, nn=nn, DataSet=DataSet, Augmentation=Augmentation, Recipe=Recipe)
+        check_fields(self, nn=nn, DataSet=DataSet, MapStyle=MapStyle, Augmentation=Augmentation, Recipe=Recipe)
         if self.resize_schedule is not None and not isinstance(self.resize_schedule, str):
             object.__setattr__(self, "resize_schedule", ResizeSchedule(self.resize_schedule))
         object.__setattr__(self, "set", _set_fields(self.set))
@@ -342,6 +346,7 @@ def plain_types() -> dict[str, tuple[Any, bool]]:
         "Augmentation": _Own,
         "Recipe": _Own,
         "DataSet": _Own,
+        "MapStyle": _Own,
     }
     hints = get_type_hints(Settings, localns=own)
     parts = {name: get_args(hint) if isinstance(hint, UnionType) else (hint,) for name, hint in hints.items()}

@@ -14,14 +14,27 @@ from striate.choices import Fit, OnBad
 from striate.data.arrays import load_npz
 from striate.data.asked import Reading
 from striate.data.cache import Told
+from striate.data.elsewhere import is_name, load_elsewhere
 from striate.data.folder import load_folder
+from striate.data.given import GIVEN, DataLike, load_given
 from striate.data.images import DataSet, ImageData
 from striate.data.named import NAMED, load_named
 from striate.data.preprocessing import Preprocessing
 from striate.data.ranges import range_of
 from striate.errors import DataError, UsageError, unknown_name
 
-__all__ = ["NAMED", "DataSet", "ImageData", "Preprocessing", "Reading", "load_data", "read_data"]
+__all__ = [
+    "GIVEN",
+    "NAMED",
+    "DataLike",
+    "DataSet",
+    "ImageData",
+    "Preprocessing",
+    "Reading",
+    "is_name",
+    "load_data",
+    "read_data",
+]
 
 SHOWN = 20
 """How many files that cannot be read an error names."""
@@ -29,7 +42,7 @@ SHOWN = 20
 
 @checked
 def load_data(
-    data: str | Path,
+    data: DataLike,
     *,
     data_dir: str | Path | None = None,
     size: tuple[int, int] = (224, 224),
@@ -44,10 +57,14 @@ def load_data(
     range: str | Sequence[float] | None = None,
     told: Told | None = None,
 ) -> DataSet:
-    """A set by name; a folder or table of images; or a NumPy archive (`.npz`). docs/data.md has the forms.
+    """A set by name; a folder or table of images; a NumPy archive (`.npz`); or images and labels that are at hand in Python.
+
+    docs/data.md has the forms. At hand: `(images, labels)`, with images as an array, a tensor, or a list of PIL images, arrays,
+    tensors or files; a torch Dataset of (image, label); a Hugging Face Dataset; a dict of splits of these; a DataSet as it is.
 
     Args:
-        data: a key of `NAMED`, or a path. What has a path separator or such an ending, or is a folder here, is a path.
+        data: a key of `NAMED`, `torchvision:NAME`, `hf:USER/NAME` or `medmnist:NAME`; a path; or the data itself.
+            What has a path separator or such an ending, or is a folder here, is a path.
         data_dir: where to look for named sets first; $STRIATE_DATA if None.
         size, channels, fit: for files, which are decoded to (H, W); see `Preprocessing`. Without `channels` images that are all
             grey have one, and others three.
@@ -73,7 +90,7 @@ def load_data(
 
 
 def read_data(
-    data: str | Path,
+    data: DataLike,
     reading: Reading,
     *,
     data_dir: str | Path | None = None,
@@ -81,14 +98,18 @@ def read_data(
     told: Told | None = None,
 ) -> DataSet:
     """As `load_data`, which has the same arguments one by one, and raises the same errors."""
+    if isinstance(data, DataSet):
+        return data if reading.tested else data.untested()
+    if not isinstance(data, str | Path):
+        _require_no_files(reading, "images that are given in Python")
+        return load_given(data, reading)
+    if is_name(data) and data not in NAMED:
+        _require_no_files(reading, str(data))
+        return load_elsewhere(str(data), reading, data_dir)
     path = Path(data)
     named = data in NAMED
     if named or path.suffix.lower() == ".npz":
-        if reading.group_by is not None or reading.exclude:
-            option = "exclude" if reading.exclude else "group-by"
-            raise UsageError(f"--{option} is for file names, and {data} has none")
-        if reading.splits is not None:
-            raise UsageError(f"--splits is for folders, and {data} is none")
+        _require_no_files(reading, str(data))
     if named:
         return replace(load_named(NAMED[str(data)], data_dir, reading.tested), range=reading.range)
     if path.suffix.lower() == ".npz":
@@ -100,6 +121,15 @@ def read_data(
             raise DataError(*_bad_files(dataset.unreadable))
         return dataset if reading.tested else dataset.untested()
     raise unknown_name("data set or folder", str(data), NAMED, f"{', '.join(NAMED)}, or the path of a folder")
+
+
+def _require_no_files(reading: Reading, what: str) -> None:
+    """Raises UsageError for what is said of files, where there are none."""
+    if reading.group_by is not None or reading.exclude:
+        option = "exclude" if reading.exclude else "group-by"
+        raise UsageError(f"--{option} is for file names, and {what} has none")
+    if reading.splits is not None:
+        raise UsageError(f"--splits is for folders, and {what} is none")
 
 
 def _bad_files(unreadable: Mapping[str, str]) -> list[str]:

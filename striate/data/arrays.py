@@ -21,6 +21,11 @@ from striate.errors import DataError
 
 _IMAGES, _LABELS = ("images", "x", "data"), ("labels", "y", "targets")
 _CLASSES = ("classes", "class_names", "label_names")
+ONE_LABEL = (
+    "Each image has one label here. Several labels an image, boxes and masks are for libraries made for them, such as "
+    "torchvision's detection and segmentation references or timm"
+)
+"""Said where an image has another kind of target."""
 
 
 def load_npz(path: Path, reading: Reading) -> DataSet:
@@ -118,41 +123,46 @@ def _pair(
     if images is None or labels is None:
         raise DataError(f"{path} has {images or labels} but not the {'images' if images is None else 'labels'} to it")
     pixels, given = arrays[images], arrays[labels]
-    if pixels.ndim == 3:
-        pixels = pixels[..., None]
-    shape = arrays[images].shape
-    if pixels.ndim != 4 or pixels.shape[3] not in (1, 3) or not pixels.size:
-        hint = ": channels come last, transpose(0, 2, 3, 1)" if len(shape) == 4 and shape[1] in (1, 3) else ""
-        raise DataError(
-            f"{images} in {path} must be (N, H, W) or (N, H, W, 1 or 3), got {arrays[images].dtype} {shape}{hint}"
-        )
-    if len(shape) == 4 and shape[1] in (1, 3) and shape[1:] != (1, 1, 1):
-        raise DataError(
-            f"{images} in {path}, {shape}, can have its channels second or last: store sides of neither 1 nor 3 pixels"
-        )
+    eight = pixels_of(f"{images} in {path}", pixels, wanted, found)
+    return eight, labels_of(f"{labels} in {path}", given, len(eight))
+
+
+def labels_of(what: str, given: np.ndarray[Any, Any], count: int) -> Labels:
+    """int64 (N,) of whole numbers (N,) or (N, 1), or of a column of zeros and ones for each class; else DataError."""
     if given.ndim == 2 and given.shape[1] == 1:
         given = given[:, 0]
     elif given.ndim == 2 and given.dtype.kind in "iufb" and np.isin(given, (0, 1)).all() and (given.sum(1) == 1).all():
-        given = given.argmax(1)  # a column for each class
-    if given.dtype.kind not in "iu" or given.shape != (len(pixels),):
-        raise DataError(
-            f"{labels} in {path} must be {len(pixels)} whole numbers, one an image, got {given.dtype} {given.shape}"
-        )
-    return np.ascontiguousarray(_eight_bits(path, images, pixels, wanted, found)), given.astype(np.int64)
+        given = given.argmax(1)
+    if given.dtype.kind not in "iu" or given.shape != (count,):
+        several = f". {ONE_LABEL}" if given.ndim == 2 and len(given) == count else ""
+        raise DataError(f"{what} must be {count} whole numbers, one an image, got {given.dtype} {given.shape}{several}")
+    return given.astype(np.int64)
 
 
-def _eight_bits(
-    path: Path, images: str, pixels: np.ndarray[Any, Any], wanted: Range | None, found: list[Found]
-) -> Pixels:
-    """uint8 of an array of images. What is not known of its values is asked of all of them at once."""
+def pixels_of(what: str, pixels: np.ndarray[Any, Any], wanted: Range | None, found: list[Found]) -> Pixels:
+    """uint8 (N, H, W, C) of images (N, H, W) or (N, H, W, 1 or 3) of any kind of number.
+
+    What is not known of their values is asked of all of them at once. `found` gets what there is to say of each image.
+
+    Raises:
+        DataError: another shape, one that can be read in two ways, or values whose black and white are not known.
+    """
+    shape = pixels.shape
+    if pixels.ndim == 3:
+        pixels = pixels[..., None]
+    if pixels.ndim != 4 or pixels.shape[3] not in (1, 3) or not pixels.size:
+        hint = ": channels come last, transpose(0, 2, 3, 1)" if len(shape) == 4 and shape[1] in (1, 3) else ""
+        raise DataError(f"{what} must be (N, H, W) or (N, H, W, 1 or 3), got {pixels.dtype} {shape}{hint}")
+    if len(shape) == 4 and shape[1] in (1, 3) and shape[1:] != (1, 1, 1):
+        raise DataError(f"{what}, {shape}, can have its channels second or last: store sides of neither 1 nor 3 pixels")
     try:
         eight, whole = eight_bits(pixels, wanted)
     except Unclear as error:
-        raise DataError(f"{images} in {path}: {error}") from None
+        raise DataError(f"{what}: {error}") from None
     if whole is not None:
         least, most = pixels.min(axis=(1, 2, 3)).tolist(), pixels.max(axis=(1, 2, 3)).tolist()
         found += [Found(whole.kind, low, high, whole.low, whole.high) for low, high in zip(least, most, strict=True)]
-    return eight
+    return np.ascontiguousarray(eight)
 
 
 def _names(kinds: tuple[str, ...], split: str) -> list[str]:
@@ -173,23 +183,40 @@ def _named(arrays: Mapping[str, Any], kinds: tuple[str, ...], split: str) -> str
 def _classes(
     path: Path, arrays: Mapping[str, np.ndarray[Any, Any]], pairs: Mapping[str, tuple[Pixels, Labels]], partial: bool
 ) -> tuple[str, ...]:
-    lowest = min(int(labels.min()) for _, labels in pairs.values())
-    count = max(int(labels.max()) for _, labels in pairs.values()) + 1
     given = [name for name in _CLASSES if name in arrays]
     if len(given) > 1:
         raise DataError(f"{' and '.join(given)} in {path} could both be the names of the classes: keep one")
     if not given:
-        names = tuple(str(label) for label in range(count))
+        names: tuple[str, ...] | None = None
     elif arrays[given[0]].ndim == 1 and arrays[given[0]].dtype.kind in "US":
         names = tuple(name.decode() if isinstance(name, bytes) else str(name) for name in arrays[given[0]].tolist())
     else:
         raise DataError(f"{given[0]} in {path} must be texts (K,), got {arrays[given[0]].dtype}")
-    require_distinct(names, str(path))
+    require_distinct(names or (), str(path))
+    return require_classes(str(path), names, {split: labels for split, (_, labels) in pairs.items()}, partial)
+
+
+def require_classes(
+    where: str, names: tuple[str, ...] | None, labels_in: Mapping[str, Labels], partial: bool
+) -> tuple[str, ...]:
+    """The names of the classes, or their numbers for want of names.
+
+    Args:
+        labels_in: split -> labels.
+        partial: whether a split may lack classes.
+
+    Raises:
+        DataError: a name twice, labels without a name, or a split that lacks a class.
+    """
+    lowest = min(int(labels.min()) for labels in labels_in.values())
+    count = max(int(labels.max()) for labels in labels_in.values()) + 1
+    if names is None:
+        names = tuple(str(label) for label in range(count))
     if twice := next((name for place, name in enumerate(names) if name in names[:place]), None):
-        raise DataError(f"{given[0]} in {path} has {twice!r} twice: each class needs a name of its own")
+        raise DataError(f"the classes of {where} hold {twice!r} twice: each class needs a name of its own")
     if lowest < 0 or count > len(names) or (len(names) < 2 and not partial):
-        raise DataError(f"the labels in {path} run from {lowest} to {count - 1}, and there are {len(names)} classes")
-    for split, (_, labels) in pairs.items():
+        raise DataError(f"the labels in {where} run from {lowest} to {count - 1}, and there are {len(names)} classes")
+    for split, labels in labels_in.items():
         if not partial and (missing := [name for label, name in enumerate(names) if label not in set(labels.tolist())]):
-            raise DataError(f"the split {split} of {path} lacks: {', '.join(missing)}")
+            raise DataError(f"the split {split} of {where} lacks: {', '.join(missing)}")
     return names

@@ -108,7 +108,7 @@ def decode_with_facts(
         image.load()
         ImageOps.exif_transpose(image, in_place=True)
         upright_image, found = grey_or_rgb(image, kept, wanted)
-        return upright_image, FileFacts(image.format or "", mode, *size, _grey(upright_image), found)
+        return upright_image, FileFacts(image.format or "", mode, *size, has_no_colour(upright_image), found)
     except DataError:
         raise
     except Unclear as error:
@@ -132,7 +132,7 @@ def _memory_for(size: int) -> bool:
     return True
 
 
-def _grey(image: Image.Image) -> bool:
+def has_no_colour(image: Image.Image) -> bool:
     """Whether an image of mode L or RGB has no colour."""
     if image.mode == "L":
         return True

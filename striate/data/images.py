@@ -135,6 +135,10 @@ class ImageData:
         position %= len(self)
         return torch.from_numpy(np.array(self.pixels[position]).transpose(2, 0, 1).copy()), int(self.labels[position])
 
+    def __iter__(self) -> Iterator[tuple[torch.Tensor, int]]:
+        """(uint8 tensor (C, H, W), label) of each picture in turn."""
+        return (self[position] for position in range(len(self)))
+
     def __repr__(self) -> str:
         return f"<ImageData: {len(self):,} pictures of {dimensions(self.shape)}, {len(self.classes)} classes>"
 
@@ -249,6 +253,35 @@ class DataSet:
         )
         kept = {split: part for split, part in self.splits.items() if split != "test"}
         return replace(self, splits=kept, set_aside=tuple(aside))
+
+    def __len__(self) -> int:
+        """Pictures of all splits."""
+        return sum(map(len, self.splits.values()))
+
+    @overload
+    def __getitem__(self, key: str) -> ImageData: ...
+
+    @overload
+    def __getitem__(self, key: int) -> tuple[torch.Tensor, int]: ...
+
+    def __getitem__(self, key: int | str) -> tuple[torch.Tensor, int] | ImageData:
+        """A split by its name; by number (uint8 tensor (C, H, W), label) of one picture, counted over all splits in turn."""
+        if isinstance(key, str):
+            if key not in self.splits:
+                raise UsageError(f"{self.name} has no split {key!r}; it has: {', '.join(self.splits)}")
+            return self.splits[key]
+        position = operator.index(key)
+        if not -len(self) <= position < len(self):
+            raise IndexError(f"there are {len(self)} pictures, and no number {position}")
+        position %= len(self)
+        for part in self.splits.values():
+            if position < len(part):
+                break
+            position -= len(part)
+        return part[position]
+
+    def __iter__(self) -> Iterator[tuple[torch.Tensor, int]]:
+        return (picture for part in self.splits.values() for picture in part)
 
     @property
     def train(self) -> ImageData:

@@ -8,13 +8,14 @@ from concurrent.futures import Executor
 from itertools import chain
 from pathlib import Path
 from threading import Lock
-from typing import Any, BinaryIO, NamedTuple
+from typing import Any, BinaryIO, NamedTuple, cast
 
 import numpy as np
 import numpy.typing as npt
 import torch
 from PIL import Image
 
+from striate.data.athand import MapStyle, images_in
 from striate.data.decode import LARGEST_FILE, upright
 from striate.data.images import Pixels
 from striate.data.kinds import kind_of
@@ -22,7 +23,7 @@ from striate.data.ledger import Ledger
 from striate.data.picturefiles import PictureFiles, picture_files
 from striate.data.preprocessing import Preprocessing
 from striate.data.reading import in_portions
-from striate.data.values import Unclear, eight_bits
+from striate.data.values import Found, Range, Unclear, eight_bits
 from striate.errors import DataError
 
 
@@ -43,12 +44,18 @@ _LOADING = Lock()
 """Two threads cannot load one PIL picture at once."""
 
 
-def expanded(pictures: Picture | Iterable[Picture], folders: list[PictureFiles] | None = None) -> Iterator[Picture]:
-    """One picture or several, one by one: folders as the files in them (`picture_files`), batches as pictures.
+def expanded(
+    pictures: Picture | Iterable[Picture] | MapStyle, folders: list[PictureFiles] | None = None
+) -> Iterator[Picture]:
+    """One picture or several, one by one: folders as the files in them (`picture_files`), batches as pictures, and of what
+    holds labels too the images.
 
     Args:
         folders: to it is added what each folder holds, for `ledger_of`.
     """
+    if not isinstance(pictures, _KINDS):
+        found = images_in(pictures)
+        pictures = cast(Iterable[Picture], pictures) if found is None else found
     for picture in [pictures] if isinstance(pictures, _KINDS) else pictures:
         if isinstance(picture, str | Path) and os.path.isdir(picture):  # noqa: PTH112 - of many thousands
             held = picture_files(Path(picture))
@@ -101,18 +108,24 @@ def read(preprocessing: Preprocessing, picture: Picture) -> Pixels:
         raise DataError(picture.reason)
     if isinstance(picture, str | Path | bytes):
         return preprocessing.read(picture)
-    if isinstance(picture, Image.Image):
-        with _LOADING:
-            image, found = upright(picture, preprocessing.range)
-    else:
-        try:
-            values = _last_channel(picture) if isinstance(picture, torch.Tensor) else _checked(picture)
-            eight, found = eight_bits(values, preprocessing.range)
-        except Unclear as error:
-            raise DataError(str(error)) from None
-        image = Image.fromarray(eight)
+    image, found = at_hand(picture, preprocessing.range)
     preprocessing.require_clear(found)
     return preprocessing.pixels(image)
+
+
+def at_hand(
+    picture: Image.Image | npt.NDArray[Any] | torch.Tensor, wanted: Range | None
+) -> tuple[Image.Image, Found | None]:
+    """A picture of mode L or RGB at its own size, and its values where they are wider than 8 bits. Raises DataError."""
+    if isinstance(picture, Image.Image):
+        with _LOADING:
+            return upright(picture, wanted)
+    try:
+        values = _last_channel(picture) if isinstance(picture, torch.Tensor) else _checked(picture)
+        eight, found = eight_bits(values, wanted)
+    except Unclear as error:
+        raise DataError(str(error)) from None
+    return Image.fromarray(eight), found
 
 
 def read_in_batches(

@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 
 from striate.classifier import Classifier
-from striate.data import ImageData
+from striate.data import DataLike, ImageData
 from striate.errors import UsageError
 from striate.evaluation.calibration import calibrate
 from striate.evaluation.protocols import PROTOCOLS, VIEWS, Protocol, protocol
@@ -83,7 +83,7 @@ class ViewsTable:
 
 def evaluate(
     run: Run,
-    data: str | Path | None = None,
+    data: DataLike | None = None,
     *,
     split: str = "test",
     views: str = "centre",
@@ -131,7 +131,7 @@ def evaluate(
 
 def compare_views(
     run: Run,
-    data: str | Path | None = None,
+    data: DataLike | None = None,
     *,
     split: str = "test",
     views: Sequence[str] | None = None,

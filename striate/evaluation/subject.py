@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import re
 import unicodedata
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 
 from striate.classifier import Classifier
-from striate.data import NAMED, DataSet, ImageData, Reading, read_data
+from striate.data import GIVEN, DataLike, DataSet, ImageData, Reading, is_name, read_data
 from striate.data.splits import recorded
 from striate.errors import DataError, UsageError
 from striate.machine import pick_device, usable_cores
@@ -51,7 +51,7 @@ class Subject:
         return f"{name}-{self.split}"
 
 
-def subject_of(run: Run, data: str | Path | None, split: str, device: str, data_dir: str | Path | None) -> Subject:
+def subject_of(run: Run, data: DataLike | None, split: str, device: str, data_dir: str | Path | None) -> Subject:
     """The run's net, and the pictures of a split, with the run's classes.
 
     Args:
@@ -76,7 +76,7 @@ def subject_of(run: Run, data: str | Path | None, split: str, device: str, data_
     )  # fmt: skip
 
 
-def load_for(run: Run, data: str | Path | None, data_dir: str | Path | None) -> tuple[DataSet, bool]:
+def load_for(run: Run, data: DataLike | None, data_dir: str | Path | None) -> tuple[DataSet, bool]:
     """(data set, whether it is the run's own), decoded as the run decodes.
 
     Raises:
@@ -84,10 +84,19 @@ def load_for(run: Run, data: str | Path | None, data_dir: str | Path | None) -> 
     """
     own = run.config.data.location
 
-    def load(place: str | Path, reading: Reading) -> DataSet:
+    def load(place: DataLike, reading: Reading) -> DataSet:
         return read_data(place, reading, data_dir=data_dir, workers=usable_cores())
 
     reading = replace(run.reading, partial=True)
+    if isinstance(data, DataSet):
+        _require_read_alike(run, data, reading)
+        return data, is_own(run, data)
+    if data is not None and not isinstance(data, str | Path):
+        dataset = load(data, reading.of_all())
+        if is_own(run, dataset):
+            return dataset, True
+        # Images of one split that are not the run's own are all of them tested on.
+        return (dataset if isinstance(data, Mapping) else load({"test": data}, reading.of_all())), False
     if data is None or str(data) == own:
         require_place(run, own)
         return load(own, reading), True
@@ -104,6 +113,17 @@ def load_for(run: Run, data: str | Path | None, data_dir: str | Path | None) -> 
     return dataset, dataset.location == own or is_own(run, dataset)
 
 
+def _require_read_alike(run: Run, dataset: DataSet, reading: Reading) -> None:
+    """Raises UsageError for files that were decoded into other pixels than the run decodes."""
+    for name in () if dataset.reading is None else ("size", "channels", "fit", "range"):
+        had, wanted = getattr(dataset.reading, name), getattr(reading, name)
+        if wanted is not None and had != wanted:
+            raise UsageError(
+                f"{dataset.name} was read with {name}={had!r}, and {run.name} takes {wanted!r}: "
+                f"striate.load_data(..., {name}={wanted!r})"
+            )
+
+
 def is_own(run: Run, dataset: DataSet) -> bool:
     """Whether a data set has the very training pictures of the run, in the same order and with the same classes."""
     return "train" in dataset.splits and dataset.train.fingerprint() == run.data.fingerprint
@@ -111,14 +131,21 @@ def is_own(run: Run, dataset: DataSet) -> bool:
 
 def is_moved(run: Run, dataset: DataSet, data_dir: str | Path | None) -> bool:
     """Whether a data set, loaded in whatever way, is the run's own at another place than where the run was trained."""
-    if dataset.location in NAMED or dataset.location == run.config.data.location:
+    if is_name(dataset.location) or GIVEN in (dataset.location, run.config.data.location):
+        return False
+    if dataset.location == run.config.data.location:
         return False
     return load_for(run, dataset.location, data_dir)[1]
 
 
 def require_place(run: Run, location: str) -> None:
     """Raises DataError if a run's own folder, table or archive is no longer there."""
-    if location not in NAMED and not Path(location).exists():
+    if location == GIVEN:
+        raise DataError(
+            f"the data that {run.path} was trained on was given in Python and is in no file: give it again, as in "
+            f"striate.evaluate(run, data=...) or striate.resume({str(run.path)!r}, data=...); it is known by its fingerprint"
+        )
+    if not is_name(location) and not Path(location).exists():
         raise DataError(
             f"{location}, the data that {run.path} was trained on, is no longer there. If it was moved, name its new place: "
             "--data NEWPLACE; it is known again by its content"

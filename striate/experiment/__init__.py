@@ -20,7 +20,7 @@ from striate.experiment.finishing import finish, judged, naming_disk, nothing_ha
 from striate.experiment.holding import held
 from striate.experiment.preparing import check_space, for_length, manners, plan
 from striate.experiment.restarting import begun_before, check_restarts, has_checkpoint
-from striate.experiment.resuming import finished, go_on, resume
+from striate.experiment.resuming import Source, finished, go_on, resume
 from striate.experiment.sounding import require_sound, soundness, worries
 from striate.nets.undisturbed import same_generators
 from striate.run import Run
@@ -85,7 +85,7 @@ def _train(ranks: Ranks, audience: Audience, settings: Settings, started: float)
     before = ranks.decided(lambda: begun_before(out, name))
     if before is not None and ranks.decided(lambda: has_checkpoint(before)):
         run = Run.open(before, module=settings.net if isinstance(settings.net, torch.nn.Module) else None)
-        return before if finished(run) else go_on(ranks, audience, run, None, settings.data_dir, started)
+        return before if finished(run) else go_on(ranks, audience, run, None, _source(settings), started)
     clock = Clock(started)
     clock.add("start", clock.total())
     with clock.charge("load"):
@@ -130,6 +130,11 @@ def _train(ranks: Ranks, audience: Audience, settings: Settings, started: float)
                 write_summary(run, "running", clock)
         finish(run, job, dataset, fresh_state(job), clock, audience)
     return run.path
+
+
+def _source(settings: Settings) -> Source:
+    """What a run goes on with that its own settings began."""
+    return Source(settings.data_dir, None if isinstance(settings.data, str | Path) else settings.data)
 
 
 @checked

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from striate.arguments import checked
+from striate.data import DataLike
 from striate.evaluation import Evaluation, ViewsTable
 from striate.evaluation import compare_views as compare_run_views
 from striate.evaluation import evaluate as evaluate_run
@@ -18,7 +19,7 @@ from striate.run import Run
 @checked
 def evaluate(
     run: Run,
-    data: str | Path | None = None,
+    data: DataLike | None = None,
     *,
     split: str = "test",
     views: str = "centre",
@@ -39,7 +40,7 @@ def evaluate(
 @checked
 def compare_views(
     run: Run,
-    data: str | Path | None = None,
+    data: DataLike | None = None,
     *,
     split: str = "test",
     views: Sequence[str] | None = None,

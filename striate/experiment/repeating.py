@@ -9,7 +9,7 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
-from striate.data import NAMED
+from striate.data import GIVEN, is_name
 from striate.data.asked import OF_FILES
 from striate.experiment.preparing import normed
 from striate.nets import Net
@@ -49,6 +49,8 @@ def why_none(config: RunConfig) -> str | None:
     plan = config.plan
     if config.net.origin.given:
         return "its net was given as a module, whose weights at the start no command has"
+    if config.data.location == GIVEN:
+        return "its data was given in Python, and no command has it"
     if config.only_in_python:
         return config.only_in_python
     spans, early = Length.of(plan).spans, plan.patience_restarted
@@ -102,7 +104,7 @@ def resolved(config: RunConfig) -> dict[str, object]:
     return {
         "net": _net(net),
         "data": data.location,
-        "data_dir": data.dir if data.location in NAMED else None,
+        "data_dir": data.dir if is_name(data.location) else None,
         "recipe": recipe.name,
         "epochs": plan.epochs,
         **{name: getattr(recipe, name) for name in ("batch_size", "lr", "validation", "seed")},

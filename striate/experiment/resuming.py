@@ -7,13 +7,13 @@ import time
 from collections import Counter
 from collections.abc import Sequence
 from contextlib import suppress
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import torch
 
 from striate.arguments import checked
-from striate.data import NAMED, DataSet, read_data
+from striate.data import DataLike, DataSet, is_name, read_data
 from striate.errors import DataError, UsageError
 from striate.evaluation.subject import SHOWN, require_place
 from striate.events import Observer
@@ -36,6 +36,14 @@ RANKS_A_CORE = 4
 """Processes that a run may ask for by itself."""
 
 
+@dataclass(frozen=True, slots=True)
+class Source:
+    """Where the data of a run that goes on comes from: a folder to look for named sets in first, and data given in Python."""
+
+    dir: str | Path | None = None
+    given: DataLike | None = None
+
+
 @checked
 def resume(
     path: str | Path,
@@ -44,7 +52,7 @@ def resume(
     module: torch.nn.Module | None = None,
     trust_code: bool = False,
     processes: int | None = None,
-    data: str | Path | None = None,
+    data: DataLike | None = None,
     data_dir: str | Path | None = None,
     progress: Progress | None = None,
     observers: Sequence[Observer] = (),
@@ -63,6 +71,7 @@ def resume(
         module, trust_code: for a net from elsewhere, see `Run.open`.
         processes: ranks to train in; as many as it had if None. With another number sums are rounded otherwise.
         data: where the run's data lies now, if it was moved; it is known again by its content, and the run keeps the new place.
+            Or the data itself, where it was given in Python.
         data_dir, progress, observers, stop, started: as in `train`.
 
     Raises:
@@ -81,13 +90,14 @@ def resume(
         )
     if processes is None and Ranks.here().count == 1:
         processes = _ranks(run)
-    if data is not None:
+    if isinstance(data, str | Path):
         config, location = run.config, _absolute(data)
         settings = {**config.settings, "data": location} if config.settings else {}
         run.config = replace(config, data=replace(config.data, location=location), settings=settings)
+    source = Source(data_dir, None if isinstance(data, str | Path) else data)
     audience = Audience([progress or Progress(), *observers], stop)
     with audience.answered():
-        spread(processes, go_on, audience, run, epochs, data_dir, started)
+        spread(processes, go_on, audience, run, epochs, source, started)
     return Run(run.path, module=module, trust_code=trust_code)
 
 
@@ -98,7 +108,7 @@ def further(ending: Ending) -> float:
 
 def _absolute(data: str | Path) -> str:
     """A place of data as a config has it."""
-    return str(data) if str(data) in NAMED else str(Path(data).resolve())
+    return str(data) if is_name(str(data)) else str(Path(data).resolve())
 
 
 def _difference(run: Run, dataset: DataSet) -> str:
@@ -138,14 +148,12 @@ def finished(run: Run) -> bool:
     return run.summary.status == "finished" and "report" in run.summary.seconds
 
 
-def go_on(
-    ranks: Ranks, audience: Audience, run: Run, epochs: float | None, data_dir: str | Path | None, started: float
-) -> Path:
+def go_on(ranks: Ranks, audience: Audience, run: Run, epochs: float | None, source: Source, started: float) -> Path:
     """What each rank does; gives the run's folder."""
     clock = Clock(started)
     try:
         with held(ranks, run, audience.warn), audience.recorded(run):
-            _go_on(ranks, audience, run, epochs, data_dir, clock)
+            _go_on(ranks, audience, run, epochs, source, clock)
     except UsageError:
         raise
     except BaseException:
@@ -156,12 +164,10 @@ def go_on(
     return run.path
 
 
-def _go_on(
-    ranks: Ranks, audience: Audience, run: Run, epochs: float | None, data_dir: str | Path | None, clock: Clock
-) -> None:
+def _go_on(ranks: Ranks, audience: Audience, run: Run, epochs: float | None, source: Source, clock: Clock) -> None:
     clock.add("start", clock.total())
     with clock.charge("load"):
-        dataset, job = ranks.together(lambda: _made_again(ranks, run, data_dir, audience))
+        dataset, job = ranks.together(lambda: _made_again(ranks, run, source, audience))
         state, warnings = resumed_state(job, run)
     for warning in warnings:
         audience.warn(warning)
@@ -183,7 +189,7 @@ def _go_on(
     finish(run, job, dataset, state, clock, audience)
 
 
-def _made_again(ranks: Ranks, run: Run, data_dir: str | Path | None, audience: Audience) -> tuple[DataSet, Job]:
+def _made_again(ranks: Ranks, run: Run, source: Source, audience: Audience) -> tuple[DataSet, Job]:
     """The data of a run, and its job as it was before step 1.
 
     Raises:
@@ -198,9 +204,11 @@ def _made_again(ranks: Ranks, run: Run, data_dir: str | Path | None, audience: A
     if plan.ranks != ranks.count:
         manner = replace(manner, threads=min(manner.threads, cores))
     torch.set_num_threads(manner.threads)  # sums of floats depend on it
-    require_place(run, location)
+    if source.given is None:
+        require_place(run, location)
+    given = location if source.given is None else source.given
     reading = replace(run.reading, tested=run.config.judge == "test")
-    dataset = read_data(location, reading, data_dir=data_dir, workers=usable_cores(), told=audience.reading)
+    dataset = read_data(given, reading, data_dir=source.dir, workers=usable_cores(), told=audience.reading)
     if dataset.train.fingerprint() != run.data.fingerprint:
         raise DataError(
             f"{dataset.location} is not what {run.path} was begun with: {_difference(run, dataset)}. To go on, give back the "

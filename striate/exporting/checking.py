@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from striate.data import NAMED, Preprocessing, load_data, read_data
+from striate.data import GIVEN, NAMED, Preprocessing, is_name, load_data, read_data
 from striate.data.images import ImageData, Pixels
 from striate.data.listing import list_files
 from striate.data.named import find
@@ -88,7 +88,9 @@ def pictures_of(run: Run, preprocessing: Preprocessing, count: int = COUNT) -> C
     location = run.config.data.location
     name = run.config.data.name
     try:
-        if location in NAMED or location.endswith(".npz"):
+        if location == GIVEN:
+            raise DataError(f"{name} was given in Python")
+        if is_name(location) or location.endswith(".npz"):
             if location in NAMED and find(NAMED[location]) is None:
                 raise DataError(f"{location} is not on this machine")
             return _of_set(read_data(location, run.reading).splits, preprocessing, count, f"pictures of {name}")

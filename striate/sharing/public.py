@@ -15,7 +15,7 @@ from pathlib import Path
 from PIL import Image
 from safetensors.torch import save
 
-from striate.data import NAMED
+from striate.data import is_name
 from striate.drawing.sheet import noted, read_tiles
 from striate.errors import DataError, UsageError
 from striate.evaluation.summary import PER_CLASS_COLUMNS, PREDICTION_COLUMNS
@@ -67,7 +67,7 @@ def write_public(run: Run, folder: Path, with_pictures: bool = False) -> None:
 
 def _write(run: Run, folder: Path, with_pictures: bool) -> None:
     config = public_config(run)
-    known = config.data.location in NAMED
+    known = is_name(config.data.location)
     weights = place(run.path, f"weights/{config.recipe.keep}.safetensors", MOST_BYTES)
     if weights is None:
         raise DataError(f"{run.path} has no finished weights: go on with striate train --resume {run.path}")
@@ -99,7 +99,7 @@ def public_config(run: Run) -> RunConfig:
     A net of somebody's code is one whose module must be given, then: see `striate.inference.build_net`.
     """
     config, net = run.config, run.config.net
-    known = config.data.location in NAMED
+    known = is_name(config.data.location)
     name, target = net.name, net.origin.target
     origin = Origin(min_size=net.origin.min_size, given=net.origin.given)
     if target is not None and source_path(target) is None:
@@ -207,7 +207,7 @@ def _public_key(key: str, found: Seen, names: dict[str, str]) -> str:
     name = found.data
     if name not in names:
         others = sum(one.startswith("other-pictures") for one in names.values())
-        names[name] = name if name in NAMED else "other-pictures" + (f"-{others + 1}" if others else "")
+        names[name] = name if is_name(name) else "other-pictures" + (f"-{others + 1}" if others else "")
     stem = re.sub(r"[^A-Za-z0-9._-]+", "-", name).strip("-.") or "data"
     rest = key.removeprefix(stem) if key.startswith(stem) else f"-{found.split}-{found.views}"
     return names[name] + re.sub(r"[^A-Za-z0-9._-]+", "-", rest)

@@ -1,0 +1,192 @@
+"""Data at hand in Python, in the forms that people have it, taken apart into images, labels and names of classes."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Protocol, runtime_checkable
+
+import numpy as np
+import torch
+from PIL import Image
+
+from striate.data.arrays import ONE_LABEL
+from striate.data.images import DataSet, ImageData
+from striate.data.layout import SPLIT_OF
+from striate.errors import DataError, UsageError
+
+_COLUMNS = {"image": ("image", "img", "picture"), "label": ("label", "labels", "fine_label", "class", "target")}
+
+
+@runtime_checkable
+class MapStyle(Protocol):
+    """What is read by position: a torch Dataset, a Hugging Face Dataset, a pair of images and labels, a dict of splits."""
+
+    def __len__(self) -> int: ...
+
+    def __getitem__(self, key: Any, /) -> Any: ...
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Part:
+    """One split as it was given.
+
+    Attributes:
+        images: in turn, or as one array or tensor.
+        count: how many they are.
+        labels: as they are. Where images and labels come together, those of the images that were taken so far.
+        classes: their names, where it has them.
+    """
+
+    images: Any
+    count: int
+    labels: Any = field(default_factory=list)
+    classes: tuple[str, ...] | None = None
+
+
+def images_in(data: object) -> Iterable[Any] | None:
+    """The images of data that holds labels too, for prediction, which needs none; None where `data` is images alone.
+
+    Raises UsageError for data of several splits.
+    """
+    if isinstance(data, DataSet | Mapping):
+        splits = list(data.splits if isinstance(data, DataSet) else data)
+        raise UsageError(
+            f"predict() takes the images of one split, as in data[{splits[-1]!r}]; there are: {', '.join(splits)}"
+        )
+    pair = isinstance(data, tuple) and len(data) == 2 and _is_labels(data[1])
+    if isinstance(data, ImageData) or pair or _is_dataset(data):
+        images: Iterable[Any] = _part(data, "data").images
+        return (image for image, _ in images) if isinstance(data, ImageData) else (image for image in images)
+    return None
+
+
+def _is_labels(value: object) -> bool:
+    if isinstance(value, np.ndarray | torch.Tensor):
+        return value.ndim == 1
+    return isinstance(value, list) and all(isinstance(one, int | np.integer | str) for one in value)
+
+
+def splits_of(data: object) -> tuple[dict[str, Part], tuple[str, ...] | None]:
+    """Split -> what it holds, and the names of the classes where a dict has them."""
+    if not isinstance(data, Mapping):
+        return {"train": _part(data, "data")}, None
+    classes = data.get("classes")
+    parts: dict[str, Part] = {}
+    for key, part in data.items():
+        if key == "classes":
+            continue
+        split = SPLIT_OF.get(str(key).lower())
+        if split is None or split in parts:
+            raise UsageError(
+                f"{key!r} is no split, or the second of its kind: give a dict such as "
+                "{'train': (images, labels), 'test': (images, labels)}, and 'validation', and 'classes' for names"
+            )
+        parts[split] = _part(part, split)
+    return parts, None if classes is None else tuple(map(str, classes))
+
+
+def _part(data: Any, split: str) -> Part:
+    if isinstance(data, ImageData):
+        return Part(data, len(data), data.labels, data.classes)
+    if hasattr(data, "features") and hasattr(data, "column_names"):
+        return _of_columns(data, split)
+    if _is_pair(data):
+        images, labels = data
+        if len(images) != len(labels):
+            raise DataError(f"{split}: {len(images):,} images need as many labels, got {len(labels):,}")
+        return Part(images if isinstance(images, np.ndarray | torch.Tensor) else list(images), len(labels), labels)
+    if not isinstance(data, MapStyle) or isinstance(data, str | bytes | np.ndarray | torch.Tensor):
+        raise UsageError(
+            f"{split}: {type(data).__name__} is no data to train on: give (images, labels), a Dataset that is read by position, "
+            "or a dict of splits. Of a DataLoader give its dataset"
+        )
+    names = _class_names(data)
+
+    def pair(position: int) -> tuple[Any, Any]:
+        item = data[position]
+        if not isinstance(item, tuple | list) or len(item) != 2:
+            raise UsageError(
+                f"{split} must be a Dataset of (image, label): its item {position} is {kind_of_thing(item)}. {ONE_LABEL}"
+            )
+        return item[0], item[1]
+
+    return _in_turn(len(data), pair, names)
+
+
+def _in_turn(count: int, pair: Callable[[int], tuple[Any, Any]], names: tuple[str, ...] | None) -> Part:
+    """A split whose images and labels come together and are read once: what is drawn anew each time is drawn once."""
+    labels: list[Any] = []
+
+    def images() -> Iterator[Any]:
+        for position in range(count):
+            image, label = pair(position)
+            labels.append(label)
+            yield image
+
+    return Part(images(), count, labels, names)
+
+
+def _is_pair(data: object) -> bool:
+    """Whether it is (images, labels), not a list of such pairs, one an image."""
+    return (
+        isinstance(data, tuple | list)
+        and len(data) == 2
+        and not isinstance(data[0], tuple | str)
+        and (hasattr(data[1], "__len__") and not isinstance(data[1], str | bytes))
+    )
+
+
+def _is_dataset(data: object) -> bool:
+    pairs = isinstance(data, list) and bool(data) and isinstance(data[0], tuple)
+    plain = isinstance(data, list | tuple | str | bytes | Path | np.ndarray | torch.Tensor | Image.Image)
+    return pairs or (not plain and isinstance(data, MapStyle))
+
+
+def _of_columns(data: Any, split: str) -> Part:
+    """A Hugging Face Dataset: the column of images by its feature, that of labels by its ClassLabel or its name."""
+    features = data.features
+
+    def column(what: str, feature: str) -> str:
+        of_kind = [name for name in features if type(features[name]).__name__ == feature]
+        named = [name for name in _COLUMNS[what] if name in features]
+        chosen = [name for name in named if name in of_kind] or of_kind or named
+        if not chosen or (len(chosen) > 1 and chosen[0] not in named):
+            raise UsageError(
+                f"{split}: which column is the {what}? It has {', '.join(features)}: keep one of the type {feature}, or give "
+                f"(images, labels). {ONE_LABEL}"
+            )
+        return chosen[0]
+
+    image, label = column("image", "Image"), column("label", "ClassLabel")
+    names = getattr(features[label], "names", None)
+
+    def pair(position: int) -> tuple[Any, Any]:
+        row = data[position]
+        return row[image], row[label]
+
+    return _in_turn(len(data), pair, names and tuple(names))
+
+
+def _class_names(data: Any) -> tuple[str, ...] | None:
+    """As torchvision's sets have them, also below Subset and `random_split`."""
+    names = getattr(data, "classes", None) or getattr(data, "categories", None)
+    if names is None:
+        return _class_names(data.dataset) if hasattr(data, "dataset") else None
+    return tuple(name[0] if isinstance(name, tuple) else str(name) for name in names)
+
+
+def kind_of_thing(value: object) -> str:
+    return f"a {type(value).__name__}" + (f" of {len(value)}" if isinstance(value, Sequence) else "")
+
+
+def name_of(data: object) -> str:
+    """What the set is called in the names of runs: a Dataset by its class, and arrays `arrays`."""
+    if isinstance(data, Mapping):
+        data = next((part for key, part in data.items() if key != "classes"), None)
+    while hasattr(data, "dataset"):
+        data = data.dataset
+    kind = "arrays" if isinstance(data, tuple | list) else type(data).__name__
+    return re.sub(r"[^a-z0-9]+", "-", kind.lower()).strip("-") or "data"
