@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import os
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from functools import cached_property
 from pathlib import Path
@@ -19,11 +19,11 @@ from striate.arguments import checked
 from striate.errors import DataError, StriateError, UsageError
 from striate.files import numbered, write_yaml
 from striate.outcome import Ending, Learning, Row
-from striate.runfiles import check_folders, number, place, read_csv, read_json, read_yaml
+from striate.runfiles import check_folders, place, read_csv, read_json, read_yaml
 from striate.runforms.calibration import Answer, Calibration
 from striate.runforms.config import RunConfig
 from striate.runforms.data import Data, Split
-from striate.runforms.evaluation import EvaluationFigures, Seen
+from striate.runforms.evaluation import EvaluationFigures, leading
 from striate.runforms.summary import Environment, Epoch, Overview, Summary
 from striate.texts import duration, interval, share
 
@@ -225,7 +225,7 @@ class Run:
     @property
     def metrics(self) -> list[Row]:
         """One row an epoch; numbers as numbers, an empty field as None."""
-        return read_csv(self.path, "metrics.csv", _epoch)
+        return read_csv(self.path, "metrics.csv", Epoch.row)
 
     @property
     def evaluations(self) -> dict[str, EvaluationFigures]:
@@ -294,19 +294,3 @@ class Run:
 def load(path: str | Path, *, module: nn.Module | None = None, trust_code: bool = False) -> Run:
     """The run in that directory: `striate.load("runs/lenet5").predict("boot.png")`. See `Run.open`."""
     return Run.open(path, module=module, trust_code=trust_code)
-
-
-def leading(config: RunConfig, evaluations: Mapping[str, Seen]) -> str | None:
-    """The key of the evaluation that the headline quotes: of the set that the run was trained on, its test
-    pictures, each seen once (`centre`), as far as there are such. None without an evaluation on that set: a run is
-    not known for its accuracy on others."""
-    own = [key for key, found in evaluations.items() if found.data == config.data.name]
-    tests = [key for key in own if evaluations[key].split == "test"]
-    centre = [key for key in tests if evaluations[key].views == "centre"]
-    return next(iter(centre + tests + own), None)
-
-
-def _epoch(cells: dict[str, str]) -> Row:
-    row = {name: number(cell) for name, cell in cells.items()}
-    Epoch.from_dict(row)
-    return row

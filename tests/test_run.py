@@ -10,9 +10,9 @@ from run_config import config
 from striate.errors import DataError
 from striate.files import write_yaml
 from striate.inference import build_net, load_net
-from striate.run import Run, leading
+from striate.run import Run
 from striate.runforms.config import RunConfig
-from striate.runforms.evaluation import Seen
+from striate.runforms.evaluation import Seen, leading
 
 CONFIG = config()
 

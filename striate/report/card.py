@@ -17,7 +17,7 @@ from striate.report import facts
 from striate.report.limits import limits
 from striate.report.places import without_places
 from striate.report.wording import SPACE, percent, share
-from striate.run import leading
+from striate.runforms.evaluation import leading
 from striate.texts import thousands, value
 
 if TYPE_CHECKING:

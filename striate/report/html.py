@@ -22,8 +22,8 @@ from striate.files import write_atomic
 from striate.report import facts, wording
 from striate.report.limits import limits
 from striate.report.places import without_places
-from striate.run import leading
 from striate.runfiles import place
+from striate.runforms.evaluation import leading
 
 if TYPE_CHECKING:
     from striate.outcome import Row

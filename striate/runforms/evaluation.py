@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Annotated
 
 from striate.choices import Within
 from striate.errors import DataError
 from striate.forms import Form, Rare, shown
+from striate.runforms.config import RunConfig
 from striate.runforms.kinds import Classes, Count, Figure, Loss, Name, Seconds, Share, Side, Temperature, Text
 
 Images = Annotated[int, Within(1, 10**10)]
@@ -202,3 +204,13 @@ class Views(Form):
 
     rows: Annotated[tuple[ViewsRow, ...], Within(0, 1_000)]
     impossible: dict[str, Text] = field(default_factory=dict)
+
+
+def leading(config: RunConfig, evaluations: Mapping[str, Seen]) -> str | None:
+    """The key of the evaluation that the headline quotes: of the set that the run was trained on, its test
+    pictures, each seen once (`centre`), as far as there are such. None without an evaluation on that set: a run is
+    not known for its accuracy on others."""
+    own = [key for key, found in evaluations.items() if found.data == config.data.name]
+    tests = [key for key in own if evaluations[key].split == "test"]
+    centre = [key for key in tests if evaluations[key].views == "centre"]
+    return next(iter(centre + tests + own), None)

@@ -11,6 +11,7 @@ from striate.choices import Within
 from striate.errors import DataError
 from striate.forms import RARE, Form, Rare, Whole, shown
 from striate.outcome import Ending, How, Learning, Row, Verdict
+from striate.runfiles import number
 from striate.runforms.config import RunConfig
 from striate.runforms.kinds import Count, Epochs, Figure, Name, Seconds, Text
 
@@ -116,6 +117,13 @@ class Epoch(Form):
     val_accuracy: float | None = None
     pictures_per_second: Annotated[float, Within(0, 1e12)] | None = None
     highest_loss: float | None = None
+
+    @classmethod
+    def row(cls, cells: dict[str, str]) -> Row:
+        """A line of the table, its cells as numbers. Raises DataError and ValueError for what is none."""
+        row = {name: number(cell) for name, cell in cells.items()}
+        cls.from_dict(row)
+        return row
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

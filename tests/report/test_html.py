@@ -15,7 +15,8 @@ from striate.drawing import page as pages
 from striate.errors import DataError
 from striate.files import write_json
 from striate.report import card, facts, html
-from striate.run import Run, leading
+from striate.run import Run
+from striate.runforms.evaluation import leading
 
 VOID = {"meta", "link", "br", "img", "hr", "input"}
 HOSTILE = [
