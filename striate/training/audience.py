@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from multiprocessing.connection import Connection
 
 from striate.errors import Interrupted, Signalled, StriateError
 from striate.events import Event, EventFile, Failed, Finished, Observer, Reading, Said, Stopped, Warned
@@ -106,3 +107,15 @@ class Audience:
             raise StriateError(
                 f"the observer {name} failed at the event {event.kind()}: {type(raised).__name__}: {raised}. {said}"
             ) from raised
+
+
+class Sending:
+    """An observer that sends events to the process that started the ranks. Where that is gone, training goes on without a listener."""
+
+    def __init__(self, sender: Connection) -> None:
+        self.sender = sender
+
+    def __call__(self, event: Event) -> None:
+        """Sends it."""
+        with suppress(OSError):
+            self.sender.send(event)

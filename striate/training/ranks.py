@@ -26,7 +26,7 @@ from torch.distributed.rendezvous import rendezvous
 from striate.errors import Interrupted, Signalled, StriateError, UsageError
 from striate.events import Event
 from striate.machine import hearing, leave, pick_device
-from striate.training.audience import Audience
+from striate.training.audience import Audience, Sending
 from striate.training.signals import catching, pass_on
 
 WAIT = timedelta(hours=2)
@@ -272,17 +272,6 @@ def _hear(receiver: Connection, audience: Audience, outcomes: list[Outcome[Any]]
                 outcomes.append(sent)
 
 
-class _Sending:
-    """Sends events to the process that started the ranks. Where that is gone, training goes on without a listener."""
-
-    def __init__(self, sender: Connection) -> None:
-        self.sender = sender
-
-    def __call__(self, event: Event) -> None:
-        with suppress(OSError):
-            self.sender.send(event)
-
-
 def _be_rank(
     rank: int, count: int, rendezvous: str, sender: Connection, work: Callable[..., Any], given: tuple[Any, ...]
 ) -> None:
@@ -292,7 +281,7 @@ def _be_rank(
         os.environ.setdefault("GLOO_SOCKET_IFNAME", name)
         os.environ.setdefault("NCCL_SOCKET_IFNAME", name)
     ranks = Ranks(rank, count, rank, count, rendezvous)
-    audience = Audience([_Sending(sender)] if ranks.first else None)
+    audience = Audience([Sending(sender)] if ranks.first else None)
     outcome: Outcome[Any]
     try:
         with hearing():

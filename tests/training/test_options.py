@@ -249,7 +249,7 @@ def test_what_goes_by_validation_needs_validation(tmp_path):
             train(tmp_path, validation=0, **choice)
     for choice, message in (
         ({"ema": 1.0}, "ema must be at least 0 and below 1"),
-        ({"micro_batches": 0}, "accumulate must be at least 1"),
+        ({"micro_batches": 0}, "micro_batches must be at least 1"),
         ({"keep": "first"}, "keep must be last or best"),
         ({"patience": 0}, "patience must be at least 1 epoch"),
         ({"freeze": 2.0}, "freeze must be from 0 to 1"),
