@@ -110,7 +110,7 @@ class Audience:
 
 
 class Sending:
-    """An observer that sends events to the process that started the ranks. Where that is gone, training goes on without a listener."""
+    """An observer that sends events to the process that started the ranks; where that is gone, training goes on without it."""
 
     def __init__(self, sender: Connection) -> None:
         self.sender = sender
