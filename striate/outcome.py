@@ -18,7 +18,7 @@ says so."""
 
 Verdict = Literal["learned", "exploded", "stuck", "below chance", "unknown"]
 """`exploded`: the loss rose far above that of guessing and did not come back. `stuck`: it never left that of guessing. `below
-chance`: the net does worse than guessing on pictures that it did not train on. `unknown`: no epoch is done, or an older run."""
+chance`: the net does worse than guessing on images that it did not train on. `unknown`: no epoch is done, or an older run."""
 
 
 Row = Mapping[str, Any]
@@ -122,7 +122,7 @@ class Chance:
     """What guessing comes to.
 
     Attributes:
-        loss: of giving every picture the shares of the classes, as training reckons it (smoothing and auxiliary heads included).
+        loss: of giving every image the shares of the classes, as training reckons it (smoothing and auxiliary heads included).
         accuracy: of always naming the most frequent class.
         classes: how many there are.
         pictures, validating: in training and validation.
@@ -204,7 +204,7 @@ def _far_above(accuracy: float, chance: Chance) -> bool:
 
 
 def _beats(share: float, other: float, pictures: int, deviations: float) -> bool:
-    """Whether the share of some pictures lies above another by more than luck, which has that deviation."""
+    """Whether the share of some images lies above another by more than luck, which has that deviation."""
     luck = math.sqrt(other * (1 - other) / pictures) if pictures else 1.0
     return share > other + deviations * luck
 

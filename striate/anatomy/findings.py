@@ -49,7 +49,7 @@ def find_mistakes(
 
     Args:
         classes: that the data has; None if that is not known.
-        batch: pictures a batch in training; None if that is not known.
+        batch: images a batch in training; None if that is not known.
     """
     readers = graph.consumers()
     found = [
@@ -159,9 +159,9 @@ def _batchnorm_at_batch_1(graph: Graph, batch: int | None) -> Finding | None:
     norms = [node for node in graph.nodes if node.operation in _BATCH_NORMS] if batch == 1 else []
     single = [node for node in norms if prod(node.shape[2:]) == 1]
     if single:
-        why = "With one picture a batch it sees one value a channel; training stops with an error."
+        why = "With one image a batch it sees one value a channel; training stops with an error."
     else:
-        why = "With one picture a batch its statistics are those of that picture, and differ from those used in evaluation."
+        why = "With one image a batch its statistics are those of that image, and differ from those used in evaluation."
     return make_finding(
         "batchnorm-at-batch-1",
         [_place(node) for node in single or norms],
@@ -259,7 +259,7 @@ def _batch_size_changed(graph: Graph) -> Finding | None:
     return make_finding(
         "batch-size-changed",
         [_place(node) for node in wrong],
-        f"A batch of {graph.input_shape[0]} comes out as {rows} rows: a reshape has cut one picture into several.",
+        f"A batch of {graph.input_shape[0]} comes out as {rows} rows: a reshape has cut one image into several.",
         "Flatten with nn.Flatten() or x.flatten(1), which keep the batch, instead of view(-1, features).",
     )
 

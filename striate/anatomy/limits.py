@@ -1,4 +1,4 @@
-"""What a net can take: the smallest picture, and why a smaller one, or layers that do not fit together, must fail."""
+"""What a net can take: the smallest image, and why a smaller one, or layers that do not fit together, must fail."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def trace_or_explain(module: nn.Module, input_shape: Sequence[int], name: str) -
     """`trace`, with an explanation instead of torch's bare message.
 
     Raises:
-        UsageError: names the layer that fails, its numbers, the number that would fit, and the smallest picture.
+        UsageError: names the layer that fails, its numbers, the number that would fit, and the smallest image.
     """
     check_lazy(module, input_shape, name)
     try:
@@ -53,7 +53,7 @@ def check_lazy(module: nn.Module, input_shape: Sequence[int], name: str) -> None
 
 
 def smallest_input(module: nn.Module | Copies, channels: int, *, at_most: int = _LARGEST) -> int | None:
-    """Side in pixels of the smallest square picture that the net takes; None if it takes none up to `at_most`.
+    """Side in pixels of the smallest square image that the net takes; None if it takes none up to `at_most`.
 
     Found by halving the interval between a size that fails and one that works, and confirmed: a net may take some small
     sizes and refuse larger ones (windows that divide evenly), so all sizes below the one found are tried as well where there
@@ -91,7 +91,7 @@ def runs(module: nn.Module | Copies, input_shape: Sequence[int]) -> bool:
 
 
 def first_usual(module: nn.Module | Copies, channels: int, at_most: int = _LARGEST) -> int | None:
-    """The first of the usual sides of pictures, 224 before all, that the net takes; None if it takes none up to `at_most`."""
+    """The first of the usual sides of images, 224 before all, that the net takes; None if it takes none up to `at_most`."""
     module = _with_heads(module)
     usual = (224, 32, 28, 64, 96, 128, 227, 299, 256, 384, 512, at_most)
     return next((side for side in usual if side <= at_most and runs(module, (1, channels, side, side))), None)
@@ -123,13 +123,13 @@ def explain_failure(module: nn.Module, input_shape: Sequence[int], name: str, fa
 
 
 def _only_batch(module: nn.Module, input_shape: Sequence[int]) -> int | None:
-    """The one number of pictures that the net takes at a time, of the usual ones; None if it takes none."""
+    """The one number of images that the net takes at a time, of the usual ones; None if it takes none."""
     copies = _with_heads(module)
     return next((many for many in (2, 4, 8, 16, 32, 64, 128, 256) if runs(copies, (many, *input_shape[1:]))), None)
 
 
 def _is_mismatch(part: nn.Module, call: Call) -> bool:
-    """The layer's own numbers are wrong whatever the picture's size."""
+    """The layer's own numbers are wrong whatever the image's size."""
     return (
         isinstance(part, nn.modules.conv._ConvNd) and bool(call.inputs) and call.inputs[0][1:2] != (part.in_channels,)
     )
@@ -183,7 +183,7 @@ def _own_reason(part: nn.Module, failure: TraceFailure) -> str:
             "or wrap the net in a module that supplies what it needs."
         )
     if _has_no_forward(cause):
-        return "It has no forward method: write one that takes the pictures and returns the logits."
+        return "It has no forward method: write one that takes the images and returns the logits."
     advice = f" {_ON_VALUES}" if wants_values(cause) else ""
     return f"It raises {type(cause).__name__}: {str(cause).rstrip('.')}.{advice}"
 
@@ -193,7 +193,7 @@ def _has_no_forward(cause: Exception) -> bool:
 
 
 def _needed(part: nn.Module) -> list[str]:
-    """Arguments of its forward without a default, the first one aside: that is the picture."""
+    """Arguments of its forward without a default, the first one aside: that is the image."""
     try:
         arguments = list(inspect.signature(part.forward).parameters.values())
     except (TypeError, ValueError):

@@ -48,7 +48,7 @@ def render(anatomy: Anatomy, depth: int | None, width: int) -> str:
         "total", 0, ("", quantity(totals.parameters), quantity(totals.macs), storage(totals.activation_bytes))
     )  # fmt: skip
     head = _Line("", 0, ("output", "parameters", "MACs", "stored", "field", "stride", "centre"))
-    text = [f"{anatomy.name}, one picture of {dimensions(anatomy.input)}", ""]
+    text = [f"{anatomy.name}, one image of {dimensions(anatomy.input)}", ""]
     text += _align([head, *lines, last], width)
     text.insert(-1, "-" * max(len(line) for line in text))
     text.append("")
@@ -67,7 +67,7 @@ def render(anatomy: Anatomy, depth: int | None, width: int) -> str:
 
 def summarise(memory: Memory, smallest_input: int | None, findings: Sequence[Finding]) -> str:
     """What a table cannot hold."""
-    pictures = "1 picture" if memory.batch == 1 else f"{memory.batch} pictures"
+    pictures = "1 image" if memory.batch == 1 else f"{memory.batch} pictures"
     lines = [f"Memory with {pictures} a batch: {storage(memory.inference)} to infer, "]
     if memory.training is None or memory.activations is None:
         lines[-1] += "and it cannot train on such a batch"
@@ -78,7 +78,7 @@ def summarise(memory: Memory, smallest_input: int | None, findings: Sequence[Fin
             f"{storage(memory.optimizer_state)}, activations kept {storage(memory.activations)}"
         )
     if smallest_input is not None:
-        lines.append(f"Smallest picture: {smallest_input}x{smallest_input}")
+        lines.append(f"Smallest image: {smallest_input}x{smallest_input}")
     lines.append("Findings: none" if not findings else "Findings")
     for finding in findings:
         lines += wrap(str(finding), 98, initial_indent="  ", subsequent_indent="    ")
@@ -140,7 +140,7 @@ def _cells(row: Row) -> tuple[str, ...]:
 
 
 def _field_cells(field: ReceptiveField | None) -> tuple[str, str, str]:
-    """`27` or, over branches and skips, `11-27`; `all` for the whole picture, which has no stride and one centre, `11-all` where
+    """`27` or, over branches and skips, `11-27`; `all` for the whole image, which has no stride and one centre, `11-all` where
     a path sees less of it; `?` where it is not known."""
     if field is None:
         return ("?", "", "")

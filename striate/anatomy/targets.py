@@ -79,7 +79,7 @@ def facts(net: object) -> NetFacts:
         net: what `resolve` takes, or a module.
 
     Raises:
-        UsageError: there is no such net, or it takes no pictures.
+        UsageError: there is no such net, or it takes no images.
     """
     if isinstance(net, nn.Module):
         return _facts_of_module(net)
@@ -166,7 +166,7 @@ def _file_of(module: nn.Module, input: Input) -> dict[str, str]:
 
 
 def _pictures(made: Made, name: str) -> tuple[Input, int]:
-    """(the picture that a net takes by default, side of the smallest square one), by trying."""
+    """(the image that a net takes by default, side of the smallest square one), by trying."""
     stem = input_channels(made.module)
     check_lazy(made.module, (1, *(made.input or (stem or 3, 224, 224))), name)
     for channels in dict.fromkeys(number for number in (stem, 3, 1) if number):
@@ -180,13 +180,13 @@ def _pictures(made: Made, name: str) -> tuple[Input, int]:
 
 
 def check_fit(net: Net, size: tuple[int, int], classes: int, data: str) -> tuple[str, ...]:
-    """Whether a net from elsewhere can be trained on pictures of `size` (H, W) and so many classes of the set `data`.
+    """Whether a net from elsewhere can be trained on images of `size` (H, W) and so many classes of the set `data`.
 
     Returns:
         What is to be said of it, in words: that it gives auxiliary logits, which are left aside.
 
     Raises:
-        UsageError: it does not take such pictures, gives something else than logits, has other classes, nothing to train, or
+        UsageError: it does not take such images, gives something else than logits, has other classes, nothing to train, or
             a state that a file of weights cannot hold.
     """
     name, module = net.spec.name, inner(net)
@@ -230,7 +230,7 @@ def check_fit(net: Net, size: tuple[int, int], classes: int, data: str) -> tuple
 
 
 def _training_output(module: nn.Module, picture: Input, name: str) -> object:
-    """What a copy of the net gives for two black pictures while it trains."""
+    """What a copy of the net gives for two black images while it trains."""
     twin = copied(module, "cpu")
     try:
         twin.train()

@@ -1,4 +1,4 @@
-"""Pictures that are there more than once: pairs of them, sorted into leakage, label conflicts and mere repetition."""
+"""Images that are there more than once: pairs of them, sorted into leakage, label conflicts and mere repetition."""
 
 from __future__ import annotations
 
@@ -18,14 +18,14 @@ _NEAR: dict[Kind, Kind] = {
     "duplicates": "near-duplicates",
 }
 _WAY_OUT: dict[Kind, str] = {
-    "leakage": "What is measured on such pictures says too much: the net has seen them. {remedy}.",
+    "leakage": "What is measured on such images says too much: the net has seen them. {remedy}.",
     "label-conflict": "At most one of the two classes is right: correct the label, or leave the picture out.",
-    "duplicates": "Such a picture counts twice, in training and in what is measured. If that is not meant, leave one out.",
+    "duplicates": "Such an image counts twice, in training and in what is measured. If that is not meant, leave one out.",
 }
 
 
 def equal_groups(dataset: DataSet) -> list[list[Picture]]:
-    """Pictures with the very same pixels, at the size at which they were loaded: those that are there more than once."""
+    """Images with the very same pixels, at the size at which they were loaded: those that are there more than once."""
     first: dict[str, tuple[str, int]] = {}
     repeated: dict[str, list[tuple[str, int]]] = {}
     for split, part in dataset.splits.items():
@@ -37,7 +37,7 @@ def equal_groups(dataset: DataSet) -> list[list[Picture]]:
 
 
 def equal_pairs(groups: Iterable[Sequence[Picture]]) -> list[Pair]:
-    """Few pairs that tell of every picture of each group: each with the first of its own class and split; with the first of
+    """Few pairs that tell of every image of each group: each with the first of its own class and split; with the first of
     its class in an earlier split, or of any class there; and with the first of each class before its own.
     """
     return list(chain.from_iterable(map(_pairs_of, groups)))
@@ -119,7 +119,7 @@ def _way_out(kind: Kind, dataset: DataSet) -> str:
 
 
 def across_copies(matched: tuple[Sequence[Picture], Sequence[Picture]], mirrored: bool, likeness: float) -> list[Pair]:
-    """Pairs for two pictures that nearly match, each standing for its group of equals: every picture of a group with the first
+    """Pairs for two images that nearly match, each standing for its group of equals: every image of a group with the first
     of each class and split in the other.
     """
     pairs = set()

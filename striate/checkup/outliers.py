@@ -1,6 +1,6 @@
-"""Pictures that look unlike the rest of their class, by a few numbers of colour, texture and layout.
+"""Images that look unlike the rest of their class, by a few numbers of colour, texture and layout.
 
-No trained net takes part: what is found is another kind of picture (a drawing, a notice, a scan), not another kind of object.
+No trained net takes part: what is found is another kind of image (a drawing, a notice, a scan), not another kind of object.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from striate.data.images import DataSet, Pixels, portions
 from striate.texts import counted
 
 _FEWEST = 20
-"""Pictures of a class from which it has a usual look."""
+"""Images of a class from which it has a usual look."""
 _FENCE = 2.5
 """Interquartile ranges above the upper quartile; Tukey's outer fence (1977) is 3, his inner one 1.5."""
 _MOST = 5
@@ -29,7 +29,7 @@ _CAP = 6.0
 def descriptors(pictures: Pixels) -> npt.NDArray[np.float64]:
     """float64 (N, numbers) of uint8 (N, S, S, C).
 
-    Of brightness and, of colour pictures, the two opponent colours: mean, deviation, and the middle's mean against the whole.
+    Of brightness and, of colour images, the two opponent colours: mean, deviation, and the middle's mean against the whole.
     Mean saturation. Of the brightness: steepness across and down, the share of flat and of steep places, how much is left of
     its deviation when it is smoothed, the share of the most common of 16 levels, and the entropy of these levels.
     """
@@ -67,11 +67,11 @@ def _opponents(colours: torch.Tensor) -> torch.Tensor:
 
 
 def outlying(described: npt.NDArray[np.float64]) -> list[tuple[int, float]]:
-    """(position, interquartile ranges above the upper quartile) of the few pictures of a class that lie apart, the farthest
+    """(position, interquartile ranges above the upper quartile) of the few images of a class that lie apart, the farthest
     first. `described`: of one class.
 
     Each number is taken as its distance from the class's median in deviations (the interquartile range of a normal
-    distribution is 1.349), at most `_CAP`; a picture lies as far out as the root of the mean of their squares.
+    distribution is 1.349), at most `_CAP`; an image lies as far out as the root of the mean of their squares.
     """
     if len(described) < _FEWEST:
         return []
@@ -108,7 +108,7 @@ def outlier_findings(dataset: DataSet, thumbnails: Pixels, blank: Collection[Pla
             severity="hint",
             words=f"{counted(len(pictures), 'picture')} differ{'s' if len(pictures) == 1 else ''} most from the rest of the "
             f"class in colour, texture and layout (over {_FENCE} interquartile ranges beyond the upper quartile; at most "
-            f"{_MOST} a class are named, the oddest first). Most may be good pictures: look whether they belong.",
+            f"{_MOST} a class are named, the oddest first). Most may be good images: look whether they belong.",
             pictures=pictures,
         )
     ]

@@ -20,19 +20,19 @@ _COMMON = 0.9
 _SMALL_SIDE, _SMALL_SHARE = 16, 0.25
 """Shorter sides that are very small: in pixels, and as a share of the median."""
 _LONG = 3.0
-"""The longer side in shorter ones, from which a picture is very long or high."""
+"""The longer side in shorter ones, from which an image is very long or high."""
 _BLANK = 16
-"""Largest range, of 255, that the values of a blank picture range over, in each channel."""
+"""Largest range, of 255, that the values of a blank image range over, in each channel."""
 _FEW = {"train": 20, "validation": 5, "test": 5}
-"""Pictures of a class below which it has too few."""
+"""Images of a class below which it has too few."""
 _UNEVEN, _VERY_UNEVEN = 3, 10
 """How many times the smallest class the largest is."""
 
 
 def quick(dataset: DataSet) -> list[Finding]:
-    """Unreadable files, ranges of values, odd modes and sizes, blank pictures, equal pictures, and the sizes of the classes.
+    """Unreadable files, ranges of values, odd modes and sizes, blank images, equal images, and the sizes of the classes.
 
-    Nothing is decoded, and only pixels that are loaded are looked at: 60,000 pictures of 32x32 take less than half a second.
+    Nothing is decoded, and only pixels that are loaded are looked at: 60,000 images of 32x32 take less than half a second.
     """
     blanks = blank_pictures(dataset)
     plain = {blank.place for blank in blanks}
@@ -76,7 +76,7 @@ def blank_pictures(dataset: DataSet) -> list[Picture]:
     for split, part in dataset.splits.items():
         start = 0
         for portion in portions(part.pixels):
-            # A picture that varies does so on every fourth pixel, too: only what is left is looked at in full.
+            # An image that varies does so on every fourth pixel, too: only what is left is looked at in full.
             suspects = np.flatnonzero(_ranges(portion[:, ::4, ::4]) <= _BLANK)
             ranges = _ranges(portion[suspects]) if len(suspects) else suspects
             found += [
@@ -123,8 +123,8 @@ def _class_sizes(dataset: DataSet) -> list[Finding]:
             Finding(
                 kind="few-pictures",
                 severity="warning",
-                words=f"Classes with few pictures: {listed}. Below {_FEW['train']} in training a class is hardly learned, and "
-                f"below {_FEW['test']} in a test one picture decides: add pictures, or join classes.",
+                words=f"Classes with few images: {listed}. Below {_FEW['train']} in training a class is hardly learned, and "
+                f"below {_FEW['test']} in a test one image decides: add images, or join classes.",
             )
         )
     part = dataset.splits.get("train", dataset.first)
@@ -136,7 +136,7 @@ def _class_sizes(dataset: DataSet) -> list[Finding]:
             Finding(
                 kind="imbalance",
                 severity="warning" if ratio >= _VERY_UNEVEN else "hint",
-                words=f"{largest} has {counts[largest]:,} pictures and {smallest} {counts[smallest]:,}, {ratio:.1f} times fewer "
+                words=f"{largest} has {counts[largest]:,} images and {smallest} {counts[smallest]:,}, {ratio:.1f} times fewer "
                 f"(told from {_UNEVEN} on). Accuracy hides how the small classes do: read macro F1 and the figures by class, and "
                 "train with --balance weights or --balance sampler.",
             )
@@ -177,7 +177,7 @@ def _odd_files(dataset: DataSet) -> list[Finding]:
         "they belong.",
         "small": f"below {smallest:.0f} pixels on the shorter side (the median is {typical:.0f}). Scaled up they are a blur: "
         "replace or --exclude them.",
-        "long": f"more than {_LONG:g} times as long as wide, or as high. Of such a picture --fit crop keeps only the middle: "
+        "long": f"more than {_LONG:g} times as long as wide, or as high. Of such an image --fit crop keeps only the middle: "
         "use --fit pad, or cut it by hand.",
     }
     return [

@@ -104,7 +104,7 @@ def _format(flags: Mapping[str, bool], output: Path | None) -> str | None:
 
 @dataclass
 class _Count:
-    """How far it is. `total`: how many pictures there are; None where nobody knows. `errors`: picture -> why it was not read."""
+    """How far it is. `total`: how many images there are; None where nobody knows. `errors`: image -> why it was not read."""
 
     total: int | None
     done: int = 0
@@ -116,7 +116,7 @@ class _Count:
 
 
 def _watched(predictions: Iterable[Prediction], count: _Count, quiet: bool) -> Iterator[Prediction]:
-    """Hands predictions on, counts them, and says on stderr which pictures cannot be read, and how far it is unless `quiet`."""
+    """Hands predictions on, counts them, and says on stderr which images cannot be read, and how far it is unless `quiet`."""
     from striate.predicting.results import NO_NUMBER
 
     with _progress(count, quiet) as show:

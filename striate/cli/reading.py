@@ -14,7 +14,7 @@ from striate.errors import UsageError
 from striate.texts import dimensions
 
 LARGEST = 10_000_000
-"""Pixels, classes or pictures a batch that a net is read for: far above all there are, and far below what overflows."""
+"""Pixels, classes or images a batch that a net is read for: far above all there are, and far below what overflows."""
 
 
 def nets(

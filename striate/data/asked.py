@@ -11,7 +11,7 @@ from striate.data.values import Range
 from striate.errors import UsageError, param
 
 OF_FILES = ("group_by", "exclude", "splits")
-"""The fields that a run keeps with its data; those of the pictures are in its preprocessing."""
+"""The fields that a run keeps with its data; those of the images are in its preprocessing."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -1,6 +1,6 @@
 """The pixel cache: what a folder's files decode to, kept on disk, so that they are decoded once.
 
-A cache belongs to a folder (or table) and a preprocessing. In it a *generation* holds the pictures of one list of files, each
+A cache belongs to a folder (or table) and a preprocessing. In it a *generation* holds the images of one list of files, each
 known by path, size and time of change: `<plan>.pixels`, uint8 rows, and `<plan>.index`, written last and atomically. While a
 generation is built, `<plan>.journal` has a line for each row that is written. A builder that was killed leaves a journal, and
 the next one goes on from it, after it has checked each row by its hash. A lock, which the system frees when its process ends,
@@ -37,17 +37,17 @@ from striate.texts import storage
 
 ABOUT, LOCK = "about.json", "lock"
 MEMORY_SHARE = 0.25
-"""Share of the free memory for the pictures of a set."""
+"""Share of the free memory for the images of a set."""
 RESERVE = 2**30
 """Bytes of the disk that a cache leaves free."""
 
 Told = Callable[[int, int], None]
-"""Told how many pictures are prepared, of how many."""
+"""Told how many images are prepared, of how many."""
 
 
 @dataclass(frozen=True, eq=False, slots=True)
 class Prepared:
-    """The pictures of some files, a row each; that of a file which could not be decoded is black.
+    """The images of some files, a row each; that of a file which could not be decoded is black.
 
     Attributes:
         pixels: uint8 (N, H, W, C), on disk or in memory.
@@ -74,7 +74,7 @@ def prepare(
 ) -> Prepared:
     """The pixels of files that belong to `source`, from its cache, which is built or brought up to date where it must be.
 
-    Without a place for a cache the pictures are decoded into memory; if that cannot hold them, whenever they are needed.
+    Without a place for a cache the images are decoded into memory; if that cannot hold them, whenever they are needed.
     """
     found = [_status(path) for path in paths]
     plan = hashlib.blake2b(repr([*map(str, paths), *found]).encode(), digest_size=12).hexdigest()
@@ -196,7 +196,7 @@ class _Builder:
 
 
 class _Older:
-    """What other generations of a cache hold: pictures by their files' digests."""
+    """What other generations of a cache hold: images by their files' digests."""
 
     def __init__(self, folder: Path, plan: str, row: tuple[int, ...]) -> None:
         self._rows: dict[str, tuple[Entry, Pixels]] = {}
@@ -280,7 +280,7 @@ class CacheFacts:
     """One cache on this machine.
 
     Attributes:
-        source: the folder or table whose pictures it holds; `there`: whether that still exists.
+        source: the folder or table whose images it holds; `there`: whether that still exists.
         size, channels, fit: of its `Preprocessing`.
         pictures: how many are prepared; `whole`: whether these are all.
         bytes: on disk.

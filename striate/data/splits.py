@@ -1,4 +1,4 @@
-"""Held-out pictures: which ones, as a pure function of labels, groups, fraction and seed."""
+"""Held-out images: which ones, as a pure function of labels, groups, fraction and seed."""
 
 from __future__ import annotations
 
@@ -21,20 +21,20 @@ TEST_SHARE = 0.15
 def hold_out(labels: Labels, fraction: float, seed: int, groups: Indices | None = None) -> tuple[Indices, Indices]:
     """Splits positions 0 .. N-1 into (kept, held out), the same share of every class, both in ascending order.
 
-    A class keeps at least one picture and, where it has two or more, gives at least one. Groups are held out whole, so that
+    A class keeps at least one image and, where it has two or more, gives at least one. Groups are held out whole, so that
     shares are met only as nearly as their sizes allow, and a class that is all of one group gives none.
 
     Args:
         labels: int64 (N,).
         fraction: share to hold out, 0 <= fraction < 1; 0 holds out nothing.
         seed: another seed, another choice.
-        groups: int64 (N,): pictures of the same number stay together, as of `together`.
+        groups: int64 (N,): images of the same number stay together, as of `together`.
 
     Raises:
         UsageError: a fraction out of range.
     """
     if not 0 <= fraction < 1:
-        raise UsageError(f"the share of pictures to hold out must be at least 0 and below 1, got {fraction}")
+        raise UsageError(f"the share of images to hold out must be at least 0 and below 1, got {fraction}")
     positions = np.arange(len(labels), dtype=np.int64)
     if fraction == 0 or not len(labels):
         return positions, positions[:0]
@@ -58,14 +58,14 @@ def hold_out(labels: Labels, fraction: float, seed: int, groups: Indices | None 
                 fits = 2 * np.minimum(counts, wanted).sum() >= len(members)
             else:
                 fits = any(wanted[label] and not held[labels == label].any() for label in set(labels[members]))
-            if fits and ((counts == 0) | (totals > counts)).all():  # no class loses its last picture
+            if fits and ((counts == 0) | (totals > counts)).all():  # no class loses its last image
                 held[members] = True
                 wanted, totals = np.maximum(wanted - counts, 0), totals - counts
     return positions[~held], positions[held]
 
 
 def together(data: ImageData) -> Indices | None:
-    """int64 (N,), a number for each group of pictures that must not be parted: those of one group, and those whose pixels
+    """int64 (N,), a number for each group of images that must not be parted: those of one group, and those whose pixels
     are equal. None where no two belong together.
     """
     parent = list(range(len(data)))
@@ -85,9 +85,9 @@ def together(data: ImageData) -> Indices | None:
 
 
 def seen_in_training(dataset: DataSet) -> dict[str, int]:
-    """split -> how many of its pictures have the very pixels of a training picture; only splits that have some, of files.
+    """split -> how many of its images have the very pixels of a training image; only splits that have some, of files.
 
-    Such pictures are answered from memory, and what is measured on them says too much.
+    Such images are answered from memory, and what is measured on them says too much.
     """
     if "train" not in dataset.splits or dataset.first.paths is None:
         return {}
@@ -116,7 +116,7 @@ def record(dataset: DataSet, held: Indices | None) -> dict[str, list[str]] | Non
 
 
 def recorded(dataset: DataSet, record: Mapping[str, Sequence[str]], split: str) -> ImageData:
-    """The pictures that `record` has in a split, as far as they are still there, whatever was added or renamed since.
+    """The images that `record` has in a split, as far as they are still there, whatever was added or renamed since.
 
     Raises:
         DataError: none of them is there any more.
@@ -129,14 +129,12 @@ def recorded(dataset: DataSet, record: Mapping[str, Sequence[str]], split: str) 
         parts.append(part.select(np.asarray(chosen, dtype=np.int64)))
     whole = concatenate(parts)
     if not len(whole):
-        raise DataError(
-            f"{dataset.location} has none of the {len(wanted)} pictures any more that were its {split} split"
-        )
+        raise DataError(f"{dataset.location} has none of the {len(wanted)} images any more that were its {split} split")
     return whole
 
 
 def with_test_split(splits: Mapping[str, ImageData], has_test: bool) -> dict[str, ImageData]:
-    """The splits; where the data has no test split, `TEST_SHARE` of the training pictures of each class becomes one."""
+    """The splits; where the data has no test split, `TEST_SHARE` of the training images of each class becomes one."""
     if has_test or "train" not in splits:
         return dict(splits)
     train = splits["train"]

@@ -1,4 +1,4 @@
-"""Calibration: what a net's validation pictures tell of its confidence, and of which pictures are like the ones it knows.
+"""Calibration: what a net's validation images tell of its confidence, and of which images are like the ones it knows.
 
 The figures that chose the score are in docs/prediction.md; `python -m bench strangers` measures them.
 """
@@ -25,17 +25,17 @@ from striate.runforms.calibration import Abstain, Calibration, Score, WithoutRef
 DEFAULT_SCORE: Score = "nearest"
 """The best of those tried (docs/prediction.md)."""
 KEEP = 0.95
-"""Share of the validation pictures that are to be kept."""
+"""Share of the validation images that are to be kept."""
 
 
 def calibrate(run: Run, classifier: Classifier, data: ImageData, score: Score = DEFAULT_SCORE) -> Calibration:
-    """Fits temperature and threshold on a run's validation pictures, and keeps them in the run.
+    """Fits temperature and threshold on a run's validation images, and keeps them in the run.
 
-    Below `FEWEST` pictures there is no threshold. The references of the score `nearest` go into calibration.safetensors.
+    Below `FEWEST` images there is no threshold. The references of the score `nearest` go into calibration.safetensors.
 
     Args:
         classifier: its net as the run keeps it: with its last weights, or its best ones.
-        data: the validation pictures, at least one, none of which it was trained on.
+        data: the validation images, at least one, none of which it was trained on.
 
     Raises:
         DataError: the net gives no finite logits for any of them.
@@ -61,7 +61,7 @@ def calibrate(run: Run, classifier: Classifier, data: ImageData, score: Score = 
     before, after = tempered(outputs, 1.0), tempered(outputs, weighed.temperature)
     abstain = None
     if len(labels) >= FEWEST:
-        # The references are made of pictures, so a run may be handed on without them.
+        # The references are made of images, so a run may be handed on without them.
         energy = threshold_keeping(OF_LOGITS["energy"](outputs), KEEP)
         without = None if references is None else WithoutReferences(score="energy", keep=KEEP, threshold=energy)
         threshold = threshold_keeping(of_pictures, KEEP)
@@ -94,7 +94,7 @@ def _scored(
     references: Features | None,
     chosen: Indices | None,
 ) -> tuple[npt.NDArray[np.float32], Scores]:
-    """(logits, scores) of validation pictures; none is its own reference. Some at a time: features can be large."""
+    """(logits, scores) of validation images; none is its own reference. Some at a time: features can be large."""
     outputs, found = [], []
     for start in range(0, len(pixels), BATCH):
         part, features = classifier.observe(pixels[start : start + BATCH])

@@ -1,8 +1,8 @@
-"""How accuracy falls when pictures get worse: noise, blur, rotation, shift, brightness, contrast, five levels each.
+"""How accuracy falls when images get worse: noise, blur, rotation, shift, brightness, contrast, five levels each.
 
 Noise, blur, brightness and contrast are those of Hendrycks and Dietterich 2019 (arXiv:1903.12261): `CIFAR-10-C` for small
-pictures, `ImageNet-C` for larger ones. Rotation goes up to the 30 degrees and shift to about the tenth of the side that Engstrom
-et al. 2019 (arXiv:1712.02779) let an adversary choose; shifts are whole pixels, so on small pictures they go further.
+images, `ImageNet-C` for larger ones. Rotation goes up to the 30 degrees and shift to about the tenth of the side that Engstrom
+et al. 2019 (arXiv:1712.02779) let an adversary choose; shifts are whole pixels, so on small images they go further.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from striate.metrics import wilson
 from striate.runforms.evaluation import Corruption, Robustness
 
 PORTION = 2**23
-"""Values of pictures that are changed at a time: 32 MB as float32."""
+"""Values of images that are changed at a time: 32 MB as float32."""
 
 
 class Published(NamedTuple):
@@ -34,15 +34,15 @@ class Published(NamedTuple):
 
     name: str
     side: int
-    """Pixels of its pictures' side."""
+    """Pixels of its images' side."""
     noise: tuple[float, ...]
     """Standard deviation, as a share of the full range of a pixel."""
     blur: tuple[float, ...]
-    """Standard deviation of the Gaussian, in pixels of its pictures."""
+    """Standard deviation of the Gaussian, in pixels of its images."""
     brightness: tuple[float, ...]
     """What is added to the value of HSV, as a share of its range."""
     contrast: tuple[float, ...]
-    """What distances to the picture's mean colour are multiplied by."""
+    """What distances to the image's mean colour are multiplied by."""
 
 
 CIFAR_C = Published(
@@ -74,18 +74,18 @@ def robustness(
     *,
     told: Told | None = None,
 ) -> Robustness:
-    """The net's accuracy on the same pictures as they are, and made worse in 30 ways.
+    """The net's accuracy on the same images as they are, and made worse in 30 ways.
 
-    The pixels are changed as the net sees them, uint8 at its size, before they are normalised. Which pictures are taken and what
+    The pixels are changed as the net sees them, uint8 at its size, before they are normalised. Which images are taken and what
     each of them gets is arithmetic: every net and every later run meets the same pixels, and a level is the one before, made
     stronger.
 
     Args:
         net: (N, C, H, W) -> logits (N, classes).
-        data: labelled pictures; at another size than that of `preprocessing` they are brought to it first.
+        data: labelled images; at another size than that of `preprocessing` they are brought to it first.
         device: where the net is.
-        limit: of more pictures than so many so many are drawn.
-        told: is told how many pictures went through the net, of how many.
+        limit: of more images than so many so many are drawn.
+        told: is told how many images went through the net, of how many.
 
     Returns:
         clean (accuracy, with its 95 % interval clean_low, clean_high), n, source (of the levels), mean (accuracy over all
@@ -130,12 +130,12 @@ def robustness(
 
 
 Change = Callable[[Tensor, Draws, float], Tensor]
-"""(float32 (N, C, H, W) of 0 to 255, the draws of its pictures, how strong) -> float32 of the same shape."""
+"""(float32 (N, C, H, W) of 0 to 255, the draws of its images, how strong) -> float32 of the same shape."""
 Levels = list[tuple[str, Change, tuple[float, ...]]]
 
 
 def levels_for(height: int, width: int) -> tuple[Published, Levels]:
-    """The published set whose pictures are nearer in size, and (name, change, values of the levels) of every corruption.
+    """The published set whose images are nearer in size, and (name, change, values of the levels) of every corruption.
 
     A blur is as wide in proportion to the shorter side as in the published set.
     """
@@ -155,7 +155,7 @@ def levels_for(height: int, width: int) -> tuple[Published, Levels]:
 def noise(pixels: Tensor, draws: Draws, deviation: float) -> Tensor:
     """Adds normal noise to each value by itself; `deviation` as a share of 255."""
     generator = torch.Generator()
-    # A generator for each picture, which starts at its draw: a hash for each value would take twenty times as long.
+    # A generator for each image, which starts at its draw: a hash for each value would take twenty times as long.
     seeds = hashes(draws.seed, draws.epoch, draws.samples, NOISE).tolist()
     normal = [torch.randn(pixels.shape[1:], generator=generator.manual_seed(seed)) for seed in seeds]
     return pixels + torch.stack(normal).mul_(255 * deviation)
@@ -192,13 +192,13 @@ def brightness(pixels: Tensor, draws: Draws, added: float) -> Tensor:
 
 
 def contrast(pixels: Tensor, draws: Draws, factor: float) -> Tensor:
-    """Multiplies each value's distance to the mean of its channel in its picture."""
+    """Multiplies each value's distance to the mean of its channel in its image."""
     mean = pixels.double().mean((2, 3), keepdim=True).float()
     return mean + (pixels - mean) * factor
 
 
 def _versions(pixels: Pixels, samples: Tensor, levels: Levels) -> Iterator[Pixels]:
-    """uint8 (N, H, W, C): the pictures as they are, then each level of each corruption. `samples` (N,): whose draws they get."""
+    """uint8 (N, H, W, C): the images as they are, then each level of each corruption. `samples` (N,): whose draws they get."""
     yield pixels
     clean = torch.from_numpy(np.ascontiguousarray(pixels)).permute(0, 3, 1, 2).float().contiguous()
     draws = Draws(seed=0, epoch=0, samples=samples)

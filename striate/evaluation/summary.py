@@ -114,7 +114,7 @@ def summarise(
 
 
 def prediction_rows(outputs: LogProbabilities, data: ImageData, *, temperature: float | None = None) -> list[Row]:
-    """A row a picture, of `PREDICTION_COLUMNS`; where the net gave no number all of the answer is None.
+    """A row an image, of `PREDICTION_COLUMNS`; where the net gave no number all of the answer is None.
 
     Confidence is what `striate predict` would say, so calibrated where there is a temperature; loss is the cross-entropy of the
     net's own probabilities, whose mean is the evaluation's loss.
@@ -154,5 +154,5 @@ def _answered(outputs: LogProbabilities) -> npt.NDArray[np.bool_]:
 
 
 def _losses(outputs: LogProbabilities, labels: npt.NDArray[np.int64]) -> npt.NDArray[np.float64]:
-    """Cross-entropy of each picture."""
+    """Cross-entropy of each image."""
     return np.asarray(-outputs[np.arange(len(labels)), labels] + 0.0)

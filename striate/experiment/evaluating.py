@@ -1,4 +1,4 @@
-"""A run's net on labelled pictures, and the run's report made again with the result."""
+"""A run's net on labelled images, and the run's report made again with the result."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def evaluate(
     data_dir: str | Path | None = None,
     told: Told | None = None,
 ) -> Evaluation:
-    """`striate.evaluation.evaluate`, then the pictures of the worst mistakes and the report made again with the result."""
+    """`striate.evaluation.evaluate`, then the images of the worst mistakes and the report made again with the result."""
     evaluation = evaluate_run(
         run, data, split=split, views=views, scales=scales, robust=robust, device=device, data_dir=data_dir, told=told
     )
@@ -48,14 +48,14 @@ def compare_views(
     data_dir: str | Path | None = None,
     told: Told | None = None,
 ) -> ViewsTable:
-    """`striate.evaluation.compare_views`, then pictures and report as of `evaluate`."""
+    """`striate.evaluation.compare_views`, then images and report as of `evaluate`."""
     table = compare_run_views(run, data, split=split, views=views, device=device, data_dir=data_dir, told=told)
     _show_all(run, table.evaluations)
     return table
 
 
 def show(run: Run, evaluation: Evaluation) -> None:
-    """The pictures of an evaluation: the worst mistakes, and what the net looked at."""
+    """The images of an evaluation: the worst mistakes, and what the net looked at."""
     folder, pixels = run.path / "evaluations" / evaluation.key, evaluation.data.pixels
     write_mistakes(folder, pixels, evaluation.predictions)
     write_attention(evaluation.classifier, folder, pixels, evaluation.predictions)

@@ -28,7 +28,7 @@ def begin_with(net: Net, weights: str | Path, classes: Sequence[str], size: tupl
     ones the classifier begins anew, as it does with another number of classes. A file that names none keeps it by position.
 
     Args:
-        size: (H, W) of the pictures.
+        size: (H, W) of the images.
 
     Raises:
         DataError: the file is refused, or is that of another net; the run has no finished weights.

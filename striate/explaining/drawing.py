@@ -1,4 +1,4 @@
-"""An explanation as one drawing: picture, map, both together, the curves of the check, and its figures in words."""
+"""An explanation as one drawing: image, map, both together, the curves of the check, and its figures in words."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from striate.explaining.faithfulness import STEPS
 from striate.texts import percent
 
 SIDE = 232
-"""Longer side of a picture in the drawing, in pixels."""
+"""Longer side of an image in the drawing, in pixels."""
 MARGIN, GAP, TOP = 28.0, 22.0, 124.0
 
 DELETION, INSERTION, ALARM = PAPER.second, PAPER.first, PAPER.wrong
@@ -127,7 +127,7 @@ def _words(explanation: Explanation, letters: int) -> list[tuple[str, bool]]:
             f"Deletion {areas['deletion']:.2f}, in random order {areas['random_deletion']:.2f} (less is better): the mean "
             "probability while the patches that the map marks are taken away.",
             f"Insertion {areas['insertion']:.2f}, in random order {areas['random_insertion']:.2f} (more is better): while they "
-            "are shown on the blurred picture.",
+            "are shown on the blurred image.",
         ]
     lines.append(
         f"Random weights {explanation.random_weights:.2f} (near 0 is better, above {DEPENDENT} fails): rank correlation with the "

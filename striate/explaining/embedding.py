@@ -1,4 +1,4 @@
-"""A run's pictures as points in two dimensions: near each other where the net takes them for alike."""
+"""A run's images as points in two dimensions: near each other where the net takes them for alike."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from striate.evaluation import subject_of
 from striate.run import Run
 
 MOST = 2000
-"""Pictures that are drawn: the first ones, which a split holds in no order of classes."""
+"""Images that are drawn: the first ones, which a split holds in no order of classes."""
 
 Points = npt.NDArray[np.float64]
 
@@ -27,10 +27,10 @@ class Embedding:
     """Principal components of what enters the last linear layer.
 
     Attributes:
-        title: the run, and whose pictures.
+        title: the run, and whose images.
         points: float64 (N, 2).
         explained: the share of the variance of the features that lies along each axis.
-        pixels: uint8 (N, H, W, C); `labels`, `predicted`: (N,), positions in `classes`; `names`: of the pictures.
+        pixels: uint8 (N, H, W, C); `labels`, `predicted`: (N,), positions in `classes`; `names`: of the images.
     """
 
     title: str
@@ -51,13 +51,13 @@ def embed(
     device: str = "auto",
     data_dir: str | Path | None = None,
 ) -> Embedding:
-    """The first 2,000 pictures of a split by the first two principal components of the net's last features.
+    """The first 2,000 images of a split by the first two principal components of the net's last features.
 
     `data`: the run's own if None, see `striate.evaluation.evaluate`.
 
     Raises:
         DataError: the data or the run's weights are not there.
-        UsageError: there is no such split, or the run kept no pictures for validation.
+        UsageError: there is no such split, or the run kept no images for validation.
     """
     subject = subject_of(run, data, split, device, data_dir)
     shown = subject.sized
@@ -97,7 +97,7 @@ def last_features(classifier: Classifier, pixels: Pictures) -> tuple[npt.NDArray
 def principal_components(features: npt.NDArray[np.floating[Any]]) -> tuple[Points, tuple[float, float]]:
     """((N, 2), the share of variance along each), by a singular value decomposition in double precision.
 
-    A component's sign is such that its largest weight is positive, so that the same features give the same picture.
+    A component's sign is such that its largest weight is positive, so that the same features give the same image.
     """
     centred = features.astype(np.float64) - features.mean(0, dtype=np.float64)
     left, values, right = np.linalg.svd(centred, full_matrices=False)

@@ -1,4 +1,4 @@
-"""Explanations: pictures with their maps, the net's answer, and the figures that say how far each map can be believed."""
+"""Explanations: images with their maps, the net's answer, and the figures that say how far each map can be believed."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ DEPENDENT = 0.5
 
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)
 class Explanation:
-    """What speaks for a class in one picture, and how far that can be believed.
+    """What speaks for a class in one image, and how far that can be believed.
 
     Attributes:
         picture: the file's path, or its place among the pictures given, as in `image 2`.
@@ -96,11 +96,11 @@ class Explanation:
         return tuple(found)
 
     def overlay(self) -> Pixels:
-        """uint8 (H, W, 3): the map over the picture."""
+        """uint8 (H, W, 3): the map over the image."""
         return overlay(self.pixels, self.heat)
 
     def svg(self) -> str:
-        """Picture, map, both together, and the figures, as one drawing."""
+        """Image, map, both together, and the figures, as one drawing."""
         from striate.explaining.drawing import draw
 
         return draw(self)
@@ -110,7 +110,7 @@ class Explanation:
         return to_png(self.svg())
 
     def image(self) -> Image.Image:
-        """`png` as a PIL picture."""
+        """`png` as a PIL image."""
         return Image.open(io.BytesIO(self.png()))
 
     def as_dict(self) -> dict[str, object]:
@@ -157,19 +157,19 @@ def explain(
     device: str = "auto",
     seed: int = 0,
 ) -> list[Explanation]:
-    """What the run's net looks at in pictures, with the figures that say how far each map can be believed.
+    """What the run's net looks at in images, with the figures that say how far each map can be believed.
 
     Args:
         run: a finished run.
-        pictures: one or several: files, bytes, PIL pictures or pixel arrays, of any size and mode.
+        pictures: one or several: files, bytes, PIL images or pixel arrays, of any size and mode.
         method: one of `METHODS`: grad-cam, saliency, integrated-gradients, occlusion, guided-backprop.
         layer: for Grad-CAM; by default the last stage whose maps are at least 4x4.
-        target: the class to explain; by default each picture's likeliest one.
+        target: the class to explain; by default each image's likeliest one.
         device: see `striate.machine.pick_device`.
         seed: of the random orders and the random weights that a map is compared with.
 
     Raises:
-        DataError: the run has no weights, some picture cannot be read, or the net gives no number for it.
+        DataError: the run has no weights, some image cannot be read, or the net gives no number for it.
         UsageError: there is no such method, layer or class, or the method is not defined for this net.
     """
     find_method(method)
@@ -224,7 +224,7 @@ def _explain(
 
 
 def _read_all(classifier: Classifier, pictures: Picture | Sequence[Picture]) -> list[tuple[str, Pixels]]:
-    """(name, pixels) of each. Raises DataError that names every picture which cannot be read: none is explained then."""
+    """(name, pixels) of each. Raises DataError that names every image which cannot be read: none is explained then."""
     found = [one for batch in classifier.decoded(pictures) for one in batch]
     if unreadable := [f"{name}: {pixels}" for name, pixels in found if isinstance(pixels, str)]:
         raise DataError(*unreadable)

@@ -1,4 +1,4 @@
-"""`striate look`: what is inside of a net, as pictures in files."""
+"""`striate look`: what is inside of a net, as images in files."""
 
 from __future__ import annotations
 
@@ -50,19 +50,19 @@ def look(
     Args:
         subject: a run, or a net by name, whose weights are drawn anew then.
         picture: a file, for maps.
-        what: `filters` of the first convolution, feature `maps` of a picture, what a `unit` responds to most, or the
-            `embedding` of a split in two dimensions. If None, maps where there is a picture, and else filters.
+        what: `filters` of the first convolution, feature `maps` of an image, what a `unit` responds to most, or the
+            `embedding` of a split in two dimensions. If None, maps where there is an image, and else filters.
         layer: for maps and units; every stage, or the classes, if None.
         unit: its number; the first twelve if None.
-        split: whose pictures units and the embedding are shown with.
+        split: whose images units and the embedding are shown with.
         data: where they lie, if not where the run was trained; others with the run's classes will do too.
         device: see `striate.machine.pick_device`.
         data_dir: where to look for named sets first.
         seed: of the weights of a net without a run, and of gradient ascent.
 
     Raises:
-        DataError: the run, its data or the picture cannot be read.
-        UsageError: what was asked for is not there, or needs a picture or a run.
+        DataError: the run, its data or the image cannot be read.
+        UsageError: what was asked for is not there, or needs an image or a run.
     """
     what = what or ("filters" if picture is None else "maps")
     if data is not None and (what not in ("unit", "embedding") or not isinstance(subject, Run)):
@@ -70,7 +70,7 @@ def look(
     if what not in WHAT:
         raise unknown_name("view", what, WHAT, ", ".join(WHAT))
     if what == "maps" and picture is None:
-        raise UsageError("--what maps needs a picture: striate look RUN PICTURE")
+        raise UsageError("--what maps needs an image: striate look RUN IMAGE")
     if what == "embedding":
         if not isinstance(subject, Run):
             raise UsageError(
@@ -90,7 +90,7 @@ def look(
 
 
 def write_look(found: Sheet | Embedding, stem: str, folder: Path) -> list[Path]:
-    """Writes a PNG, and of an embedding a page with the picture of each point under the pointer; gives the paths.
+    """Writes a PNG, and of an embedding a page with the image of each point under the pointer; gives the paths.
 
     A number is added rather than overwriting a file that holds something else.
     """

@@ -1,4 +1,4 @@
-"""What is inside of a net: its first filters, its feature maps of a picture, and what a unit responds to most."""
+"""What is inside of a net: its first filters, its feature maps of an image, and what a unit responds to most."""
 
 from __future__ import annotations
 
@@ -20,13 +20,13 @@ from striate.nets.net import Net
 MOST_FILTERS, MOST_MAPS, A_STAGE = 100, 60, 10
 """Filters and maps that a sheet shows, and maps of each stage where all stages are shown."""
 UNITS, PICTURES = 12, 8
-"""Units that are shown where none is named, and pictures that each responds to most."""
+"""Units that are shown where none is named, and images that each responds to most."""
 STEPS, RATE, SMOOTHNESS = 64, 0.1, 0.5
 """Gradient ascent: Adam's steps and rate, and the weight of the mean difference between neighbours."""
 
 
 def filters(net: Net) -> Sheet:
-    """The weights of the first convolution: in colour where it takes three channels, else a picture for each channel.
+    """The weights of the first convolution: in colour where it takes three channels, else an image for each channel.
 
     Raises:
         UsageError: the net has no convolution.
@@ -56,7 +56,7 @@ def filters(net: Net) -> Sheet:
 
 
 def feature_maps(classifier: Classifier, pixels: Pixels, layer: str | None = None) -> Sheet:
-    """What the layers make of one picture.
+    """What the layers make of one image.
 
     Args:
         pixels: uint8 (H, W, C), as the net is fed.
@@ -105,15 +105,15 @@ def units(
     pictures: ImageData | None = None,
     seed: int = 0,
 ) -> Sheet:
-    """What units respond to: a picture made for each, and those of a set that it responds to most.
+    """What units respond to: an image made for each, and those of a set that it responds to most.
 
-    A unit is a class's logit or, with `layer`, the mean of one of its maps. The picture is made by gradient ascent on the
+    A unit is a class's logit or, with `layer`, the mean of one of its maps. The image is made by gradient ascent on the
     pixels (Erhan et al. 2009; Simonyan et al. 2014, section 2) from grey noise, moved a little at each step and held smooth.
 
     Args:
         layer: whose maps are the units; the classes if None.
         unit: its number; the first twelve if None.
-        pictures: of the size that the net takes, with its classes; None shows the made pictures only.
+        pictures: of the size that the net takes, with its classes; None shows the made images only.
         seed: of the noise and the moves.
 
     Raises:
@@ -173,13 +173,13 @@ def _ascended(classifier: Classifier, layer: Layer | None, chosen: Sequence[int]
     with capture(net if layer is None else layer.module) as kept:
         for _ in range(STEPS):
             moves = torch.randint(-reach, reach + 1, (2,), generator=generator).tolist()
-            values = torch.sigmoid(hidden)  # 0 to 1: always a picture
+            values = torch.sigmoid(hidden)  # 0 to 1: always an image
             net((values.roll(moves, (2, 3)) - mean) / deviation)
             output: Tensor = kept.pop()
             responses = output if layer is None else output.mean((2, 3))
             rough = values.diff(dim=2).abs().mean((1, 2, 3)) + values.diff(dim=3).abs().mean((1, 2, 3))
             own = responses[rows, numbers]
-            # Each picture climbs by itself: logits of different units differ in scale.
+            # Each image climbs by itself: logits of different units differ in scale.
             loss = (SMOOTHNESS * rough - own / own.detach().abs().clamp(min=1.0)).sum()
             (hidden.grad,) = torch.autograd.grad(loss, hidden)
             optimizer.step()

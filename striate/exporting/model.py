@@ -77,7 +77,7 @@ def about(run: Run) -> About:
         },
         accuracy=None if test is None else {key: getattr(test, key) for key in of_test},
         data={"title": data.called, "licence": stated},
-        licence=f"The weights were learned from {data.called}; licence of these pictures: {stated}. Whoever trained the net says "
+        licence=f"The weights were learned from {data.called}; licence of these images: {stated}. Whoever trained the net says "
         "under which licence the weights are given on; Striate claims none. Striate itself, with predict.py, pictures.py and "
         "values.py, is under the Apache License 2.0.",
         run=run.name,

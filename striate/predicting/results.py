@@ -1,4 +1,4 @@
-"""What is said of pictures: one prediction, and many of them."""
+"""What is said of images: one prediction, and many of them."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from striate.data.ledger import Ledger
 from striate.texts import percent
 
 UNKNOWN = "unknown"
-"""The label of a picture that is unlike those of validation. A class may have this name too; `Prediction.known` tells."""
+"""The label of an image that is unlike those of validation. A class may have this name too; `Prediction.known` tells."""
 NO_NUMBER = "the net gives no number for this image (NaN or infinity), so there is no answer"
 """The error of an image that was read, and for which the net has no answer."""
 SHOWN = 50
@@ -20,7 +20,7 @@ SHOWN = 50
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Prediction:
-    """What the net says of one picture.
+    """What the net says of one image.
 
     Attributes:
         picture: the file's path, or its place among the pictures given, as in `image 2`.
@@ -28,8 +28,8 @@ class Prediction:
         confidence: the likeliest class's probability, 0 to 1, if it is one of the classes: the softmax of the logits divided by
             the temperature that the run's calibration holds, or by 1.
         top: the likeliest classes with their probabilities, best first; of strangers too.
-        known: whether the picture is like those of validation; None where that was not asked, or it could not be read.
-        error: why the picture could not be read, or that the net gives no number for it; or None.
+        known: whether the image is like those of validation; None where that was not asked, or it could not be read.
+        error: why the image could not be read, or that the net gives no number for it; or None.
     """
 
     picture: str
@@ -54,7 +54,7 @@ class Prediction:
 
 
 class Predictions(list[Prediction]):
-    """A list of predictions that a notebook shows as a table, with what the net was fed of the first pictures.
+    """A list of predictions that a notebook shows as a table, with what the net was fed of the first images.
 
     Attributes:
         thumbnails: uint8 (H, W, C) of the first `SHOWN`, None for one that could not be read.

@@ -48,7 +48,7 @@ def write_predictions(
 
 
 def write_csv(predictions: Iterable[Prediction], stream: BinaryIO, top: int) -> None:
-    """A heading and a line a picture, UTF-8; probabilities with 6 decimals, texts as `csv_cell` writes them."""
+    """A heading and a line an image, UTF-8; probabilities with 6 decimals, texts as `csv_cell` writes them."""
     with _text(stream) as text:
         writer = csv.DictWriter(text, list(_row(Prediction(picture=""), top)), lineterminator="\n")
         writer.writeheader()

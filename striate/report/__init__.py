@@ -1,4 +1,4 @@
-"""What a run shows: charts, grids of pictures, the report and the model card, all made from the files of the run
+"""What a run shows: charts, grids of images, the report and the model card, all made from the files of the run
 directory.
 
 Importing this package is light: Altair and vl-convert are loaded when the first chart is drawn.
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 __all__ = ["undrawable", "worst_mistakes", "write_all", "write_mistakes", "write_samples"]
 
 MOST_SAMPLES = 60
-LARGE_SAMPLE = 128  # pixels: eight such pictures stand side by side
+LARGE_SAMPLE = 128  # pixels: eight such images stand side by side
 LARGE_MISTAKE = 168  # six of them
 
 
@@ -41,7 +41,7 @@ def undrawable() -> str | None:
 
 def write_all(run: Run) -> list[Path]:
     """Write all that can be made from the run's files alone, and return what was written: curves.png, the charts of
-    each evaluation, report.html and README.md. Pictures come first (`write_samples`, `write_mistakes`,
+    each evaluation, report.html and README.md. Images come first (`write_samples`, `write_mistakes`,
     `striate.report.attention.write_attention`), since the report shows them. Where no charts can be drawn (`undrawable`),
     their files are left out."""
     from striate.report import card, charts, html
@@ -76,7 +76,7 @@ def _write_charts(folder: Path, found: EvaluationFigures) -> list[Path]:
 
 
 def write_samples(run: Run, pixels: Pictures, labels: NDArray[np.integer[Any]]) -> Path:
-    """Write samples.png: training pictures with their classes, a column for each class; a row for each where they are
+    """Write samples.png: training images with their classes, a column for each class; a row for each where they are
     four or fewer; one of each where they are many.
 
     Args:
@@ -109,7 +109,7 @@ def write_mistakes(folder: Path, pixels: Pictures, predictions: Sequence[Row]) -
 
     Args:
         folder: of the evaluation.
-        pixels: uint8 (N, H, W, C), all pictures evaluated, as the net saw them.
+        pixels: uint8 (N, H, W, C), all images evaluated, as the net saw them.
         predictions: rows of predictions.csv; `index` is the place in `pixels`. If all are right nothing is written.
     """
     from striate.drawing.sheet import captioned

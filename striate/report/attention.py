@@ -1,4 +1,4 @@
-"""What a run's net looks at: pictures of its evaluation, and beside them what spoke for the answer."""
+"""What a run's net looks at: images of its evaluation, and beside them what spoke for the answer."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def write_attention(
     Args:
         classifier: what was evaluated.
         folder: of the evaluation.
-        pixels: uint8 (N, H, W, C), all pictures evaluated, as the net saw them.
+        pixels: uint8 (N, H, W, C), all images evaluated, as the net saw them.
         predictions: rows of predictions.csv; `index` is the place in `pixels`.
 
     Returns:

@@ -146,7 +146,7 @@ def _evaluation(run: Run, key: str, found: EvaluationFigures) -> dict[str, objec
     worst = charts.worst_classes(found.per_class)
     n = len(found.classes)
     right = wording.share(found, "accuracy")
-    matrix = f"Confusion matrix of {n} classes: {right} of {found.n} pictures lie on its diagonal."
+    matrix = f"Confusion matrix of {n} classes: {right} of {found.n} images lie on its diagonal."
     classes = f"Precision, recall and F1 by class. Lowest F1: {worst[0].class_}, {wording.percent(worst[0].f1)}."
     return {
         "figures": found,

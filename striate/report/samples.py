@@ -1,4 +1,4 @@
-"""Grids of a data set's pictures, as they are and as the net is fed them: what `striate data` draws."""
+"""Grids of a data set's images, as they are and as the net is fed them: what `striate data` draws."""
 
 from __future__ import annotations
 
@@ -15,18 +15,18 @@ from striate.drawing.sheet import Sheet, captioned
 from striate.files import write_beside, write_new
 
 PER_CLASS, MOST = 8, 160
-"""Pictures of each class, and of all together."""
+"""Images of each class, and of all together."""
 EPOCHS = 5
 """Number of epochs for which an augmentation is shown."""
 
 
 def write_sample_grid(dataset: DataSet, path: Path | None = None) -> Path:
-    """Draws training pictures of every class, a row a class, and returns the PNG's path.
+    """Draws training images of every class, a row a class, and returns the PNG's path.
 
     Args:
-        dataset: pictures of any size.
+        dataset: images of any size.
         path: where; if None, `<name>-samples.png` in this folder, with a number added rather than overwriting
-            another picture.
+            another image.
 
     Raises:
         UsageError: `path` was given and holds something else.
@@ -40,12 +40,12 @@ def write_sample_grid(dataset: DataSet, path: Path | None = None) -> Path:
 
 
 def write_augmented_grid(dataset: DataSet, augmentation: Augmentation | None = None, path: Path | None = None) -> Path:
-    """Draws eight training pictures as they are, and below them what the net is fed instead.
+    """Draws eight training images as they are, and below them what the net is fed instead.
 
     Args:
-        dataset: pictures of any size.
+        dataset: images of any size.
         augmentation: a row for each of five epochs with it; if None, a row for each kind at its usual strength, without the
-            mirror where it changes what a picture means.
+            mirror where it changes what an image means.
         path: as for `write_sample_grid`; `<name>-augmented.png` if None.
 
     Raises:

@@ -76,12 +76,12 @@ def push(
 ) -> Pushed:
     """Sends a finished run to the Hugging Face Hub as the model `to`; one that is there already gets a new version.
 
-    Pictures, names of files, and paths stay here: what is sent are numbers, class names, weights, charts, report and card.
+    Images, names of files, and paths stay here: what is sent are numbers, class names, weights, charts, report and card.
 
     Args:
         to: `USER/NAME`.
         private: only for those who may see it there.
-        with_pictures: the sheets of pictures (samples, mistakes), names of files and features of validation pictures too.
+        with_pictures: the sheets of images (samples, mistakes), names of files and features of validation images too.
         agreed: is told what is to be sent, before anything is; nothing is unless it says yes.
 
     Raises:

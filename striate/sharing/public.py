@@ -53,7 +53,7 @@ def write_public(run: Run, folder: Path, with_pictures: bool = False) -> None:
     """Writes a run's public form into an empty folder; the charts, the report and the card can be made of it there.
 
     Args:
-        with_pictures: the sheets of pictures, their file names and the features of validation pictures too. Without that, of
+        with_pictures: the sheets of images, their file names and the features of validation images too. Without that, of
             data that are no set by name nothing is kept but the class names and numbers.
 
     Raises:
@@ -173,7 +173,7 @@ def _without_place(command: str) -> str:
 
 
 def _write_answer(run: Run, folder: Path) -> None:
-    """answer.json, by which the net is known again wherever it is loaded: figures for images that are no pictures."""
+    """answer.json, by which the net is known again wherever it is loaded: figures for images that are no images."""
     answer, classes = run.answer, run.config.net.classes
     if answer is None:
         return
@@ -189,7 +189,7 @@ def _time(text: str | None) -> str | None:
 
 
 def _write_calibration(run: Run, folder: Path, with_features: bool) -> None:
-    """calibration.json. The features of validation pictures tell what those look like: without them `abstain` is left out."""
+    """calibration.json. The features of validation images tell what those look like: without them `abstain` is left out."""
     found = run.calibration
     if found is None:
         return
@@ -214,7 +214,7 @@ def _public_key(key: str, found: Seen, names: dict[str, str]) -> str:
 
 
 def _write_evaluation(run: Run, source: Path, found: EvaluationFigures, target: Path, with_pictures: bool) -> None:
-    """The figures of an evaluation; with `with_pictures` the names of files below the data's folder, and sheets of pictures."""
+    """The figures of an evaluation; with `with_pictures` the names of files below the data's folder, and sheets of images."""
     write_json(target / "evaluation.json", found.as_dict())
     write_csv(target / "per_class.csv", [row.as_dict() for row in found.per_class], PER_CLASS_COLUMNS)
     if robustness := read_robustness(source):

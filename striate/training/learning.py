@@ -32,7 +32,7 @@ def out_of_patience(rows: Sequence[Row], patience: int | None, restarted: Sequen
 
 
 def chance(job: Job) -> Chance:
-    """What guessing comes to on the pictures of a job."""
+    """What guessing comes to on the images of a job."""
     counts = torch.bincount(job.batches.labels.cpu(), minlength=job.batches.classes).double()
     shares = counts / counts.sum()
     # Weights and the sampler make all classes count alike, and smoothing moves the targets towards that.

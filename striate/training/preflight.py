@@ -34,7 +34,7 @@ RATE_STEPS, RISE = 60, 10
 FAR = 1.5
 """A loss at the start more than so many times ln(classes) is far from it."""
 DEAD = 0.5
-"""Share of a layer's ReLUs that are zero for every picture of a batch from which it is worth a word."""
+"""Share of a layer's ReLUs that are zero for every image of a batch from which it is worth a word."""
 
 Verdict = Literal["ok", "warning", "failed"]
 
@@ -44,7 +44,7 @@ class Check:
     """One question and its answer.
 
     Attributes:
-        name: `loss at the start`, `gradients`, `dead ReLUs`, `32 pictures by heart`, `learning rate`.
+        name: `loss at the start`, `gradients`, `dead ReLUs`, `32 images by heart`, `learning rate`.
         verdict: `failed`: training will come to nothing; `warning`: it may come to less than it could.
         said: the figures, and what to do where the answer is bad.
     """
@@ -59,7 +59,7 @@ class Check:
 
 
 def preflight(job: Job, seconds: float = SECONDS, usual: float | None = None) -> list[Check]:
-    """Checks a job in about `seconds`, on copies of its net: nothing of the job changes, and no test picture is looked at.
+    """Checks a job in about `seconds`, on copies of its net: nothing of the job changes, and no test image is looked at.
 
     `usual`: the rate that the recipe has by itself, if another one was asked for.
     """
@@ -135,7 +135,7 @@ def _dead(silent: dict[str, float]) -> Check:
 
 
 def _by_heart(job: Job, seconds: float) -> Check:
-    """Whether the net can learn a few pictures by heart, without augmentation, dropout or schedule."""
+    """Whether the net can learn a few images by heart, without augmentation, dropout or schedule."""
     name = f"can overfit {PICTURES} images"
     net = copied(job.net).train()
     for module in net.modules():
@@ -197,7 +197,7 @@ def _rate(job: Job, seconds: float, usual: float | None) -> Check:
 
 
 def _of_every_class(job: Job) -> Tensor:
-    """int64 (n,): positions of PICTURES training pictures, as many of each class as can be."""
+    """int64 (n,): positions of IMAGES training images, as many of each class as can be."""
     labels = job.batches.labels.cpu()
     turn = torch.zeros_like(labels)
     for label in labels.unique().tolist():  # type: ignore[no-untyped-call]
@@ -217,7 +217,7 @@ def _some(names: list[str], most: int = 3) -> str:
 
 @contextmanager
 def _silent_units(net: nn.Module) -> Iterator[dict[str, float]]:
-    """ReLU module -> share of its channels that are zero everywhere for every picture; filled by the next forward pass."""
+    """ReLU module -> share of its channels that are zero everywhere for every image; filled by the next forward pass."""
     found: dict[str, float] = {}
 
     def look(name: str, output: Tensor) -> None:

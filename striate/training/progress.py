@@ -41,7 +41,7 @@ class Progress:
         self.quiet = quiet
         self.stream = stream or sys.stderr
         self._bar: Bar | None = None
-        self._reading: tuple[float, int, float] | None = None  # when it began, at which picture, when it was said last
+        self._reading: tuple[float, int, float] | None = None  # when it began, at which image, when it was said last
 
     def __call__(self, event: Event) -> None:
         """Shows an event, if it is one for people. Where the reader of the stream is gone, nothing is said any more."""

@@ -21,7 +21,7 @@ class State:
     """Where training stands between two steps, besides net and optimizer.
 
     Attributes:
-        totals: float64 (3,) on the device: sums of loss, hits and pictures since the epoch began, of this rank's share.
+        totals: float64 (3,) on the device: sums of loss, hits and images since the epoch began, of this rank's share.
         step: steps done.
         seconds: spent in training so far, over all resumes.
         rows: metrics.csv so far.

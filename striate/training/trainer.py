@@ -86,7 +86,7 @@ class Trainer:
 
         Raises:
             RuntimeError: `error`, where it is another one.
-            StriateError: memory does not hold the step of a single picture, or there are several ranks: the others did not fail.
+            StriateError: memory does not hold the step of a single image, or there are several ranks: the others did not fail.
         """
         before = self.state.parts
         self.state.parts = self.guard.parts = more_parts(self.job, self.state.parts, error)

@@ -12,16 +12,16 @@ from striate.training.signals import Stop
 
 
 def validate(job: Job, stop: Stop, net: Net) -> tuple[float, float]:
-    """(mean cross-entropy, accuracy) of `net` on the job's validation pictures, without augmentation or smoothing.
+    """(mean cross-entropy, accuracy) of `net` on the job's validation images, without augmentation or smoothing.
 
     Each rank takes its share of them, in batches of about the size that training has, so that it needs no more memory, and that a
-    signal is heard between two of them; the result is of the pictures until then.
+    signal is heard between two of them; the result is of the images until then.
     """
     assert job.validation is not None
     size = min(BATCH, max(32, job.recipe.batch_size))
     job.ranks.same_buffers(net)
     share = job.ranks.share(len(job.validation))
-    sums = torch.zeros(3, dtype=torch.float64)  # of loss, hits and pictures
+    sums = torch.zeros(3, dtype=torch.float64)  # of loss, hits and images
     for start in range(share.start, share.stop, size):
         chosen = slice(start, min(start + size, share.stop))
         outputs = logits(net, job.preprocessing, job.validation.pixels[chosen], job.device, size)

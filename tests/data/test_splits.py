@@ -147,7 +147,7 @@ def test_a_run_follows_its_split_when_the_folder_changes(pictures, tmp_path):
     assert _names(run, "test") == after["test"] - {gone}
     for name in after["test"] - {gone}:
         (pictures / name).unlink()
-    with pytest.raises(DataError, match="none of the 4 pictures"):
+    with pytest.raises(DataError, match="none of the 4 images"):
         _names(run, "test")
 
 

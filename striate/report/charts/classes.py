@@ -22,7 +22,7 @@ DENSE = 0.48  # share of the row above which a count is set in the colour for de
 
 
 def confusion(matrix: Sequence[Sequence[int]], classes: Sequence[str], palette: Palette = PAPER) -> alt.LayerChart:
-    """The confusion matrix: a row for each true class, a column for each answer; cells without a picture stay
+    """The confusion matrix: a row for each true class, a column for each answer; cells without an image stay
     empty.
 
     Blue is right, brown is wrong. The ink's opacity follows the square root of the share of the row, from a tenth
@@ -54,7 +54,7 @@ def most_confused_part(
     matrix: Sequence[Sequence[int]], classes: Sequence[str], most: int = MOST_DRAWN // 2
 ) -> tuple[list[list[int]], list[str], list[int]]:
     """The matrix of the `most` classes that are in most mistakes, all others as one more; its classes; and how many
-    pictures each row stands for. The last cell holds what is right of the others, not their mistakes among
+    images each row stands for. The last cell holds what is right of the others, not their mistakes among
     themselves."""
     counts = np.asarray(matrix, dtype=np.int64)
     right = np.diag(counts)
@@ -220,5 +220,5 @@ def per_class(rows: Sequence[ClassFigures], palette: Palette = PAPER) -> alt.Lay
 
 
 def worst_classes(rows: Sequence[ClassFigures]) -> list[ClassFigures]:
-    """The classes that the chart shows: by F1, the worst first, 30 at most; those without pictures last."""
+    """The classes that the chart shows: by F1, the worst first, 30 at most; those without images last."""
     return sorted(rows, key=lambda row: (row.support == 0, row.f1))[:MOST_ROWS]

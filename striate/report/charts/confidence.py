@@ -24,7 +24,7 @@ def reliability(bins: Sequence[Bin], palette: Palette = PAPER, title: str = "Rel
     """The reliability diagram (Guo et al. 2017, arXiv:1706.04599, figure 1): the share of right answers by confidence.
 
     A point a bin, its 95 % Wilson interval as a line, its distance from the diagonal, which is the error of its
-    confidence, as a bar; how many pictures each bin holds below.
+    confidence, as a bar; how many images each bin holds below.
 
     Args:
         bins: evaluation.json's `reliability`.
@@ -109,7 +109,7 @@ def _shares(**options: Any) -> alt.Axis:
 
 
 def coverage(rows: Sequence[Kept], palette: Palette = PAPER) -> alt.LayerChart:
-    """The accuracy on the share of the pictures of which the net is surest: the risk-coverage curve (El-Yaniv & Wiener
+    """The accuracy on the share of the images of which the net is surest: the risk-coverage curve (El-Yaniv & Wiener
     2010) upside down.
 
     Args:

@@ -1,4 +1,4 @@
-"""How accuracy falls when pictures get worse: a chart for each kind of corruption."""
+"""How accuracy falls when images get worse: a chart for each kind of corruption."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ def robustness_curve(found: Robustness, name: str, palette: Palette = PAPER) -> 
 
 
 def _curve(found: Robustness, name: str, palette: Palette, width: int) -> alt.LayerChart:
-    """Accuracy by level, its 95 % interval as a band; the dashed line is the accuracy on the same pictures as they are."""
+    """Accuracy by level, its 95 % interval as a band; the dashed line is the accuracy on the same images as they are."""
     rows = sorted((row for row in found.corruptions if row.name == name), key=lambda row: row.level)
     title, unit = KINDS[name]
     points: list[dict[str, object]] = [
