@@ -13,7 +13,7 @@ from torch import Tensor
 from striate.anatomy.asking import LIGHT, answers, images_as_fed, lost_by_loading, reproduces
 from striate.data.images import Pictures
 from striate.data.preprocessing import Preprocessing
-from striate.errors import DataError, UsageError
+from striate.errors import DataError, UsageError, param
 from striate.files import write_atomic, write_json
 from striate.nets import Net, build
 from striate.nets.copying import copied, plain
@@ -222,7 +222,9 @@ def load_net(
     if which not in (None, run.recipe.keep):  # the answer was kept of the others
         path = place(run.path, f"weights/{which}.safetensors", most=MOST_BYTES)
         if path is None:
-            raise DataError(f"{run.path} has no {which} weights: --keep best is what keeps those of the best epoch")
+            raise DataError(
+                f"{run.path} has no {which} weights: {param('keep', 'best')} is what keeps those of the best epoch"
+            )
         load_weights(net, path)
     return net
 

@@ -401,7 +401,10 @@ def named_recipe(name: str, *, family: str, batch_norm: bool, params: int, pictu
         recipe = TUTORIAL
     elif name == "paper":
         if family not in PAPER:
-            raise UsageError("a net from elsewhere has no paper's recipe here: use --recipe fast or --recipe tutorial")
+            raise UsageError(
+                f"a net from elsewhere has no paper's recipe here: use {param('recipe', 'fast')} or "
+                f"{param('recipe', 'tutorial')}"
+            )
         recipe = PAPER[family]
     else:
         raise unknown_name("recipe", name, RECIPES, ", ".join(RECIPES))

@@ -16,7 +16,7 @@ import numpy.typing as npt
 
 from striate import notebook
 from striate.arguments import checked
-from striate.errors import DataError, StriateError, UsageError
+from striate.errors import DataError, StriateError, UsageError, param
 from striate.files import numbered, write_yaml
 from striate.outcome import Ending, Learning, Row
 from striate.runfiles import check_folders, place, read_csv, read_json, read_yaml
@@ -80,9 +80,11 @@ class Run:
                 with suppress(FileExistsError):
                     (out / free).mkdir()
                     return cls(out / free)
-            raise UsageError(f"{out / str(name)} exists already: choose another --name, or leave it out")
+            raise UsageError(f"{out / str(name)} exists already: choose another {param('name')}, or leave it out")
         except OSError as error:
-            raise StriateError(f"{out} cannot be written ({error.strerror}): name another folder with --out") from error
+            raise StriateError(
+                f"{out} cannot be written ({error.strerror}): name another folder with {param('out')}"
+            ) from error
 
     @classmethod
     def open(cls, path: str | Path, *, module: nn.Module | None = None, trust_code: bool = False) -> Run:

@@ -15,7 +15,7 @@ from typing import NamedTuple
 import platformdirs
 from filelock import FileLock
 
-from striate.errors import DataError, StriateError, UsageError
+from striate.errors import DataError, StriateError, UsageError, param
 from striate.files import write_atomic
 from striate.nets.sources import Source, read_source
 from striate.runforms.config import Origin
@@ -91,24 +91,25 @@ def trusted_source(kept: Origin, run: Path, trust_code: bool) -> Source:
         trust(source.path, source.sha256, target)
         return source
     if source.path.is_relative_to(run.resolve()):
-        raise UsageError(f"the net of {run} is code that lies in the run's own folder: {path}", _READ_FIRST)
+        raise UsageError(f"the net of {run} is code that lies in the run's own folder: {path}", _read_first())
     if source.sha256 != kept.sha256:
         raise UsageError(
             f"{path} has changed since {run} was trained: its SHA-256 is {source.sha256[:12]}..., it was {kept.sha256[:12]}...",
-            "Put the old file back, or run the new one all the same with --trust-code (in Python: trust_code=True)",
+            f"Put the old file back, or run the new one all the same with {param('trust_code', True)}",
         )
     if not path.is_absolute() or not is_trusted(source, target):
         raise UsageError(
             f"the net of {run} is code in {path}, and no training on this machine has run {target} of that file",
-            _READ_FIRST,
+            _read_first(),
         )
     return source
 
 
-_READ_FIRST = (
-    "It is not run unless you trust it. Read it first; then --trust-code (in Python: trust_code=True) runs it, and it is trusted "
-    "from then on as long as it does not change"
-)
+def _read_first() -> str:
+    return (
+        f"It is not run unless you trust it. Read it first; then {param('trust_code', True)} runs it, and it is trusted "
+        "from then on as long as it does not change"
+    )
 
 
 def _entry(path: Path, sha256: str, target: str) -> Entry:

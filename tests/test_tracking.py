@@ -190,7 +190,7 @@ def test_what_is_missing_is_said_before_anything_is_loaded(monkeypatch, bare, ca
 
 
 def test_there_are_no_others(call):
-    with pytest.raises(UsageError, match="--log must be tensorboard or mlflow, got 'wandb'"):
+    with pytest.raises(UsageError, match="log must be tensorboard or mlflow, got 'wandb'"):
         tracking.require("wandb")
     assert call("train", "--log", "wandb")[0] == 2
 

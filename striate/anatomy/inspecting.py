@@ -22,7 +22,7 @@ from striate.anatomy.rows import Row, make_rows, per_picture, uncounted, unused_
 from striate.anatomy.table import render, summarise
 from striate.anatomy.targets import Target, resolve
 from striate.arguments import checked
-from striate.errors import UsageError
+from striate.errors import UsageError, param
 from striate.nets.netspec import NetFacts
 
 
@@ -169,7 +169,9 @@ def inspect(
     target = _target(net, input, classes)
     picture = target.input if input is None else (int(input[0]), int(input[1]), int(input[2]))
     if picture is None:
-        raise UsageError(f"{target.name} has no default input: say which images it takes, as in --input 3x32x32")
+        raise UsageError(
+            f"{target.name} has no default input: say which images it takes, as in {param('input', '3x32x32')}"
+        )
     try:
         graph = trace_or_explain(target.module, (1, *picture), target.name)
     except UsageError as error:

@@ -84,6 +84,8 @@ def _options() -> list[inspect.Parameter]:
 
 def option_of(parameter: str) -> str:
     """The option that gives a parameter of the library: of a recipe's fields some are reached by `--set` alone."""
+    if parameter == "path":  # of the file that a command writes
+        return "--output"
     dashed = parameter.replace("_", "-")
     recipe = sys.modules.get("striate.recipe")  # whose fields nobody names unless it is loaded
     only_set = recipe is not None and parameter in recipe.Recipe.__slots__ and parameter not in Settings.__slots__

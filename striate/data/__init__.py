@@ -21,7 +21,7 @@ from striate.data.images import DataSet, ImageData
 from striate.data.named import NAMED, load_named
 from striate.data.preprocessing import Preprocessing
 from striate.data.ranges import range_of
-from striate.errors import DataError, UsageError, unknown_name
+from striate.errors import DataError, UsageError, param, unknown_name
 
 __all__ = [
     "GIVEN",
@@ -126,14 +126,14 @@ def read_data(
 def _require_no_files(reading: Reading, what: str) -> None:
     """Raises UsageError for what is said of files, where there are none."""
     if reading.group_by is not None or reading.exclude:
-        option = "exclude" if reading.exclude else "group-by"
-        raise UsageError(f"--{option} is for file names, and {what} has none")
+        option = param("exclude" if reading.exclude else "group_by")
+        raise UsageError(f"{option} is for file names, and {what} has none")
     if reading.splits is not None:
-        raise UsageError(f"--splits is for folders, and {what} is none")
+        raise UsageError(f"{param('splits')} is for folders, and {what} is none")
 
 
 def _bad_files(unreadable: Mapping[str, str]) -> list[str]:
     shown = [f"{path}: {reason}" for path, reason in list(unreadable.items())[:SHOWN]]
     more = [f"and {len(unreadable) - SHOWN} more"] if len(unreadable) > SHOWN else []
-    way = "Mend or remove them, --exclude them, or use --on-bad skip."
+    way = f"Mend or remove them, {param('exclude')} them, or use {param('on_bad', 'skip')}."
     return [f"{len(unreadable)} files cannot be read:", *shown, *more, way]

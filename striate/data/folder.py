@@ -18,7 +18,7 @@ from striate.data.preprocessing import Preprocessing
 from striate.data.ranges import gathered
 from striate.data.splits import with_test_split
 from striate.data.tables import Listed
-from striate.errors import DataError, UsageError
+from striate.errors import DataError, UsageError, param
 
 FEW = 8
 """Images that are looked at first: whether a set is grey is guessed by them, and known once all are decoded."""
@@ -109,13 +109,15 @@ def _groups(files: Sequence[Listed], rows: Sequence[int], group_by: str | None) 
     try:
         pattern = re.compile(group_by)
     except re.error as error:
-        raise UsageError(f"--group-by {group_by!r} is no regular expression: {error}") from None
+        raise UsageError(f"{param('group_by')} {group_by!r} is no regular expression: {error}") from None
     found = []
     for file in files:
         match = pattern.search(file.path.name)
         found.append(file.group or (match and (match.group(1) if pattern.groups else match.group())) or None)
     if rows and not any(found[row] for row in rows):
-        raise UsageError(f"--group-by {group_by!r} is in no file's name; the first one is {files[rows[0]].path.name}")
+        raise UsageError(
+            f"{param('group_by')} {group_by!r} is in no file's name; the first one is {files[rows[0]].path.name}"
+        )
     return found
 
 
@@ -137,7 +139,7 @@ def _taken(
     if empty and not (partial and taken):
         of_these = [row for row, file in enumerate(listing.files) if file.label in empty and file.split == split]
         left_out = len(set(of_these) - set(rows))
-        excluded = f"; --exclude leaves {left_out} out" if left_out else ""
+        excluded = f"; {param('exclude')} leaves {left_out} out" if left_out else ""
         bad = next((row for row in of_these if prepared.entries[row].error), None)
         reason = "" if bad is None else f"; {listing.files[bad].path}: {prepared.entries[bad].error}"
         raise DataError(f"no readable image of class {', '.join(sorted(empty))} in the {split} split{excluded}{reason}")

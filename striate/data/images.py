@@ -17,7 +17,7 @@ from striate.data.decode import FileFacts
 from striate.data.ledger import Ledger
 from striate.data.ranges import Values, doubt
 from striate.data.values import Range
-from striate.errors import DataError, UsageError
+from striate.errors import DataError, UsageError, param
 from striate.texts import dimensions
 
 if TYPE_CHECKING:
@@ -328,7 +328,7 @@ class DataSet:
     def require_excluded(self) -> None:
         """Raises UsageError if a pattern that was to exclude files names none: it is misspelt then."""
         if unused := [pattern for pattern, paths in self.excluded.items() if not paths]:
-            raise UsageError(f"--exclude {unused[0]!r} names no file of {self.location}")
+            raise UsageError(f"{param('exclude')} {unused[0]!r} names no file of {self.location}")
 
     def require_range(self) -> None:
         """Raises an error if training would have to guess at black and white.
@@ -339,7 +339,7 @@ class DataSet:
         """
         if self.range is not None and not self.values:
             raise UsageError(
-                f"--range is for images of more than 8 bits, and {self.location} has none that can be read so"
+                f"{param('range')} is for images of more than 8 bits, and {self.location} has none that can be read so"
             )
         if self.range is None and (asked := doubt(self.values, self.unreadable.values())):
             raise DataError(f"{self.location}: {asked}")

@@ -13,7 +13,7 @@ from striate.data.classnames import require_distinct
 from striate.data.kinds import ARCHIVES
 from striate.data.ledger import below
 from striate.data.tree import Folder
-from striate.errors import DataError, UsageError
+from striate.errors import DataError, UsageError, param
 
 SPLIT_NAMES: Mapping[str, tuple[str, ...]] = {
     "train": ("train", "training", "trainset", "训练", "训练集"),
@@ -36,10 +36,6 @@ _NO_CLASS = frozenset({
     "groundtruth", "ground_truth", "gt", "segmentation", "segmentations", "bboxes", "unlabeled", "unlabelled"
 })  # fmt: skip
 """Names of folders that hold images or what is drawn over them, and are no class."""
-HOW = (
-    "Say it with --splits: --splits none if every folder is a class, or the folder of each split, as in "
-    "--splits train=training_set,test=test_set"
-)
 OUTSIDE = "an image outside of the class folders"
 UNLABELLED = "an image without a class: its folder has no class folders (striate predict takes them)"
 UNNAMED = "not among --splits"
@@ -58,6 +54,15 @@ class Layout:
     left: Sequence[tuple[Folder, str]] = ()
 
 
+def _how() -> str:
+    """How folders that could be either are told apart."""
+    return (
+        f"Say it with {param('splits')}: {param('splits', 'none')} if every folder is a class, or the "
+        f"folder of each split, as in "
+        f"{param('splits', 'train=training_set,test=test_set')}"
+    )
+
+
 def parse_splits(text: str) -> dict[str, str]:
     """split -> folder of `train=a,test=b`; empty for `none`. Raises UsageError for anything else."""
     if text.strip().lower() == "none":
@@ -68,7 +73,7 @@ def parse_splits(text: str) -> dict[str, str]:
         split = SPLIT_OF.get(name.lower())
         if not equals or not folder or split is None or split in found:
             raise UsageError(
-                f"--splits is none, or the folder of each split, as in train=training_set,test=test_set; got {text!r}"
+                f"{param('splits')} is none, or the folder of each split, as in train=training_set,test=test_set; got {text!r}"
             )
         found[split] = folder.replace("\\", "/").strip("/").removeprefix("./")
     return found
@@ -99,7 +104,7 @@ def lay_out(tree: Folder, splits: str | None) -> Layout:
     for folder, split in found:
         if split in roots:
             names = " and ".join(repr(one.name) for one, other in found if other == split)
-            raise DataError(f"{root.path}: {names} are both a {split} split by their names. {HOW}")
+            raise DataError(f"{root.path}: {names} are both a {split} split by their names. {_how()}")
         if not folder.any_picture() and not folder.closed:
             raise DataError(_without_pictures(tree, folder))
         roots[split] = folder
@@ -107,7 +112,7 @@ def lay_out(tree: Folder, splits: str | None) -> Layout:
     if rest and (doubtful := [folder for folder in rest if not (_words(folder.name) & _PARTS and is_flat(folder))]):
         raise DataError(
             f"{root.path}: {_listed(roots.values())} could be {'a split' if len(roots) == 1 else 'splits'} or "
-            f"{'a class' if len(roots) == 1 else 'classes'}, beside {_listed(doubtful)}. {HOW}"
+            f"{'a class' if len(roots) == 1 else 'classes'}, beside {_listed(doubtful)}. {_how()}"
         )
     if "train" not in flat and len(flat) < len(roots):
         left = [(roots.pop(split), UNLABELLED) for split in flat]
@@ -129,20 +134,21 @@ def class_folders(root: Folder, source: Path, told: bool) -> list[Folder]:
     if not told:
         for folder in classes:
             if folder.name.strip().lower() in SPLIT_OF:
-                raise DataError(f"{folder.path} is a split by its name, and lies where classes are. {HOW}")
+                raise DataError(f"{folder.path} is a split by its name, and lies where classes are. {_how()}")
             inner = [one for one in folder.folders if one.name.strip().lower() in SPLIT_OF and one.any_picture()]
             if inner:
                 raise DataError(
                     f"{folder.path} has {_listed(inner)} in it: splits must lie above the classes, as in "
-                    f"{inner[0].name}/{folder.name}. Move them, or say --splits none to take them as one"
+                    f"{inner[0].name}/{folder.name}. Move them, or say {param('splits', 'none')} to take them as one"
                 )
         _require_own_names(root, classes, source)
         if len(classes) == 1 and classes[0].name.strip().lower() in _NO_CLASS and is_flat(classes[0]):
             return []
         if len(classes) > 1 and (odd := [one for one in classes if one.name.strip().lower() in _NO_CLASS]):
             raise DataError(
-                f"{root.path}: {_listed(odd)} {'is' if len(odd) == 1 else 'are'} no class by the name. --exclude the folder, "
-                f"as in --exclude {_quoted(odd[-1], source)}, or say --splits none if it is a class"
+                f"{root.path}: {_listed(odd)} {'is' if len(odd) == 1 else 'are'} no class by the name. "
+                f"{param('exclude')} the folder, "
+                f"as in {param('exclude')} {_quoted(odd[-1], source)}, or say {param('splits', 'none')} if it is a class"
             )
     require_distinct([folder.name for folder in classes], str(root.path))
     return classes
@@ -155,7 +161,8 @@ def _require_own_names(root: Folder, classes: Sequence[Folder], source: Path) ->
         if others := sorted(inner[folder.name] & (inner.keys() - {folder.name})):
             raise DataError(
                 f"{folder.path} holds folders with the names of other classes: {', '.join(map(repr, others))}. Leave it out with "
-                f"--exclude {_quoted(folder, source)}, move their images, or say --splits none if all are of the class "
+                f"{param('exclude')} {_quoted(folder, source)}, move their images, "
+                f"or say {param('splits', 'none')} if all are of the class "
                 f"{folder.name!r}"
             )
 
@@ -168,7 +175,8 @@ def require_upper(classes: Sequence[Folder]) -> None:
     if not any(folder.pictures for folder in classes):
         raise DataError(
             f"{classes[0].path.parent}: classes could be {_listed(classes)}, or {', '.join(map(repr, sorted(found[0])[:6]))}, "
-            "which lie in each of them. Say --splits none if they are the upper ones, else put the images of each class into "
+            f"which lie in each of them. Say {param('splits', 'none')} if they are the upper ones, else put the "
+            "images of each class into "
             "one folder"
         )
 
@@ -191,7 +199,7 @@ def is_flat(folder: Folder) -> bool:
 def _without_pictures(tree: Folder, folder: Folder) -> str:
     return (
         f"{folder.path} is a split by its name and has no images: fill it, or leave it out with "
-        f"--exclude {_quoted(folder, tree.path)}"
+        f"{param('exclude')} {_quoted(folder, tree.path)}"
     )
 
 
@@ -203,7 +211,7 @@ def _as_told(tree: Folder, wanted: Mapping[str, str]) -> Layout:
     for split, place in wanted.items():
         if place not in by_place:
             there = ", ".join(repr(folder.name) for folder in inner.folders) or "none"
-            raise UsageError(f"--splits: there is no folder {place!r} in {tree.path}; its folders: {there}")
+            raise UsageError(f"{param('splits')}: there is no folder {place!r} in {tree.path}; its folders: {there}")
         roots[split] = by_place[place]
     taken = {id(folder) for root in roots.values() for folder in root.walk()}
     above = {parent for root in roots.values() for parent in root.path.parents}
@@ -253,7 +261,7 @@ def _by_name(root: Folder) -> tuple[list[tuple[Folder, str]], list[Folder]]:
         one for one in folders if id(one) not in splits and any(part.pictures or part.others for part in one.walk())
     ]
     if not found and len(rest) > 1 and all(_words(folder.name) & _PARTS for folder in rest):
-        raise DataError(f"{root.path}: {_listed(rest)} are parts of a set by their names, not classes. {HOW}")
+        raise DataError(f"{root.path}: {_listed(rest)} are parts of a set by their names, not classes. {_how()}")
     return found, rest
 
 

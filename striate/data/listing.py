@@ -17,7 +17,7 @@ from striate.data.layout import OUTSIDE, SPLIT_NAMES, UNNAMED, Layout, class_fol
 from striate.data.ledger import ROWS, Fate, Ledger, below, settle
 from striate.data.tables import Listed, read_table
 from striate.data.tree import NO_PICTURE, Folder, enter_closed, enter_others, look_through
-from striate.errors import DataError, UsageError
+from striate.errors import DataError, UsageError, param
 
 METADATA = "metadata.csv"
 """The table of Hugging Face's ImageFolder."""
@@ -87,7 +87,7 @@ def list_files(source: Path, reading: Reading) -> Listing:
     """
     if source.is_file():
         if reading.splits is not None:
-            raise UsageError(f"--splits is for folders, and {source} is a file: a table has a column split")
+            raise UsageError(f"{param('splits')} is for folders, and {source} is a file: a table has a column split")
         return _of_table(source, reading)
     if not source.is_dir():
         raise DataError(f"{source}: no such folder")
@@ -206,7 +206,7 @@ def _without_pictures(source: Path, folder: Folder) -> str:
     there = f"holds {', '.join(held[:3])}: unpack it" if held else "is empty: put images into it"
     return (
         f"no readable image of class {folder.name}: {folder.path} {there}, or leave it out with "
-        f"--exclude {below(source, folder.path)}"
+        f"{param('exclude')} {below(source, folder.path)}"
     )
 
 

@@ -16,7 +16,7 @@ import numpy as np
 
 from striate.data.idx import parse_idx, unpack
 from striate.data.images import DataSet, ImageData, Pixels
-from striate.errors import DataError
+from striate.errors import DataError, param
 from striate.terminal import plain
 
 _DIGITS = tuple("0123456789")
@@ -229,8 +229,8 @@ def _download(row: NamedSet, data_dir: str | Path | None) -> Path:
         debian = " On Debian and Ubuntu: apt install dataset-fashion-mnist." if row.name == "fashion-mnist" else ""
         raise DataError(
             f"{row.title} was not found in {looked}, and it could not be downloaded ({str(error).strip().splitlines()[-1]}). "
-            f"Put its official files into a folder named {row.name} and name the folder above it with --data-dir or "
-            f"STRIATE_DATA.{debian} Without any download: --data fashion-mnist-sample"
+            f"Put its official files into a folder named {row.name} and name the folder above it with {param('data_dir')} or "
+            f"STRIATE_DATA.{debian} Without any download: {param('data', 'fashion-mnist-sample')}"
         ) from error
     folder = find(row, data_dir)
     if folder is None:

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from striate.data.values import SIXTEEN, UNUSED, Found, Range, in_doubt, plain
-from striate.errors import UsageError
+from striate.errors import UsageError, param
 from striate.texts import percent
 
 ASKED = "--range"
@@ -113,5 +113,5 @@ def range_of(wanted: str | Sequence[float] | None) -> Range | None:
     except (TypeError, ValueError):
         low = high = math.nan
     if not (math.isfinite(low) and math.isfinite(high) and low < high):
-        raise UsageError(f"--range is the values of black and of white, as in 0,4095, got {wanted!r}")
+        raise UsageError(f"{param('range')} is the values of black and of white, as in 0,4095, got {wanted!r}")
     return low, high

@@ -12,7 +12,7 @@ import numpy as np
 
 from striate.classifier import Classifier
 from striate.data import DataLike, ImageData
-from striate.errors import UsageError
+from striate.errors import UsageError, param
 from striate.evaluation.calibration import calibrate
 from striate.evaluation.protocols import PROTOCOLS, VIEWS, Protocol, protocol
 from striate.evaluation.robustness import robustness as accuracy_of_worse
@@ -115,7 +115,7 @@ def evaluate(
     """
     wanted = protocol(views, run.config.preprocessing.size, scales)
     if robust and wanted.key != "centre":
-        raise UsageError(f"robustness is measured with the view centre, got {wanted.key}: leave --views out")
+        raise UsageError(f"robustness is measured with the view centre, got {wanted.key}: leave {param('views')} out")
     subject = subject_of(run, data, split, device, data_dir)
     evaluation = _evaluated(subject, wanted, told)
     if robust:

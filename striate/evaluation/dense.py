@@ -14,7 +14,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from striate.anatomy.tracing import TraceFailure, trace
-from striate.errors import UsageError
+from striate.errors import UsageError, param
 from striate.nets import Net
 from striate.nets.elsewhere import Logits
 
@@ -65,7 +65,7 @@ def dense(net: Net, size: tuple[int, int]) -> nn.Module:
     elif _pool_side(net) != 1:
         raise UsageError(
             f"dense evaluation needs a head that begins with nn.AdaptiveAvgPool2d, and that of {net.spec.name} does not: "
-            "use --views ten-crop"
+            f"use {param('views', 'ten-crop')}"
         )
     return net
 
@@ -179,18 +179,19 @@ def _check_elsewhere(net: Net, size: tuple[int, int]) -> None:
     except TraceFailure as failure:
         raise UsageError(
             f"dense evaluation of {net.spec.name} is not possible: it takes no image of {larger[0]}x{larger[1]}, only of "
-            f"{size[0]}x{size[1]} ({failure.cause}): use --views ten-crop"
+            f"{size[0]}x{size[1]} ({failure.cause}): use {param('views', 'ten-crop')}"
         ) from failure
     pools = [node.attributes["output_size"] for node in graph.nodes if "adaptive" in node.operation]
     if stretched := [side for side in pools if set(side) != {1}]:
         raise UsageError(
             f"dense evaluation of {net.spec.name} is not possible: it pools any map to {stretched[0][0]}x{stretched[0][1]} and "
-            "flattens it, in code that cannot be taken apart. Those of the catalogue can (striate nets); or use --views ten-crop"
+            f"flattens it, in code that cannot be taken apart. Those of the catalogue can (striate nets); "
+            f"or use {param('views', 'ten-crop')}"
         )
 
 
 def _refused(net: Net, layer: nn.Module) -> UsageError:
     return UsageError(
         f"dense evaluation turns a head's linear layers into convolutions, and that of {net.spec.name} holds a "
-        f"{type(layer).__name__} where that cannot be: use --views ten-crop"
+        f"{type(layer).__name__} where that cannot be: use {param('views', 'ten-crop')}"
     )

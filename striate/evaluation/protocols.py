@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from striate.errors import UsageError, unknown_name
+from striate.errors import UsageError, param, unknown_name
 
 View = Literal["centre", "flip", "ten-crop", "multi-crop", "dense"]
 
@@ -123,14 +123,16 @@ def protocol(name: str, size: tuple[int, int], scales: Sequence[int] | None = No
     shorter = min(size)
     if name in PROTOCOLS:
         if scales is not None:
-            raise UsageError(f"the protocol {name} has its own scales: leave --scales out, or name a view")
+            raise UsageError(f"the protocol {name} has its own scales: leave {param('scales')} out, or name a view")
         return Protocol(name, tuple(_in_proportion(look, shorter) for look in PROTOCOLS[name][0]))
     usual = _in_proportion(VIEWS[name], shorter)
     if scales is None:
         return Protocol(name, (usual,))
     wanted = tuple(sorted(scales))
     if not wanted or len(set(wanted)) < len(wanted):
-        raise UsageError(f"--scales must be different numbers of pixels, as in 224,256,288, got {list(scales)}")
+        raise UsageError(
+            f"{param('scales')} must be different numbers of pixels, as in 224,256,288, got {list(scales)}"
+        )
     if bad := [scale for scale in wanted if not 1 <= scale <= LARGEST * shorter]:
         raise UsageError(
             f"a scale is the shorter side of the whole image, here 1 to {LARGEST * shorter} pixels "

@@ -13,7 +13,7 @@ import numpy as np
 from striate.classifier import Classifier
 from striate.data import GIVEN, DataLike, DataSet, ImageData, Reading, is_name, read_data
 from striate.data.splits import recorded
-from striate.errors import DataError, UsageError
+from striate.errors import DataError, UsageError, param
 from striate.machine import pick_device, usable_cores
 from striate.run import Run
 
@@ -148,7 +148,7 @@ def require_place(run: Run, location: str) -> None:
     if not is_name(location) and not Path(location).exists():
         raise DataError(
             f"{location}, the data that {run.path} was trained on, is no longer there. If it was moved, name its new place: "
-            "--data NEWPLACE; it is known again by its content"
+            f"{param('data', 'NEWPLACE')}; it is known again by its content"
         )
 
 

@@ -10,7 +10,7 @@ from pathlib import Path
 import torch
 
 from striate.arguments import checked
-from striate.errors import UsageError
+from striate.errors import UsageError, param
 from striate.events import Observer
 from striate.experiment.announcing import announcement, prediction, worth_a_word
 from striate.experiment.beginning import begin, write_start
@@ -112,7 +112,7 @@ def _train(ranks: Ranks, audience: Audience, settings: Settings, started: float)
     short, job = job, for_length(job, settings, dataset.flippable, steps)
     if job is not short:
         audience.say(
-            f"long run: training images are augmented ({job.recipe.augmentation}); --augment none turns this off"
+            f"long run: training images are augmented ({job.recipe.augmentation}); {param('augment', 'none')} turns this off"
         )
         with clock.charge("measure"):
             speed = measure(job, [speed.manner])
@@ -173,4 +173,4 @@ def search_rate(settings: Settings, *, progress: Progress | None = None) -> Foun
 def _require_one(settings: Settings) -> None:
     check_bounds(settings)
     if settings.processes not in (None, 1):
-        raise UsageError("a look beforehand is made in one process: leave --processes out")
+        raise UsageError(f"a look beforehand is made in one process: leave {param('processes')} out")

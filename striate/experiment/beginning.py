@@ -22,7 +22,7 @@ from striate.data.asked import OF_FILES
 from striate.data.preprocessing import preprocessing_for
 from striate.data.ranges import fills_sixteen
 from striate.data.splits import record, seen_in_training
-from striate.errors import UsageError
+from striate.errors import UsageError, param
 from striate.experiment.preparing import begin_net, check_size, manners, resolve_recipe, split, usual_rate
 from striate.experiment.repeating import base_of, resolved
 from striate.experiment.requirements import require_pictures
@@ -136,10 +136,10 @@ def begin(settings: Settings, audience: Audience, ranks: Ranks = ALONE) -> Begun
     recipe = resolve_recipe(row, net, dataset, picture, settings)
     training, validation, held = split(dataset, recipe)
     if not recipe.validation and validation is None and (recipe.keep == "best" or recipe.patience is not None):
-        asked = "--keep best" if recipe.keep == "best" else "--patience"
-        raise UsageError(f"{asked} goes by validation pictures, and there are none: give --validation 0.1")
+        asked = param("keep", "best") if recipe.keep == "best" else param("patience")
+        raise UsageError(f"{asked} goes by validation pictures, and there are none: give {param('validation', 0.1)}")
     if recipe.freeze and not any(True for _ in net.head.parameters()):
-        raise UsageError(f"--freeze is for nets whose head learns by itself, and {row.name} is all body")
+        raise UsageError(f"{param('freeze')} is for nets whose head learns by itself, and {row.name} is all body")
     wanting = require_pictures(dataset, training, validation, recipe, settings.judge)
     if dataset.reading is not None and dataset.reading.channels != net.channels:
         raise UsageError(

@@ -16,7 +16,7 @@ from striate.anatomy.targets import check_fit
 from striate.choices import Layout, Precision
 from striate.data import DataSet, ImageData
 from striate.data.splits import hold_out, together
-from striate.errors import StriateError, UsageError
+from striate.errors import StriateError, UsageError, param
 from striate.experiment.weights import begin_with, by_position
 from striate.nets import CATALOGUE, Net, build
 from striate.nets.elsewhere import ElsewhereFacts, adapt, input_channels
@@ -61,7 +61,9 @@ def begin_net(
     channels, classes = settings.channels or dataset.train.shape[2], len(dataset.classes)
     torch.manual_seed(settings.first_seed)
     if settings.pretrained and settings.weights is not None:
-        raise UsageError("--pretrained and --weights cannot both be given: a net begins with the one or the other")
+        raise UsageError(
+            f"{param('pretrained')} and {param('weights')} cannot both be given: a net begins with the one or the other"
+        )
     published: Pretrained | None = None
     if isinstance(row, ElsewhereFacts):
         net, published = _begin_elsewhere(row, dataset, size, settings)
@@ -81,7 +83,9 @@ def _begin_elsewhere(
     row: ElsewhereFacts, dataset: DataSet, size: tuple[int, int], settings: Settings
 ) -> tuple[Net, Pretrained | None]:
     if settings.init != "default":
-        raise UsageError(f"--init {settings.init} is for nets of the catalogue: {row.name} draws its weights itself")
+        raise UsageError(
+            f"{param('init', settings.init)} is for nets of the catalogue: {row.name} draws its weights itself"
+        )
     channels, classes = settings.channels or dataset.train.shape[2], len(dataset.classes)
     made = row.make(channels, classes, settings.pretrained)
     own = input_channels(made.module) or row.input[0]
@@ -180,7 +184,7 @@ def check_size(row: NetFacts, size: tuple[int, int]) -> None:
         instead = f", or {' or '.join(others[:3])}" if others else ""
         raise UsageError(
             f"{row.name} needs pictures of at least {row.min_size}x{row.min_size}, got {size[0]}x{size[1]}: "
-            f"use --size {row.min_size}{instead}"
+            f"use {param('size', row.min_size)}{instead}"
         )
     if max(size) > LARGEST_SIDE:
         raise UsageError(f"pictures can have at most {LARGEST_SIDE}x{LARGEST_SIDE} pixels, got {size[0]}x{size[1]}")
@@ -195,7 +199,7 @@ def check_space(job: Job, out: Path) -> None:
     if free < needed:
         raise StriateError(
             f"{place} has {storage(free)} free and this run may need {storage(needed)}: "
-            "make room, or name another folder with --out"
+            f"make room, or name another folder with {param('out')}"
         )
 
 

@@ -7,7 +7,7 @@ import numpy as np
 from striate.choices import Judge
 from striate.data import DataSet, ImageData
 from striate.data.splits import together
-from striate.errors import DataError, UsageError
+from striate.errors import DataError, UsageError, param
 from striate.recipe import Recipe
 
 SHOWN = 10
@@ -40,10 +40,12 @@ def require_pictures(
     if recipe.validation > 0 and (validation is None or not len(validation)):
         raise DataError(
             f"{dataset.location} leaves no image for validation: {_why_none(dataset, training)}. Add images, give a folder "
-            "val of its own, or train without validation: --validation 0"
+            f"val of its own, or train without validation: {param('validation', 0)}"
         )
     if judge == "validation" and not len(validation or ()):
-        raise UsageError("--judge validation goes by validation images, and there are none: give --validation 0.1")
+        raise UsageError(
+            f"{param('judge', 'validation')} goes by validation images, and there are none: give {param('validation', 0.1)}"
+        )
     said = []
     for name, part in (("validation", validation), ("test", test)):
         if part is not None and (lacking := _lacking(part)):
@@ -55,7 +57,7 @@ def require_pictures(
     if held > len(training):
         said.append(
             f"validation keeps {held:,} of {held + len(training):,} training images, and {len(training):,} are left to learn "
-            "from: a smaller --validation leaves more"
+            f"from: a smaller {param('validation')} leaves more"
         )
     return said
 
@@ -71,7 +73,7 @@ def _named(classes: list[str]) -> str:
 
 def _excluded(dataset: DataSet) -> str:
     count = len(dataset.excluded_files())
-    return f" (--exclude leaves {count} file{'s' * (count != 1)} out)" if count else ""
+    return f" ({param('exclude')} leaves {count} file{'s' * (count != 1)} out)" if count else ""
 
 
 def _why_none(dataset: DataSet, training: ImageData) -> str:
@@ -90,7 +92,7 @@ def _why_none(dataset: DataSet, training: ImageData) -> str:
     height, width, _ = training.shape
     equal = f"equal at {height}x{width} pixels"
     of_one = (
-        "of one group of --group-by" if training.groups is not None and any(training.groups) else equal
+        f"of one group of {param('group_by')}" if training.groups is not None and any(training.groups) else equal
     )  # groups tell more than copies
     if of_one != equal and len(set(training.content_hashes())) <= np.count_nonzero(counts):
         of_one = equal

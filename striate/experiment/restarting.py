@@ -6,7 +6,7 @@ import os
 from datetime import datetime
 from pathlib import Path
 
-from striate.errors import UsageError
+from striate.errors import UsageError, param
 from striate.run import Run
 
 
@@ -35,7 +35,8 @@ def begun_before(out: Path, name: str | None) -> Path | None:
         return None
     if name is None:
         raise UsageError(
-            "with torchrun --max-restarts a run needs a name, by which restarted ranks find it: add --name NAME"
+            "with torchrun --max-restarts a run needs a name, by which restarted ranks find it: add "
+            f"{param('name', 'NAME')}"
         )
     path = out / name
     return path if path.is_dir() and _began(path) >= _launched() else None

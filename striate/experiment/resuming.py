@@ -14,7 +14,7 @@ import torch
 
 from striate.arguments import checked
 from striate.data import DataLike, DataSet, is_name, read_data
-from striate.errors import DataError, UsageError
+from striate.errors import DataError, UsageError, param
 from striate.evaluation.subject import SHOWN, require_place
 from striate.events import Observer
 from striate.experiment.extending import extended
@@ -138,7 +138,7 @@ def _ranks(run: Run) -> int:
     if ranks > most:
         raise DataError(
             f"{run.path / 'config.yaml'}: plan.ranks is {ranks}, and this machine has {usable_cores()} cores: at most {most} "
-            "processes are started for a run without being asked. Say how many with --processes"
+            f"processes are started for a run without being asked. Say how many with {param('processes')}"
         )
     return ranks
 

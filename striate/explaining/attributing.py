@@ -11,7 +11,7 @@ from torch import Tensor
 from torch.autograd.graph import Node
 
 from striate.drawing.heat import Heat
-from striate.errors import UsageError, unknown_name
+from striate.errors import UsageError, param, unknown_name
 from striate.explaining.layers import Layer, find_layer
 from striate.explaining.placing import placed
 from striate.nets.hooks import capture, evaluating
@@ -62,7 +62,7 @@ def attribution(
     """
     chosen = find_method(method)
     if layer is not None and not chosen.layered:
-        raise UsageError(f"--layer is for grad-cam; {method} looks at the pixels themselves")
+        raise UsageError(f"{param('layer')} is for grad-cam; {method} looks at the pixels themselves")
     with torch.inference_mode(False), torch.enable_grad(), evaluating(net):
         inputs = inputs.detach().clone()
         targets = torch.as_tensor(target, device=inputs.device).clone().expand(len(inputs))

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from striate.anatomy.receptive import MapPlaces
-from striate.errors import UsageError, unknown_name
+from striate.errors import UsageError, param, unknown_name
 from striate.explaining.placing import places
 from striate.nets.elsewhere import Logits
 from striate.nets.hooks import evaluating, hooked, parts_of
@@ -84,7 +84,7 @@ def find_layer(net: Net, inputs: Tensor, name: str | None = None) -> Layer:
             return layer
     raise UsageError(
         f"no stage of {net.spec.name} has maps of {LEAST}x{LEAST} or more for pictures of {height}x{width}: "
-        f"name one with --layer: {', '.join(map(str, found.values()))}"
+        f"name one with {param('layer')}: {', '.join(map(str, found.values()))}"
     )
 
 

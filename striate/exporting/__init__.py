@@ -9,7 +9,7 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 from striate.arguments import checked
-from striate.errors import CheckError, UsageError, unknown_name
+from striate.errors import CheckError, UsageError, param, unknown_name
 from striate.exporting.checking import (
     LIMIT,
     CheckPictures,
@@ -188,14 +188,14 @@ def _target(run: Run, to: str, path: str | Path | None) -> Path:
     target = run.path / "exports" / f"{run.name}{marked}{endings[0]}" if path is None else Path(path)
     if target.suffix not in endings:
         expected = " or ".join(ending or "a folder's name without a dot" for ending in endings)
-        raise UsageError(f"what --to {to} writes is called *{expected}, got {target.name!r}")
+        raise UsageError(f"what {param('to', to)} writes is called *{expected}, got {target.name!r}")
     if target.exists():
         raise _taken(target)
     return target
 
 
 def _taken(target: Path) -> UsageError:
-    return UsageError(f"{target} exists already: remove it, or name another with --output")
+    return UsageError(f"{target} exists already: remove it, or name another with {param('path')}")
 
 
 def _sha256(path: Path) -> str:

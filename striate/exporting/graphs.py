@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import torch
 
-from striate.errors import UsageError, short_of_means
+from striate.errors import UsageError, param, short_of_means
 from striate.exporting.model import Deployed, Model
 from striate.strictjson import to_json
 
@@ -91,5 +91,5 @@ def _impossible(model: Model, form: str, error: Exception) -> UsageError:
     reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
     return UsageError(
         f"{model.classifier.net.spec.name} cannot be written as {form}, which has no decisions that depend on values and no code "
-        f"but tensor operations: {reason}. Its weights can: --to safetensors"
+        f"but tensor operations: {reason}. Its weights can: {param('to', 'safetensors')}"
     )

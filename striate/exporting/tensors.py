@@ -9,7 +9,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from striate.errors import UsageError
+from striate.errors import UsageError, param
 from striate.exporting.model import Model
 from striate.nets.elsewhere import inner
 from striate.nets.torchvision import TWINS, save
@@ -49,13 +49,13 @@ def torchvision_name(model: Model) -> str:
     if scheme != "torchvision":
         if name not in TWINS:
             raise UsageError(
-                f"torchvision has no {name}: use --to safetensors, pt2 or onnx. It has these: {', '.join(TWINS)}"
+                f"torchvision has no {name}: use {param('to', 'safetensors')}, pt2 or onnx. It has these: {', '.join(TWINS)}"
             )
         theirs = TWINS[name]
     if model.classifier.net.channels != 3:
         raise UsageError(
             f"torchvision's {theirs} takes pictures of 3 channels, and this run's net of {model.classifier.net.channels}: "
-            "use --to safetensors, pt2 or onnx"
+            f"use {param('to', 'safetensors')}, pt2 or onnx"
         )
     return theirs
 

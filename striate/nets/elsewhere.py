@@ -13,7 +13,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from striate.errors import StriateError, UsageError, short_of_means, unknown_name
+from striate.errors import StriateError, UsageError, param, short_of_means, unknown_name
 from striate.nets.net import Net
 from striate.nets.netspec import NetFacts
 from striate.nets.sources import Source, arguments, find_object, read_source, source_path
@@ -178,7 +178,9 @@ def make(
         return _from_timm(name, channels, classes, pretrained, without_weights)
     if path is not None:
         if pretrained:
-            raise UsageError(f"--pretrained is for published weights, and {target} has none: load yours in the file")
+            raise UsageError(
+                f"{param('pretrained')} is for published weights, and {target} has none: load yours in the file"
+            )
         return _from_file(source or read_source(path), name, target, channels, classes, without_weights)
     if not colon and target.endswith(".py"):
         raise UsageError(f"which net in {target}? Write {target}:OBJECT, the name of a module, class or function in it")

@@ -14,7 +14,7 @@ from striate.data.batches import Batches
 from striate.data.draws import DROPOUT, draw_key
 from striate.data.images import ImageData
 from striate.data.preprocessing import Preprocessing
-from striate.errors import StriateError, UsageError, out_of_memory
+from striate.errors import StriateError, UsageError, out_of_memory, param
 from striate.inference import BATCH, logits, set_layout
 from striate.nets import Net
 from striate.nets.copying import copied
@@ -106,7 +106,7 @@ def make_job(
         fewer = "ranks" if many else "micro-batches"
         raise UsageError(
             f"a batch of {len(train) // job.batches.steps_per_epoch} images cannot be split into {recipe.micro_batches} "
-            f"micro-batch{'es' * (recipe.micro_batches > 1)}{many}: use a larger --batch-size, or fewer {fewer}"
+            f"micro-batch{'es' * (recipe.micro_batches > 1)}{many}: use a larger {param('batch_size')}, or fewer {fewer}"
         )
     return job
 
@@ -242,8 +242,8 @@ def _time_steps(job: Job, manner: Manner, limit: float, parts: int) -> tuple[flo
             if manner.compiled and isinstance(error, torch._dynamo.exc.TorchDynamoException):
                 reason = str(error).strip().splitlines()[0]
                 raise StriateError(
-                    f"torch.compile cannot compile {job.net.spec.name} here ({reason}): leave --compile out; on the CPU it "
-                    "needs a C++ compiler"
+                    f"torch.compile cannot compile {job.net.spec.name} here ({reason}): leave {param('compile')} out; on the "
+                    "CPU it needs a C++ compiler"
                 ) from error
             parts = more_parts(job, parts, error)
 
@@ -287,7 +287,7 @@ def more_parts(job: Job, parts: int, error: RuntimeError) -> int:
         height, width = job.preprocessing.size
         raise StriateError(
             f"memory does not hold a training step of {job.net.spec.name} on {parts} parts of a batch of {job.recipe.batch_size} "
-            f"pictures of {height}x{width}: use a smaller --size, or a smaller net"
+            f"pictures of {height}x{width}: use a smaller {param('size')}, or a smaller net"
         ) from error
     return 2 * parts
 

@@ -23,7 +23,7 @@ from torch import Tensor, nn
 from torch.distributed.distributed_c10d import PrefixStore
 from torch.distributed.rendezvous import rendezvous
 
-from striate.errors import Interrupted, Signalled, StriateError, UsageError
+from striate.errors import Interrupted, Signalled, StriateError, UsageError, param
 from striate.events import Event
 from striate.machine import hearing, leave, pick_device
 from striate.training.audience import Audience, Sending
@@ -87,10 +87,13 @@ class Ranks:
         if self.count == 1 or device.type == "cpu":
             return device
         if device.type == "mps" or ":" in wanted:
-            raise UsageError(f"{self.count} ranks cannot share {wanted}: use --device cuda, a GPU each, or cpu")
+            raise UsageError(
+                f"{self.count} ranks cannot share {wanted}: use {param('device', 'cuda')}, a GPU each, or cpu"
+            )
         if self.local_count > (there := torch.cuda.device_count()):
             raise UsageError(
-                f"{self.local_count} ranks on one machine need a GPU each, and it has {there}: start {there}, or use --device cpu"
+                f"{self.local_count} ranks on one machine need a GPU each, and it has {there}: start {there}, or "
+                f"use {param('device', 'cpu')}"
             )
         device = torch.device("cuda", self.local)
         torch.cuda.set_device(device)
@@ -185,7 +188,7 @@ def spread(processes: int | None, work: Callable[..., Result], audience: Audienc
     if processes is not None and processes < 1:
         raise UsageError(f"processes must be at least 1, got {processes}")
     if processes is not None and ranks.count > 1:
-        raise UsageError(f"{ranks.count} ranks were started by torchrun already: leave --processes out")
+        raise UsageError(f"{ranks.count} ranks were started by torchrun already: leave {param('processes')} out")
     if processes is not None and processes > 1:
         return _result(_started(processes, audience, work, given))
     with joined(ranks):

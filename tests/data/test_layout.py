@@ -78,11 +78,11 @@ def test_splits_under_the_names_that_people_give_them(tmp_path, places, splits):
         ([*both("train"), "val/"], "val is a split by its name and has no images"),
         (
             [*both("train"), "test/cats/", "test/dogs/"],
-            "test is a split by its name .* leave it out with --exclude test",
+            "test is a split by its name .* leave it out with exclude test",
         ),
         ([*both("train"), "test/README.txt"], "test is a split by its name and has no images"),
         ([*both("training_set"), "test_set/cats/a.txt", "test_set/dogs/"], "test_set is a split by its name"),
-        ([*both("a/train"), "a/test/labels.csv"], "leave it out with --exclude a/test"),
+        ([*both("a/train"), "a/test/labels.csv"], "leave it out with exclude a/test"),
         ([*TWO, "val/notes.txt"], "val is a split by its name and has no images"),
         (["Cat", "cat"], "'Cat' and 'cat' differ only in capitals"),
         (["caf\u00e9", "cafe\u0301"], "how an accent is stored"),
@@ -92,18 +92,18 @@ def test_splits_under_the_names_that_people_give_them(tmp_path, places, splits):
         (["."], "has no class folders, and 3 images"),
         (["train", "test"], "train has no class folders, and 3 images"),
         (["train/images", "train/labels/a.txt"], "has no class folders, and 3 images"),
-        ([*TWO, "birds/"], "birds is empty: put images into it, or leave it out with --exclude birds"),
+        ([*TWO, "birds/"], "birds is empty: put images into it, or leave it out with exclude birds"),
         ([*TWO, "birds/birds.zip"], "birds holds birds.zip: unpack it"),
         (
             [*TWO, *both("augmented")],
-            "augmented holds folders with the names of other classes: 'cats', 'dogs'.*--exclude",
+            "augmented holds folders with the names of other classes: 'cats', 'dogs'.*exclude",
         ),
         (
             [*both("train"), "train/cats/dogs"],
-            "cats holds folders with the names of other classes.*--exclude train/cats,",
+            "cats holds folders with the names of other classes.*exclude train/cats,",
         ),
         (both("2019", "2020"), "classes could be '2019', '2020', or 'cats', 'dogs', which lie in each of them"),
-        ([*both("train"), "train/masks"], "'masks' is no class by the name.*--exclude train/masks,"),
+        ([*both("train"), "train/masks"], "'masks' is no class by the name.*exclude train/masks,"),
         ([*TWO, "unlabeled"], "'unlabeled' is no class by the name"),
     ],
 )
@@ -114,7 +114,7 @@ def test_what_could_be_either_is_asked_back(tmp_path, places, said):
 
 def test_a_split_of_which_nothing_is_left_is_named(tmp_path):
     root = tree(tmp_path / "set", *both("train", "test"))
-    with pytest.raises(DataError, match=r"class cats, dogs in the test split; --exclude leaves 6 out$"):
+    with pytest.raises(DataError, match=r"class cats, dogs in the test split; exclude leaves 6 out$"):
         load(root, exclude=["test/*"])
     assert load(root, exclude=["test"]).made == ("test",)
 
@@ -134,14 +134,14 @@ def test_the_answer_is_an_option(tmp_path):
     data = load(odd, splits="train=one, test=two/")
     assert (data.classes, list(data.splits), len(data.splits["test"])) == (TWO, ["train", "test"], 6)
     for splits, said in (
-        ("train", "--splits is none, or the folder of each split"),
-        ("train=one,train=two", "--splits is none"),
-        ("half=one", "--splits is none"),
+        ("train", "splits is none, or the folder of each split"),
+        ("train=one,train=two", "splits is none"),
+        ("half=one", "splits is none"),
         ("train=three", "there is no folder 'three'.*its folders: 'one', 'two'"),
     ):
         with pytest.raises(UsageError, match=said):
             load(odd, splits=splits)
-    with pytest.raises(UsageError, match="--splits is for folders"):
+    with pytest.raises(UsageError, match="splits is for folders"):
         load_data("fashion-mnist-sample", splits="none")
 
 
@@ -151,14 +151,12 @@ def test_a_run_keeps_the_answer(tmp_path, pictures, call):
     (pictures / "dark").rename(root / "dark")
     (pictures / "light").rename(root / "test")
     code, _, err = call("train", "lenet5", "--data", root, "--epochs", 0.5, "--threads", 1)
-    assert (code, "--splits none if every folder is a class" in err) == (3, True)
-    code, out, _ = call(
-        "train", "lenet5", "--data", root, "--epochs", 0.5, "--threads", 1, "--splits", "none", "--json"
-    )
+    assert (code, "splits none if every folder is a class" in err) == (3, True)
+    code, out, _ = call("train", "lenet5", "--data", root, "--epochs", 0.5, "--threads", 1, "splits", "none", "--json")
     assert code == 0
     run = striate.load(json.loads(out)["run"])
     assert json.loads(out)["ledger"] == run.data.ledger.as_dict()
-    assert "--splits none" in run.summary.command
+    assert "splits none" in run.summary.command
     assert evaluation.evaluate(run).data.classes == ("dark", "test")
     striate.resume(run.path, epochs=1, progress=Progress(quiet=True))
 

@@ -64,7 +64,7 @@ def test_a_run_keeps_how_its_pictures_were_fitted_and_reads_others_so(pictures, 
     (evaluation,) = run.evaluations.values()
     again = striate.experiment.evaluate(run)
     assert again.summary.fingerprint == evaluation.fingerprint
-    with pytest.raises(UsageError, match="--fit must be crop, pad or squash, got 'stretch'"):
+    with pytest.raises(UsageError, match="fit must be crop, pad or squash, got 'stretch'"):
         striate.train("lenet5", pictures, fit="stretch")
 
 

@@ -383,7 +383,7 @@ def test_floats_are_judged_by_the_whole_set(tmp_path):
 
 def test_a_range_that_does_nothing_or_is_none_is_an_error(tmp_path):
     folder = grey_set(tmp_path / "set", 255, np.uint8)
-    with pytest.raises(UsageError, match="--range is for images of more than 8 bits"):
+    with pytest.raises(UsageError, match="range is for images of more than 8 bits"):
         loaded(folder, range=(0, 255)).require_range()
     for bad in ("0", "5,5", "9,1", "a,b", "0,nan", "0,inf", "1,2,3", 7, (1,), ("a", 2)):
         with pytest.raises(

@@ -116,7 +116,7 @@ def test_torchvisions_net_takes_the_weights(row, ending, tmp_path):
 
 
 def test_torchvision_has_no_lenet_and_no_grey_resnet(run, tmp_path):
-    with pytest.raises(UsageError, match=r"torchvision has no lenet5: use --to safetensors.*alexnet-owt"):
+    with pytest.raises(UsageError, match=r"torchvision has no lenet5: use to='safetensors'.*alexnet-owt"):
         export(run, to="torchvision")
     grey = make_run(
         tmp_path / "run",
@@ -306,7 +306,7 @@ def test_what_is_there_stays_and_names_are_checked_first(run, tmp_path, monkeypa
         with pytest.raises(UsageError, match=r"mine.* exists already: remove it, or name another"):
             export(run, to=to, path=tmp_path / name)
     assert (tmp_path / "mine.onnx").read_text() == "mine"
-    with pytest.raises(UsageError, match=r"--to pt2 writes is called \*\.pt2, got 'net\.pt'"):
+    with pytest.raises(UsageError, match=r"to='pt2' writes is called \*\.pt2, got 'net\.pt'"):
         export(run, to="pt2", path=tmp_path / "net.pt")
     with pytest.raises(UsageError, match=r"no form of export named 'onxx'. Did you mean onnx"):
         export(run, to="onxx")
@@ -380,7 +380,7 @@ def test_a_net_that_no_graph_can_hold_is_named(tmp_path):
     run = make_run(tmp_path / "run", module, size=(28, 28), channels=1, classes=clothes())
     for form in ("onnx", "pt2"):
         with pytest.raises(
-            UsageError, match=r"Deciding cannot be written as a graph.*Its weights can: --to safetensors"
+            UsageError, match=r"Deciding cannot be written as a graph.*Its weights can: to='safetensors'"
         ):
             export(run, to=form)
     assert export(run, to="safetensors", pictures=QUICK).check.passed

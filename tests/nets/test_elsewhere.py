@@ -105,11 +105,11 @@ def test_a_file_is_run_only_if_it_is_the_one_that_was_trained_and_came_not_with_
     inside.write_bytes(own.read_bytes())
     for path in (inside, tmp_path / "linked" / "one" / "own.py"):
         (tmp_path / "linked").exists() or (tmp_path / "linked").symlink_to(tmp_path / "runs")
-        with pytest.raises(UsageError, match=r"run's own folder(.|\n)*--trust-code"):
+        with pytest.raises(UsageError, match=r"run's own folder(.|\n)*trust_code=True"):
             trusted_source(replace(kept, file=str(path)), run, False)
     assert trusted_source(replace(kept, file=str(inside)), run, True).path == inside.resolve()
     own.write_text(OWN + "\n")
-    with pytest.raises(UsageError, match=r"has changed since(.|\n)*--trust-code"):
+    with pytest.raises(UsageError, match=r"has changed since(.|\n)*trust_code=True"):
         trusted_source(kept, run, False)
     assert trusted_source(kept, run, True).code == own.read_bytes()
     own.unlink()

@@ -123,7 +123,7 @@ def test_memory_that_does_not_hold_one_picture_is_an_error_with_a_way_out(tmp_pa
         raise torch.OutOfMemoryError("CUDA out of memory")
 
     monkeypatch.setattr(loop, "gradients", hopeless)
-    with pytest.raises(StriateError, match=r"use a smaller --size, or a smaller net"):
+    with pytest.raises(StriateError, match=r"use a smaller size, or a smaller net"):
         train(tmp_path)
 
 
