@@ -9,7 +9,7 @@ from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
@@ -247,11 +247,11 @@ class Run:
         read = {name: read_json(self.path, file, EvaluationFigures) for name, file in files.items()}
         return {name: found for name, found in read.items() if found is not None}
 
-    def predict(self, *pictures: Picture, top: int = 3, abstain: bool = False) -> Predictions:
-        """What the net sees in pictures: see `striate.classifier.Classifier.predict`."""
+    def predict(self, *pictures: Any, top: int = 3, abstain: bool = False) -> Predictions:
+        """What the net sees in images, or in one list or Dataset of them: see `striate.classifier.Classifier.predict`."""
         from striate.classifier import loaded
 
-        return loaded(self).predict(pictures, top=top, abstain=abstain)
+        return loaded(self).predict(pictures[0] if len(pictures) == 1 else pictures, top=top, abstain=abstain)
 
     def predict_many(self, pictures: Iterable[Picture], top: int = 3, abstain: bool = False) -> Iterator[Prediction]:
         """One prediction after the other, in constant memory: see `striate.classifier.Classifier.predict_many`."""
