@@ -151,12 +151,14 @@ def test_a_run_keeps_the_answer(tmp_path, pictures, call):
     (pictures / "dark").rename(root / "dark")
     (pictures / "light").rename(root / "test")
     code, _, err = call("train", "lenet5", "--data", root, "--epochs", 0.5, "--threads", 1)
-    assert (code, "splits none if every folder is a class" in err) == (3, True)
-    code, out, _ = call("train", "lenet5", "--data", root, "--epochs", 0.5, "--threads", 1, "splits", "none", "--json")
+    assert (code, "--splits none if every folder is a class" in err) == (3, True)
+    code, out, _ = call(
+        "train", "lenet5", "--data", root, "--epochs", 0.5, "--threads", 1, "--splits", "none", "--json"
+    )
     assert code == 0
     run = striate.load(json.loads(out)["run"])
     assert json.loads(out)["ledger"] == run.data.ledger.as_dict()
-    assert "splits none" in run.summary.command
+    assert "--splits none" in run.summary.command
     assert evaluation.evaluate(run).data.classes == ("dark", "test")
     striate.resume(run.path, epochs=1, progress=Progress(quiet=True))
 
