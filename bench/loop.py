@@ -86,7 +86,7 @@ class EndOfEpoch:
 
 
 def job(recipe: Recipe) -> Job:
-    """LeNet-5, from the seed, on all training pictures."""
+    """LeNet-5, from the seed, on all training images."""
     data = load_data("fashion-mnist").train
     preprocessing = preprocessing_for(data, (28, 28), None)
     torch.manual_seed(recipe.seed)

@@ -1,4 +1,4 @@
-"""Logits of pictures, in one way for validation, evaluation and prediction; and the net that a run keeps."""
+"""Logits of images, in one way for validation, evaluation and prediction; and the net that a run keeps."""
 
 from __future__ import annotations
 
@@ -30,13 +30,13 @@ from striate.strictjson import to_json
 from striate.trust import trusted_source
 
 BATCH = 500
-"""Pictures at a time where no gradient is needed, at most."""
+"""Images at a time where no gradient is needed, at most."""
 VALUES, VALUES_ON_DEVICE = 2**22, 2**26
-"""Most values in a batch: 27 pictures of 224x224 in colour on the CPU, 445 on an accelerator."""
+"""Most values in a batch: 27 images of 224x224 in colour on the CPU, 445 on an accelerator."""
 
 
 def pictures_a_time(size: tuple[int, int], channels: int, device: torch.device) -> int:
-    """How many pictures of `size` (H, W) go through a net at a time where no gradient is needed."""
+    """How many images of `size` (H, W) go through a net at a time where no gradient is needed."""
     values = VALUES if device.type == "cpu" else VALUES_ON_DEVICE
     return min(BATCH, max(1, values // (size[0] * size[1] * channels)))
 
@@ -60,7 +60,7 @@ def logits(
 ) -> Tensor:
     """float32 (N, classes) on the CPU, of uint8 (N, H, W, C) at the size of `preprocessing`; the net is left in its mode.
 
-    `batch_size`: pictures at a time; what memory holds easily if None.
+    `batch_size`: images at a time; what memory holds easily if None.
     """
     batch_size = batch_size or pictures_a_time(preprocessing.size, preprocessing.channels, device)
     # Not inference mode: what a net keeps from its first call must serve in training too.
@@ -121,7 +121,7 @@ def build_net(run: Run, most: int | None = None) -> Net:
 
     Raises:
         UsageError: its file is gone, changed or not to be trusted; the module must be given; timm is not installed.
-        DataError: the config is damaged, or names a net that there is not or that takes no pictures of its size.
+        DataError: the config is damaged, or names a net that there is not or that takes no images of its size.
     """
     wanted, size = run.config.net, run.config.preprocessing.size
     if run.module is None and not is_elsewhere(wanted.name):
@@ -189,7 +189,7 @@ def _check_named(run: Run, most: int | None) -> None:
         if most is not None:
             _check_values(run, wanted.name, values, most)
     if min(height, width) < twin.spec.min_size:
-        raise DataError(f"{file}: preprocessing.size: {wanted.name} takes no pictures of {height}x{width} pixels")
+        raise DataError(f"{file}: preprocessing.size: {wanted.name} takes no images of {height}x{width} pixels")
 
 
 def load_net(
@@ -214,7 +214,7 @@ def load_net(
         raise DataError(f"{run.path} has no finished weights: go on with striate train --resume {run.path}")
     net = build_net(run, most=path.stat().st_size)
     load_weights(net, path)
-    # As it was trained, so that the same pictures give the same bits.
+    # As it was trained, so that the same images give the same bits.
     set_layout(net, run.config.plan.layout)
     net = net.to(device).eval()
     if asked and is_from_elsewhere(net):

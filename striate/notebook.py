@@ -40,7 +40,7 @@ def table(columns: Sequence[str], rows: Iterable[Sequence[object]], note: str = 
 
 
 def thumbnail(pixels: NDArray[Any]) -> Markup:
-    """A picture, uint8 (H, W, C), C = 1 or 3: small ones are enlarged without smoothing."""
+    """An image, uint8 (H, W, C), C = 1 or 3: small ones are enlarged without smoothing."""
     from striate.drawing.images import data_uri, to_image
 
     image = to_image(pixels)

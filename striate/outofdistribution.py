@@ -47,12 +47,12 @@ class OutOfDistribution:
         known = run.calibration
         if known is not None and known.abstain is None and known.n:
             raise UsageError(
-                f"{run.path} was validated with {known.n} pictures, too few to say when to abstain: {FEWEST} are needed. "
+                f"{run.path} was validated with {known.n} images, too few to say when to abstain: {FEWEST} are needed. "
                 "Train with more of them, as --validation 0.2 gives"
             )
         if known is None or known.abstain is None:
             raise UsageError(
-                f"{run.path} has no calibration.json, so nothing says when to abstain. Its validation pictures do:",
+                f"{run.path} has no calibration.json, so nothing says when to abstain. Its validation images do:",
                 f"striate evaluate {run.path} --split validation",
             )
         abstain: Abstain | WithoutReferences = known.abstain

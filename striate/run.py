@@ -182,7 +182,7 @@ class Run:
 
     @property
     def calibration(self) -> Calibration | None:
-        """What was fitted on the validation pictures: temperature, and when to abstain; None where there were none."""
+        """What was fitted on the validation images: temperature, and when to abstain; None where there were none."""
         return read_json(self.path, "calibration.json", Calibration)
 
     @property
@@ -286,7 +286,7 @@ class Run:
             fields["warning"] = self.learning.said
         for name, evaluation in self.evaluations.items():
             fields[name] = (
-                f"accuracy {share(evaluation, 'accuracy')} of {evaluation.n:,} pictures "
+                f"accuracy {share(evaluation, 'accuracy')} of {evaluation.n:,} images "
                 f"(95 % interval {interval(evaluation)})"
             )
         return notebook.card(f"Run {self.path}", fields, f"The whole report: {self.path / 'report.html'}")

@@ -73,7 +73,7 @@ def test_runs_are_listed_of_a_text_or_a_path(trained):
 def test_a_set_shows_itself_in_few_lines_and_goes_into_a_loader():
     data = striate.load_data("fashion-mnist-sample")
     assert len(repr(data).splitlines()) <= 10
-    assert "10,000 pictures of 28x28x1" in repr(data)
+    assert "10,000 images of 28x28x1" in repr(data)
     assert len(repr(data.train).splitlines()) == 1
     images, labels = next(iter(DataLoader(data.train, batch_size=4)))
     assert (images.shape, images.dtype, labels.tolist()) == (

@@ -1,6 +1,7 @@
 """The command line: results on stdout, the rest on stderr, exit codes, and what bad input gets."""
 
 import errno
+import io
 import json
 import os
 import shutil
@@ -18,6 +19,7 @@ from safetensors.torch import load_file
 import striate
 from striate import run as run_module
 from striate.cli import main
+from striate.cli.output import WIDTH, show_fields
 from striate.cli.reading import parse_shape
 from striate.cli.settings import parse_duration
 from striate.errors import UsageError
@@ -197,8 +199,8 @@ def test_a_folder_of_pictures_is_trained_on(call, pictures):
         (("train", "--data", "fashon-mnist"), 2, ["Did you mean fashion-mnist"]),
         (("train", "--data", "no/such/folder"), 3, ["no/such/folder: no such folder"]),
         (("train", "--recipe", "slow"), 2, ["no recipe named 'slow'", "fast, paper, tutorial"]),
-        (("train", "lenet5-1998"), 2, ["lenet5-1998 needs pictures of at least 32x32, got 28x28", "--size 32"]),
-        (("train", "--size", "8"), 2, ["lenet5 needs pictures of at least 12x12, got 8x8"]),
+        (("train", "lenet5-1998"), 2, ["lenet5-1998 needs images of at least 32x32, got 28x28", "--size 32"]),
+        (("train", "--size", "8"), 2, ["lenet5 needs images of at least 12x12, got 8x8"]),
         (("train", "--epochs", "-1"), 2, ["epochs must be above 0, got -1"]),
         (("train", "--epochs", "1", "--budget", "5m"), 2, ["epochs and budget cannot both"]),
         (("train", "--budget", "soon"), 2, ["a budget is a time such as 90s, 5m", "'soon'"]),
@@ -409,6 +411,40 @@ def test_on_a_terminal_there_is_a_bar_and_still_a_line_an_epoch():
     assert "loss 0.500" in terminal.text
     assert "accuracy 75.0 %" in terminal.text
     assert "epoch 1/2" in terminal.text
+
+
+def test_the_last_epoch_says_nothing_of_time_left():
+    stream = io.StringIO()
+    progress = Progress(stream=stream)
+    row = {"epoch": 1, "train_loss": 0.5, "train_accuracy": 0.75, "val_accuracy": None, "pictures_per_second": 1234.0}
+    progress(EpochEnded(row=row, epochs=2, seconds_left=3.0, last=False))
+    progress(EpochEnded(row=row | {"epoch": 2}, epochs=2, seconds_left=0.0, last=True))
+    first, second = stream.getvalue().splitlines()
+    assert first.endswith("  1,234 images/s  3.0 s left")
+    assert second.endswith("  1,234 images/s")
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (("train", "--lr", "a"), "'--lr': 'a' is not a number\n"),
+        (("train", "--seed", "1.5"), "'--seed': '1.5' is not a whole number\n"),
+        (("train", "--fit", "x"), "'--fit': 'x' is not one of 'crop', 'pad', 'squash'.\n"),
+    ],
+)
+def test_a_value_that_an_option_cannot_have_is_named_in_plain_words(call, words, said):
+    code, out, err = call(*words)
+    assert (code, out) == (2, "")
+    assert err.endswith(f"Error: Invalid value for {said}")
+
+
+def test_no_line_is_broken_between_a_number_and_its_unit(capsys):
+    for before in range(70, 100):
+        show_fields({"time": f"{'x' * before} 3.0 s, 12 min 05 s, 7 % of 4 samples"})
+        lines = capsys.readouterr().out.splitlines()
+        assert max(map(len, lines)) <= 6 + max(before, WIDTH)
+        assert " ".join(line[6:] for line in lines) == f"{'x' * before} 3.0 s, 12 min 05 s, 7 % of 4 samples"
+        assert not [line for line in lines[1:] if line.split()[0] in ("s,", "min", "%")]
 
 
 @pytest.mark.parametrize(

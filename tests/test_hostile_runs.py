@@ -36,7 +36,7 @@ def trusting(path):
 
 @pytest.fixture
 def base(tmp_path, monkeypatch):
-    """A folder with a good run, whose net is trusted, and a picture; it is the working directory."""
+    """A folder with a good run, whose net is trusted, and an image; it is the working directory."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("STRIATE_TRUST", str(tmp_path / "trusted.jsonl"))
     Image.new("L", (28, 28), 90).save("picture.png")

@@ -177,7 +177,7 @@ def test_a_folder_is_its_pictures_as_people_count_and_never_in_circles(trained, 
     assert ledger["entries"] == sum(len(folders) + len(files) for _, folders, files in os.walk(root))
     assert [ledger[fate] for fate in ("used", "junk", "unreadable", "other")] == [9, 7, 1, 1]
     (tmp_path / "empty").mkdir()
-    assert "no pictures in this folder" in trained.predict(tmp_path / "empty")[0].error
+    assert "no images in this folder" in trained.predict(tmp_path / "empty")[0].error
 
 
 def test_a_stream_reads_no_further_than_a_batch_and_holds_nothing(trained, test_set):

@@ -37,13 +37,13 @@ def run(trained, tmp_path_factory):
 
 @pytest.fixture
 def folder(tmp_path):
-    """A boot of the test set, noise, and a file that is no picture."""
+    """A boot of the test set, noise, and a file that is no image."""
     boot = load_data("fashion-mnist-sample").splits["test"].pixels[0][..., 0]
     noise = np.random.default_rng(0).integers(0, 256, (28, 28), dtype=np.uint8)
     (tmp_path / "in").mkdir()
     for number, pixels in enumerate((boot, noise), start=1):
         Image.fromarray(pixels).save(tmp_path / "in" / f"{number}.png")
-    (tmp_path / "in" / "3.png").write_text("no picture")
+    (tmp_path / "in" / "3.png").write_text("no image")
     return tmp_path / "in"
 
 
@@ -177,7 +177,7 @@ def test_names_that_are_no_utf_8_are_written_as_escapes(call, run, folder):
 def test_progress_is_a_line_now_and_then_on_stderr(call, run, folder, monkeypatch):
     monkeypatch.setattr(command, "SECONDS", 0)
     _, out, err = call("predict", run.path, folder / "1.png", folder / "2.png", "--csv")
-    assert "1 of 2 pictures, " in err
+    assert "1 of 2 images, " in err
     assert "a second" in err
     assert "pictures" not in out
 

@@ -69,7 +69,7 @@ def whole(hub, monkeypatch):
 
 @pytest.fixture(scope="module")
 def private(tmp_path_factory):
-    """A run on private pictures, with what is private planted wherever a run can hold it."""
+    """A run on private images, with what is private planted wherever a run can hold it."""
     home = tmp_path_factory.mktemp("home") / USER / FOLDER
     generator = np.random.default_rng(0)
     for label, level in (("benign", 40), ("malignant", 200)):
@@ -355,7 +355,7 @@ ATTACKS = {
     ),
     "JSON that is deep": (put("data.json", b"[" * 100_000), r"eve/gift"),
     "no JSON": (put("data.json", b"\xff"), r"eve/gift"),
-    "a picture that is none": (put("samples.png", b"GIF89a"), r"is no PNG"),
+    "an image that is none": (put("samples.png", b"GIF89a"), r"is no PNG"),
     "an answer of another number of classes": (put("answer.json", b'{"logits": [[1.0, 2.0, 3.0]]}'), r"answer\.json.*rows of 2"),
     "an answer that is none": (put("answer.json", b'{"logits": "x"}'), r"answer\.json.*logits"),
     "metrics that are text": (put("metrics.csv", b"epoch,step\nrm -rf,1\n"), r"eve/gift"),

@@ -27,14 +27,14 @@ def draw_graph(anatomy: Anatomy, folded: bool | None = None) -> str:
     units = stages if fold else layers
     totals = anatomy.totals
     numbers = (
-        f"{totals.parameters:,} parameters, {totals.macs_in_words} (multiply-accumulates) a picture. "
+        f"{totals.parameters:,} parameters, {totals.macs_in_words} (multiply-accumulates) an image. "
         "Below each box: the size of its output, its parameters."
     )
     elements = [
         text(_MARGIN, 38, anatomy.title, 21, anchor="start", bold=True),
         text(_MARGIN, 59, numbers, 13, anchor="start", fill=FAINT),
     ]
-    picture = Unit(title="picture", kind="picture", shape=dimensions(anatomy.input), nodes=[0])
+    picture = Unit(title="image", kind="picture", shape=dimensions(anatomy.input), nodes=[0])
     drawn, width, height = _draw(anatomy, [picture, *units], 84)
     elements += drawn
     block = typical_block(anatomy.graph, anatomy.rows) if fold else None

@@ -271,7 +271,7 @@ def _not_flattened(graph: Graph) -> Finding | None:
     return make_finding(
         "not-flattened",
         places,
-        f"The output is {shape} a picture: the loss wants logits (N, classes), and takes this for a map of classes.",
+        f"The output is {shape} an image: the loss wants logits (N, classes), and takes this for a map of classes.",
         "End with nn.Flatten(), or with x.flatten(1).",
     )
 

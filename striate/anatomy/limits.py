@@ -108,17 +108,17 @@ def explain_failure(module: nn.Module, input_shape: Sequence[int], name: str, fa
     )
     reason = _reason(part, call, failure)
     picture = dimensions(input_shape[1:])
-    lines = [f"{name} does not take a picture of {picture}: {where} fails.", reason]
+    lines = [f"{name} does not take an image of {picture}: {where} fails.", reason]
     lines += [f"What ran before: {trail}." for trail in [_trail(failure.graph)] if trail]
     if (failure.operation or failure.calls[1:]) and not _is_mismatch(part, call):
         smallest = smallest_input(module, input_shape[1])
         if smallest is None and (whole := _only_batch(module, input_shape)):
             lines.append(
-                f"It takes {whole} pictures at a time and no other number: let it read the number from its input, as len(x), or "
+                f"It takes {whole} images at a time and no other number: let it read the number from its input, as len(x), or "
                 "reshape by flatten(1)."
             )
         if smallest is not None:
-            lines.append(f"The smallest square picture that it takes is {smallest}x{smallest}.")
+            lines.append(f"The smallest square image that it takes is {smallest}x{smallest}.")
     return "\n".join(lines)
 
 
@@ -168,7 +168,7 @@ def _reason(part: nn.Module, call: Call, failure: TraceFailure) -> str:
         )
     if failure.operation in ("view", "_unsafe_view", "reshape") and failure.operands:
         count = prod(failure.operands[0][1:])
-        return f"It reshapes {count:,} values a picture ({dimensions(failure.operands[0][1:])}); {failure.cause}."
+        return f"It reshapes {count:,} values an image ({dimensions(failure.operands[0][1:])}); {failure.cause}."
     return f"torch says: {str(failure.cause).rstrip('.')}."
 
 
@@ -179,7 +179,7 @@ def _own_reason(part: nn.Module, failure: TraceFailure) -> str:
         return f"{str(cause)[:1].upper()}{str(cause)[1:]}."
     if isinstance(cause, TypeError) and (missing := _needed(part)):
         return (
-            f"Its forward takes {' and '.join(missing)} besides the picture, and is given a picture alone: give that a default, "
+            f"Its forward takes {' and '.join(missing)} besides the image, and is given an image alone: give that a default, "
             "or wrap the net in a module that supplies what it needs."
         )
     if _has_no_forward(cause):
@@ -218,7 +218,7 @@ def _linear_reason(part: nn.Linear, shape: Shape, graph: Graph) -> str:
             side = round((part.in_features // channels) ** 0.5)
             text += f", where {channels} maps of {side}x{side} were expected"
         return (
-            f"{text}. Either build it with in_features={got}, or give the net the picture size that it was made for, or pool "
+            f"{text}. Either build it with in_features={got}, or give the net the image size that it was made for, or pool "
             f"the maps to a fixed size before flattening (AdaptiveAvgPool2d)."
         )
     if maps is not None and shape and len(shape) == 4:
@@ -246,7 +246,7 @@ def _window_reason(part: nn.Module, shape: Shape) -> str | None:
             wide = f"{reach} pixels ({k} taps, dilation {d})" if d > 1 else f"{k} pixels"
             return (
                 f"Its window is {wide} wide, and the map that reaches it only {size} + 2*{p} = {size + 2 * p}. Earlier layers "
-                "have shrunk the picture too much: give a larger picture, or take out a pool or a stride before it."
+                "have shrunk the image too much: give a larger image, or take out a pool or a stride before it."
             )
     return None
 

@@ -77,7 +77,7 @@ def draw_maps(anatomy: Anatomy) -> str:
 def _blocks(anatomy: Anatomy) -> list[_Block]:
     """The image, then every change of shape; by stages where there are too many."""
     channels, height, width = anatomy.input
-    first = _Block("picture", "picture", channels, height, width)
+    first = _Block("picture", "image", channels, height, width)
     for units in (layer_units(anatomy.graph, anatomy.rows), _with_head(anatomy)):
         blocks = [first]
         for unit in units:

@@ -67,7 +67,7 @@ def render(anatomy: Anatomy, depth: int | None, width: int) -> str:
 
 def summarise(memory: Memory, smallest_input: int | None, findings: Sequence[Finding]) -> str:
     """What a table cannot hold."""
-    pictures = "1 image" if memory.batch == 1 else f"{memory.batch} pictures"
+    pictures = "1 image" if memory.batch == 1 else f"{memory.batch} images"
     lines = [f"Memory with {pictures} a batch: {storage(memory.inference)} to infer, "]
     if memory.training is None or memory.activations is None:
         lines[-1] += "and it cannot train on such a batch"

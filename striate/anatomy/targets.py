@@ -176,7 +176,7 @@ def _pictures(made: Made, name: str) -> tuple[Input, int]:
             return (made.input if made.input and made.input[0] == channels else (channels, side, side)), smallest
     picture = made.input or (stem or 3, 224, 224)
     trace_or_explain(made.module, (1, *picture), name)
-    raise UsageError(f"{name} takes no square pictures of 1 or 3 channels")
+    raise UsageError(f"{name} takes no square images of 1 or 3 channels")
 
 
 def check_fit(net: Net, size: tuple[int, int], classes: int, data: str) -> tuple[str, ...]:
@@ -207,7 +207,7 @@ def check_fit(net: Net, size: tuple[int, int], classes: int, data: str) -> tuple
     logits = Logits()(output)
     if logits.ndim == 2 and len(logits) != 2:
         cause = next(iter(unsound_causes(module, picture)), "Keep the images of a batch in dimension 0.")
-        raise UsageError(f"{name} gives {len(logits)} rows of logits for 2 pictures, and not one for each. {cause}")
+        raise UsageError(f"{name} gives {len(logits)} rows of logits for 2 images, and not one for each. {cause}")
     if not logits.requires_grad:
         raise UsageError(
             f"{name} learns nothing: no gradient passes from what it gives to its weights, as through argmax, rounding, detach() "
@@ -216,7 +216,7 @@ def check_fit(net: Net, size: tuple[int, int], classes: int, data: str) -> tuple
     flat = ". End it with nn.Flatten()" if logits.ndim > 2 and set(logits.shape[2:]) == {1} else ""
     if logits.ndim != 2:
         raise UsageError(
-            f"{name} gives a tensor of {dimensions(logits.shape[1:])} a picture: its forward must give logits (N, classes){flat}"
+            f"{name} gives a tensor of {dimensions(logits.shape[1:])} an image: its forward must give logits (N, classes){flat}"
         )
     if logits.shape[1] != classes:
         last = next((node.module for node in reversed(graph.nodes) if node.parameters), "")
@@ -253,5 +253,5 @@ def _training_output(module: nn.Module, picture: Input, name: str) -> object:
         )
         said = "" if isinstance(error, UncopyableError) else f"{type(error).__name__}: "
         raise UsageError(
-            f"{name} cannot be trained on pictures of {dimensions(picture)}: {said}{error}{advice}"
+            f"{name} cannot be trained on images of {dimensions(picture)}: {said}{error}{advice}"
         ) from error

@@ -19,7 +19,7 @@ _NEAR: dict[Kind, Kind] = {
 }
 _WAY_OUT: dict[Kind, str] = {
     "leakage": "What is measured on such images says too much: the net has seen them. {remedy}.",
-    "label-conflict": "At most one of the two classes is right: correct the label, or leave the picture out.",
+    "label-conflict": "At most one of the two classes is right: correct the label, or leave the image out.",
     "duplicates": "Such an image counts twice, in training and in what is measured. If that is not meant, leave one out.",
 }
 
@@ -91,7 +91,7 @@ def copy_findings(pairs: Sequence[Pair], dataset: DataSet, near: bool) -> list[F
 
 def _alike(dataset: DataSet, near: bool) -> str:
     if near:
-        return "of the same picture, it seems: encoded anew, resized, mirrored or slightly cropped"
+        return "of the same image, it seems: encoded anew, resized, mirrored or slightly cropped"
     height, width, _ = dataset.first.shape
     return f"with equal pixels at {width}x{height}"
 
@@ -103,9 +103,7 @@ def _said(pairs: Sequence[Pair], kind: Kind, alike: str) -> str:
     sides: dict[tuple[str, str], set[int]] = defaultdict(set)
     for pair in pairs:
         sides[pair.second.split, pair.first.split].add(pair.second.index)
-    where = ", ".join(
-        f"{counted(len(seen), f'{late} picture')} also in {early}" for (late, early), seen in sides.items()
-    )
+    where = ", ".join(f"{counted(len(seen), f'{late} image')} also in {early}" for (late, early), seen in sides.items())
     return f"{counted(len(pairs), 'pair')} across splits, {alike}; {where}."
 
 

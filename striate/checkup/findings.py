@@ -8,30 +8,30 @@ from typing import Literal
 from striate.data.images import DataSet
 
 Severity = Literal["serious", "warning", "hint"]
-"""`serious`: what is measured on these pictures is wrong. `warning`: mend it or know why not. `hint`: worth a look."""
+"""`serious`: what is measured on these images is wrong. `warning`: mend it or know why not. `hint`: worth a look."""
 Kind = Literal[
     "leakage", "near-leakage", "label-conflict", "near-label-conflict", "unreadable", "unused-range", "clipped",
     "blank", "few-pictures", "imbalance",
     "duplicates", "near-duplicates", "odd-mode", "odd-size", "small", "long", "outliers",
 ]  # fmt: skip
 TITLES: dict[Kind, str] = {
-    "leakage": "The same picture in two splits",
-    "near-leakage": "Nearly the same picture in two splits",
-    "label-conflict": "The same picture in two classes",
-    "near-label-conflict": "Nearly the same picture in two classes",
+    "leakage": "The same image in two splits",
+    "near-leakage": "Nearly the same image in two splits",
+    "label-conflict": "The same image in two classes",
+    "near-label-conflict": "Nearly the same image in two classes",
     "unreadable": "Files that cannot be read",
     "unused-range": "Values that use little of their range",
     "clipped": "Values beyond their range",
-    "blank": "Blank pictures",
-    "few-pictures": "Classes with too few pictures",
+    "blank": "Blank images",
+    "few-pictures": "Classes with too few images",
     "imbalance": "Classes of very different size",
-    "duplicates": "The same picture twice in a class",
-    "near-duplicates": "Nearly the same picture twice in a class",
+    "duplicates": "The same image twice in a class",
+    "near-duplicates": "Nearly the same image twice in a class",
     "odd-mode": "Files of another kind than the rest",
     "odd-size": "Files of another size than the rest",
-    "small": "Very small pictures",
-    "long": "Very long or very high pictures",
-    "outliers": "Pictures that look unlike their class",
+    "small": "Very small images",
+    "long": "Very long or very high images",
+    "outliers": "Images that look unlike their class",
 }
 """Severities, in the order in which findings are reported."""
 
@@ -42,9 +42,9 @@ Place = tuple[str, int]
 
 @dataclass(frozen=True, slots=True)
 class Picture:
-    """One picture of a data set: where it stands, its class, and its file if it is one.
+    """One image of a data set: where it stands, its class, and its file if it is one.
 
-    `note`: what the finding says of this very picture.
+    `note`: what the finding says of this very image.
     """
 
     split: str
@@ -60,7 +60,7 @@ class Picture:
 
 @dataclass(frozen=True, slots=True)
 class Pair:
-    """Two pictures that show the same. `likeness`: mean structural similarity, 1 where all pixels are equal."""
+    """Two images that show the same. `likeness`: mean structural similarity, 1 where all pixels are equal."""
 
     first: Picture
     second: Picture
@@ -95,7 +95,7 @@ class Finding:
 
     @property
     def count(self) -> int:
-        """Pictures, pairs or files; 0 for what is said of classes."""
+        """Images, pairs or files; 0 for what is said of classes."""
         return len(self.pictures) + len(self.pairs) + len(self.files)
 
     def as_dict(self) -> dict[str, object]:
@@ -104,7 +104,7 @@ class Finding:
 
 
 def picture(dataset: DataSet, split: str, index: int, note: str = "") -> Picture:
-    """The record of a picture of a data set."""
+    """The record of an image of a data set."""
     part = dataset.splits[split]
     return Picture(
         split=split,

@@ -106,7 +106,7 @@ def outlier_findings(dataset: DataSet, thumbnails: Pixels, blank: Collection[Pla
         Finding(
             kind="outliers",
             severity="hint",
-            words=f"{counted(len(pictures), 'picture')} differ{'s' if len(pictures) == 1 else ''} most from the rest of the "
+            words=f"{counted(len(pictures), 'image')} differ{'s' if len(pictures) == 1 else ''} most from the rest of the "
             f"class in colour, texture and layout (over {_FENCE} interquartile ranges beyond the upper quartile; at most "
             f"{_MOST} a class are named, the oddest first). Most may be good images: look whether they belong.",
             pictures=pictures,

@@ -102,7 +102,7 @@ def _blank(pictures: list[Picture]) -> list[Finding]:
         Finding(
             kind="blank",
             severity="warning",
-            words=f"{counted(len(pictures), 'picture')} {'has' if len(pictures) == 1 else 'have'} next to no content: the values "
+            words=f"{counted(len(pictures), 'image')} {'has' if len(pictures) == 1 else 'have'} next to no content: the values "
             f"of each channel range over at most {_BLANK} of 255. A net can learn nothing right from that: --exclude them.",
             pictures=tuple(pictures),
         )

@@ -24,12 +24,13 @@ from striate.cli import (
     watching,
 )
 from striate.cli.ending import ready_streams, run_to_end
-from striate.cli.settings import GroupedCommand, option_of
+from striate.cli.settings import GroupedCommand, PlainGroup, option_of
 from striate.errors import commanding
 from striate.machine import leave, sleep_soon
 
 app = typer.Typer(
     name="striate",
+    cls=PlainGroup,
     no_args_is_help=True,
     pretty_exceptions_enable=False,
     rich_markup_mode=None,

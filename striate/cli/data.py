@@ -78,7 +78,7 @@ def show(
         show_json(card)
         return
     shown = ("title", "source", "licence", "location", "shape", "pictures", "grid")
-    fields = {key: words(card[key]) for key in shown}
+    fields = {key.replace("pictures", "images"): words(card[key]) for key in shown}
     if dataset.values:
         fields["values"] = "; ".join(map(str, dataset.values))
     if not dataset.flippable:

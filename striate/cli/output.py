@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import sys
 import textwrap
 import unicodedata
@@ -18,6 +19,9 @@ from striate.strictjson import to_json
 from striate.terminal import plain, plain_json
 
 WIDTH = 100
+
+_BEFORE_UNIT = re.compile(r"(?<=\d) (?=(?:s|min|h|%|[KMGT]?i?B)(?!\w))")
+"""The space between a number and its unit, where no line is broken."""
 
 
 def aside() -> AbstractContextManager[object]:
@@ -58,15 +62,16 @@ def show_table(rows: Sequence[Mapping[str, Any]], right: Sequence[str] = ()) -> 
 
 
 def show_fields(fields: Mapping[str, Any]) -> None:
-    """Prints names and values, aligned; long values are broken into lines between words, and paths stay whole."""
+    """Prints names and values, aligned; long values are broken into lines between words; paths stay whole, and
+    numbers with their units."""
     fields = {plain(name): value for name, value in fields.items()}
     indent = max(map(len, fields)) + 2
     for name, value in fields.items():
         text = textwrap.fill(
-            plain(value), WIDTH, initial_indent=" " * indent, subsequent_indent=" " * indent,
+            _BEFORE_UNIT.sub("\0", plain(value)), WIDTH, initial_indent=" " * indent, subsequent_indent=" " * indent,
             break_long_words=False, break_on_hyphens=False,
         )  # fmt: skip
-        print(name + text[len(name) :])
+        print(name + text[len(name) :].replace("\0", " "))
 
 
 def show_ledger(ledger: Ledger, beside: bool = False, as_json: bool = False) -> None:

@@ -112,7 +112,7 @@ class _Count:
     unanswered: int = 0
 
     def __str__(self) -> str:
-        return f"{self.done:,}{'' if self.total is None else f' of {self.total:,}'} pictures"
+        return f"{self.done:,}{'' if self.total is None else f' of {self.total:,}'} images"
 
 
 def _watched(predictions: Iterable[Prediction], count: _Count, quiet: bool) -> Iterator[Prediction]:

@@ -10,7 +10,7 @@ from dataclasses import fields
 from typing import Annotated, Any, Optional, get_type_hints
 
 import typer
-from typer.core import TyperCommand, TyperOption
+from typer.core import TyperCommand, TyperGroup, TyperOption
 
 from striate.choices import RENAMED
 from striate.cli.output import show_line
@@ -105,6 +105,23 @@ class GroupedCommand(TyperCommand):
         for heading in sorted(groups, key=lambda name: name == "Other"):
             with formatter.section(heading):
                 formatter.write_dl(groups[heading])
+
+
+class PlainGroup(TyperGroup):
+    """The commands. A value that is no value of its option's is answered in plain words, not in those of the parser."""
+
+    def invoke(self, ctx: Any) -> Any:
+        """Runs the command that was asked for."""
+        try:
+            return super().invoke(ctx)
+        except typer.BadParameter as error:
+            if isinstance(error.__cause__, ValueError) and (found := getattr(error.__cause__, "errors", None)):
+                first = found()[0]
+                what = {"float_parsing": "a number", "int_parsing": "a whole number"}.get(first["type"])
+                error.message = (
+                    f"{first['input']!r} is not {what}" if what else first["msg"].removeprefix("Value error, ")
+                )
+            raise
 
 
 def parse_duration(text: str) -> float:

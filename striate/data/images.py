@@ -1,4 +1,4 @@
-"""ImageData and DataSet: pictures as one array, and a set of them with its splits and provenance."""
+"""ImageData and DataSet: images as one array, and a set of them with its splits and provenance."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ _T = TypeVar("_T")
 
 
 class Store(Protocol):
-    """Pictures that are not in memory: on disk as pixels, or as the files that they are decoded from."""
+    """Images that are not in memory: on disk as pixels, or as the files that they are decoded from."""
 
     shape: tuple[int, ...]
 
@@ -38,7 +38,7 @@ class Store(Protocol):
 
 
 class Rows:
-    """Some pictures of a store, uint8 (N, H, W, C), read when they are asked for by index, slice or array of indices.
+    """Some images of a store, uint8 (N, H, W, C), read when they are asked for by index, slice or array of indices.
 
     What takes an array of pixels takes these too, as long as it asks for a portion at a time.
     """
@@ -70,20 +70,20 @@ Pictures = Pixels | Rows
 
 
 def portions(pixels: Pictures) -> Iterator[Pixels]:
-    """The pictures in turn, as many at a time as make about 16 MB."""
+    """The images in turn, as many at a time as make about 16 MB."""
     step = max(1, 2**24 // int(np.prod(pixels.shape[1:])))
     return (pixels[start : start + step] for start in range(0, len(pixels), step))
 
 
 @dataclass(frozen=True, eq=False, slots=True, repr=False)
 class ImageData:
-    """Labelled pictures of one size, as they are trained on.
+    """Labelled images of one size, as they are trained on.
 
     Attributes:
         pixels: uint8 (N, H, W, C); they stay uint8 until the last moment. An array, or `Rows` of a set that memory cannot hold.
         labels: int64 (N,), indices into `classes`.
         classes: the class names, in the order of the labels.
-        paths: where each picture came from, if it was a file.
+        paths: where each image came from, if it was a file.
         groups: what each belongs together with (a patient, a burst), where that was given; None for one that is alone.
         hashes: what `content_hashes` gives, where it is known already.
     """
@@ -100,9 +100,7 @@ class ImageData:
         if self.pixels.dtype != np.uint8 or self.pixels.ndim != 4:
             raise ValueError(f"pixels must be uint8 (N, H, W, C), got {self.pixels.dtype} {self.pixels.shape}")
         if self.labels.shape != (len(self.pixels),):
-            raise ValueError(
-                f"{len(self.pixels)} pictures need as many labels, got labels of shape {self.labels.shape}"
-            )
+            raise ValueError(f"{len(self.pixels)} images need as many labels, got labels of shape {self.labels.shape}")
         if len(self.labels) and not 0 <= self.labels.min() <= self.labels.max() < len(self.classes):
             raise ValueError(
                 f"labels run from {self.labels.min()} to {self.labels.max()}, but there are {len(self.classes)} classes"
@@ -113,7 +111,7 @@ class ImageData:
 
     @property
     def shape(self) -> tuple[int, int, int]:
-        """(H, W, C) of one picture."""
+        """(H, W, C) of one image."""
         height, width, channels = self.pixels.shape[1:]
         return height, width, channels
 
@@ -124,31 +122,31 @@ class ImageData:
     def __getitem__(self, key: int) -> tuple[torch.Tensor, int]: ...
 
     def __getitem__(self, key: int | slice) -> tuple[torch.Tensor, int] | ImageData:
-        """(uint8 tensor (C, H, W), label) of one picture, as `torch.utils.data.DataLoader` takes it; of a slice, an ImageData."""
+        """(uint8 tensor (C, H, W), label) of one image, as `torch.utils.data.DataLoader` takes it; of a slice, an ImageData."""
         import torch
 
         if isinstance(key, slice):
             return self.select(np.arange(len(self))[key])
         position = operator.index(key)
         if not -len(self) <= position < len(self):
-            raise IndexError(f"there are {len(self)} pictures, and no number {position}")
+            raise IndexError(f"there are {len(self)} images, and no number {position}")
         position %= len(self)
         return torch.from_numpy(np.array(self.pixels[position]).transpose(2, 0, 1).copy()), int(self.labels[position])
 
     def __iter__(self) -> Iterator[tuple[torch.Tensor, int]]:
-        """(uint8 tensor (C, H, W), label) of each picture in turn."""
+        """(uint8 tensor (C, H, W), label) of each image in turn."""
         return (self[position] for position in range(len(self)))
 
     def __repr__(self) -> str:
-        return f"<ImageData: {len(self):,} pictures of {dimensions(self.shape)}, {len(self.classes)} classes>"
+        return f"<ImageData: {len(self):,} images of {dimensions(self.shape)}, {len(self.classes)} classes>"
 
     def class_counts(self) -> list[int]:
-        """Pictures of each class, in the order of `classes`."""
+        """Images of each class, in the order of `classes`."""
         counts: list[int] = np.bincount(self.labels, minlength=len(self.classes)).tolist()
         return counts
 
     def select(self, indices: npt.NDArray[np.int64]) -> ImageData:
-        """The pictures at these positions, in this order."""
+        """The images at these positions, in this order."""
         pixels = self.pixels
         return ImageData(
             Rows(pixels.store, pixels.rows[indices]) if isinstance(pixels, Rows) else pixels[indices],
@@ -160,11 +158,11 @@ class ImageData:
         )
 
     def content_hashes(self) -> tuple[str, ...]:
-        """128 bits of each picture's pixels in hex: equal for equal pictures, whatever their files are called."""
+        """128 bits of each image's pixels in hex: equal for equal images, whatever their files are called."""
         return self.hashes if self.hashes is not None else tuple(map(content_hash, self.pixels))
 
     def fingerprint(self) -> str:
-        """SHA-256 over shape, class names, labels and content hashes: the same pictures in the same order have the same one,
+        """SHA-256 over shape, class names, labels and content hashes: the same images in the same order have the same one,
         wherever they came from.
         """
         facts = (self.pixels.shape, self.classes, self.labels.tolist(), self.content_hashes())
@@ -176,12 +174,12 @@ def _at(indices: Indices, values: tuple[_T, ...] | None) -> tuple[_T, ...] | Non
 
 
 def content_hash(picture: Pixels) -> str:
-    """128 bits of a picture's pixels in hex."""
+    """128 bits of an image's pixels in hex."""
     return hashlib.blake2b(np.ascontiguousarray(picture).data, digest_size=16).hexdigest()
 
 
 def concatenate(parts: Sequence[ImageData]) -> ImageData:
-    """The pictures of all parts, which have the same size and classes, one part after the other."""
+    """The images of all parts, which have the same size and classes, one part after the other."""
     with_paths = all(part.paths is not None for part in parts)
     return ImageData(
         _joined([part.pixels for part in parts]),
@@ -198,13 +196,13 @@ def _joined(parts: Sequence[Pictures]) -> Pictures:
     if not rows:
         return np.concatenate([part for part in parts if isinstance(part, np.ndarray)])
     if len(rows) < len(parts) or len({id(part.store) for part in rows}) > 1:
-        raise ValueError("only pictures of one store can be joined")
+        raise ValueError("only images of one store can be joined")
     return Rows(rows[0].store, np.concatenate([part.rows for part in rows]))
 
 
 @dataclass(frozen=True, eq=False, kw_only=True, slots=True, repr=False)
 class DataSet:
-    """A set of pictures under one name: its splits, where it came from, and what may be done to it.
+    """A set of images under one name: its splits, where it came from, and what may be done to it.
 
     Attributes:
         name: `fashion-mnist`, or the folder's name.
@@ -213,16 +211,16 @@ class DataSet:
         source: who made it, with a reference.
         licence: its terms as the makers state them; `not stated` where unknown.
         splits: `train`, and `validation` and `test` where the set gives them. All have the same classes.
-        flippable: whether a mirrored picture keeps its class (it does not for digits).
+        flippable: whether a mirrored image keeps its class (it does not for digits).
         unreadable: file -> reason, for those that were left out.
         excluded: pattern -> the files that were left out because it names them.
-        made: the splits that were made of the training pictures, for want of given ones.
+        made: the splits that were made of the training images, for want of given ones.
         ledger: what became of every file and folder, row, or array; None for a set by name.
-        facts: path -> what its file is, for those that could be read; empty where pictures are no files.
+        facts: path -> what its file is, for those that could be read; empty where images are no files.
         place: of files, the folder of their pixel cache, or why there is none.
         numbered: whether classes have numbers only, for want of names.
         reading: of files, how they were read; None for what is no files.
-        values: of pictures that are wider than 8 bits.
+        values: of images that are wider than 8 bits.
         range: their black and white, where it was stated.
         set_aside: content hashes of a test split that was made and then left out, see `untested`.
     """
@@ -255,7 +253,7 @@ class DataSet:
         return replace(self, splits=kept, set_aside=tuple(aside))
 
     def __len__(self) -> int:
-        """Pictures of all splits."""
+        """Images of all splits."""
         return sum(map(len, self.splits.values()))
 
     @overload
@@ -265,14 +263,14 @@ class DataSet:
     def __getitem__(self, key: int) -> tuple[torch.Tensor, int]: ...
 
     def __getitem__(self, key: int | str) -> tuple[torch.Tensor, int] | ImageData:
-        """A split by its name; by number (uint8 tensor (C, H, W), label) of one picture, counted over all splits in turn."""
+        """A split by its name; by number (uint8 tensor (C, H, W), label) of one image, counted over all splits in turn."""
         if isinstance(key, str):
             if key not in self.splits:
                 raise UsageError(f"{self.name} has no split {key!r}; it has: {', '.join(self.splits)}")
             return self.splits[key]
         position = operator.index(key)
         if not -len(self) <= position < len(self):
-            raise IndexError(f"there are {len(self)} pictures, and no number {position}")
+            raise IndexError(f"there are {len(self)} images, and no number {position}")
         position %= len(self)
         for part in self.splits.values():
             if position < len(part):
@@ -287,7 +285,7 @@ class DataSet:
     def train(self) -> ImageData:
         """The training split. Raises DataError where there is none."""
         if "train" not in self.splits:
-            raise DataError(f"{self.location} has no training pictures, only: {', '.join(self.splits)}")
+            raise DataError(f"{self.location} has no training images, only: {', '.join(self.splits)}")
         return self.splits["train"]
 
     @property
@@ -314,9 +312,7 @@ class DataSet:
             "leftovers of systems": self.junk,
         }
         lines = [f"<DataSet {self.name[:80]}", f"  {len(self.classes)} classes: {', '.join(names)}{more}"]
-        lines += [
-            f"  {split}: {len(data):,} pictures of {dimensions(data.shape)}" for split, data in self.splits.items()
-        ]
+        lines += [f"  {split}: {len(data):,} images of {dimensions(data.shape)}" for split, data in self.splits.items()]
         if any(left.values()):
             lines.append(f"  left out: {', '.join(f'{count} {what}' for what, count in left.items() if count)}")
         return "\n".join(lines) + ">"
@@ -334,7 +330,7 @@ class DataSet:
         """Raises an error if training would have to guess at black and white.
 
         Raises:
-            UsageError: a range was stated, and all pictures are of 8 bits.
+            UsageError: a range was stated, and all images are of 8 bits.
             DataError: none was stated, and values are not known, or 16 bits are filled so little that they may be fewer.
         """
         if self.range is not None and not self.values:

@@ -1,4 +1,4 @@
-"""The forms in which a picture may be given, folders and standard input among them."""
+"""The forms in which an image may be given, folders and standard input among them."""
 
 from __future__ import annotations
 
@@ -28,26 +28,26 @@ from striate.errors import DataError
 
 
 class Unreadable(NamedTuple):
-    """A place from which no picture could be read, and why."""
+    """A place from which no image could be read, and why."""
 
     name: str
     reason: str
 
 
 Picture = str | Path | bytes | Image.Image | npt.NDArray[Any] | torch.Tensor | Unreadable
-"""A file; a folder, for the pictures in it and below; a file's bytes; a PIL picture; an array (H, W), (H, W, C) or (N, H, W, C);
+"""A file; a folder, for the images in it and below; a file's bytes; a PIL image; an array (H, W), (H, W, C) or (N, H, W, C);
 a tensor (H, W), (C, H, W) or (N, C, H, W). The values of arrays and tensors are read as those of files are (docs/data.md)."""
 
 
 _KINDS = (str, Path, bytes, Image.Image, np.ndarray, torch.Tensor, Unreadable)
 _LOADING = Lock()
-"""Two threads cannot load one PIL picture at once."""
+"""Two threads cannot load one PIL image at once."""
 
 
 def expanded(
     pictures: Picture | Iterable[Picture] | MapStyle, folders: list[PictureFiles] | None = None
 ) -> Iterator[Picture]:
-    """One picture or several, one by one: folders as the files in them (`picture_files`), batches as pictures, and of what
+    """One image or several, one by one: folders as the files in them (`picture_files`), batches as images, and of what
     holds labels too the images.
 
     Args:
@@ -72,7 +72,7 @@ def ledger_of(folders: Sequence[PictureFiles], unreadable: Mapping[str, str]) ->
     """What became of every entry of the folders that were given; None where none was.
 
     Args:
-        unreadable: path -> reason, of the pictures that could not be read.
+        unreadable: path -> reason, of the images that could not be read.
     """
     if not folders:
         return None
@@ -84,16 +84,16 @@ def ledger_of(folders: Sequence[PictureFiles], unreadable: Mapping[str, str]) ->
 
 
 def from_stream(stream: BinaryIO) -> Iterator[Picture]:
-    """What standard input holds: the bytes of one picture, or paths, one a line.
+    """What standard input holds: the bytes of one image, or paths, one a line.
 
-    Told apart by the first 64 bytes: a picture's begin as its format does, or have a zero among them, and paths do not.
+    Told apart by the first 64 bytes: an image's begin as its format does, or have a zero among them, and paths do not.
     """
     first = stream.read(64)
     kind = kind_of(first)
     if b"\0" in first or (kind is not None and kind.picture):
         content = first + stream.read(LARGEST_FILE)
         if len(content) > LARGEST_FILE:
-            yield Unreadable("standard input", f"more than {LARGEST_FILE / 1e6:,.0f} MB: store the picture smaller")
+            yield Unreadable("standard input", f"more than {LARGEST_FILE / 1e6:,.0f} MB: store the image smaller")
         else:
             yield content
         return
@@ -103,7 +103,7 @@ def from_stream(stream: BinaryIO) -> Iterator[Picture]:
 
 
 def read(preprocessing: Preprocessing, picture: Picture) -> Pixels:
-    """uint8 (H, W, C): the pixels that the net is fed for one picture. Raises DataError if it cannot be read."""
+    """uint8 (H, W, C): the pixels that the net is fed for one image. Raises DataError if it cannot be read."""
     if isinstance(picture, Unreadable):
         raise DataError(picture.reason)
     if isinstance(picture, str | Path | bytes):
@@ -116,7 +116,7 @@ def read(preprocessing: Preprocessing, picture: Picture) -> Pixels:
 def at_hand(
     picture: Image.Image | npt.NDArray[Any] | torch.Tensor, wanted: Range | None
 ) -> tuple[Image.Image, Found | None]:
-    """A picture of mode L or RGB at its own size, and its values where they are wider than 8 bits. Raises DataError."""
+    """An image of mode L or RGB at its own size, and its values where they are wider than 8 bits. Raises DataError."""
     if isinstance(picture, Image.Image):
         with _LOADING:
             return upright(picture, wanted)
@@ -131,7 +131,7 @@ def at_hand(
 def read_in_batches(
     pool: Executor, pictures: Iterable[Picture], preprocessing: Preprocessing, size: int, ahead: int
 ) -> Iterator[list[tuple[str, Pixels | str]]]:
-    """(name, pixels or why there are none) of each picture, `size` at a time, decoded by a pool of threads.
+    """(name, pixels or why there are none) of each image, `size` at a time, decoded by a pool of threads.
 
     Args:
         ahead: how many batches are decoded while one is worked on.
@@ -142,13 +142,13 @@ def read_in_batches(
         try:
             return name, read(preprocessing, numbered[1])
         except DataError as error:
-            return name, str(error).removeprefix(f"{name}: ").removeprefix("the picture: ")
+            return name, str(error).removeprefix(f"{name}: ").removeprefix("the image: ")
 
     return in_portions(pool, one, enumerate(pictures, start=1), size, ahead)
 
 
 def name_of(number: int, picture: Picture) -> str:
-    """What a picture is called where it is spoken of: its path, or its place among those given."""
+    """What an image is called where it is spoken of: its path, or its place among those given."""
     if isinstance(picture, Unreadable):
         return picture.name
     return str(picture) if isinstance(picture, str | Path) else f"image {number}"
@@ -158,7 +158,7 @@ def _of_folder(held: PictureFiles) -> Iterator[Picture]:
     yield from held.files
     yield from (Unreadable(name, reason) for name, reason in held.closed.items())
     if not held.files and not held.closed:
-        yield Unreadable(str(held.source), "no pictures in this folder or below it")
+        yield Unreadable(str(held.source), "no images in this folder or below it")
 
 
 def _last_channel(picture: torch.Tensor) -> npt.NDArray[Any]:
@@ -192,6 +192,6 @@ def _require_one_reading(what: str, shape: tuple[int, ...], rule: str) -> None:
     """Raises DataError if the channels may be the first axis as well as the last one."""
     if len(shape) == 3 and shape[0] in (1, 3) and shape[2] in (1, 3) and shape != (1, 1, 1):
         raise DataError(
-            f"{what} of shape {shape} can have its channels first or last ({rule} is the rule): give a PIL picture, or sides of "
+            f"{what} of shape {shape} can have its channels first or last ({rule} is the rule): give a PIL image, or sides of "
             "neither 1 nor 3 pixels"
         )

@@ -11,21 +11,21 @@ from striate.errors import UsageError, param
 from striate.texts import percent
 
 ASKED = "--range"
-"""Occurs in the reason why a picture cannot be read, where a stated range would mend it."""
+"""Occurs in the reason why an image cannot be read, where a stated range would mend it."""
 _STRAYS = 0.1
-"""Share of a set's wide pictures up to which those without a known range are strays, to be left out and named."""
+"""Share of a set's wide images up to which those without a known range are strays, to be left out and named."""
 
 
 @dataclass(frozen=True, slots=True)
 class Values:
-    """Pictures of a set whose values are of one kind and range.
+    """Images of a set whose values are of one kind and range.
 
     Attributes:
         kind: `16-bit`, `floating`, `whole-number` or `16-bit colour`.
-        count: how many pictures.
+        count: how many images.
         least, most: over all of them.
         low, high: black and white.
-        outside: how many pictures hold values below `low` or above `high`, which become black and white.
+        outside: how many images hold values below `low` or above `high`, which become black and white.
     """
 
     kind: str
@@ -38,7 +38,7 @@ class Values:
 
     @property
     def whole(self) -> Found:
-        """All of them as if they were one picture."""
+        """All of them as if they were one image."""
         return Found(self.kind, self.least, self.most, self.low, self.high)
 
     def __str__(self) -> str:
@@ -76,7 +76,7 @@ def doubt(values: Sequence[Values], reasons: Iterable[str]) -> str | None:
     """What has to be asked of a set before it is trained on without a stated range, or None.
 
     Args:
-        values: of the pictures that could be read.
+        values: of the images that could be read.
         reasons: why others could not.
     """
     asked = [reason for reason in reasons if ASKED in reason]

@@ -1,4 +1,4 @@
-"""Evaluation: a run's net on labelled pictures, every prediction kept."""
+"""Evaluation: a run's net on labelled images, every prediction kept."""
 
 from __future__ import annotations
 
@@ -40,13 +40,13 @@ __all__ = [
 
 @dataclass(frozen=True, eq=False, kw_only=True, slots=True)
 class Evaluation:
-    """How good a net is on some pictures.
+    """How good a net is on some images.
 
     Attributes:
         key: the name of its folder in the run, `<data>-<split>-<views>`, with the scales where they were asked for.
         summary: what evaluation.json holds.
-        predictions: a row a picture, of `PREDICTION_COLUMNS`.
-        data: the pictures, at the size that the net was fed.
+        predictions: a row an image, of `PREDICTION_COLUMNS`.
+        data: the images, at the size that the net was fed.
         classifier: what was evaluated.
         robustness: what robustness.json holds, where it was asked for.
     """
@@ -61,13 +61,13 @@ class Evaluation:
 
 @dataclass(frozen=True, eq=False, kw_only=True, slots=True)
 class ViewsTable:
-    """One net on the same pictures by several views.
+    """One net on the same images by several views.
 
     Attributes:
         name: of its file in the run's `evaluations`.
-        rows: views, scales, views_each, n, correct, accuracy, low, high, macro_f1, loss, gained and lost (pictures that are
+        rows: views, scales, views_each, n, correct, accuracy, low, high, macro_f1, loss, gained and lost (images that are
             right here and wrong in the first row, and the other way round), seconds, key (of the evaluation's folder).
-        impossible: view -> why this net, or these pictures, cannot be looked at so.
+        impossible: view -> why this net, or these images, cannot be looked at so.
         evaluations: those of the rows.
     """
 
@@ -95,19 +95,19 @@ def evaluate(
 ) -> Evaluation:
     """Evaluates the run's net and keeps the result in the run.
 
-    A run that has no calibration.json gets it from its own validation pictures.
+    A run that has no calibration.json gets it from its own validation images.
 
     Args:
         run: a finished run.
         data: a set's name, a folder, table or archive; the run's own data if None. Its classes are matched by name, and may be
             some of the run's. If it has the run's fingerprint it is the run's own data, moved.
         split: `train`, `validation` or `test`.
-        views: how each picture is looked at: one of `VIEWS`, or of `PROTOCOLS`, the papers'. docs/evaluation.md has them.
-        scales: instead of the view's own, in pixels of the shorter side of the whole picture.
-        robust: also how much of the accuracy is left when the pictures get worse; for the view `centre`.
+        views: how each image is looked at: one of `VIEWS`, or of `PROTOCOLS`, the papers'. docs/evaluation.md has them.
+        scales: instead of the view's own, in pixels of the shorter side of the whole image.
+        robust: also how much of the accuracy is left when the images get worse; for the view `centre`.
         device: see `striate.machine.pick_device`.
         data_dir: where to look for named sets first.
-        told: is told how many looks at a picture are done, of how many.
+        told: is told how many looks at an image are done, of how many.
 
     Raises:
         DataError: the data is not there, is damaged, or has classes that the run does not know.
@@ -171,7 +171,7 @@ def compare_views(
 def score(
     classifier: Classifier, data: ImageData, *, name: str, split: str, temperature: float | None = None
 ) -> Evaluation:
-    """Evaluates a classifier on pictures by the view `centre`; nothing is written. `name` and `split` say what the pictures are.
+    """Evaluates a classifier on images by the view `centre`; nothing is written. `name` and `split` say what the images are.
 
     Args:
         temperature: that of the net's calibration, if it has one.
@@ -203,7 +203,7 @@ def write_evaluation(run: Run, evaluation: Evaluation) -> None:
 def _evaluated(subject: Subject, wanted: Protocol, told: Told | None = None) -> Evaluation:
     usual = wanted.key == "centre"
     if wanted.name == "flip" and not subject.mirrored:
-        raise UsageError(f"the view flip is not for {subject.name}: mirrored, its pictures mean something else")
+        raise UsageError(f"the view flip is not for {subject.name}: mirrored, its images mean something else")
     if usual:
         logs = subject.classifier.logits(subject.sized.pixels).double().log_softmax(1).numpy()
     else:

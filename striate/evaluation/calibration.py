@@ -50,12 +50,12 @@ def calibrate(run: Run, classifier: Classifier, data: ImageData, score: Score = 
         answered = np.isfinite(of_chosen).all(1) & np.isfinite(features).all(1)
         chosen, features = chosen[answered], features[answered]
         if not len(chosen):
-            raise DataError(f"{run.path}: the net's features of {len(data)} validation pictures are no finite numbers")
+            raise DataError(f"{run.path}: the net's features of {len(data)} validation images are no finite numbers")
         references = features.astype(np.float16).astype(np.float32)
     outputs, of_pictures = _scored(classifier, data.pixels, score, references, chosen)
     finite = np.isfinite(outputs).all(axis=1)
     if not finite.any():
-        raise DataError(f"{run.path}: the net gives no finite logits for any of {len(data)} validation pictures")
+        raise DataError(f"{run.path}: the net gives no finite logits for any of {len(data)} validation images")
     outputs, of_pictures, labels = outputs[finite], of_pictures[finite], data.labels[finite]
     weighed = weigh_temperature(outputs, labels)
     before, after = tempered(outputs, 1.0), tempered(outputs, weighed.temperature)

@@ -1,4 +1,4 @@
-"""A run's classifier, and the pictures that it is tested on: the run's own, wherever they lie now, or others with its classes."""
+"""A run's classifier, and the images that it is tested on: the run's own, wherever they lie now, or others with its classes."""
 
 from __future__ import annotations
 
@@ -23,15 +23,15 @@ SHOWN = 12
 
 @dataclass(frozen=True, eq=False, slots=True)
 class Subject:
-    """A classifier, and the pictures that it is tested on.
+    """A classifier, and the images that it is tested on.
 
     Attributes:
-        whole: the pictures as they were loaded; `sized`: at the size that the net takes.
-        name, split: what the pictures are.
-        mirrored: whether a mirrored picture keeps its class.
+        whole: the images as they were loaded; `sized`: at the size that the net takes.
+        name, split: what the images are.
+        mirrored: whether a mirrored image keeps its class.
         temperature: the run's, or None.
         own: whether they are of the run's own data.
-        by_position: what was taken for what, where the pictures have numbers in place of class names; empty otherwise.
+        by_position: what was taken for what, where the images have numbers in place of class names; empty otherwise.
     """
 
     classifier: Classifier
@@ -52,10 +52,10 @@ class Subject:
 
 
 def subject_of(run: Run, data: DataLike | None, split: str, device: str, data_dir: str | Path | None) -> Subject:
-    """The run's net, and the pictures of a split, with the run's classes.
+    """The run's net, and the images of a split, with the run's classes.
 
     Args:
-        data: None for the run's own. Pictures that have the run's fingerprint are its own too, wherever they lie.
+        data: None for the run's own. Images that have the run's fingerprint are its own too, wherever they lie.
 
     Raises:
         DataError: the data is not there, is damaged, or has classes that the run does not know.
@@ -66,7 +66,7 @@ def subject_of(run: Run, data: DataLike | None, split: str, device: str, data_di
     dataset, own = load_for(run, data, data_dir)
     pictures = _split(run, dataset, split, own=own)
     if not len(pictures):
-        raise DataError(f"{dataset.location} has no picture in its {split} split")
+        raise DataError(f"{dataset.location} has no image in its {split} split")
     pictures, by_position = with_classes(pictures, run.data.classes, dataset)
     return Subject(
         Classifier.of(run, device=device), pictures, preprocessing.resized(pictures),
@@ -125,7 +125,7 @@ def _require_read_alike(run: Run, dataset: DataSet, reading: Reading) -> None:
 
 
 def is_own(run: Run, dataset: DataSet) -> bool:
-    """Whether a data set has the very training pictures of the run, in the same order and with the same classes."""
+    """Whether a data set has the very training images of the run, in the same order and with the same classes."""
     return "train" in dataset.splits and dataset.train.fingerprint() == run.data.fingerprint
 
 
@@ -153,13 +153,13 @@ def require_place(run: Run, location: str) -> None:
 
 
 def with_classes(data: ImageData, classes: tuple[str, ...], dataset: DataSet) -> tuple[ImageData, str]:
-    """(the pictures with the labels that their class names have in `classes`, what was taken for what by its position).
+    """(the images with the labels that their class names have in `classes`, what was taken for what by its position).
 
-    Classes are matched by name, in whatever order, and may be some of them only. Pictures that have numbers and no names at all
+    Classes are matched by name, in whatever order, and may be some of them only. Images that have numbers and no names at all
     are matched by position where there are as many.
 
     Raises:
-        DataError: pictures of a class that is not in `classes`; both lists are named.
+        DataError: images of a class that is not in `classes`; both lists are named.
     """
     if data.classes == classes:
         return data, ""
@@ -200,13 +200,13 @@ def _listed(names: Sequence[str]) -> str:
 
 
 def _split(run: Run, dataset: DataSet, split: str, own: bool) -> ImageData:
-    """The pictures of a split. `own`: of the run's own data, whose validation pictures the run chose."""
+    """The images of a split. `own`: of the run's own data, whose validation images the run chose."""
     content = run.split.content if own else None
     if content is not None and split in content:
         return recorded(dataset, content, split)
     held = run.validation_indices() if own else None
     if split == "validation" and held is not None and not len(held):
-        raise UsageError(f"{run.name} kept no pictures for validation")
+        raise UsageError(f"{run.name} kept no images for validation")
     if held is not None and split in ("train", "validation"):
         kept = np.setdiff1d(np.arange(len(dataset.train), dtype=np.int64), held)
         return dataset.train.select(held if split == "validation" else kept)

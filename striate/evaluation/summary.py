@@ -66,7 +66,7 @@ def summarise(
     """
     answered, total, every = _answered(outputs), len(labels), labels
     if not answered.any():
-        raise DataError(f"the net gives values that are no numbers (NaN) for all {total} pictures")
+        raise DataError(f"the net gives values that are no numbers (NaN) for all {total} images")
     predicted = np.where(answered, outputs.argmax(1), len(classes))  # a column more, for those without an answer
     whole = confusion_matrix(every, predicted, len(classes) + 1)[:-1]
     outputs, labels = outputs[answered], labels[answered]

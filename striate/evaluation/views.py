@@ -1,4 +1,4 @@
-"""Several views of each picture, and the mean of what the net says of them."""
+"""Several views of each image, and the mean of what the net says of them."""
 
 from __future__ import annotations
 
@@ -28,11 +28,11 @@ from striate.machine import usable_cores
 from striate.nets import Net
 
 BATCH_PIXELS = 2**21
-"""Pixels, of all channels together, that go through the net at a time: 41 pictures of 224x224."""
+"""Pixels, of all channels together, that go through the net at a time: 41 images of 224x224."""
 PORTION_PIXELS = 2**23
 """Pixels of squares of the scale that are decoded at a time; twice as many are held."""
 LONGEST = 4
-"""A picture longer than so many times its other side, compared with what the net takes, is cut to its middle: memory is bounded
+"""An image longer than so many times its other side, compared with what the net takes, is cut to its middle: memory is bounded
 by that.
 """
 GRID = 5
@@ -40,7 +40,7 @@ GRID = 5
 
 Size = tuple[int, int]
 Told = Callable[[int, int], None]
-"""Told how many looks at a picture are done, of how many."""
+"""Told how many looks at an image are done, of how many."""
 
 
 @dataclass(frozen=True, eq=False, slots=True)
@@ -49,7 +49,7 @@ class _Form:
 
     Attributes:
         net: (N, C, H, W) -> logits (N, classes).
-        cut: uint8 (H, W, C), a picture at its scale -> uint8 (n, h, w, C), the parts that the net sees.
+        cut: uint8 (H, W, C), an image at its scale -> uint8 (n, h, w, C), the parts that the net sees.
         mirrored: whether it sees them mirrored too.
     """
 
@@ -66,14 +66,14 @@ def log_probabilities(
     mirrored: bool = True,
     told: Told | None = None,
 ) -> npt.NDArray[np.float64]:
-    """(N, classes): logarithms of the mean softmax output of each picture's views.
+    """(N, classes): logarithms of the mean softmax output of each image's views.
 
-    Files are decoded again at each scale, some at a time, so that memory does not grow with their number; pictures that are no
+    Files are decoded again at each scale, some at a time, so that memory does not grow with their number; images that are no
     files are scaled from what `data` holds.
 
     Args:
-        data: at any size; a scale is the shorter side of the whole picture.
-        mirrored: False leaves mirrored views out, for pictures that mean something else then.
+        data: at any size; a scale is the shorter side of the whole image.
+        mirrored: False leaves mirrored views out, for images that mean something else then.
 
     Raises:
         UsageError: a scale is too small, or the net's head cannot slide: see `check_protocol` and `dense`.
@@ -115,9 +115,9 @@ def check_protocol(net: Net, size: Size, protocol: Protocol) -> None:
 def pictures_at(
     data: ImageData, preprocessing: Preprocessing, scale: int, square: bool = False
 ) -> Iterator[list[Pixels]]:
-    """The pictures, some at a time, each uint8 (H, W, C) at a scale, by `Preprocessing` of that size.
+    """The images, some at a time, each uint8 (H, W, C) at a scale, by `Preprocessing` of that size.
 
-    A scale is the shorter side; with `fit="crop"` the picture keeps its shape and is whole. With `pad` and `squash`, and with
+    A scale is the shorter side; with `fit="crop"` the image keeps its shape and is whole. With `pad` and `squash`, and with
     `square`, it has the shape that the net was trained on.
     """
     if square and scale == min(preprocessing.size) and data.shape == (*preprocessing.size, preprocessing.channels):
@@ -139,7 +139,7 @@ def pictures_at(
 
 
 def whole_size(picture: Size, smallest: Size) -> Size:
-    """(H, W) of a whole picture scaled until it just covers `smallest`, its shape kept; no side is over `LONGEST` times that."""
+    """(H, W) of a whole image scaled until it just covers `smallest`, its shape kept; no side is over `LONGEST` times that."""
     factor = max(least / side for side, least in zip(picture, smallest, strict=True))
     height, width = (
         min(max(least, round(side * factor)), LONGEST * least) for side, least in zip(picture, smallest, strict=True)
@@ -148,7 +148,7 @@ def whole_size(picture: Size, smallest: Size) -> Size:
 
 
 def places(view: str, picture: Size, window: Size) -> list[tuple[int, int]]:
-    """(top, left) of each part of size `window` that a view takes of a picture, both (H, W)."""
+    """(top, left) of each part of size `window` that a view takes of an image, both (H, W)."""
     down, across = picture[0] - window[0], picture[1] - window[1]
     middle = (down // 2, across // 2)
     if view == "ten-crop":
@@ -182,7 +182,7 @@ def _by_strides(side: int, trained: int, stride: int) -> int:
 def _scores(
     form: _Form, preprocessing: Preprocessing, portion: Sequence[Pixels], device: torch.device
 ) -> npt.NDArray[np.float64]:
-    """(pictures, classes): logarithms of the mean softmax output of each one's parts."""
+    """(images, classes): logarithms of the mean softmax output of each one's parts."""
     alike: dict[tuple[int, ...], list[int]] = defaultdict(list)
     parts = [form.cut(picture) for picture in portion]
     for position, part in enumerate(parts):
@@ -222,7 +222,7 @@ def _covered(size: Size, scale: int) -> Size:
 
 
 def _image(data: ImageData, position: int, at_least: int) -> Image.Image:
-    """The picture whole, as far as it is there: its file's, or what is in memory."""
+    """The image whole, as far as it is there: its file's, or what is in memory."""
     if data.paths is None:
         picture = data.pixels[position]
         return to_image(picture)

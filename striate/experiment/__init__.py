@@ -139,7 +139,7 @@ def _source(settings: Settings) -> Source:
 
 @checked
 def try_out(settings: Settings, *, progress: Progress | None = None) -> list[Check]:
-    """The pre-flight: what can be known of a training in about ten seconds. Nothing is written, and no test picture is looked at.
+    """The pre-flight: what can be known of a training in about ten seconds. Nothing is written, and no test image is looked at.
 
     Raises as `train` does before step 1.
     """

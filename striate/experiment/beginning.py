@@ -55,7 +55,7 @@ class Begun:
         findings: what the quick part of the check-up says of the data, but for sets by name.
         job: what the loop works on.
         cores: that this process may use.
-        wanting: what is worth a word about the pictures of each split.
+        wanting: what is worth a word about the images of each split.
         mistakes: what the operations of a net from elsewhere show; the catalogue's are tested to have none.
     """
 
@@ -137,13 +137,13 @@ def begin(settings: Settings, audience: Audience, ranks: Ranks = ALONE) -> Begun
     training, validation, held = split(dataset, recipe)
     if not recipe.validation and validation is None and (recipe.keep == "best" or recipe.patience is not None):
         asked = param("keep", "best") if recipe.keep == "best" else param("patience")
-        raise UsageError(f"{asked} goes by validation pictures, and there are none: give {param('validation', 0.1)}")
+        raise UsageError(f"{asked} goes by validation images, and there are none: give {param('validation', 0.1)}")
     if recipe.freeze and not any(True for _ in net.head.parameters()):
         raise UsageError(f"{param('freeze')} is for nets whose head learns by itself, and {row.name} is all body")
     wanting = require_pictures(dataset, training, validation, recipe, settings.judge)
     if dataset.reading is not None and dataset.reading.channels != net.channels:
         raise UsageError(
-            f"{row.name} takes {net.channels}-channel pictures, and the files were read in {dataset.reading.channels}: "
+            f"{row.name} takes {net.channels}-channel images, and the files were read in {dataset.reading.channels}: "
             f"striate.load_data(..., channels={net.channels})"
         )
     preprocessing = replace(
@@ -192,7 +192,7 @@ def begin(settings: Settings, audience: Audience, ranks: Ranks = ALONE) -> Begun
 
 
 def _data(settings: Settings, row: NetFacts, audience: Audience) -> tuple[DataSet, Settings]:
-    """The data, loaded unless it was given so, and the settings that lead to the very same pictures again.
+    """The data, loaded unless it was given so, and the settings that lead to the very same images again.
 
     Raises:
         UsageError: it was loaded otherwise than is asked for.

@@ -49,13 +49,13 @@ def begin_net(
 ) -> tuple[Net, Pretrained | None]:
     """The net for the data's channels and classes, its weights drawn with the seed or published ones.
 
-    A net from elsewhere keeps its own number of channels where it takes no other: pictures are converted to it.
+    A net from elsewhere keeps its own number of channels where it takes no other: images are converted to it.
 
     Args:
-        size: (H, W) of the pictures that it will be fed.
+        size: (H, W) of the images that it will be fed.
 
     Raises:
-        UsageError: the net cannot have so many classes or such pictures, or has no published weights.
+        UsageError: the net cannot have so many classes or such images, or has no published weights.
         StriateError: the published weights could not be downloaded.
     """
     channels, classes = settings.channels or dataset.train.shape[2], len(dataset.classes)
@@ -90,9 +90,9 @@ def _begin_elsewhere(
     made = row.make(channels, classes, settings.pretrained)
     own = input_channels(made.module) or row.input[0]
     if own not in (1, 3):
-        raise UsageError(f"{row.name} takes pictures of {own} channels: pictures have 1 (grey) or 3 (colour)")
+        raise UsageError(f"{row.name} takes images of {own} channels: images have 1 (grey) or 3 (colour)")
     converted = "grey" if own == 1 else "colour"
-    notes = (*made.notes, f"pictures are converted to {converted}") if own != channels else made.notes
+    notes = (*made.notes, f"images are converted to {converted}") if own != channels else made.notes
     if settings.pretrained and classes == getattr(made.module, "default_cfg", {}).get("num_classes", IMAGENET):
         notes = (*notes, by_position(_PUBLISHED, dataset.classes))
     net = adapt(made.module, row, own, classes)
@@ -120,7 +120,7 @@ def normed(net: Net) -> bool:
 
 
 def resolve_recipe(row: NetFacts, net: Net, dataset: DataSet, size: tuple[int, int], settings: Settings) -> Recipe:
-    """The recipe with what was asked for laid over it; `size` (H, W) is that of the pictures.
+    """The recipe with what was asked for laid over it; `size` (H, W) is that of the images.
 
     Raises:
         UsageError: an unknown recipe or field of one, epochs and budget both, or a number out of range.
@@ -131,7 +131,7 @@ def resolve_recipe(row: NetFacts, net: Net, dataset: DataSet, size: tuple[int, i
     if not isinstance(recipe, Recipe):
         batch_norm = normed(net)
         params = sum(parameter.numel() for parameter in net.parameters())
-        # A batch size that was asked for is taken with the rate that the recipe has for plenty of pictures.
+        # A batch size that was asked for is taken with the rate that the recipe has for plenty of images.
         pictures = len(dataset.train) if settings.batch_size is None else 10**9
         recipe = named_recipe(str(recipe), family=row.family, batch_norm=batch_norm, params=params, pictures=pictures)
         if recipe.name == "fast":
@@ -162,10 +162,10 @@ def usual_rate(row: NetFacts, net: Net, dataset: DataSet, size: tuple[int, int],
 
 
 def split(dataset: DataSet, recipe: Recipe) -> tuple[ImageData, ImageData | None, Indices | None]:
-    """(training pictures, validation pictures or None, positions held out of the training split or None)."""
+    """(training images, validation images or None, positions held out of the training split or None)."""
     if "validation" in dataset.splits:
         return dataset.train, dataset.splits["validation"], None
-    # The same pictures for every seed, so that runs can be compared on them.
+    # The same images for every seed, so that runs can be compared on them.
     groups = together(dataset.train) if recipe.validation else None
     kept, held = hold_out(dataset.train.labels, recipe.validation, seed=0, groups=groups)
     if not len(held):
@@ -174,7 +174,7 @@ def split(dataset: DataSet, recipe: Recipe) -> tuple[ImageData, ImageData | None
 
 
 def check_size(row: NetFacts, size: tuple[int, int]) -> None:
-    """Raises UsageError if pictures of `size` (H, W) are too large for any run, or too small for the net; it names nets of its
+    """Raises UsageError if images of `size` (H, W) are too large for any run, or too small for the net; it names nets of its
     family that take them.
     """
     if min(size) < row.min_size:
@@ -183,11 +183,11 @@ def check_size(row: NetFacts, size: tuple[int, int]) -> None:
         ]
         instead = f", or {' or '.join(others[:3])}" if others else ""
         raise UsageError(
-            f"{row.name} needs pictures of at least {row.min_size}x{row.min_size}, got {size[0]}x{size[1]}: "
+            f"{row.name} needs images of at least {row.min_size}x{row.min_size}, got {size[0]}x{size[1]}: "
             f"use {param('size', row.min_size)}{instead}"
         )
     if max(size) > LARGEST_SIDE:
-        raise UsageError(f"pictures can have at most {LARGEST_SIDE}x{LARGEST_SIDE} pixels, got {size[0]}x{size[1]}")
+        raise UsageError(f"images can have at most {LARGEST_SIDE}x{LARGEST_SIDE} pixels, got {size[0]}x{size[1]}")
 
 
 def check_space(job: Job, out: Path) -> None:
@@ -214,13 +214,13 @@ def manners(device: torch.device, cores: int, settings: Settings) -> list[Manner
 
 
 def for_length(job: Job, settings: Settings, flippable: bool, steps: int) -> Job:
-    """The job for a run of so many steps: recipe `fast` alters the pictures of a long one, which would be learnt by heart.
+    """The job for a run of so many steps: recipe `fast` alters the images of a long one, which would be learnt by heart.
 
     Args:
-        flippable: whether a mirrored picture keeps its class.
+        flippable: whether a mirrored image keeps its class.
 
     Returns:
-        `job` itself where the run is short, or where pictures or recipe were asked for.
+        `job` itself where the run is short, or where images or recipe were asked for.
     """
     if settings.recipe != "fast" or settings.augment is not None or steps < LONG_RUN * job.batches.steps_per_epoch:
         return job

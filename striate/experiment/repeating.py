@@ -114,7 +114,7 @@ def resolved(config: RunConfig) -> dict[str, object]:
         "compile": plan.compiled,
         "deterministic": config.deterministic,
         "processes": plan.ranks,
-        # Only sets that have a size of their own have pictures that are not square.
+        # Only sets that have a size of their own have images that are not square.
         "size": height if height == width else None,
         "fit": images.fit,
         **{name: getattr(recipe, name) for name in ("balance", "micro_batches", "freeze", "ema", "keep", "patience")},

@@ -112,23 +112,23 @@ def _absolute(data: str | Path) -> str:
 
 
 def _difference(run: Run, dataset: DataSet) -> str:
-    """How the training pictures of a data set differ from those that a run was begun with."""
+    """How the training images of a data set differ from those that a run was begun with."""
     had, has = run.data.classes, dataset.train.classes
     if had != has:
         return f"its classes are {', '.join(has[:SHOWN])}, and they were {', '.join(had[:SHOWN])}"
     if run.data.shape != dataset.train.shape:
-        return f"its pictures are {dimensions(dataset.train.shape)}, and they were {dimensions(run.data.shape)}"
+        return f"its images are {dimensions(dataset.train.shape)}, and they were {dimensions(run.data.shape)}"
     kept = run.split.content or {}
     parts = ["train"] if "validation" in dataset.splits else ["train", "validation"]
     before = Counter(one for part in parts for one in kept.get(part, ()))
     now = Counter(dataset.train.content_hashes())
     if before and before != now:
         gone, new = (before - now).total(), (now - before).total()
-        return f"of {before.total():,} training pictures {gone:,} are gone or changed, and {new:,} are new"
+        return f"of {before.total():,} training images {gone:,} are gone or changed, and {new:,} are new"
     count = sum(run.data.counts.get(part, 0) for part in parts)
     if count != len(dataset.train):
-        return f"it has {len(dataset.train):,} training pictures, and had {count:,}"
-    return "its training pictures, their labels or their order differ"
+        return f"it has {len(dataset.train):,} training images, and had {count:,}"
+    return "its training images, their labels or their order differ"
 
 
 def _ranks(run: Run) -> int:
@@ -212,7 +212,7 @@ def _made_again(ranks: Ranks, run: Run, source: Source, audience: Audience) -> t
     if dataset.train.fingerprint() != run.data.fingerprint:
         raise DataError(
             f"{dataset.location} is not what {run.path} was begun with: {_difference(run, dataset)}. To go on, give back the "
-            "pictures that it had, or train anew"
+            "images that it had, or train anew"
         )
     net = build_net(run)
     try:
@@ -223,7 +223,7 @@ def _made_again(ranks: Ranks, run: Run, source: Source, audience: Audience) -> t
         raise DataError(f"{run.path / 'config.yaml'}: {error}") from error
     if (steps := job.batches.steps_per_epoch) != plan.steps_per_epoch:
         raise DataError(
-            f"{run.path / 'config.yaml'}: plan.steps_per_epoch is {plan.steps_per_epoch:,}, and its pictures make {steps:,} "
+            f"{run.path / 'config.yaml'}: plan.steps_per_epoch is {plan.steps_per_epoch:,}, and its images make {steps:,} "
             f"batches of recipe.batch_size, {job.recipe.batch_size:,}"
         )
     manner.adopt(job.step)

@@ -28,7 +28,7 @@ def draw(explanation: Explanation) -> str:
     step = max(wide, 150.0) + GAP
     elements = _heading(explanation)
     panels = (
-        (f"the picture as the net saw it, {height}x{width}", explanation.pixels),
+        (f"the image as the net saw it, {height}x{width}", explanation.pixels),
         ("the map", colours(explanation.heat)),
         ("both", explanation.overlay()),
     )

@@ -63,12 +63,12 @@ def embed(
     shown = subject.sized
     count = min(MOST, len(shown))
     if count < 3:
-        raise UsageError(f"{subject.name} has {len(shown)} {split} pictures: an embedding needs three or more")
+        raise UsageError(f"{subject.name} has {len(shown)} {split} images: an embedding needs three or more")
     pixels: Pictures = shown.pixels[:count]
     features, logits = last_features(subject.classifier, pixels)
     points, explained = principal_components(features)
     return Embedding(
-        title=f"{run.name}: {count:,} {split} pictures",
+        title=f"{run.name}: {count:,} {split} images",
         points=points,
         explained=explained,
         pixels=np.asarray(pixels),

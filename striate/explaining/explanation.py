@@ -33,7 +33,7 @@ class Explanation:
     """What speaks for a class in one image, and how far that can be believed.
 
     Attributes:
-        picture: the file's path, or its place among the pictures given, as in `image 2`.
+        picture: the file's path, or its place among the images given, as in `image 2`.
         pixels: uint8 (H, W, C), as the net saw them.
         heat: float32 (H, W), the map: 0 where nothing speaks for the class. Its scale is its own.
         method: a name of `METHODS`.
@@ -90,7 +90,7 @@ class Explanation:
                 found.append("Showing what the map marks brings the answer back no faster than patches at random.")
         if self.random_weights > DEPENDENT:
             found.append(
-                f"The same net with random weights gives much the same map: here {METHODS[self.method].title} shows the picture "
+                f"The same net with random weights gives much the same map: here {METHODS[self.method].title} shows the image "
                 "rather than what was learnt."
             )
         return tuple(found)
@@ -229,5 +229,5 @@ def _read_all(classifier: Classifier, pictures: Picture | Sequence[Picture]) -> 
     if unreadable := [f"{name}: {pixels}" for name, pixels in found if isinstance(pixels, str)]:
         raise DataError(*unreadable)
     if not found:
-        raise UsageError("there is no picture to explain")
+        raise UsageError("there is no image to explain")
     return [(name, pixels) for name, pixels in found if not isinstance(pixels, str)]

@@ -31,7 +31,7 @@ class Layer:
             elsewhere its path there: `layer4.1.conv2`.
         module: the module itself.
         maps: how many it gives, and their height and width.
-        place: where in the picture their positions lie; None where that cannot be followed, or they have no place.
+        place: where in the image their positions lie; None where that cannot be followed, or they have no place.
     """
 
     name: str
@@ -49,7 +49,7 @@ def layers(net: Net, inputs: Tensor) -> dict[str, Layer]:
 
     Args:
         net: in any mode; it runs in eval mode.
-        inputs: pictures as the net takes them, (N, C, H, W); the first one is used.
+        inputs: images as the net takes them, (N, C, H, W); the first one is used.
     """
     known, parts = places(net, tuple(inputs.shape)), parts_of(net)
     found: dict[str, Layer] = {}
@@ -66,7 +66,7 @@ def layers(net: Net, inputs: Tensor) -> dict[str, Layer]:
 
 
 def find_layer(net: Net, inputs: Tensor, name: str | None = None) -> Layer:
-    """The layer of that name; by default the last stage whose maps are at least 4x4 for these pictures.
+    """The layer of that name; by default the last stage whose maps are at least 4x4 for these images.
 
     A net from elsewhere is one stage, so there it is the last module with such maps that does not merely pool.
 
@@ -83,7 +83,7 @@ def find_layer(net: Net, inputs: Tensor, name: str | None = None) -> Layer:
         if LEAST <= layer.maps[1] <= height and LEAST <= layer.maps[2] <= width:
             return layer
     raise UsageError(
-        f"no stage of {net.spec.name} has maps of {LEAST}x{LEAST} or more for pictures of {height}x{width}: "
+        f"no stage of {net.spec.name} has maps of {LEAST}x{LEAST} or more for images of {height}x{width}: "
         f"name one with {param('layer')}: {', '.join(map(str, found.values()))}"
     )
 

@@ -66,7 +66,7 @@ def look(
     """
     what = what or ("filters" if picture is None else "maps")
     if data is not None and (what not in ("unit", "embedding") or not isinstance(subject, Run)):
-        raise UsageError("--data is for --what unit and --what embedding of a run, which show pictures of a split")
+        raise UsageError("--data is for --what unit and --what embedding of a run, which show images of a split")
     if what not in WHAT:
         raise unknown_name("view", what, WHAT, ", ".join(WHAT))
     if what == "maps" and picture is None:
@@ -74,7 +74,7 @@ def look(
     if what == "embedding":
         if not isinstance(subject, Run):
             raise UsageError(
-                f"an embedding is of the pictures of a run, and {subject} is a net that has learnt nothing yet"
+                f"an embedding is of the images of a run, and {subject} is a net that has learnt nothing yet"
             )
         return embed(subject, data, split=split, device=device, data_dir=data_dir)
     if what == "unit" and isinstance(subject, Run):
@@ -119,14 +119,14 @@ def embedding_chart(found: Embedding, *, pictures: bool, palette: Palette = PAPE
             "class": found.classes[label],
             "predicted": found.classes[guess],
             "answer": "right" if label == guess else "wrong",
-            "picture": found.names[place],
+            "file": found.names[place],
         }
         if pictures:
             row["image"] = _thumbnail(found.pixels[place])
         rows.append(row)
     side: Any = "bottom" if pictures else "right"  # below, a page that is narrow shows it whole
     shown = [name for name in found.classes if name in {row["class"] for row in rows}]
-    tooltip = [alt.Tooltip(f"{key}:N") for key in ("class", "predicted", "picture", *(["image"] if pictures else []))]
+    tooltip = [alt.Tooltip(f"{key}:N") for key in ("class", "predicted", "file", *(["image"] if pictures else []))]
     shares = [
         f"{number} component, {percent(share, 0)} of the variance"
         for number, share in zip(("first", "second"), found.explained, strict=True)

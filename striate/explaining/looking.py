@@ -73,7 +73,7 @@ def feature_maps(classifier: Classifier, pixels: Pixels, layer: str | None = Non
         wanted = [known[name] for name in stages] or [find_layer(net, inputs)]
     else:
         wanted = [find_layer(net, inputs, layer)]
-    rows: list[tuple[str, tuple[Tile, ...]]] = [("the picture as the net saw it", (Tile(pixels, ""),))]
+    rows: list[tuple[str, tuple[Tile, ...]]] = [("the image as the net saw it", (Tile(pixels, ""),))]
     for one in wanted:
         maps = classifier.features(pixels[None], one.name)[0].numpy()
         most = A_STAGE if layer is None else MOST_MAPS
@@ -93,7 +93,7 @@ def feature_maps(classifier: Classifier, pixels: Pixels, layer: str | None = Non
         )
     note = "each row on a scale of its own; the numbers are those of the maps"
     return Sheet(
-        what="maps", title=f"{net.spec.name}: what {_these(wanted)} makes of the picture", note=note, rows=tuple(rows)
+        what="maps", title=f"{net.spec.name}: what {_these(wanted)} makes of the image", note=note, rows=tuple(rows)
     )
 
 
@@ -140,7 +140,7 @@ def units(
 
     where = "the classes' logits" if found is None else str(found)
     note = "made by gradient ascent" if pictures is None else (
-        "left: made by gradient ascent; right: the pictures that it responds to most, with their classes and its value"
+        "left: made by gradient ascent; right: the images that it responds to most, with their classes and its value"
     )  # fmt: skip
     if pictures is None:
         rows = [("", tuple(Tile(one, label(n)) for one, n in zip(made, chosen, strict=True)))]

@@ -39,7 +39,7 @@ class Form:
 
     Attributes:
         endings: of its files' names, the first where none was asked for; with an empty one also a folder.
-        inside: what of the way from a picture to its class is in the file.
+        inside: what of the way from an image to its class is in the file.
         beside: what is not, and whoever uses it has to do.
         use: how one begins, with `{name}` for the file's name.
     """
@@ -79,7 +79,7 @@ FORMS: dict[str, Form] = {
         endings=(".zip", ""),
         inside="all: model.onnx, predict.py with decoding and scaling, class names, card, licence note",
         beside="Python with onnxruntime, numpy and Pillow",
-        use="there: pip install -r requirements.txt, then python predict.py PICTURE",
+        use="there: pip install -r requirements.txt, then python predict.py IMAGE",
     ),
 }
 
@@ -93,7 +93,7 @@ class Exported:
         path: the file or folder.
         bytes: of the file, or of all files of the folder.
         sha256: of the file; None for a folder.
-        checked_on: the pictures of the check, in words.
+        checked_on: the images of the check, in words.
         check: how its answers compare with the run's.
     """
 
@@ -120,7 +120,7 @@ class Exported:
 def export(run: Run, *, to: str, path: str | Path | None = None, pictures: int = 64) -> Exported:
     """Writes a run's net in another form and keeps it if, opened again, it answers as the run does.
 
-    The answers are compared on pictures of the run's data, one alone and seven at a time. What the check found is also kept
+    The answers are compared on images of the run's data, one alone and seven at a time. What the check found is also kept
     in the run, as exports/<name>.json.
 
     Args:
@@ -132,7 +132,7 @@ def export(run: Run, *, to: str, path: str | Path | None = None, pictures: int =
     Raises:
         UsageError: no such form, a path that is taken or has another ending, or a net that has no such form.
         CheckError: what was written does not answer as the run does, or could not be opened again; it is not kept. The net itself
-            gives no number for some picture.
+            gives no number for some image.
         DataError: the run has no weights, or they are damaged.
     """
     target = _target(run, to, path)

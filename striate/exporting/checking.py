@@ -1,4 +1,4 @@
-"""The check before an export is kept: opened again by itself, it must answer as the run does, on real pictures."""
+"""The check before an export is kept: opened again by itself, it must answer as the run does, on real images."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from striate.run import Run
 from striate.strictjson import to_json
 
 COUNT = 64
-"""Pictures of a check: nine batches of seven and one of one."""
+"""Images of a check: nine batches of seven and one of one."""
 LIMIT = 1e-4
 """How far a logit may be off, as a part of the largest; and how far a probability."""
 SAMPLE = "fashion-mnist-sample"
@@ -38,7 +38,7 @@ class CheckPictures:
 
     Attributes:
         pixels: as the net is fed.
-        files: the pictures' own files, where they have any.
+        files: the images' own files, where they have any.
         source: what they are, in words.
     """
 
@@ -63,7 +63,7 @@ class Comparison:
     Attributes:
         pictures: how many were compared.
         difference: the largest of a logit, as a part of the largest logit; for a form without logits, of a probability.
-        decided: pictures whose likeliest class leads by more than twice the limit.
+        decided: images whose likeliest class leads by more than twice the limit.
         agreed: how many of those have the same likeliest class.
         same: how many of all have it.
     """
@@ -76,12 +76,12 @@ class Comparison:
 
     @property
     def passed(self) -> bool:
-        """Whether the difference is within `LIMIT`, and every decided picture has its class."""
+        """Whether the difference is within `LIMIT`, and every decided image has its class."""
         return self.difference <= LIMIT and self.agreed == self.decided
 
 
 def pictures_of(run: Run, preprocessing: Preprocessing, count: int = COUNT) -> CheckPictures:
-    """Pictures of the run's data, of its test split where it has one, evenly from first to last; nothing is downloaded.
+    """Images of the run's data, of its test split where it has one, evenly from first to last; nothing is downloaded.
 
     The shipped sample's where that data is not on this machine, or not readable any more.
     """
@@ -93,11 +93,11 @@ def pictures_of(run: Run, preprocessing: Preprocessing, count: int = COUNT) -> C
         if is_name(location) or location.endswith(".npz"):
             if location in NAMED and find(NAMED[location]) is None:
                 raise DataError(f"{location} is not on this machine")
-            return _of_set(read_data(location, run.reading).splits, preprocessing, count, f"pictures of {name}")
+            return _of_set(read_data(location, run.reading).splits, preprocessing, count, f"images of {name}")
         return _of_files(run, preprocessing, count)
     except StriateError:
         sample = load_data(SAMPLE).splits
-        return _of_set(sample, preprocessing, count, f"pictures of the shipped sample ({name} is not here)")
+        return _of_set(sample, preprocessing, count, f"images of the shipped sample ({name} is not here)")
 
 
 def _of_set(splits: Mapping[str, ImageData], preprocessing: Preprocessing, count: int, source: str) -> CheckPictures:
@@ -122,10 +122,8 @@ def _of_files(run: Run, preprocessing: Preprocessing, count: int) -> CheckPictur
         except DataError:  # those that training left out
             continue
     if not pixels:
-        raise DataError(f"{source} has no readable picture any more")
-    return CheckPictures(
-        pixels=np.stack(pixels), files=tuple(paths), source=f"{'test ' * bool(tests)}pictures of {name}"
-    )
+        raise DataError(f"{source} has no readable image any more")
+    return CheckPictures(pixels=np.stack(pixels), files=tuple(paths), source=f"{'test ' * bool(tests)}images of {name}")
 
 
 def _evenly(length: int, count: int) -> npt.NDArray[np.int64]:
@@ -139,7 +137,7 @@ def reference(model: Model, pixels: Pixels) -> tuple[Floats, Floats]:
 
 
 def require_numbers(model: Model, pictures: CheckPictures) -> None:
-    """Raises CheckError if the run itself gives NaN or infinity for a picture: there is nothing to compare with then."""
+    """Raises CheckError if the run itself gives NaN or infinity for an image: there is nothing to compare with then."""
     outputs = reference(model, pictures.pixels)[1]
     if odd := int((~np.isfinite(outputs)).any(1).sum()):
         raise CheckError(

@@ -88,16 +88,16 @@ In this folder, with Python 3.11 or later:
 ```sh
 python -m venv .venv && . .venv/bin/activate
 pip install -r requirements.txt
-python predict.py picture.jpg
+python predict.py image.jpg
 ```
 
 | file | |
 |:---|:---|
 | `model.onnx` | the net: uint8 {kind} pixels `pixels` (N, {height}, {width}, {channels}) to `probabilities` and `logits` (N, \
 {len(model.about.classes)}). Normalisation and softmax are inside, and in its metadata all of the JSON files here |
-| `predict.py` | reads pictures, asks the net, prints the likeliest classes; `from predict import predict` in a program |
+| `predict.py` | reads images, asks the net, prints the likeliest classes; `from predict import predict` in a program |
 | `pictures.py`, `values.py` | from a file to the very pixels that the net learned from: orientation, modes, values, scaling |
-| `classes.json`, `preprocessing.json` | the classes in the order of the outputs; size, channels, fit and range of the pictures |
+| `classes.json`, `preprocessing.json` | the classes in the order of the outputs; size, channels, fit and range of the images |
 | `LICENCE.txt` | what is known of what it may be used for |
 
-Any other program that can run ONNX can use `model.onnx`, if it brings pictures to {height}x{width} as `pictures.py` does."""
+Any other program that can run ONNX can use `model.onnx`, if it brings images to {height}x{width} as `pictures.py` does."""

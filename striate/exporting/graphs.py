@@ -74,7 +74,7 @@ def write_program(model: Model, path: Path) -> None:
 
 
 def traced(model: Model) -> ExportedProgram:
-    """The net with its normalisation and softmax, as a graph for any number of pictures."""
+    """The net with its normalisation and softmax, as a graph for any number of images."""
     height, width = model.classifier.preprocessing.size
     example = torch.zeros(2, height, width, model.classifier.preprocessing.channels, dtype=torch.uint8)
     try:

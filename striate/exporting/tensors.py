@@ -42,7 +42,7 @@ def torchvision_name(model: Model) -> str:
     """What torchvision calls the net.
 
     Raises:
-        UsageError: it has no such net, or has it for pictures of three channels only.
+        UsageError: it has no such net, or has it for images of three channels only.
     """
     name = model.classifier.net.spec.name
     scheme, _, theirs = name.rpartition(":")
@@ -54,7 +54,7 @@ def torchvision_name(model: Model) -> str:
         theirs = TWINS[name]
     if model.classifier.net.channels != 3:
         raise UsageError(
-            f"torchvision's {theirs} takes pictures of 3 channels, and this run's net of {model.classifier.net.channels}: "
+            f"torchvision's {theirs} takes images of 3 channels, and this run's net of {model.classifier.net.channels}: "
             f"use {param('to', 'safetensors')}, pt2 or onnx"
         )
     return theirs

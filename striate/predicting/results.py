@@ -23,7 +23,7 @@ class Prediction:
     """What the net says of one image.
 
     Attributes:
-        picture: the file's path, or its place among the pictures given, as in `image 2`.
+        picture: the file's path, or its place among the images given, as in `image 2`.
         label: the likeliest class; `UNKNOWN` for a stranger, where that was asked; None where there is an error.
         confidence: the likeliest class's probability, 0 to 1, if it is one of the classes: the softmax of the logits divided by
             the temperature that the run's calibration holds, or by 1.
@@ -89,7 +89,7 @@ class Predictions(list[Prediction]):
                     ", ".join(f"{name} {percent(value)}" for name, value in others),
                 )
             )
-        columns = ("what the net saw" if self.thumbnails else "", "picture", "prediction", "confidence", "next classes")
+        columns = ("what the net saw" if self.thumbnails else "", "image", "prediction", "confidence", "next classes")
         return notebook.table(columns, rows, self._rest())
 
     def _rest(self) -> str:

@@ -1,6 +1,6 @@
 """The page of a check-up: each finding with its words and a contact sheet, in one file that opens without a network.
 
-And what a run's accuracy is without the test pictures that are copies of training pictures.
+And what a run's accuracy is without the test images that are copies of training images.
 """
 
 from __future__ import annotations
@@ -30,23 +30,23 @@ from striate.run import Run
 from striate.terminal import plain
 
 SIDE = 144
-"""Side of an image on the page, in pixels; small pictures are enlarged by whole factors up to about that."""
+"""Side of an image on the page, in pixels; small images are enlarged by whole factors up to about that."""
 TABLES = (".csv", ".tsv", ".parquet")
-"""Endings of data that is a table, beside which its pictures lie."""
+"""Endings of data that is a table, beside which its images lie."""
 SHEET = 60
-"""Pictures or pairs that a contact sheet shows."""
+"""Images or pairs that a contact sheet shows."""
 LISTED = 500
 """Names that the page lists of a finding; the JSON has all."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Effect:
-    """A run's accuracy on a split, with and without the pictures that are, or nearly are, training pictures.
+    """A run's accuracy on a split, with and without the images that are, or nearly are, training images.
 
     Attributes:
         run, evaluation: the names of the run and of its evaluation.
-        total, correct: of all pictures.
-        copies, copies_correct: of those that are copies of training pictures.
+        total, correct: of all images.
+        copies, copies_correct: of those that are copies of training images.
     """
 
     run: str
@@ -73,14 +73,14 @@ class Effect:
     def __str__(self) -> str:
         found = self.as_dict()
         digits = texts.digits_for(self.total)
-        whole = f"{self.run}, {self.evaluation}: accuracy {wording.percent(found['accuracy'], digits)} of {self.total:,} pictures"
+        whole = f"{self.run}, {self.evaluation}: accuracy {wording.percent(found['accuracy'], digits)} of {self.total:,} images"
         if not self.copies:
-            return f"{whole}; none of them is a copy of a training picture."
+            return f"{whole}; none of them is a copy of a training image."
         if found["accuracy_without_copies"] is None:
-            return f"{whole}; all of them are copies of training pictures, so nothing was tested."
+            return f"{whole}; all of them are copies of training images, so nothing was tested."
         low, high = (wording.percent(bound, digits) for bound in found["interval_without_copies"])
         return (
-            f"{whole}; without the {self.copies:,} that are copies of training pictures "
+            f"{whole}; without the {self.copies:,} that are copies of training images "
             f"{wording.percent(found['accuracy_without_copies'], digits)} (95{wording.SPACE}% interval {low} to {high}); on the "
             f"copies alone {wording.percent(found['accuracy_on_copies'], digits)}."
         )
@@ -93,7 +93,7 @@ def effects_of_copies(checkup: Checkup, run: Run, moved: bool = False) -> list[E
 
     Raises:
         UsageError: the run has no such evaluation.
-        DataError: its predictions are of other pictures than those that were checked.
+        DataError: its predictions are of other images than those that were checked.
     """
     found = []
     name = run.config.data.name if moved else checkup.name
@@ -120,14 +120,14 @@ def effects_of_copies(checkup: Checkup, run: Run, moved: bool = False) -> list[E
     if not found:
         on = ", ".join(f"{e.data} ({e.split})" for e in run.evaluations.values()) or "nothing"
         raise UsageError(
-            f"--run {run.name} was evaluated on {on}, and not on held-out pictures of {checkup.name}: "
+            f"--run {run.name} was evaluated on {on}, and not on held-out images of {checkup.name}: "
             f"striate evaluate {facts.address(run)}"
         )
     return found
 
 
 def _moved(path: str, run: Run, checkup: Checkup) -> str:
-    """Where a picture of a run's data lies now. The run may have kept it relative to where it was trained."""
+    """Where an image of a run's data lies now. The run may have kept it relative to where it was trained."""
     old, new = Path(run.config.data.location), Path(checkup.location)
     old, new = (place.parent if place.suffix.lower() in TABLES else place for place in (old, new))
     parts = Path(path).parts
@@ -144,7 +144,7 @@ def _copied(rows: Sequence[Row], copies: set[Picture], count: int, key: str) -> 
     positions = {copy.index for copy in copies if copy.path is None}
     if positions and len(rows) != count:
         raise DataError(
-            f"the evaluation {key} is of {len(rows):,} pictures, and the split that was checked has {count:,}"
+            f"the evaluation {key} is of {len(rows):,} images, and the split that was checked has {count:,}"
         )
     return [str(Path(row["path"]).resolve()) in paths if row["path"] else row["index"] in positions for row in rows]
 
@@ -153,7 +153,7 @@ def write_checkup(checkup: Checkup, dataset: DataSet, effects: Sequence[Effect] 
     """Writes the page and returns its path.
 
     Args:
-        checkup: of `dataset`, whose pictures are shown: out of their files where there are any.
+        checkup: of `dataset`, whose images are shown: out of their files where there are any.
         path: where; if None, `<name>-check.html` in this folder, with a number added rather than overwriting another file.
 
     Raises:
@@ -234,7 +234,7 @@ def _shown(picture: Picture, dataset: DataSet) -> dict[str, object]:
 
 
 def _image(picture: Picture, dataset: DataSet) -> Image.Image:
-    """The picture out of its file, whole; out of the loaded pixels where there is no file any more."""
+    """The image out of its file, whole; out of the loaded pixels where there is no file any more."""
     if picture.path is not None:
         try:
             return decode(picture.path, at_least=SIDE)

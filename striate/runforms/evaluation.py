@@ -208,7 +208,7 @@ class Views(Form):
 
 def leading(config: RunConfig, evaluations: Mapping[str, Seen]) -> str | None:
     """The key of the evaluation that the headline quotes: of the set that the run was trained on, its test
-    pictures, each seen once (`centre`), as far as there are such. None without an evaluation on that set: a run is
+    images, each seen once (`centre`), as far as there are such. None without an evaluation on that set: a run is
     not known for its accuracy on others."""
     own = [key for key, found in evaluations.items() if found.data == config.data.name]
     tests = [key for key in own if evaluations[key].split == "test"]

@@ -131,7 +131,7 @@ def _public_data(data: Data, name: str, known: bool) -> Data:
     """data.json without names of files. Its findings, which name some, are left out."""
     return Data(
         name=name,
-        title=data.title if known else "private pictures",
+        title=data.title if known else "private images",
         source=data.source,
         licence=data.licence if known else "",
         classes=data.classes,

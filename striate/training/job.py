@@ -40,7 +40,7 @@ class Job:
 
     Attributes:
         net, optimizer, step: step is TrainingStep(net).
-        validation: pictures at the size of `preprocessing`, or None.
+        validation: images at the size of `preprocessing`, or None.
         ranks: who trains: this process, and others with it.
     """
 
@@ -56,7 +56,7 @@ class Job:
 
     @property
     def smallest_share(self) -> int:
-        """The fewest pictures that a rank has of a batch."""
+        """The fewest images that a rank has of a batch."""
         return len(self.batches.labels) // self.batches.steps_per_epoch // self.ranks.count
 
     def freeze_body(self, frozen: bool) -> None:
@@ -76,7 +76,7 @@ def make_job(
     """The job of a recipe: a net, and the images that it learns from and is validated on, at the size of the preprocessing.
 
     Raises:
-        UsageError: a batch has fewer pictures than the ranks are to compute it in parts.
+        UsageError: a batch has fewer images than the ranks are to compute it in parts.
     """
     train, validation = (one and preprocessing.resized(one) for one in images)
     assert train is not None
@@ -161,7 +161,7 @@ class Speed:
     Attributes:
         manner: the fastest one.
         step: seconds of one training step; with progressive sizes, of the mean one.
-        picture: seconds to classify one picture.
+        picture: seconds to classify one image.
         parts: that a batch must be computed in for memory to hold a step; the recipe's, or more.
     """
 
@@ -279,7 +279,7 @@ def more_parts(job: Job, parts: int, error: RuntimeError) -> int:
 
     Raises:
         RuntimeError: `error`, where it is another one.
-        StriateError: memory does not hold the step of a single picture.
+        StriateError: memory does not hold the step of a single image.
     """
     if not out_of_memory(error):
         raise error
@@ -287,13 +287,13 @@ def more_parts(job: Job, parts: int, error: RuntimeError) -> int:
         height, width = job.preprocessing.size
         raise StriateError(
             f"memory does not hold a training step of {job.net.spec.name} on {parts} parts of a batch of {job.recipe.batch_size} "
-            f"pictures of {height}x{width}: use a smaller {param('size')}, or a smaller net"
+            f"images of {height}x{width}: use a smaller {param('size')}, or a smaller net"
         ) from error
     return 2 * parts
 
 
 def _time_inference(job: Job) -> float:
-    """Seconds to classify one picture."""
+    """Seconds to classify one image."""
     pixels = job.batches.data.pixels[:BATCH]
     logits(job.net, job.preprocessing, pixels[:32], job.device)
     begin = time.perf_counter()

@@ -115,9 +115,10 @@ class Progress:
         row: Mapping[str, Any] = event.row
         epochs = str(event.epochs)
         validation = "" if row["val_accuracy"] is None else f"  validation {percent(row['val_accuracy'])}"
+        left = "" if event.last else f"  {duration(event.seconds_left)} left"
         self.say(
             f"epoch {row['epoch']:>{len(epochs)}}/{epochs}  loss {row['train_loss']:.3f}  train {percent(row['train_accuracy'])}"
-            f"{validation}  {row['pictures_per_second']:,.0f} images/s  {duration(event.seconds_left)} left"
+            f"{validation}  {row['pictures_per_second']:,.0f} images/s{left}"
         )
 
     def _move(self, event: EndMoved) -> None:

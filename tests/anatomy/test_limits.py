@@ -69,7 +69,7 @@ def test_a_linear_layer_of_the_wrong_size_gets_the_right_number() -> None:
     assert "256 = 16 maps of 4x4" in text
     assert "16 maps of 5x5 were expected" in text
     assert "in_features=256" in text
-    assert "smallest square picture that it takes is 32x32" in text
+    assert "smallest square image that it takes is 32x32" in text
     mended = nn.Sequential(*convolutions(), nn.Linear(256, 10))
     assert inspect(mended, (1, 28, 28)).rows[-1].shape == (10,)
     assert inspect(nn.Sequential(*convolutions(), nn.Linear(400, 10)), (1, 32, 32)).rows[-1].shape == (10,)
@@ -95,11 +95,11 @@ def test_a_window_wider_than_the_map_is_spelled_out() -> None:
     assert "layer 1 (Conv2d) fails" in text
     assert "7 pixels (3 taps, dilation 3)" in text
     assert "5 + 2*0 = 5" in text
-    assert "smallest square picture that it takes is 15x15" in text
+    assert "smallest square image that it takes is 15x15" in text
     with torch.device("meta"):
         text = explanation(build("vgg16"), (3, 20, 20))
     assert "stages.pool5 (MaxPool2d)" in text
-    assert "smallest square picture that it takes is 32x32" in text
+    assert "smallest square image that it takes is 32x32" in text
 
 
 class Branches(nn.Module):
@@ -129,7 +129,7 @@ class Choosing(nn.Module):
 
 
 def test_reshapes_and_values() -> None:
-    assert "3,072 values a picture (3x32x32)" in explanation(Reshaped(), (3, 32, 32))
+    assert "3,072 values an image (3x32x32)" in explanation(Reshaped(), (3, 32, 32))
     assert "depends on pixel values" in explanation(Choosing(), (3, 32, 32))
 
 

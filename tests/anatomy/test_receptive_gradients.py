@@ -107,7 +107,7 @@ def check_along(
     for layer, output in maps_of(net, list(fields), picture).items():
         field = fields[layer]
         place = [length // 2 for length in output.shape[2:]]
-        for axis in axes:  # the position whose field lies in the middle of the picture
+        for axis in axes:  # the position whose field lies in the middle of the image
             place[axis] = round(((size[axis] - 1) / 2 - field.centre[axis]) / field.stride[axis])
         value = output[0, :, place[0], place[1]].sum()
         (gradient,) = torch.autograd.grad(value, picture, retain_graph=True)

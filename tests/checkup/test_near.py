@@ -115,7 +115,7 @@ def test_every_picture_of_a_group_of_equals_is_told_of():
     photos = [photo(number) for number in range(60)]
     anew = copy_of(photos[0], "encoded", np.random.default_rng(0))
     train, test = photos[:40], photos[40:]
-    train[9] = photos[0]  # the same picture twice in training, in two classes
+    train[9] = photos[0]  # the same image twice in training, in two classes
     test[3] = test[4] = anew
     data = data_set(train=(pixels(train), [0, 1] * 20), test=(pixels(test), [0] * 10 + [1] * 10))
     found = check(data)

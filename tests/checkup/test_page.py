@@ -23,7 +23,7 @@ ODD_NAME = "a\nb\x1b[31m<script>.png"
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):
-    """train and test of two classes; a test picture is a copy of a training picture, a file is broken, a name is odd."""
+    """train and test of two classes; a test image is a copy of a training image, a file is broken, a name is odd."""
     root = tmp_path_factory.mktemp("data") / "animals"
     for number in range(80):
         place = root / ("train", "test")[number >= 56] / ("cat", "dog")[number % 2] / f"{number:03d}.png"
@@ -48,8 +48,8 @@ def test_the_command_prints_a_table_and_where_the_page_is(call, folder):
     before = state(folder)
     code, out, err = call("data", "check", folder)
     assert code == 0
-    assert re.search(r"serious +1  The same picture in two splits", out)
-    assert re.search(r"warning +1  Nearly the same picture in two splits", out)
+    assert re.search(r"serious +1  The same image in two splits", out)
+    assert re.search(r"warning +1  Nearly the same image in two splits", out)
     assert re.search(r"warning +1  Files that cannot be read", out)
     assert "animals-check.html" in out
     assert "train/dog/011.png = test/dog/a\\nb\\x1b[31m<script>.png" in out
@@ -168,10 +168,10 @@ def test_accuracy_without_the_copies_is_that_of_a_plain_loop(tmp_path, named):
 
 def test_what_cannot_be_said_of_a_run(tmp_path):
     run = run_folder(tmp_path / "run", predictions([""] * 20, set()))
-    with pytest.raises(DataError, match="20 pictures, and the split that was checked has 19"):
+    with pytest.raises(DataError, match="20 images, and the split that was checked has 19"):
         effects_of_copies(checkup_of({1}, 19), run)
     other = run_folder(tmp_path / "other", predictions([""] * 20, set()), data="plants")
-    with pytest.raises(UsageError, match=r"plants \(test\), and not on held-out pictures of animals"):
+    with pytest.raises(UsageError, match=r"plants \(test\), and not on held-out images of animals"):
         effects_of_copies(checkup_of({1}, 20), other)
     (effect,) = effects_of_copies(checkup_of(set(), 20), run)
     assert "none of them is a copy" in str(effect)

@@ -42,7 +42,7 @@ def test_equal_pictures_are_sorted_into_leakage_conflict_and_repetition():
         "serious",
         "hint",
     ]
-    assert "3 test pictures also in train" in found["leakage"].words
+    assert "3 test images also in train" in found["leakage"].words
 
 
 def test_pairs_tell_of_every_equal_picture_and_grow_no_faster_than_their_number():

@@ -92,7 +92,7 @@ def write_tree(root: Path, seed: int) -> Truth:
     return truth
 
 
-def put(path: Path, content: bytes = b"some words, and no picture\n") -> None:
+def put(path: Path, content: bytes = b"some words, and no image\n") -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_bytes(content)
 

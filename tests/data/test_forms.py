@@ -101,7 +101,7 @@ def test_folders_may_have_any_of_the_splits(tmp_path, pictures):
     assert list(data.splits) == ["validation", "test"]
     assert data.classes == ("dark", "light")
     assert data.as_dict()["pictures"] == {"validation": 24, "test": 24}
-    with pytest.raises(DataError, match="has no training pictures, only: validation, test"):
+    with pytest.raises(DataError, match="has no training images, only: validation, test"):
         data.train  # noqa: B018
 
 

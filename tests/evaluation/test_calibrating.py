@@ -120,7 +120,7 @@ def test_few_pictures_change_no_confidence_and_refuse_nothing(run, validation, c
     assert written.abstain is None
     assert not (run.path / FILE).exists()
     with pytest.raises(
-        UsageError, match=f"validated with {count} pictures, too few to say when to abstain: 19 are needed"
+        UsageError, match=f"validated with {count} images, too few to say when to abstain: 19 are needed"
     ):
         OutOfDistribution(run)
     assert "No temperature scaling" in render(run)

@@ -150,5 +150,5 @@ def test_what_gets_no_number_counts_as_wrong_and_is_named(outcome):
 
 def test_a_net_that_gives_no_number_at_all_is_not_scored(outcome):
     outputs, labels = outcome
-    with pytest.raises(DataError, match="for all 400 pictures"):
+    with pytest.raises(DataError, match="for all 400 images"):
         summarise(outputs * np.nan, labels, CLASSES)

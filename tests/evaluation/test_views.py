@@ -262,7 +262,7 @@ def test_all_views_pass_over_those_that_cannot_be(run, few, monkeypatch):
 def test_pictures_that_mirrored_mean_something_else_are_not_mirrored(run, few, monkeypatch):
     whole = subject.read_data
     monkeypatch.setattr(subject, "read_data", lambda *a, **k: replace(whole(*a, **k), flippable=False))
-    with pytest.raises(UsageError, match="mirrored, its pictures mean something else"):
+    with pytest.raises(UsageError, match="mirrored, its images mean something else"):
         evaluation.evaluate(run, few, views="flip")
     summary = evaluation.evaluate(run, few, views="ten-crop").summary
     assert summary.views_each == 5

@@ -236,7 +236,7 @@ def test_what_cannot_be_asked_for(arguments, message):
 
 
 def test_a_net_whose_maps_are_too_small_is_told_apart():
-    with pytest.raises(UsageError, match="no stage of resnet20 has maps of 4x4 or more for pictures of 3x3"):
+    with pytest.raises(UsageError, match="no stage of resnet20 has maps of 4x4 or more for images of 3x3"):
         attribution(build("resnet20"), torch.zeros(1, 3, 3, 3), 0)
 
 

@@ -35,7 +35,7 @@ def make_run(folder, net, *, size, channels, classes, location="fashion-mnist-sa
 
 
 def sharp(net):
-    """With a last layer whose logits differ between pictures, as after a training."""
+    """With a last layer whose logits differ between images, as after a training."""
     with torch.no_grad():
         net.head.classifier.weight.normal_(std=0.3)
     return net

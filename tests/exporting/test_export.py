@@ -29,7 +29,7 @@ from striate.nets.elsewhere import make
 from tests.exporting.runs import clothes, make_run, sharp
 
 QUICK = 8
-"""Pictures of a check: a batch of seven and one of one."""
+"""Images of a check: a batch of seven and one of one."""
 
 
 @pytest.fixture(scope="module")
@@ -68,7 +68,7 @@ def test_onnx_takes_pixels_and_gives_tempered_probabilities_and_logits(run, onnx
 
 
 def test_the_check_and_its_record(run, onnx):
-    assert (onnx.check.pictures, onnx.checked_on) == (64, "test pictures of fashion-mnist-sample")
+    assert (onnx.check.pictures, onnx.checked_on) == (64, "test images of fashion-mnist-sample")
     assert onnx.check.difference <= LIMIT
     assert 60 <= onnx.check.decided == onnx.check.agreed <= onnx.check.same <= 64
     record = json.loads((run.path / "exports" / "clothes.onnx.json").read_text())
@@ -125,7 +125,7 @@ def test_torchvision_has_no_lenet_and_no_grey_resnet(run, tmp_path):
         channels=1,
         classes=clothes(),
     )
-    with pytest.raises(UsageError, match="resnet18 takes pictures of 3 channels, and this run's net of 1"):
+    with pytest.raises(UsageError, match="resnet18 takes images of 3 channels, and this run's net of 1"):
         export(grey, to="torchvision")
     assert not (grey.path / "exports").exists()
 
@@ -144,7 +144,7 @@ def photos(tmp_path_factory):
             exif[0x0112] = number
             mode = ("RGB", "L", "CMYK")[number % 3]
             image.convert(mode).save(folder / label / f"my-cousin-{number}.jpg", exif=exif)
-    (folder / "crow" / "broken.png").write_bytes(b"no picture")
+    (folder / "crow" / "broken.png").write_bytes(b"no image")
     torch.manual_seed(0)
     net = sharp(striate.build("resnet20", channels=3, classes=2)).eval()
     run = make_run(
@@ -183,7 +183,7 @@ def test_pt2_has_the_same_and_what_goes_along(photos, program):
 
 
 def test_the_folder_is_all_that_others_need(photos, handed):
-    assert handed.checked_on == "pictures of birds"
+    assert handed.checked_on == "images of birds"
     assert handed.check.pictures == 16
     assert {file.name for file in handed.path.iterdir()} == {
         "model.onnx", "predict.py", "pictures.py", "values.py", "classes.json", "preprocessing.json", "requirements.txt",
@@ -222,7 +222,7 @@ def test_the_readme_of_the_folder(handed):
     assert text.startswith("---\nlibrary_name: striate\n---\n\n# birds\n\nA net.\n\n## How to use it\n")
     for there in (
         "pip install -r requirements.txt",
-        "python predict.py picture.jpg",
+        "python predict.py image.jpg",
         "80 km/h",
         "example.org/a/b/c",
         "- Some.",
@@ -271,7 +271,7 @@ def test_without_its_data_a_run_is_checked_on_the_sample_and_it_is_said(tmp_path
         )
         chosen = pictures_of(run, model_of(run).classifier.preprocessing, 5)
         assert chosen.pixels.shape == (5, 32, 32, 3)
-        assert chosen.source == f"test pictures of the shipped sample ({location.rpartition('/')[2]} is not here)"
+        assert chosen.source == f"test images of the shipped sample ({location.rpartition('/')[2]} is not here)"
 
 
 def test_what_differs_is_not_kept(run, tmp_path, monkeypatch, call):

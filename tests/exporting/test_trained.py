@@ -25,7 +25,7 @@ def test_1000_of_1000(row, epochs, tmp_path):
     run = quick(tmp_path, row, epochs)
     for form in ("onnx", "pt2", "safetensors"):
         found = export(run, to=form, pictures=1000)
-        assert found.checked_on == "test pictures of fashion-mnist-sample"
+        assert found.checked_on == "test images of fashion-mnist-sample"
         assert (found.check.pictures, found.check.same) == (1000, 1000), (form, found.check)
         found.path.unlink()
 

@@ -44,7 +44,7 @@ def metrics_of(epochs: int) -> list[dict[str, Any]]:
 
 
 def evaluation_of(classes: list[str], each: int, seed: int = 0) -> tuple[dict[str, Any], list[dict[str, Any]]]:
-    """evaluation.json and the rows of predictions.csv, `each` pictures a class, worked out by plain loops."""
+    """evaluation.json and the rows of predictions.csv, `each` images a class, worked out by plain loops."""
     rng = np.random.default_rng(seed)
     k = len(classes)
     rows = []

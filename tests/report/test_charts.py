@@ -100,7 +100,7 @@ def test_matrix_has_every_count_at_its_place(names):
     (cells,) = charts.definition(chart)["datasets"].values()
     drawn = np.zeros_like(matrix)
     for cell in cells:
-        drawn[cell["truth"], cell["predicted"]] = int(cell["pictures"])
+        drawn[cell["truth"], cell["predicted"]] = int(cell["images"])
         assert cell["share"] == pytest.approx(matrix[cell["truth"], cell["predicted"]] / 50, abs=1e-5)
     assert (drawn == matrix).all()
     shown = texts(chart)

@@ -250,7 +250,7 @@ def test_no_folder_of_the_machine_is_named(make_run):
     )
     write_json(
         run.path / "data.json",
-        run.data.as_dict() | {"unreadable": {f"{place}/ants/b.gif": f"{place}/ants/b.gif is no picture"}},
+        run.data.as_dict() | {"unreadable": {f"{place}/ants/b.gif": f"{place}/ants/b.gif is no image"}},
     )
     evaluation, rows = evaluation_of(FASHION, 20)
     rows = [row | {"path": f"{place}/test/{row['index']}.png"} for row in rows]
@@ -263,7 +263,7 @@ def test_no_folder_of_the_machine_is_named(make_run):
     assert "striate train x --data" not in page.text  # shortened it would not be true
     assert "The command is in summary.json; it is not shown here because it names folders of the machine" in page.text
     assert f" test/{facts.worst_mistakes(rows)[0]['index']}.png " in page.text
-    assert "ants/b.gif : photos/ants/b.gif is no picture" in page.text
+    assert "ants/b.gif : photos/ants/b.gif is no image" in page.text
     assert "mine.py:Net on" in page.text
 
 

@@ -231,10 +231,10 @@ def test_a_net_of_the_catalogue_that_was_built_or_trained_before_is_found_by_its
 
 def test_pictures_are_converted_to_the_channels_of_a_net_that_takes_no_other(own, data, tmp_path):
     run = train(f"{own}:colour", data, tmp_path, epochs=1)
-    assert run.config.net.notes == ("pictures are converted to colour",)
+    assert run.config.net.notes == ("images are converted to colour",)
     assert run.config.preprocessing.channels == 3
     assert run.predict(np.full((28, 28), 200, np.uint8))[0].error is None
-    with pytest.raises(UsageError, match="pictures of 5 channels"):
+    with pytest.raises(UsageError, match="images of 5 channels"):
         train(f"{own}:five", data, tmp_path)
 
 
@@ -246,7 +246,7 @@ def test_pictures_are_converted_to_the_channels_of_a_net_that_takes_no_other(own
         ("OWN:Own", {"pretrained": True}, "has none"),
         ("OWN:Owm", {}, "Did you mean Own"),
         ("torchvision:vgg11", {}, "at least 32x32, got 28x28: use --size 32"),
-        (nn.Linear(784, 4), {}, "does not take a picture"),
+        (nn.Linear(784, 4), {}, "does not take an image"),
         (nn.LazyConv2d(4, 3), {}, "lazy layers"),
         (nn.Flatten(), {}, "no weights to train"),
         (nn.Linear, {}, "got the class Linear: make one"),

@@ -245,7 +245,7 @@ def test_training_stops_when_validation_is_no_better_for_so_many_epochs(tmp_path
 
 def test_what_goes_by_validation_needs_validation(tmp_path):
     for choice in ({"keep": "best"}, {"patience": 3}):
-        with pytest.raises(UsageError, match="goes by validation pictures, and there are none"):
+        with pytest.raises(UsageError, match="goes by validation images, and there are none"):
             train(tmp_path, validation=0, **choice)
     for choice, message in (
         ({"ema": 1.0}, "ema must be at least 0 and below 1"),

@@ -160,7 +160,7 @@ def test_patience_waits_anew_from_where_it_was_restarted():
 
 @pytest.fixture
 def small(tmp_path):
-    """An archive of 120 training and 40 test pictures of 28x28, of two classes that a net can tell apart."""
+    """An archive of 120 training and 40 test images of 28x28, of two classes that a net can tell apart."""
     generator = np.random.default_rng(0)
     labels = np.arange(160) % 2
     images = (generator.integers(0, 120, (160, 28, 28)) + 100 * labels[:, None, None]).astype(np.uint8)

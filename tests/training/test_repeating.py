@@ -77,7 +77,7 @@ SETTINGS = {
     "parts, smoothing, classes that count alike": {"micro_batches": 2, "balance": "weights", "keep": "best", "patience": 3},
     "a sampler, padding": {"balance": "sampler", "fit": "pad", "layout": "nhwc"},
     "a budget": {"budget": 40.0, "epochs": None},
-    "pictures that are not square": {"data": "wide.npz", "size": None},
+    "images that are not square": {"data": "wide.npz", "size": None},
     "two processes": {"processes": 2, "threads": 1, "batch_size": 8},
     "the paper's draw of the weights": {"init": "paper", "seed": 3, "validation": 0.3},
 }  # fmt: skip

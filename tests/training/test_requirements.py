@@ -95,5 +95,5 @@ def test_a_validation_that_keeps_nearly_all_is_said(tmp_path):
 def test_no_validation_where_none_is_asked_for(tmp_path):
     data = make(tmp_path / "photos", {"a": 2, "b": 2})
     assert looked(data, validation=0) is not None
-    with pytest.raises(UsageError, match="goes by validation pictures"):
+    with pytest.raises(UsageError, match="goes by validation images"):
         looked(data, validation=0, keep="best")

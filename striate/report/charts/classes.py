@@ -42,7 +42,7 @@ def confusion(matrix: Sequence[Sequence[int]], classes: Sequence[str], palette: 
     if numbered:
         dense = alt.datum.share > DENSE
         counts = base.mark_text(fontSize=13 if cell >= 50 else 10).encode(
-            text="pictures:N", color=alt.condition(dense, alt.value(palette.on_ink), alt.value(palette.off_ink))
+            text="images:N", color=alt.condition(dense, alt.value(palette.on_ink), alt.value(palette.off_ink))
         )
         layers.append(counts)
     edge = alt.ViewBackground(stroke=palette.grid, strokeWidth=1)
@@ -129,7 +129,7 @@ def _matrix_ink(base: alt.Chart, legend: Literal["right", "bottom"], palette: Pa
         tooltip=[
             alt.Tooltip("truth_name:N", title="true class"),
             alt.Tooltip("answer_name:N", title="answer"),
-            alt.Tooltip("pictures:N"),
+            alt.Tooltip("images:N"),
             alt.Tooltip("of_row:N", title="of the true class"),
         ],
     )
@@ -144,7 +144,7 @@ def _cells(matrix: Sequence[Sequence[int]], classes: Sequence[str], totals: Sequ
             "predicted": j,
             "kind": "right" if i == j else "wrong",
             "share": round(count / totals[i], 5),
-            "pictures": thousands(count),
+            "images": thousands(count),
             "of_row": percent(count / totals[i]),
             "truth_name": classes[i],
             "answer_name": classes[j],
@@ -170,7 +170,7 @@ def per_class(rows: Sequence[ClassFigures], palette: Palette = PAPER) -> alt.Lay
             "value": getattr(row, key),
             "class": row.class_,
             "shown": percent(getattr(row, key)),
-            "pictures": thousands(row.support),
+            "images": thousands(row.support),
         }
         | ({} if row.low is None or row.high is None else {"interval": f"{percent(row.low)} to {percent(row.high)}"})
         for place, row in enumerate(worst)
@@ -199,7 +199,7 @@ def per_class(rows: Sequence[ClassFigures], palette: Palette = PAPER) -> alt.Lay
                 alt.Tooltip("measure:N"),
                 alt.Tooltip("shown:N", title="value"),
                 *([alt.Tooltip("interval:N", title=f"95{SPACE}% interval of recall")] if known else []),
-                alt.Tooltip("pictures:N"),
+                alt.Tooltip("images:N"),
             ],
         )
     )

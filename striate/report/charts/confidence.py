@@ -37,7 +37,7 @@ def reliability(bins: Sequence[Bin], palette: Palette = PAPER, title: str = "Rel
         alt.Tooltip("mean:N", title="its mean"),
         alt.Tooltip("right:N", title="right"),
         alt.Tooltip("interval:N", title=f"95{SPACE}% interval"),
-        alt.Tooltip("pictures:N"),
+        alt.Tooltip("images:N"),
     ]
     x = alt.X(
         "confidence:Q", scale=UNIT, axis=alt.Axis(title=None, labels=False, ticks=False, values=FIFTHS, grid=True)
@@ -86,7 +86,7 @@ def _bin(part: Bin) -> dict[str, object]:
         "mean": percent(part.confidence),
         "right": percent(part.accuracy),
         "interval": f"{percent(least)} to {percent(most)}",
-        "pictures": thousands(part.n),
+        "images": thousands(part.n),
     }
 
 
@@ -127,7 +127,7 @@ def coverage(rows: Sequence[Kept], palette: Palette = PAPER) -> alt.LayerChart:
         for row in rows
     ]
     floor = max(0.0, math.floor(20 * min(row.accuracy for row in rows) - 0.2) / 20)  # a multiple of 5 %, below all
-    x = alt.X("kept:Q", scale=UNIT, axis=_shares(title="share of the pictures that it answers, the surest ones"))
+    x = alt.X("kept:Q", scale=UNIT, axis=_shares(title="share of the images that it answers, the surest ones"))
     y = alt.Y("accuracy:Q", scale=alt.Scale(domain=[floor, 1], nice=False, zero=False), axis=percent_axis(1 - floor))
     base = alt.Chart(alt.InlineData(values=points)).encode(x=x, y=y)
     line = base.mark_line(color=palette.first, strokeWidth=2.5)

@@ -68,7 +68,7 @@ def _curve(found: Robustness, name: str, palette: Palette, width: int) -> alt.La
             "value": f"{row.value:.2g}",
             "shown": percent(row.accuracy),
             "interval": f"{percent(row.low)} to {percent(row.high)}",
-            "pictures": thousands(row.n),
+            "images": thousands(row.n),
         }
         for row in rows
     ]
@@ -102,7 +102,7 @@ def _curve(found: Robustness, name: str, palette: Palette, width: int) -> alt.La
             alt.Tooltip("value:N", title=title.lower()),
             alt.Tooltip("shown:N", title="accuracy"),
             alt.Tooltip("interval:N", title=f"95{SPACE}% interval"),
-            alt.Tooltip("pictures:N"),
+            alt.Tooltip("images:N"),
         ],
     )
     return alt.LayerChart(layer=[clean, band, line, dots]).properties(width=width, height=170, title=title)
