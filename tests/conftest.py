@@ -15,14 +15,6 @@ from striate.data.named import TEST_IMAGES, TEST_LABELS, TRAIN_IMAGES, TRAIN_LAB
 from striate.training import Progress
 
 
-@pytest.hookimpl(tryfirst=True)
-def pytest_collection_modifyitems(items):
-    """Tests that share a fixture of their file run on one worker (`--dist=loadgroup`), so that it is made once."""
-    for item in items:
-        if any(found[-1].scope == "module" for found in item._fixtureinfo.name2fixturedefs.values()):
-            item.add_marker(pytest.mark.xdist_group(item.path.stem))
-
-
 @pytest.fixture(autouse=True)
 def _one_thread():
     """Tests run side by side, one on a core; threads of one that wait for those of another would be many times slower."""
