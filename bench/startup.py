@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import statistics
 import subprocess
 import sys
@@ -18,6 +19,8 @@ from bench.record import append, conditions
 
 REPEATS = 5
 HERE = Path(__file__).parents[1]
+STRIATE = shutil.which("striate", path=str(Path(sys.executable).parent)) or "striate"
+"""The command of this environment, as the other measurements start it."""
 COMMANDS = {"help": ["--help"], "nets": ["nets"], "nets_resnet50": ["nets", "resnet50"]}
 
 

@@ -108,7 +108,7 @@ def until(holds, seconds: float = 60.0) -> None:
 
 def _serve() -> None:
     from striate.cli import main
-    from striate.report import looking  # noqa: F401
+    from striate.explaining import look  # noqa: F401
 
     for line in sys.stdin:
         order = json.loads(line)

@@ -228,7 +228,7 @@ def test_the_net_stays_loaded_until_the_runs_files_change(trained, png_files, fe
     monkeypatch.setattr(classifier, "load_net", lambda *given, **more: loaded.append(1) or real(*given, **more))
     before = [run.predict(png_files[0])[0].confidence for _ in range(3)]
     assert len(loaded) == 1
-    (run.path / "calibration.json").write_text(json.dumps({**calibration.as_dict(), "temperature": 3.0}))
+    (run.path / "calibration.json").write_text(json.dumps({**calibration, "temperature": 3.0}))
     after = run.predict(png_files[0])[0]
     assert len(loaded) == 2
     net_says = fed[-1][1].double()[0]

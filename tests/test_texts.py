@@ -2,6 +2,7 @@
 
 import re
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -67,9 +68,9 @@ def test_a_number_and_its_noun(number, noun, words):
 
 
 def test_a_share_has_the_decimals_that_its_images_can_bear():
-    found = {"n": 9_999, "accuracy": 0.89364, "low": 0.88741, "high": 0.89952}
+    found = SimpleNamespace(n=9_999, accuracy=0.89364, low=0.88741, high=0.89952)
     assert texts.share(found, "accuracy") == "89.4 %"
-    assert texts.share(found | {"n": 10_000}, "accuracy") == "89.36 %"
+    assert texts.share(SimpleNamespace(n=10_000, accuracy=0.89364), "accuracy") == "89.36 %"
     assert texts.interval(found) == "88.7 % to 90.0 %"
 
 

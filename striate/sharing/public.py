@@ -94,7 +94,8 @@ def _write(run: Run, folder: Path, with_pictures: bool) -> None:
 
 
 def public_config(run: Run) -> RunConfig:
-    """A run's config without the place of its data, what chose among its files, and the file of its net.
+    """A run's config without the place of its data, what chose among its files, the file of its net, and what was asked
+    for, which may name all of these.
 
     A net of somebody's code is one whose module must be given, then: see `striate.inference.build_net`.
     """
@@ -123,6 +124,7 @@ def public_config(run: Run) -> RunConfig:
         recipe=RecipeConfig.from_dict(Recipe.from_dict(config.recipe.values).as_dict()),
         log=None,
         deterministic=False,
+        settings={},
         only_in_python=None,
     )
 

@@ -214,7 +214,7 @@ def test_arrays_that_are_not_known_are_named(tmp_path):
 @pytest.mark.parametrize(
     ("more", "said"),
     [
-        ({"classes": ["cat", "cat"]}, "classes in .* has 'cat' twice"),
+        ({"classes": ["cat", "cat"]}, "classes of .* hold 'cat' twice"),
         ({"classes": ["cat", "Cat"]}, "'cat' and 'Cat' differ only in capitals"),
         (
             {"classes": ["a", "b"], "class_names": ["cat", "dog"]},
