@@ -154,7 +154,7 @@ def test_a_disk_that_fills_before_the_report_says_what_is_missing_and_resuming_m
 def test_without_address_space_the_report_is_there_without_charts(warm, here):
     ended = warm(*TRAIN, "--name", "run", cwd=here, limits={"AS": 2 * 2**30})
     said_in_words(ended, 0)
-    assert "no charts are drawn: that reserves 66 GiB of address space" in ended.err
+    assert "no charts are drawn: that reserves 66.0 GiB of address space" in ended.err
     run = here / "runs" / "run"
     page = (run / "report.html").read_text()
     assert not (run / "curves.png").exists()
@@ -255,7 +255,7 @@ def test_one_training_of_a_run_at_a_time_and_a_lock_of_the_dead_is_taken_over(wa
         ("--threads 1000000", "threads must be at most"),
         ("--threads 0", "threads must be at least 1, got 0"),
         ("--threads -1", "threads must be at least 1, got -1"),
-        ("--size 100000", "size must be at most 4096"),
+        ("--size 100000", "size must be at most 4,096"),
         ("--batch-size 1000000000000", "batch-size must be at most"),
         ("--epochs 1e9", "epochs must be at most 1,000,000"),
         (f"--seed {10**30}", "seed must be at most"),
@@ -296,7 +296,9 @@ def test_the_start_of_a_process_is_never_in_the_future_and_no_matter_of_the_wall
 
 def test_a_run_never_ends_before_it_began(here):
     run = Run(shutil.copytree(here.parent / "base", here / "run"))
-    (run.path / "summary.json").write_text(json.dumps({**run.summary, "started": "2999-01-01T00:00:00+00:00"}))
+    (run.path / "summary.json").write_text(
+        json.dumps({**run.summary.as_dict(), "started": "2999-01-01T00:00:00+00:00"})
+    )
     write_summary(run, "finished", Clock(time.perf_counter()))
     assert run.summary.finished == run.summary.started
     assert min(run.summary.seconds.values()) >= 0
