@@ -1,7 +1,7 @@
-"""Abstaining: how well each score tells a net's own images from strangers.
+"""Abstaining: how well each score tells a net's own images from out-of-distribution ones.
 
 LeNet-5 is trained on Fashion-MNIST by recipe `fast`, three seeds. The threshold of each score keeps 95 % of the run's validation
-images; the own images are the 10,000 of the test set. The default score is the one that is best on the strangers of
+images; the own images are the 10,000 of the test set. The default score is the one that is best on those of
 `CHOOSING`; MNIST's digits chose nothing and are what is reported. The photos are those of hymenoptera and CIFAR-10, from the tars
 in the folder that STRIATE_DATA names. A residual net on the sample shows whether the order of the scores is LeNet's alone.
 """
@@ -59,7 +59,7 @@ def _read(folder: Path, preprocessing: Preprocessing, step: int) -> Pixels:
 
 
 def measure(name: str, seed: int, folder: Path) -> list[dict[str, object]]:
-    """A row for each score and kind of strangers, of one run."""
+    """A row for each score and kind of out-of-distribution images, of one run."""
     data, _, epochs = RUNS[name]
     run = striate.train(
         name, data, seed=seed, epochs=epochs, name=f"{name}-{seed}", out=folder / "runs", progress=Progress(quiet=True)

@@ -55,7 +55,7 @@ def _size(node: Node, before: Shape) -> list[str]:
         return [f"size: {' * '.join(map(str, before[1:]))} = {node.shape[1]:,} features"]
     elif node.operation in ("_adaptive_avg_pool2d", "mean") and len(before) == 4 and before[2:] != node.shape[2:]:
         return [
-            f"size: each of the {before[1]} maps of {dimensions(before[2:])} averaged to {dimensions(node.shape[2:])}"
+            f"size: each of the {before[1]} channels of {dimensions(before[2:])} averaged to {dimensions(node.shape[2:])}"
         ]
     else:
         return []

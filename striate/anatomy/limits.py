@@ -210,13 +210,13 @@ def _linear_reason(part: nn.Linear, shape: Shape, graph: Graph) -> str:
     text = f"It was built for {part.in_features:,} features and gets {got:,}"
     if maps is not None and len(shape) == 2 and prod(maps) == got:
         channels, *sides = maps
-        text += f" = {channels} maps of {dimensions(sides)}"
+        text += f" = {channels} channels of {dimensions(sides)}"
         if (
             part.in_features % channels == 0
             and round((part.in_features // channels) ** 0.5) ** 2 * channels == part.in_features
         ):
             side = round((part.in_features // channels) ** 0.5)
-            text += f", where {channels} maps of {side}x{side} were expected"
+            text += f", where {channels} channels of {side}x{side} were expected"
         return (
             f"{text}. Either build it with in_features={got}, or give the net the image size that it was made for, or pool "
             f"the maps to a fixed size before flattening (AdaptiveAvgPool2d)."

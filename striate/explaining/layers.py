@@ -41,7 +41,7 @@ class Layer:
 
     def __str__(self) -> str:
         count, height, width = self.maps
-        return f"{self.name} ({count} maps of {height}x{width})"
+        return f"{self.name} ({count} channels of {height}x{width})"
 
 
 def layers(net: Net, inputs: Tensor) -> dict[str, Layer]:

@@ -1,4 +1,4 @@
-"""How well a score tells the images that a net was made for from strangers, which belong to none of its classes.
+"""How well a score tells the images that a net was made for from out-of-distribution ones, which belong to none of its classes.
 
 A score is higher the more an image looks like the net's own; float (N,).
 """
@@ -51,7 +51,7 @@ def nearest_cosine(features: Floats, references: Floats, k: int = 1) -> Scores:
 
 
 def area_under_roc(own: Floats, strangers: Floats) -> float:
-    """How often an image of one's own has the higher score, of all pairs with a stranger; a tie counts half.
+    """How often an image of one's own has the higher score, of all pairs with an out-of-distribution one; a tie counts half.
 
     0.5 is chance, 1 a perfect separation. Raises ValueError where either is empty or not a number.
     """

@@ -29,7 +29,7 @@ class AlexNetForm:
     hidden: int = 4096
     """Units of fc6 and fc7."""
     towers: int = 2
-    """Groups of conv2, conv4 and conv5, which see the maps of one GPU only."""
+    """Groups of conv2, conv4 and conv5, which see the channels of one GPU only."""
     response_norm: bool = True
     """Local response normalisation after conv1 and conv2."""
     stem: tuple[int, int, int] = (11, 4, 0)
@@ -134,7 +134,7 @@ _ONE_TOWER = variant(
     "Body of the text (0.2 % more parameters than two towers); torchvision's alexnet", 61_100_840, 714_188_480,
     year=2014, citation="A. Krizhevsky: One weird trick for parallelizing convolutional neural networks. arXiv:1404.5997, 2014",
     deviations=(
-        "conv4 has 256 maps; footnote 1 says 384, which would be 1.4 % more parameters and not 0.2 %",
+        "conv4 has 256 channels; footnote 1 says 384, which would be 1.4 % more parameters and not 0.2 %",
         "softmax with cross-entropy for 1000 logistic outputs",
     ),
     input=(3, 224, 224), min_size=63, results=(torchvision_accuracy(56.522, 79.066),), torchvision="alexnet",
@@ -145,7 +145,7 @@ FAMILY = Family(
     name="alexnet",
     title="AlexNet",
     new="A net of 60 million parameters on 1.2 million photos: ReLU, dropout, heavy augmentation, two GPUs that each hold "
-    "half of the maps.",
+    "half of the channels.",
     mattered="It won ILSVRC-2012 with 15.3 % top-5 error against 26.2 % for the second, and turned computer vision to "
     "deep learning.",
     drawn="alexnet",

@@ -6,7 +6,7 @@ makes is normalised anew by each layer that reads it.
     ImageNet   conv0 2k@112   pool0 56   dense1 @56   dense2 @28   dense3 @14   dense4 @7   average   1000
     CIFAR      conv0 @32      dense1 @32   dense2 @16   dense3 @8   average   10
 
-A layer sees everything that was made before it in its block, and adds k maps (the growth rate).
+A layer sees everything that was made before it in its block, and adds k channels (the growth rate).
 """
 
 from __future__ import annotations
@@ -34,9 +34,9 @@ class DenseNetForm:
     stem_maps: int = 64
     """Maps of conv0: 2k, or 16."""
     bottleneck: bool = True
-    """A 1x1 convolution to 4k maps ahead of each 3x3: the B of DenseNet-BC."""
+    """A 1x1 convolution to 4k channels ahead of each 3x3: the B of DenseNet-BC."""
     compression: float = 0.5
-    """Part of the maps that a transition keeps: theta, the C of DenseNet-BC."""
+    """Part of the channels that a transition keeps: theta, the C of DenseNet-BC."""
     large_stem: bool = True
     """conv0 of 7x7 at stride 2 with batch norm, ReLU and 3x3 max pooling at stride 2, for 3x3 at stride 1 alone."""
     dropout: float = 0.0
@@ -46,7 +46,7 @@ class DenseNetForm:
 
 
 class DenseLayer(nn.Module):
-    """Appends k maps to its input. (N, C, H, W) -> (N, C + k, H, W)."""
+    """Appends k channels to its input. (N, C, H, W) -> (N, C + k, H, W)."""
 
     def __init__(self, layers: nn.Sequential) -> None:
         super().__init__()
@@ -120,7 +120,7 @@ def densenet(channels: int, classes: int, init: str, form: DenseNetForm) -> Net:
 
 
 def cifar_form(depth: int, growth: int, bottleneck: bool) -> DenseNetForm:
-    """Section 3: three blocks of (L-4)/3 layers behind 16 maps; DenseNet-BC: of (L-4)/6 behind 2k maps, theta 0.5.
+    """Section 3: three blocks of (L-4)/3 layers behind 16 channels; DenseNet-BC: of (L-4)/6 behind 2k channels, theta 0.5.
 
     Raises:
         UsageError: a depth L that does not divide so.

@@ -23,7 +23,7 @@ from striate.nets.blocks import global_head, he_init, named, response_norm, xavi
 from striate.nets.net import Net
 from striate.nets.netspec import Family, NetSpec, torchvision_accuracy, variant
 
-# Table 1: maps of 1x1 | 1x1 ahead of 3x3, 3x3 | 1x1 ahead of 5x5, 5x5 | 1x1 behind the pooling.
+# Table 1: channels of 1x1 | 1x1 ahead of 3x3, 3x3 | 1x1 ahead of 5x5, 5x5 | 1x1 behind the pooling.
 BLOCKS = {
     "3a": (64, 96, 128, 16, 32, 32),
     "3b": (128, 128, 192, 32, 96, 64),
@@ -36,7 +36,7 @@ BLOCKS = {
     "5b": (384, 192, 384, 48, 128, 128),
 }
 
-# Fig. 5 of the batch norm paper: maps of 1x1 | 1x1, 3x3 | 1x1, 3x3, 3x3 | 1x1 behind the pooling; 0 is no such convolution.
+# Fig. 5 of the batch norm paper: channels of 1x1 | 1x1, 3x3 | 1x1, 3x3, 3x3 | 1x1 behind the pooling; 0 is no such convolution.
 # Blocks without 1x1 halve the size. The sums of 4c, 4d and 4e are 608, 608 and 1056; the figure prints 576, 576, 1024.
 BN_BLOCKS = {
     "3a": (64, 64, 64, 64, 96, 32),
@@ -85,7 +85,7 @@ class GoogLeNetForm:
 
 
 class Branches(nn.Module):
-    """Runs branches over one input and puts their maps side by side. (N, C, H, W) -> (N, sum of maps, H', W')."""
+    """Runs branches over one input and puts their channels side by side. (N, C, H, W) -> (N, sum of channels, H', W')."""
 
     def __init__(self, branches: Mapping[str, nn.Module]) -> None:
         super().__init__()
@@ -125,7 +125,7 @@ def inception(inputs: int, maps: tuple[int, ...], form: GoogLeNetForm) -> Branch
 
 
 def auxiliary_head(inputs: int, classes: int, form: GoogLeNetForm) -> nn.Sequential:
-    """Section 5: 4x4 averages, 128 maps, 1024 units, dropout 0.7. (N, inputs, H, W) -> logits (N, classes)."""
+    """Section 5: 4x4 averages, 128 channels, 1024 units, dropout 0.7. (N, inputs, H, W) -> logits (N, classes)."""
     return named(
         {
             "average": nn.AvgPool2d(5, 3) if form.average_first else None,
@@ -233,7 +233,7 @@ def bn_inception(channels: int, classes: int, init: str) -> Net:
 
 
 def inception_mnist(channels: int, classes: int, init: str) -> Net:
-    """A tutorial's small net for MNIST: two convolutions, with an Inception block of 88 maps behind each.
+    """A tutorial's small net for MNIST: two convolutions, with an Inception block of 88 channels behind each.
 
     There is no activation inside the blocks. Both values of `init` leave the weights as torch draws them, as the tutorial
     does; He's would double the variance at each layer that has no ReLU behind it.
@@ -370,7 +370,7 @@ FAMILY = Family(
         variant(_PAPER, "inception-mnist", "Two Inception blocks for MNIST", "A tutorial's net after Fig. 2 of the paper",
                 97_298, 6_019_200, geometry="tutorial", input=(1, 28, 28), min_size=16, classes=10, params_training=None,
                 deviations=(
-                    "two blocks of 88 maps, each behind a 5x5 convolution and max pooling; flattens 88@4x4",
+                    "two blocks of 88 channels, each behind a 5x5 convolution and max pooling; flattens 88@4x4",
                     "two 3x3 in a row for the larger kernel, average pooling in the block, no activation inside it",
                 ),
                 known_findings=("missing-activation",), builder=inception_mnist),
@@ -383,8 +383,8 @@ FAMILY = Family(
                 citation="S. Ioffe, C. Szegedy: Batch normalization: accelerating deep network training by reducing internal "
                 "covariate shift. ICML 2015, arXiv:1502.03167",
                 deviations=(
-                    "4c, 4d and 4e have the maps of Fig. 5, which sum to 608, 608 and 1056; it prints 576, 576 and 1024 beside "
-                    "them",
+                    "4c, 4d and 4e have the channels of Fig. 5, which sum to 608, 608 and 1056; it prints 576, 576 and 1024 "
+                    "beside them",
                     "conv1 is a plain 7x7, where the paper has a separable one of depth multiplier 8",
                 ),
                 results=("ImageNet validation, one crop: 74.8 % top-1 accuracy, BN-x30 (Ioffe and Szegedy 2015, Fig. 3)",)),

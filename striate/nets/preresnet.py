@@ -1,12 +1,12 @@
 """Identity mappings: He, Zhang, Ren, Sun 2016, "Identity mappings in deep residual networks", arXiv:1603.05027 (ECCV 2016).
 
 The residual nets for CIFAR-10 with other shortcuts (Fig. 2, Table 1) and other orders of batch norm, ReLU and addition
-(Fig. 4, Table 2). Tensors are N C H W; three groups of units:
+(Fig. 4, Table 2). Tensors are N C H W; three groups of blocks:
 
-    conv1 16@32   conv2 @32   conv3 @16   conv4 @8   average   10        16, 32, 64 maps; a bottleneck leaves four times as many
+    conv1 16@32   conv2 @32   conv3 @16   conv4 @8   average   10        16, 32, 64 channels; a bottleneck leaves 4 times as many
 
-Depth is 6n+2 with units of two 3x3 convolutions, 9n+2 with bottlenecks of 1x1, 3x3, 1x1.
-In the two pre-activation orders the first activation of the first unit is conv1's, what comes ahead of a projection feeds
+Depth is 6n+2 with blocks of two 3x3 convolutions, 9n+2 with bottlenecks of 1x1, 3x3, 1x1.
+In the two pre-activation orders the first activation of the first block is conv1's, what comes ahead of a projection feeds
 both paths, and the last addition has an activation of its own behind it (appendix).
 """
 
@@ -36,7 +36,7 @@ class IdentityMappingForm:
     depth: int = 110
     """Layers with weights: 6n+2, or 9n+2 with bottlenecks."""
     bottleneck: bool = False
-    """Units of 1x1, 3x3 and 1x1 for two 3x3."""
+    """Blocks of 1x1, 3x3 and 1x1 for two 3x3."""
     order: Order = "original"
     """Fig. 4 a to e."""
     shortcut: Shortcut = "identity"
@@ -68,7 +68,8 @@ class Unit(nn.Module):
 class GatedUnit(nn.Module):
     """Section 3.1: relu(body(x) * g(x) + shortcut(x) * (1 - g(x))), g(x) = sigmoid(1x1 convolution of x), as in highway nets.
 
-    With `exclusive` off, body(x) is not gated. Where the size changes, the gate's convolution has the unit's stride and maps.
+    With `exclusive` off, body(x) is not gated. Where the size changes, the gate's convolution has the block's
+    stride and channels.
     """
 
     def __init__(self, body: nn.Module, shortcut: nn.Module, gate: nn.Conv2d, exclusive: bool) -> None:
@@ -118,9 +119,9 @@ def projection(inputs: int, maps: int, stride: int, norm: bool) -> nn.Sequential
 
 
 def path(inputs: int, maps: int, stride: int, form: IdentityMappingForm) -> nn.Module:
-    """The shortcut: the identity; where the shape changes, zeros for new maps (two 3x3) or a projection (bottleneck).
+    """The shortcut: the identity; where the shape changes, zeros for new channels (two 3x3) or a projection (bottleneck).
 
-    A projection has a batch norm of its own unless one follows the addition or comes ahead of the unit.
+    A projection has a batch norm of its own unless one follows the addition or comes ahead of the block.
     """
     if form.shortcut == "conv":
         return projection(inputs, maps, stride, norm=True)
@@ -131,12 +132,12 @@ def path(inputs: int, maps: int, stride: int, form: IdentityMappingForm) -> nn.M
     return ZeroPadShortcut(inputs, maps, stride)
 
 
-# What an order has ahead of its first convolution, and behind the addition of the last unit.
+# What an order has ahead of its first convolution, and behind the addition of the last block.
 AHEAD = {"full-preactivation": ("norm1", "relu1"), "relu-preactivation": ("relu1",)}
 
 
 def unit(inputs: int, width: int, stride: int, form: IdentityMappingForm, first: bool) -> nn.Module:
-    """A residual unit of the form; `first` is the one behind conv1."""
+    """A residual block of the form; `first` is the one behind conv1."""
     maps = 4 * width if form.bottleneck else width
     layers, shortcut = body(inputs, width, stride, form), path(inputs, maps, stride, form)
     if form.shortcut.endswith("gating"):
@@ -203,7 +204,7 @@ _164 = NetSpec(
     family="preresnet",
     year=2016,
     citation="K. He, X. Zhang, S. Ren, J. Sun: Identity mappings in deep residual networks. ECCV 2016, arXiv:1603.05027",
-    source="Table 2, original unit, bottlenecks",
+    source="Table 2, original block, bottlenecks",
     geometry="paper",
     input=(3, 32, 32),
     min_size=1,
@@ -225,7 +226,7 @@ _SHORTCUTS: dict[Shortcut, tuple[str, str, str]] = {
     "conv": ("conv-shortcut", "1x1 convolution shortcut", "Fig. 2e, Table 1"),
     "dropout": ("dropout-shortcut", "dropout shortcut", "Fig. 2f, Table 1: rate 0.5"),
 }
-_GATES = ("where the size changes, the gate takes the unit's stride and maps; the paper does not say",)
+_GATES = ("where the size changes, the gate takes the block's stride and channels; the paper does not say",)
 _ORDERS: dict[Order, tuple[str, str, str]] = {
     "bn-after-addition": ("resnet{}-bn-after-addition", "batch norm after the addition", "Fig. 4b, Table 2"),
     "relu-before-addition": ("resnet{}-relu-before-addition", "ReLU before the addition", "Fig. 4c, Table 2"),

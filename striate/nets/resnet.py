@@ -5,8 +5,8 @@ Table 1 (ImageNet) and section 4.2 (CIFAR-10). Tensors are N C H W. Every convol
     ImageNet   conv1 64@112   pool1 56   conv2 @56   conv3 @28   conv4 @14   conv5 @7   average   1000
     CIFAR      conv1 16@32    conv2 16@32   conv3 32@16   conv4 64@8   average   10
 
-A unit adds what it learned to its own input: relu(F(x) + shortcut(x)). Where the map changes its shape, the shortcut is
-option A (every second pixel, zeros for the new maps), B (a 1x1 projection) or C (projections everywhere).
+A block adds what it learned to its own input: relu(F(x) + shortcut(x)). Where the map changes its shape, the shortcut is
+option A (every second pixel, zeros for the new channels), B (a 1x1 projection) or C (projections everywhere).
 """
 
 from __future__ import annotations
@@ -29,11 +29,11 @@ class ResNetForm:
     """What tells the forms of ResNet apart. The defaults are the paper's ResNet-18."""
 
     depths: tuple[int, ...] = (2, 2, 2, 2)
-    """Units of each group, conv2 and on."""
+    """Blocks of each group, conv2 and on."""
     width: int = 64
     """Maps of the first group; each next one has twice as many and half the size."""
     bottleneck: bool = False
-    """Units of 1x1, 3x3 and 1x1 with four times the maps in the end, for units of two 3x3."""
+    """Blocks of 1x1, 3x3 and 1x1 with four times the channels in the end, for blocks of two 3x3."""
     shortcut: Literal["A", "B", "C", "none"] = "B"
     """The paper's options; `none` is the plain net."""
     stride_on_3x3: bool = False
@@ -63,7 +63,7 @@ class Residual(nn.Module):
 
 
 class ZeroPadShortcut(nn.Module):
-    """Option A: every stride-th pixel, with maps of zeros appended. (N, inputs, H, W) -> (N, maps, H/stride, W/stride)."""
+    """Option A: every stride-th pixel, with channels of zeros appended. (N, inputs, H, W) -> (N, maps, H/stride, W/stride)."""
 
     def __init__(self, inputs: int, maps: int, stride: int) -> None:
         super().__init__()
@@ -75,7 +75,7 @@ class ZeroPadShortcut(nn.Module):
 
 
 def body(inputs: int, width: int, stride: int, form: ResNetForm) -> nn.Sequential:
-    """F(x): two 3x3 convolutions that leave `width` maps, or a bottleneck that leaves four times as many."""
+    """F(x): two 3x3 convolutions that leave `width` channels, or a bottleneck that leaves four times as many."""
     if form.bottleneck:
         strides = (1, stride, 1) if form.stride_on_3x3 else (stride, 1, 1)
         convs = list(zip((1, 3, 1), (width, width, 4 * width), strides, strict=True))
@@ -103,7 +103,7 @@ def shortcut(inputs: int, maps: int, stride: int, form: ResNetForm) -> nn.Module
 
 
 def unit(inputs: int, width: int, stride: int, form: ResNetForm) -> nn.Module:
-    """A residual unit, or without shortcut what is left of it."""
+    """A residual block, or without shortcut what is left of it."""
     maps = 4 * width if form.bottleneck else width
     function = body(inputs, width, stride, form)
     if form.shortcut == "none":
@@ -112,7 +112,7 @@ def unit(inputs: int, width: int, stride: int, form: ResNetForm) -> nn.Module:
 
 
 def resnet(channels: int, classes: int, init: str, form: ResNetForm) -> Net:
-    """A stem, groups of units, global average pooling, one linear layer.
+    """A stem, groups of blocks, global average pooling, one linear layer.
 
     Both values of `init` are the paper's, which is He's (section 3.4).
     """
@@ -142,7 +142,7 @@ def resnet(channels: int, classes: int, init: str, form: ResNetForm) -> Net:
 
 
 def cifar_form(depth: int, shortcut: Literal["A", "B", "C", "none"] = "A") -> ResNetForm:
-    """Section 4.2: depth 6n+2, three groups of n units with 16, 32 and 64 maps.
+    """Section 4.2: depth 6n+2, three groups of n blocks with 16, 32 and 64 channels.
 
     Raises:
         UsageError: a depth that is no 6n+2.
@@ -154,7 +154,7 @@ def cifar_form(depth: int, shortcut: Literal["A", "B", "C", "none"] = "A") -> Re
 
 
 def resnet_mnist(channels: int, classes: int, init: str, *, scale: float = 1.0, conv_shortcut: bool = False) -> Net:
-    """A tutorial's small residual net: two convolutions, each with pooling and a unit of two 3x3 behind it, no batch norm.
+    """A tutorial's small residual net: two convolutions, each with pooling and a block of two 3x3 behind it, no batch norm.
 
     Its exercise, two shortcuts of He et al. 2016 (arXiv:1603.05027): `scale` multiplies both the input and what is
     added to it; `conv_shortcut` puts a 1x1 convolution on the shortcut. Both values of `init` leave the weights as torch
@@ -245,7 +245,7 @@ _D2L_18 = variant(
 _MNIST = variant(
     _18, "resnet-mnist", "A small residual net for MNIST", "A tutorial's net after section 3.3 of the paper", 41_514, 2_013_184,
     geometry="tutorial", input=(1, 28, 28), min_size=16, classes=10,
-    deviations=("no batch norm; two units only, each behind a 5x5 convolution and max pooling; flattens 32@4x4",),
+    deviations=("no batch norm; two blocks only, each behind a 5x5 convolution and max pooling; flattens 32@4x4",),
     results=("MNIST: 98.7 to 99.0 % test accuracy, epochs 6 to 10 (its tutorial)",), builder=resnet_mnist,
 )
 _NATIVE_18 = variant(
@@ -333,7 +333,7 @@ FAMILY = Family(
         _cifar(56, 853_018, 125_485_696, results=_cifar_error("6.97")),
         _cifar(110, 1_727_962, 252_887_680, results=_cifar_error("6.43 (6.61 +- 0.16 over five runs)")),
         _cifar(1202, 19_421_274, 2_829_238_912, results=_cifar_error("7.93")),
-        # Zeros for new maps cost nothing, so the plain net of a depth has the numbers of the residual one.
+        # Zeros for new channels cost nothing, so the plain net of a depth has the numbers of the residual one.
         _plain(20, 269_722, 40_551_040),
         _plain(32, 464_154, 68_862_592),
         _plain(44, 658_586, 97_174_144),
@@ -368,7 +368,7 @@ FAMILY = Family(
         variant(_NATIVE_18, "resnet12-native", "ResNet-12 for small images, thin",
                 "After Table 1 and section 4.2; shortcut option B", 1_228_858, 16_687_872, depths=(1, 1, 1, 1, 1), width=16,
                 deviations=(*_NATIVE_18.deviations,
-                            "five groups of one unit, with 16, 32, 64, 128 and 256 maps, for four of two with 64 to 512")),
+                            "five groups of one block, with 16, 32, 64, 128 and 256 channels, for four of two with 64 to 512")),
     ),
 )
 # fmt: on

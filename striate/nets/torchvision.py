@@ -113,7 +113,7 @@ class Pretrained:
 
 
 def fold_stem(weight: Tensor, channels: int) -> Tensor:
-    """The first convolution's weights (maps, 3, H, W) for images of other channels: (maps, channels, H, W).
+    """The first convolution's weights (outputs, 3, H, W) for images of other channels: (outputs, channels, H, W).
 
     For one channel the three are summed, which gives what the same grey in all three would have given. For others they are
     repeated in turn and scaled by 3 / channels, so that the sum over the channels keeps its size.

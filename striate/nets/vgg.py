@@ -35,7 +35,7 @@ class VGGForm:
     kernels: Sequence[Sequence[int]] = A
     """Kernel sizes of each group's convolutions, five groups."""
     width: float = 1.0
-    """Multiple of the maps, 64 to 512."""
+    """Multiple of the channels, 64 to 512."""
     hidden: int = 4096
     """Units of fc6 and fc7."""
     batch_norm: bool = False
@@ -224,12 +224,12 @@ FAMILY = Family(
                 deviations=(*_TUTORIAL_16.deviations, "1/8 of all widths, the hidden layers' too")),
         _D2L_11,
         variant(_D2L_11, "vgg11-quarter-d2l", "VGG-11 at 1/4 width, one channel", _D2L_11.source, 43_093_322, 512_155_648,
-                deviations=("one channel, ten classes", "1/4 of the maps: 16 to 128; the hidden layers stay at 4096"),
+                deviations=("one channel, ten classes", "1/4 of the channels: 16 to 128; the hidden layers stay at 4096"),
                 width=1 / 4),
         _NATIVE_11,
         variant(_NATIVE_11, "vgg11-quarter-native", "VGG-11 at a quarter of its width for small images", "vgg11-quarter-d2l",
                 17_927_498, 45_398_272, width=0.25,
-                deviations=(_NATIVE_11.deviations[0], "a quarter of the maps: 16 to 128",
+                deviations=(_NATIVE_11.deviations[0], "a quarter of the channels: 16 to 128",
                             "fc6 sees the average of what is left, 128 values and not 128x7x7")),
         _NATIVE_11_BN,
         variant(_NATIVE_11, "vgg16-native", "VGG-16 for small images", "Table 1, column D", 33_637_066, 863_405_056, kernels=D),

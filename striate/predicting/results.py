@@ -24,10 +24,10 @@ class Prediction:
 
     Attributes:
         picture: the file's path, or its place among the images given, as in `image 2`.
-        label: the likeliest class; `UNKNOWN` for a stranger, where that was asked; None where there is an error.
+        label: the likeliest class; `UNKNOWN` for an out-of-distribution image, where that was asked; None with an error.
         confidence: the likeliest class's probability, 0 to 1, if it is one of the classes: the softmax of the logits divided by
             the temperature that the run's calibration holds, or by 1.
-        top: the likeliest classes with their probabilities, best first; of strangers too.
+        top: the likeliest classes with their probabilities, best first; of unknown images too.
         known: whether the image is like those of validation; None where that was not asked, or it could not be read.
         error: why the image could not be read, or that the net gives no number for it; or None.
     """

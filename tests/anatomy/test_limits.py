@@ -66,8 +66,8 @@ def convolutions() -> list[nn.Module]:
 def test_a_linear_layer_of_the_wrong_size_gets_the_right_number() -> None:
     text = explanation(nn.Sequential(*convolutions(), nn.Linear(400, 10)), (1, 28, 28))
     assert "layer 7 (Linear) fails" in text
-    assert "256 = 16 maps of 4x4" in text
-    assert "16 maps of 5x5 were expected" in text
+    assert "256 = 16 channels of 4x4" in text
+    assert "16 channels of 5x5 were expected" in text
     assert "in_features=256" in text
     assert "smallest square image that it takes is 32x32" in text
     mended = nn.Sequential(*convolutions(), nn.Linear(256, 10))

@@ -1,4 +1,4 @@
-"""calibration.json: against the formulas, and on strangers that a net must refuse."""
+"""calibration.json: against the formulas, and on out-of-distribution images that a net must refuse."""
 
 import json
 import math

@@ -46,7 +46,14 @@ def test_the_picture_is_a_good_one(trained, boot):
     assert image.width > 2000
     assert one.image().size == image.size
     svg = one.svg()
-    for part in ("What speaks for Bag", "s4 (16 maps of 5x5)", "boot.png", "Deletion", "Insertion", "Random weights"):
+    for part in (
+        "What speaks for Bag",
+        "s4 (16 channels of 5x5)",
+        "boot.png",
+        "Deletion",
+        "Insertion",
+        "Random weights",
+    ):
         assert part in svg
 
 

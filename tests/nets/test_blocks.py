@@ -1,4 +1,4 @@
-"""Units and blocks of the families, each against its formula written out; initialisation; forms of any size."""
+"""Blocks of the families, each against its formula written out; initialisation; forms of any size."""
 
 from __future__ import annotations
 
