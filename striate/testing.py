@@ -23,6 +23,7 @@ from striate.nets.net import Net
 from striate.nets.undisturbed import undisturbed
 from striate.training.step import TrainingStep
 
+_ROUNDING = 1e-5
 _TRAINED = 3
 """Images in the batch that gradients come from: batch norm makes two values +1 and -1, whatever the weights."""
 
@@ -187,8 +188,11 @@ def _export(subject: _Subject) -> str | None:
     images = subject.images()[1:3]
     with torch.no_grad():
         exported = cast(Tensor, torch.export.export(subject.own, (images,)).module()(images))
-        if reproduces(subject.own(images), exported):
-            return None
+        own = subject.own(images)
+    # The same operations on the same tensors: nothing but rounding may differ.
+    near = _ROUNDING * max(1.0, float(own.abs().max()))
+    if torch.allclose(exported, own, rtol=_ROUNDING, atol=near, equal_nan=True):
+        return None
     return "what torch.export makes of it answers otherwise"
 
 
