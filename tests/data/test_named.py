@@ -87,7 +87,7 @@ def test_without_files_and_network_the_error_says_where_and_how(elsewhere, monke
     monkeypatch.setattr(torchvision.datasets, "FashionMNIST", refuse)
     with pytest.raises(DataError) as caught:
         load_data("fashion-mnist", data_dir=elsewhere / "nowhere")
-    for part in ("nowhere", "cache", "Network is unreachable", "--data-dir", "STRIATE_DATA", "fashion-mnist-sample"):
+    for part in ("nowhere", "cache", "Network is unreachable", "data_dir", "STRIATE_DATA", "fashion-mnist-sample"):
         assert part in str(caught.value)
 
 

@@ -227,7 +227,7 @@ def test_no_pictures_no_maps():
         ({"target": -1}, "classes 0 to 9"),
         ({"target": 0, "method": "gradcam"}, "no method named 'gradcam'. Did you mean grad-cam"),
         ({"target": 0, "layer": "c2"}, "no layer with maps in lenet5 named 'c2'. Did you mean .* c1, s2, c3, s4"),
-        ({"target": 0, "method": "saliency", "layer": "c1"}, "--layer is for grad-cam"),
+        ({"target": 0, "method": "saliency", "layer": "c1"}, "^layer is for grad-cam"),
     ],
 )
 def test_what_cannot_be_asked_for(arguments, message):

@@ -38,7 +38,7 @@ def refused(tmp_path, data, match, **settings):
 
 def test_one_group_a_class(tmp_path):
     data = make(tmp_path / "photos", {"cat": 8, "dog": 8}, name="{label}-{number}.png")
-    refused(tmp_path, data, "no image to test with.*all of one group of --group-by", group_by="cat|dog")
+    refused(tmp_path, data, "no image to test with.*all of one group of group_by", group_by="cat|dog")
 
 
 def test_one_picture_a_class(tmp_path):
@@ -56,13 +56,13 @@ def test_pictures_that_are_equal_at_the_size_of_the_net_only(tmp_path):
 
 def test_two_pictures_a_class_leave_none_for_validation(tmp_path):
     data = make(tmp_path / "photos", {"a": 2, "b": 2})
-    refused(tmp_path, data, "no image for validation: each class has a single image.*--validation 0")
+    refused(tmp_path, data, "no image for validation: each class has a single image.*validation=0")
 
 
 def test_one_class_only_and_a_class_that_is_excluded(tmp_path):
     refused(tmp_path, make(tmp_path / "one", {"cat": 9}), "at least two")
     two = make(tmp_path / "two", {"cat": 9, "dog": 9})
-    refused(tmp_path, two, "no readable image of class cat.*--exclude leaves 9 out", exclude=["cat/*"])
+    refused(tmp_path, two, "no readable image of class cat.*exclude leaves 9 out", exclude=["cat/*"])
 
 
 def looked(data, **settings):
