@@ -184,7 +184,7 @@ def test_doctor_reports_the_machine(call):
 def test_a_folder_of_pictures_is_trained_on(call, pictures):
     code, out, err = call("train", "lenet5", "--data", pictures, "--epochs", "8", "--json", "--threads", "1")
     assert code == 0, err
-    assert "28x28x1, 2 classes" in err
+    assert "28x28x3, 2 classes" in err
     result = json.loads(out)
     assert result["accuracy"] == 1.0
     prediction = striate.load(result["run"]).predict(pictures / "light" / "03.png")[0]
