@@ -68,12 +68,17 @@ def _followed(path: Path, live: bool) -> Iterator[Event]:
 
 
 def _whole_lines(path: Path, at: int) -> Iterator[bytes]:
-    """The lines from a position on, but for one that is still being written or was left unfinished."""
+    """The lines from a position on that are there now, but for one that is being written or was left unfinished: who writes
+    faster than they are read is not run after.
+    """
     if place(path, EVENTS, LARGEST_EVENTS) is None:
         return
     with (path / EVENTS).open("rb") as file:
+        end = file.seek(0, os.SEEK_END)
         file.seek(at)
-        while (line := file.readline(LONGEST_LINE)).endswith(b"\n"):
+        line = b""
+        while at < end and (line := file.readline(LONGEST_LINE)).endswith(b"\n"):
+            at += len(line)
             yield line
     if len(line) == LONGEST_LINE:
         raise DataError(

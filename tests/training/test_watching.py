@@ -275,6 +275,7 @@ def test_striate_stop_from_another_process_waits_until_the_run_is_saved(archive,
             command = [sys.executable, "-m", "striate", "stop", run, "--json"]
             said.append(subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True))
             wait_for(run / "checkpoints" / "stop")
+            time.sleep(1.1)  # training looks once a second
 
     with pytest.raises(Interrupted):
         train(archive, tmp_path, "run", observers=[stop_it], stop=None)
