@@ -100,7 +100,7 @@ def small_googlenet():
 
 
 def whole_googlenet():
-    form = GoogLeNetForm(small_stem=True, average_first=False, dropout=0.0)
+    form = GoogLeNetForm(stem=(3, 1), pool2=False, average_first=False, dropout=0.0)
     return without_dropout(googlenet(1, 10, "default", form))
 
 
