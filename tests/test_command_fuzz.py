@@ -54,7 +54,8 @@ def try_all(warm, folder, seed, count, seconds):
         assert "mistake in striate" not in ended.err, case
         assert not ended.code or ended.err.strip(), case
         if "--json" in line and "--" not in line and ended.out:
-            json.loads(ended.out, parse_constant=no_json)
+            for text in ended.out.splitlines() if line[0] == "follow" else [ended.out]:  # an event a line
+                json.loads(text, parse_constant=no_json)
         for path in folder.iterdir():
             if path.name not in KEPT:
                 shutil.rmtree(path) if path.is_dir() else path.unlink()

@@ -20,12 +20,14 @@ from striate.classifier import Classifier
 from striate.data import Preprocessing
 from striate.exporting.checking import Comparison, compare, opened, reference
 from striate.exporting.graphs import write_onnx, write_program
-from striate.exporting.model import Model
+from striate.exporting.model import About, Model
 from striate.exporting.tensors import write_safetensors
 from striate.inference import logits
 from striate.nets import Net, build
 from striate.nets.blocks import he_init
 from striate.nets.netspec import NetSpec
+from striate.runforms.calibration import Calibration
+from tests.run_config import calibration
 
 PICTURES = 8
 """Of a check: a batch of seven and one of one."""
@@ -92,14 +94,18 @@ def meaningful(name: str, seed: int = 0) -> Model:
     if rounding(net, preprocessing, batches[0]) > STEADY:
         pass_on(net)
         finish()
-    about = {
-        "classes": [f"class {number}" for number in range(row.classes)],
-        "preprocessing": {**preprocessing.as_dict(), "headroom": 1.7},
-        "calibration": {"temperature": 1.3},
-        "net": {"name": name, "channels": row.input[0], "classes": row.classes, "init": "default"},
-        "licence": "none",
-    }
-    classifier = Classifier(net=net, preprocessing=preprocessing, temperature=about["calibration"]["temperature"])
+    about = About(
+        classes=tuple(f"class {number}" for number in range(row.classes)),
+        preprocessing={**preprocessing.as_dict(), "headroom": 1.7},
+        calibration=Calibration.from_dict(calibration(1.3)),
+        net={"name": name, "channels": row.input[0], "classes": row.classes, "init": "default"},
+        accuracy=None,
+        data={},
+        licence="none",
+        run="",
+        made_with="",
+    )
+    classifier = Classifier(net=net, preprocessing=preprocessing, temperature=1.3)
     return Model(classifier=classifier, about=about)
 
 
