@@ -275,7 +275,7 @@ def test_a_disk_full_at_any_write_costs_no_good_checkpoint(tiny, monkeypatch, la
 def test_a_disk_that_fills_at_the_end_is_named_and_the_run_can_be_ended_later(trained, tmp_path, monkeypatch):
     run = Run(shutil.copytree(trained.path, tmp_path / "run"))
     before = (run.path / "weights" / "last.safetensors").read_bytes()
-    (run.path / "summary.json").write_text(json.dumps({**run.summary, "status": "interrupted"}))
+    (run.path / "summary.json").write_text(json.dumps({**run.summary.as_dict(), "status": "interrupted"}))
     real = tempfile.mkstemp
     for name in ("last.safetensors", "evaluation.json", "report.html"):
 
@@ -303,7 +303,7 @@ def test_a_disk_that_fills_at_the_end_is_named_and_the_run_can_be_ended_later(tr
 def test_a_run_that_died_before_its_report_is_ended_by_resume(trained, tmp_path):
     run = Run(shutil.copytree(trained.path, tmp_path / "run"))
     seconds = {key: value for key, value in run.summary.seconds.items() if key != "report"}
-    (run.path / "summary.json").write_text(json.dumps({**run.summary, "seconds": seconds}))
+    (run.path / "summary.json").write_text(json.dumps({**run.summary.as_dict(), "seconds": seconds}))
     (run.path / "report.html").unlink()
     striate.resume(run.path, progress=QUIET)
     assert (run.path / "report.html").is_file()
