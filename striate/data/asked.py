@@ -10,6 +10,8 @@ from striate.data.ranges import range_of
 from striate.data.values import Range
 from striate.errors import UsageError, param
 
+CHANNELS = (1, 3)
+"""Number of channels that images can have: grey, or colour."""
 OF_FILES = ("group_by", "exclude", "splits")
 """The fields that a run keeps with its data; those of the images are in its preprocessing."""
 
@@ -37,7 +39,7 @@ class Reading:
     def __post_init__(self) -> None:
         check("fit", self.fit, Fit)
         check("on_bad", self.on_bad, OnBad)
-        if self.channels not in (None, 1, 3):
+        if self.channels not in (None, *CHANNELS):
             raise UsageError(f"{param('channels')} is 1 for grey images or 3 for colour, got {self.channels}")
         object.__setattr__(self, "exclude", tuple(self.exclude))
         object.__setattr__(self, "range", range_of(self.range))

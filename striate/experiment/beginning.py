@@ -18,7 +18,7 @@ from striate.anatomy.inspecting import Totals
 from striate.anatomy.targets import facts
 from striate.checkup import Finding, quick
 from striate.data import NAMED, DataSet, Reading, read_data
-from striate.data.asked import OF_FILES
+from striate.data.asked import CHANNELS, OF_FILES
 from striate.data.preprocessing import preprocessing_for
 from striate.data.ranges import fills_sixteen
 from striate.data.splits import record, seen_in_training
@@ -198,9 +198,12 @@ def _data(settings: Settings, row: NetFacts, audience: Audience) -> tuple[DataSe
         UsageError: it was loaded otherwise than is asked for.
     """
     size = settings.size
+    channels = settings.channels
+    if channels is None and isinstance(row, ElsewhereFacts) and row.input[0] in CHANNELS:
+        channels = row.input[0]  # of other numbers `begin_net` says why they cannot be
     asked = Reading(
         size=(size, size) if size else (row.input[1], row.input[2]),
-        channels=row.input[0] if settings.channels is None and isinstance(row, ElsewhereFacts) else settings.channels,
+        channels=channels,
         tested=settings.judge == "test",
         **{name: getattr(settings, name) for name in (*OF_FILES, "fit", "range", "on_bad")},
     )

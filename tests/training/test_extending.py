@@ -127,7 +127,8 @@ def test_back_before_the_moving_of_the_end_the_old_schedule_holds_until_there(ti
             (first.run.path / "checkpoints" / lost).unlink()
         again = tiny(name, resume=True)
         assert again.state.step == (8 if lost else 12)
-        again.length = again.length.moved(12, 24)
+        plan = again.run.config.plan
+        again.run.config = again.run.config.planned(Length.of(plan).moved(12, 24).planned(plan))
         again.fit()
         bits.append(again.bits())
         rows.append([(row["step"], row["lr"], row["train_loss"]) for row in again.state.rows])

@@ -241,11 +241,11 @@ def test_pictures_are_converted_to_the_channels_of_a_net_that_takes_no_other(own
 @pytest.mark.parametrize(
     ("net", "choices", "message"),
     [
-        ("OWN:Own", {"recipe": "paper"}, "--recipe fast or --recipe tutorial"),
+        ("OWN:Own", {"recipe": "paper"}, "recipe='fast' or recipe='tutorial'"),
         ("OWN:Own", {"init": "paper"}, "is for nets of the catalogue"),
         ("OWN:Own", {"pretrained": True}, "has none"),
         ("OWN:Owm", {}, "Did you mean Own"),
-        ("torchvision:vgg11", {}, "at least 32x32, got 28x28: use --size 32"),
+        ("torchvision:vgg11", {}, "at least 32x32, got 28x28: use size=32"),
         (nn.Linear(784, 4), {}, "does not take an image"),
         (nn.LazyConv2d(4, 3), {}, "lazy layers"),
         (nn.Flatten(), {}, "no weights to train"),

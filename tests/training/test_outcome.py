@@ -16,7 +16,7 @@ from striate.files import write_csv, write_json, write_yaml
 from striate.outcome import Chance, Learning, judge, rate_to_try
 from striate.run import Run
 from striate.runforms.summary import Ended, Summary
-from striate.training import Length, Progress
+from striate.training import Progress
 from striate.training.keeping import COLUMNS
 from striate.training.learning import chance, out_of_patience
 from striate.training.preflight import preflight
@@ -142,7 +142,6 @@ def test_a_run_that_its_patience_ended_goes_on_when_it_is_extended(tiny):
     assert config.plan.patience_restarted == (done,)
     made.run.keep(config)
     again = tiny("run", resume=True, **changes)
-    again.length = Length.of(config.plan)
     again.fit()
     assert again.state.step == done + 8
     # And once more; a run without patience, or that is merely interrupted, has nothing to begin anew.

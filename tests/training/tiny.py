@@ -14,7 +14,7 @@ from striate.files import write_yaml
 from striate.nets import build
 from striate.recipe import FAST_NORM
 from striate.run import Run
-from striate.training import Audience, Length, Progress, State, fit, fresh_state, make_job, resumed_state
+from striate.training import Audience, Progress, State, fit, fresh_state, make_job, resumed_state
 from striate.training.clock import Clock
 from striate.training.job import Job
 
@@ -29,7 +29,6 @@ class Tiny:
     run: Run
     job: Job
     state: State
-    length: Length
     warnings: list[str]
 
     def fit(self, progress: Progress | None = None) -> None:
@@ -71,7 +70,7 @@ def make_tiny(folder: Path, resume: bool, steps: int | None, changes: dict[str, 
     net = build("lenet5-bn")
     job = make_job(recipe, preprocessing, (pictures(PICTURES, 7), pictures(HELD, 8)), torch.device("cpu"), net)
     state, warnings = resumed_state(job, run) if resume else (fresh_state(job), [])
-    return Tiny(run, job, state, Length.of(run.config.plan), warnings)
+    return Tiny(run, job, state, warnings)
 
 
 def same_bits(a: dict[str, torch.Tensor], b: dict[str, torch.Tensor]) -> bool:
