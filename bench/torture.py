@@ -139,7 +139,7 @@ def child(case: Case, folder: Path, name: str) -> None:
 
     seed_step, loop.seed_step = loop.seed_step, first_step
     checkpoint.RATIO, trainer.SECONDS = 0.0, 0.5
-    checkpoint._sync_folder, checkpoint.write_atomic = slowed(checkpoint._sync_folder), slowed(checkpoint.write_atomic)
+    checkpoint.sync_folder, checkpoint.write_atomic = slowed(checkpoint.sync_folder), slowed(checkpoint.write_atomic)
     for owner, method in ((os, "fsync"), (Path, "replace")):
         setattr(owner, method, slowed(getattr(owner, method)))
     checkpoint.save_checkpoint = said("checkpoint", checkpoint.save_checkpoint)

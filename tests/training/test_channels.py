@@ -74,7 +74,7 @@ def test_grey_pixels_are_the_same_with_and_without_being_asked_for(tmp_path):
 
 def test_a_net_made_for_grey_digits_is_trained_on_colour(tmp_path):
     folder = write(tmp_path / "set", 40, colour=True)
-    run = striate.train("lenet5", folder, epochs=2, out=tmp_path / "runs", threads=1, progress=QUIET)
+    run = striate.train("lenet5", folder, epochs=2, out=tmp_path / "runs", threads=1, report=False, progress=QUIET)
     assert channels_of(run) == 3
     picture = folder / "light" / "0.png"
     assert run.predict(picture)[0].label in ("dark", "light")
@@ -102,7 +102,14 @@ def test_archives_are_converted_where_it_is_asked_for(tmp_path):
              test_labels=labels[40:])  # fmt: skip
     made = [
         striate.train(
-            "lenet5", tmp_path / "set.npz", epochs=1, out=tmp_path / "runs", threads=1, progress=QUIET, **options
+            "lenet5",
+            tmp_path / "set.npz",
+            epochs=1,
+            out=tmp_path / "runs",
+            threads=1,
+            report=False,
+            progress=QUIET,
+            **options,
         )
         for options in ({}, {"channels": 1})
     ]

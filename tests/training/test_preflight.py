@@ -104,7 +104,7 @@ def test_equal_pictures_with_different_labels_cannot_be_learned_by_heart():
     twins = ImageData(np.repeat(data.pixels[::2], 2, axis=0), data.labels, data.classes)
     config_job = job_of()
     config_job.batches._pixels = torch.from_numpy(twins.pixels).permute(0, 3, 1, 2).contiguous()
-    found = {check.name: check for check in preflight(config_job)}["can overfit 32 images"]
+    found = {check.name: check for check in preflight(config_job, seconds=60.0)}["can overfit 32 images"]
     assert found.verdict == "warning"
     assert "different labels" in found.said
 
