@@ -75,6 +75,14 @@ def portions(pixels: Pictures) -> Iterator[Pixels]:
     return (pixels[start : start + step] for start in range(0, len(pixels), step))
 
 
+def _position(number: int, count: int) -> int:
+    """A position from 0 on; negative numbers count from the end. Raises IndexError for one that is not there."""
+    position = operator.index(number)
+    if not -count <= position < count:
+        raise IndexError(f"there are {count} images, and no number {position}")
+    return position % count
+
+
 @dataclass(frozen=True, eq=False, slots=True, repr=False)
 class ImageData:
     """Labelled images of one size, as they are trained on.
@@ -127,10 +135,7 @@ class ImageData:
 
         if isinstance(key, slice):
             return self.select(np.arange(len(self))[key])
-        position = operator.index(key)
-        if not -len(self) <= position < len(self):
-            raise IndexError(f"there are {len(self)} images, and no number {position}")
-        position %= len(self)
+        position = _position(key, len(self))
         return torch.from_numpy(np.array(self.pixels[position]).transpose(2, 0, 1).copy()), int(self.labels[position])
 
     def __iter__(self) -> Iterator[tuple[torch.Tensor, int]]:
@@ -268,10 +273,7 @@ class DataSet:
             if key not in self.splits:
                 raise UsageError(f"{self.name} has no split {key!r}; it has: {', '.join(self.splits)}")
             return self.splits[key]
-        position = operator.index(key)
-        if not -len(self) <= position < len(self):
-            raise IndexError(f"there are {len(self)} images, and no number {position}")
-        position %= len(self)
+        position = _position(key, len(self))
         for part in self.splits.values():
             if position < len(part):
                 break

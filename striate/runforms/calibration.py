@@ -62,7 +62,7 @@ class Calibration(Form):
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Answer(Form):
-    """answer.json"""
+    """answer.json: the logits that the net gave for the fixed images when it was saved."""
 
     images: Name = ""
     logits: Annotated[tuple[tuple[Figure | None, ...], ...], Within(1, 100)]
