@@ -76,7 +76,7 @@ def _curve(metrics: Sequence[Row], quantity: Quantity, palette: Palette) -> alt.
         )
     else:
         title, axis = (
-            alt.Title("Accuracy", subtitle="share of the images named right"),
+            alt.Title("Accuracy", subtitle="share of the images classified correctly"),
             percent_axis(domain[1] - domain[0]),
         )
     pointed = len(metrics) <= MOST_POINTS
