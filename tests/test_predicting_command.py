@@ -225,3 +225,10 @@ def test_a_notebook_shows_runs_and_nets(run):
     anatomy = striate.inspect("lenet5")._repr_html_()
     assert "<svg" in anatomy
     assert "416,520 MACs" in anatomy
+
+
+def test_with_json_in_a_file_stdout_holds_nothing_that_is_no_json(call, run, folder, tmp_path):
+    code, out, err = call("predict", run.path, folder / "1.png", "--json", "--output", tmp_path / "found.json")
+    assert (code, out) == (0, "")
+    assert "1 predictions" in err
+    assert json.loads((tmp_path / "found.json").read_text())[0]["label"] == "Ankle boot"

@@ -73,7 +73,9 @@ def predict(
     else:
         with writing(output) as file:
             write_predictions(watched, file, form, top)
-        show_line(f"{count.done:,} predictions: {output}")
+        show_line(
+            f"{count.done:,} predictions: {output}", err=as_json
+        )  # `--json` promises JSON on stdout, and that is in the file
     if (ledger := ledger_of(folders, count.errors)) is not None:
         show_ledger(ledger, beside=True, as_json=form == "json")
     if count.unanswered:
