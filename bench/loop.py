@@ -18,6 +18,7 @@ from torch import Tensor, nn
 
 from bench.record import append, conditions
 from striate import __version__
+from striate.choices import Layout
 from striate.data import load_data
 from striate.data.batches import Batches
 from striate.data.preprocessing import preprocessing_for
@@ -32,8 +33,10 @@ from striate.training import Audience, fit, fresh_state, make_job
 from striate.training.clock import Clock
 from striate.training.guard import Guard
 from striate.training.job import Job
+from striate.training.length import Length
 
-EPOCHS, ROUNDS, LAYOUT = 3, 5, "nhwc"
+EPOCHS, ROUNDS = 3, 5
+LAYOUT: Layout = "nhwc"
 
 
 def plain_loop(net: nn.Module, batches: Batches, recipe: Recipe) -> Iterator[float]:
@@ -57,7 +60,7 @@ def plain_loop(net: nn.Module, batches: Batches, recipe: Recipe) -> Iterator[flo
             logits = net(x)
             loss = F.cross_entropy(logits, y)
             optimizer.zero_grad()
-            loss.backward()
+            loss.backward()  # type: ignore[no-untyped-call]
             optimizer.step()
             loss_sum += loss.detach() * len(y)
             hits += (logits.argmax(1) == y).sum()
@@ -113,7 +116,7 @@ def config(made: Job, steps: int) -> RunConfig:
 
 def guard_seconds(made: Job, repeats: int = 2000) -> float:
     """Seconds of one look at the loss and all gradients."""
-    guard, loss = Guard(made, 0), torch.ones(())
+    guard, loss = Guard(made, Length(((0, 1),)), 0), torch.ones(())
     begin = time.perf_counter()
     for _ in range(repeats):
         guard.before_update(loss, 0)

@@ -76,4 +76,4 @@ class PlainLoop:
         with torch.no_grad():
             for x, y in self.test_loader:
                 correct += (self.net(x).argmax(1) == y).sum().item()
-        return correct / len(self.test_loader.dataset)
+        return correct / len(self.test_loader.dataset)  # type: ignore[arg-type]

@@ -22,7 +22,8 @@ from bench.cache import timed
 from bench.record import append, conditions
 from bench.startup import STRIATE
 from striate.classifier import Classifier
-from striate.data.listing import picture_files
+from striate.data.images import Pixels
+from striate.data.picturefiles import picture_files
 from striate.predicting.writing import write_predictions
 from striate.run import Run
 from striate.training import Progress
@@ -62,8 +63,8 @@ def rates(run: Run, folder: Path, output: Path) -> list[dict[str, float]]:
     classifier = Classifier.of(run)
     paths = picture_files(folder).files
 
-    def decode() -> list[list[object]]:
-        return [[pixels for _, pixels in part] for part in classifier.decoded(paths)]
+    def decode() -> list[list[Pixels]]:
+        return [[pixels for _, pixels in part if not isinstance(pixels, str)] for part in classifier.decoded(paths)]
 
     batches = [np.stack(part) for part in decode()]
 

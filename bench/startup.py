@@ -27,7 +27,7 @@ COMMANDS = {"help": ["--help"], "nets": ["nets"], "nets_resnet50": ["nets", "res
 def seconds_of(checkout: Path, command: list[str]) -> float:
     """Seconds from Enter to the end of a command."""
     begin = time.perf_counter()
-    subprocess.run([sys.executable, "-m", "striate", *command], check=True, capture_output=True, env=_of(checkout))
+    subprocess.run([sys.executable, "-m", "striate", *command], check=True, capture_output=True, **_of(checkout))
     return time.perf_counter() - begin
 
 
@@ -39,7 +39,7 @@ def first_accuracy_seconds(checkout: Path, out: str) -> float:
         stderr=subprocess.PIPE,
         text=True,
         stdout=subprocess.DEVNULL,
-        env=_of(checkout),
+        **_of(checkout),
     )
     assert process.stderr is not None
     for line in process.stderr:
@@ -76,8 +76,9 @@ def main(other: str | None = None) -> None:
         append("startup", row)
 
 
-def _of(checkout: Path) -> dict[str, str]:
-    return {**os.environ, "PYTHONPATH": str(checkout)}
+def _of(checkout: Path) -> dict[str, Any]:
+    """What makes `python -m striate` that of a checkout: the folder it is started in comes before all others."""
+    return {"cwd": checkout, "env": {**os.environ, "PYTHONPATH": str(checkout)}}
 
 
 if __name__ == "__main__":

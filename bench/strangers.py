@@ -22,11 +22,12 @@ from bench.record import append, conditions
 from striate.classifier import Classifier
 from striate.data import Preprocessing, load_data
 from striate.data.images import Pixels
-from striate.data.listing import picture_files
+from striate.data.picturefiles import picture_files
 from striate.errors import DataError
 from striate.evaluation.calibration import calibrate
 from striate.metrics.strangers import area_under_roc, refused
-from striate.outofdistribution import FILE, OutOfDistribution, Score, scores
+from striate.outofdistribution import FILE, OutOfDistribution, scores
+from striate.runforms.calibration import Score
 from striate.training import Progress
 
 CHOOSING = ("photos of ants and bees", "CIFAR-10", "noise", "own, inverted")
@@ -66,7 +67,9 @@ def measure(name: str, seed: int, folder: Path) -> list[dict[str, object]]:
     )
     dataset = load_data(data)
     classifier = Classifier.of(run, device="cpu")
-    validation = dataset.train.select(run.validation_indices())
+    held_out = run.validation_indices()
+    assert held_out is not None
+    validation = dataset.train.select(held_out)
     test = dataset.splits["test"].pixels[:]
     own = classifier.observe(test)
     seen = {

@@ -133,17 +133,18 @@ def child(case: Case, folder: Path, name: str) -> None:
         return call
 
     def first_step(*arguments: Any) -> None:
-        loop.seed_step = seed_step
+        vars(loop)["seed_step"] = seed_step
         print("begin training", flush=True)
         seed_step(*arguments)
 
-    seed_step, loop.seed_step = loop.seed_step, first_step
-    checkpoint.RATIO, trainer.SECONDS = 0.0, 0.5
-    checkpoint.sync_folder, checkpoint.write_atomic = slowed(checkpoint.sync_folder), slowed(checkpoint.write_atomic)
-    for owner, method in ((os, "fsync"), (Path, "replace")):
-        setattr(owner, method, slowed(getattr(owner, method)))
-    checkpoint.save_checkpoint = said("checkpoint", checkpoint.save_checkpoint)
-    trainer.validate = said("validation", trainer.validate)
+    seed_step = vars(loop)["seed_step"]
+    vars(loop)["seed_step"] = first_step
+    vars(checkpoint)["RATIO"], vars(trainer)["SECONDS"] = 0.0, 0.5
+    slow = ((os, "fsync"), (Path, "replace"), (checkpoint, "sync_folder"), (checkpoint, "write_atomic"))
+    for owner, name_ in slow:
+        setattr(owner, name_, slowed(getattr(owner, name_)))
+    for module, function, what in ((checkpoint, "save_checkpoint", "checkpoint"), (trainer, "validate", "validation")):
+        setattr(module, function, said(what, getattr(module, function)))
     train(case, folder, name)
 
 

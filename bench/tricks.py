@@ -20,7 +20,7 @@ import torch
 import striate
 from bench.record import append, conditions
 from striate import machine
-from striate.recipe import FAST_NORM, Recipe
+from striate.recipe import FAST_NORM, Recipe, ResizeSchedule
 from striate.training.progress import Progress
 
 NET, EPOCHS, SEEDS = "lenet5-bn", 3, 3
@@ -39,7 +39,7 @@ RECIPES: dict[str, Recipe] = {
         FAST, optimizer="adam", lr=1e-3, momentum=0.0, nesterov=False, weight_decay=0.0, schedule="constant"
     ),
     "batches of 64, half the rate": replace(FAST, batch_size=64, lr=FAST.lr / 2),
-    "20 pixels for the first half": replace(FAST, resize_schedule=((0.0, 20), (0.5, 28))),
+    "20 pixels for the first half": replace(FAST, resize_schedule=ResizeSchedule([(0.0, 20), (0.5, 28)])),
 }
 
 

@@ -18,8 +18,13 @@ DOCS = Path(__file__).parents[1] / "docs" / "nets"
 
 def facts() -> str:
     """The content of catalogue.json: a line a family and a line a row."""
-    families = {family.name: {"new": family.new, "mattered": family.mattered} for family in FAMILIES.values()}
-    parts = {"families": families, "rows": {name: row.as_dict() for name, row in CATALOGUE.items()}}
+    families: dict[str, object] = {
+        family.name: {"new": family.new, "mattered": family.mattered} for family in FAMILIES.values()
+    }
+    parts: dict[str, dict[str, object]] = {
+        "families": families,
+        "rows": {name: row.as_dict() for name, row in CATALOGUE.items()},
+    }
     lines = {
         part: ",\n".join(
             f"{json.dumps(key)}: {json.dumps(value, ensure_ascii=False)}" for key, value in content.items()

@@ -1,14 +1,20 @@
 """The config and the data of a run that nobody trained, whole, as a check of a run asks for them."""
 
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
 from striate.recipe import FAST_SMALL
 from striate.runforms.config import Plan
 
 
 def config(
-    net="lenet5", *, classes=10, channels=1, size=(28, 28), data="fashion-mnist-sample", location=None, **changes
-):
+    net: str = "lenet5", *, classes: int = 10, channels: int = 1, size: Sequence[int] = (28, 28),
+    data: str = "fashion-mnist-sample", location: str | None = None, **changes: Any,
+) -> dict[str, Any]:  # fmt: skip
     """config.yaml as plain values; `changes` are laid over its parts, as in `plan={"steps": 3}`."""
-    made = {
+    made: dict[str, Any] = {
         "format": 1,
         "striate": "0.1.0",
         "net": {"name": net, "channels": channels, "classes": classes, "init": "default", "origin": {}},
@@ -25,13 +31,15 @@ def config(
     return made
 
 
-def plan(steps=12, per_epoch=1, **changes):
+def plan(steps: int = 12, per_epoch: int = 1, **changes: Any) -> Plan:
     """The plan of a run of so many steps."""
     lengths = {"steps": steps, "steps_per_epoch": per_epoch, "epochs": steps / per_epoch}
     return Plan.from_dict({**config()["plan"], **lengths, **changes})
 
 
-def data(classes, name="fashion-mnist-sample", shape=(28, 28, 1)):
+def data(
+    classes: Sequence[str], name: str = "fashion-mnist-sample", shape: Sequence[int] = (28, 28, 1)
+) -> dict[str, Any]:
     """data.json as plain values."""
     return {
         "name": name,
@@ -43,7 +51,7 @@ def data(classes, name="fashion-mnist-sample", shape=(28, 28, 1)):
     }
 
 
-def calibration(temperature):
+def calibration(temperature: float) -> dict[str, Any]:
     """calibration.json as plain values, without a threshold to abstain at."""
     return {
         "split": "validation", "n": 1000, "temperature": temperature, "loss_before": 0.5, "ece_before": 0.1, "loss": 0.4,

@@ -25,7 +25,7 @@ from striate.exporting.tensors import write_safetensors
 from striate.inference import logits
 from striate.nets import Net, build
 from striate.nets.blocks import he_init
-from striate.nets.netspec import NetSpec
+from striate.nets.netspec import NetFacts, NetSpec
 from striate.runforms.calibration import Calibration
 from tests.run_config import calibration
 
@@ -59,7 +59,7 @@ def pass_on(net: Net) -> None:
                 module.weight.add_(drawn, alpha=0.1)
 
 
-def pixels_for(row: NetSpec, seed: int, count: int) -> np.ndarray:
+def pixels_for(row: NetFacts, seed: int, count: int) -> np.ndarray:
     """uint8 (N, H, W, C): smooth patches of random colours with noise, no two alike, of which a few are nearly dark."""
     channels, height, width = row.input
     generator = np.random.default_rng(seed)
