@@ -104,7 +104,7 @@ def compare(folder: Path, scratch: Path, name: str) -> None:
             **conditions(),
             "photos": name,
             "pictures": pictures,
-            "megapixels": round(statistics.mean(f.width * f.height for f in data.facts.values()) / 1e6, 2),
+            "megapixels": round(statistics.mean(f.width * f.height for f in data.files.values()) / 1e6, 2),
             "plain_pass_seconds": round(statistics.median(plain), 3),
             "build_seconds": round(statistics.median(building), 3),
             "build_ratio": round(ratio, 2),

@@ -10,7 +10,7 @@ import numpy as np
 from striate.checkup.copies import copy_findings, equal_groups, equal_pairs
 from striate.checkup.findings import TITLES, Finding, Kind, Picture, picture
 from striate.checkup.values import value_findings
-from striate.data.decode import FileFacts
+from striate.data.decode import FileInfo
 from striate.data.images import DataSet, Pixels, portions
 from striate.texts import counted
 
@@ -145,30 +145,30 @@ def _class_sizes(dataset: DataSet) -> list[Finding]:
 
 
 def _odd_files(dataset: DataSet) -> list[Finding]:
-    if not dataset.facts:
+    if not dataset.files:
         return []
     files = [
-        (split, index, dataset.facts[path])
+        (split, index, dataset.files[path])
         for split, part in dataset.splits.items()
         for index, path in enumerate(part.paths or ())
-        if path in dataset.facts
+        if path in dataset.files
     ]
-    modes = Counter(facts.mode for _, _, facts in files)
-    sizes = Counter((facts.width, facts.height) for _, _, facts in files)
+    modes = Counter(info.mode for _, _, info in files)
+    sizes = Counter((info.width, info.height) for _, _, info in files)
     usual_mode, usual_size = modes.most_common(1)[0], sizes.most_common(1)[0]
-    typical = float(np.median([min(facts.width, facts.height) for _, _, facts in files]))
+    typical = float(np.median([min(info.width, info.height) for _, _, info in files]))
     smallest = max(_SMALL_SIDE, _SMALL_SHARE * typical)
     odd: dict[Kind, list[Picture]] = {"odd-mode": [], "odd-size": [], "small": [], "long": []}
-    for split, index, facts in files:
-        size, short, long = (facts.width, facts.height), *sorted((facts.width, facts.height))
-        if _is_odd(modes[facts.mode], usual_mode[1], len(files)):
-            odd["odd-mode"].append(picture(dataset, split, index, f"{facts.format}, {facts.mode}"))
+    for split, index, info in files:
+        size, short, long = (info.width, info.height), *sorted((info.width, info.height))
+        if _is_odd(modes[info.mode], usual_mode[1], len(files)):
+            odd["odd-mode"].append(picture(dataset, split, index, f"{info.format}, {info.mode}"))
         if short < smallest:
-            odd["small"].append(picture(dataset, split, index, _size(facts)))
+            odd["small"].append(picture(dataset, split, index, _size(info)))
         elif long > _LONG * short:
-            odd["long"].append(picture(dataset, split, index, f"{_size(facts)}, {long / short:.1f} to 1"))
+            odd["long"].append(picture(dataset, split, index, f"{_size(info)}, {long / short:.1f} to 1"))
         elif _is_odd(sizes[size], usual_size[1], len(files)):
-            odd["odd-size"].append(picture(dataset, split, index, _size(facts)))
+            odd["odd-size"].append(picture(dataset, split, index, _size(info)))
     width, height = usual_size[0]
     words: dict[Kind, str] = {
         "odd-mode": f"not {usual_mode[0]}, as {usual_mode[1]:,} of {len(files):,} are. All become grey or RGB alike "
@@ -196,5 +196,5 @@ def _is_odd(count: int, most: int, files: int) -> bool:
     return most >= _COMMON * files and count <= _RARE * files
 
 
-def _size(facts: FileFacts) -> str:
-    return f"{facts.width}x{facts.height}"
+def _size(info: FileInfo) -> str:
+    return f"{info.width}x{info.height}"

@@ -66,7 +66,7 @@ def _beyond(dataset: DataSet) -> list[Picture]:
     found = []
     for split, part in dataset.splits.items():
         for index, path in enumerate(part.paths or ()):
-            values = dataset.facts[path].found if path in dataset.facts else None
+            values = dataset.files[path].found if path in dataset.files else None
             if values is not None and (values.least < values.low or values.most > values.high):
                 note = f"{plain(values.least)} to {plain(values.most)}"
                 found.append((max(values.low - values.least, values.most - values.high), split, index, note))

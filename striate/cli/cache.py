@@ -15,7 +15,7 @@ from striate.errors import UsageError
 from striate.texts import dimensions, storage
 
 if TYPE_CHECKING:
-    from striate.data.cache import CacheFacts
+    from striate.data.cache import CacheInfo
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -59,7 +59,7 @@ def clear(
     show_line(f"removed {len(removed)}, {storage(sum(cache.bytes for cache in removed))}")
 
 
-def _show(caches: Sequence[CacheFacts]) -> None:
+def _show(caches: Sequence[CacheInfo]) -> None:
     show_table(
         [
             {

@@ -54,7 +54,7 @@ def check(
         exclude=exclude or (),
         splits=splits,
         range=range,
-        told=progress.reading,
+        on_progress=progress.reading,
     )
     dataset.require_excluded()
     progress.say(f"look    for copies among {sum(map(len, dataset.splits.values())):,} images")

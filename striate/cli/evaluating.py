@@ -56,20 +56,20 @@ def evaluate(
     names = _names(views, protocol)
     sides = _sides(scales)
     opened = Run.open(run, trust_code=trust_code)
-    told = Progress().reading
+    on_progress = Progress().reading
     if names is None or len(names) > 1:
         if sides is not None or robustness:
             raise UsageError(f"--{'robustness is' if robustness else 'scales are'} for one view: name one with --views")
         with aside():
             table = experiment.compare_views(
-                opened, data, split=split, views=names, device=device, data_dir=data_dir, told=told
+                opened, data, split=split, views=names, device=device, data_dir=data_dir, on_progress=on_progress
             )
         _show_views(opened, table, as_json)
     else:
         with aside():
             evaluation = experiment.evaluate(
                 opened, data, split=split, views=names[0], scales=sides, robust=robustness, device=device,
-                data_dir=data_dir, told=told,
+                data_dir=data_dir, on_progress=on_progress,
             )  # fmt: skip
         _show_evaluation(opened, evaluation, as_json)
     if reason := undrawable():

@@ -13,7 +13,6 @@ from striate.arguments import checked
 from striate.choices import Fit, OnBad
 from striate.data.arrays import load_npz
 from striate.data.asked import Reading
-from striate.data.cache import Told
 from striate.data.elsewhere import is_name, load_elsewhere
 from striate.data.folder import load_folder
 from striate.data.given import GIVEN, DataLike, load_given
@@ -21,6 +20,7 @@ from striate.data.images import DataSet, ImageData
 from striate.data.named import NAMED, load_named
 from striate.data.preprocessing import Preprocessing
 from striate.data.ranges import range_of
+from striate.data.reading import OnProgress
 from striate.errors import DataError, UsageError, param, unknown_name
 
 __all__ = [
@@ -29,6 +29,7 @@ __all__ = [
     "DataLike",
     "DataSet",
     "ImageData",
+    "OnProgress",
     "Preprocessing",
     "Reading",
     "is_name",
@@ -55,7 +56,7 @@ def load_data(
     fit: Fit = "crop",
     partial: bool = False,
     range: str | Sequence[float] | None = None,
-    told: Told | None = None,
+    on_progress: OnProgress | None = None,
 ) -> DataSet:
     """A set by name; a folder or table of images; a NumPy archive (`.npz`); or images and labels that are at hand in Python.
 
@@ -76,7 +77,7 @@ def load_data(
         on_bad: what files that cannot be read do: they are left out and named, or they are an error.
         partial: the images may be of some classes only, also in one split other ones than in another: to evaluate with.
         range: black and white of images of more than 8 bits, as in `(0, 4095)`; None for what is known of them (docs/data.md).
-        told: is told, while files are decoded, how many are done, of how many.
+        on_progress: called with (done, total) while files are decoded.
 
     Raises:
         UsageError: neither a known name nor a path, with the nearest names; or a pattern that is none or finds nothing.
@@ -86,7 +87,7 @@ def load_data(
         size=size, channels=channels, fit=fit, range=range_of(range), group_by=group_by, exclude=tuple(exclude), splits=splits,
         on_bad=on_bad, partial=partial,
     )  # fmt: skip
-    return read_data(data, reading, data_dir=data_dir, workers=workers, told=told)
+    return read_data(data, reading, data_dir=data_dir, workers=workers, on_progress=on_progress)
 
 
 def read_data(
@@ -95,7 +96,7 @@ def read_data(
     *,
     data_dir: str | Path | None = None,
     workers: int = 1,
-    told: Told | None = None,
+    on_progress: OnProgress | None = None,
 ) -> DataSet:
     """As `load_data`, which has the same arguments one by one, and raises the same errors."""
     if isinstance(data, DataSet):
@@ -116,7 +117,7 @@ def read_data(
         dataset = load_npz(path, reading)
         return dataset if reading.tested else dataset.untested()
     if path.is_dir() or len(path.parts) > 1 or path.suffix.lower() in (".csv", ".tsv", ".parquet"):
-        dataset = load_folder(path, reading, workers, told)
+        dataset = load_folder(path, reading, workers, on_progress)
         if reading.on_bad == "stop" and dataset.unreadable:
             raise DataError(*_bad_files(dataset.unreadable))
         return dataset if reading.tested else dataset.untested()

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from striate.data.augmentation import Augmentation
 from striate.data.draws import PARTNER, Draws, balanced_order, permutation
-from striate.data.images import ImageData, Rows
+from striate.data.images import ImageData, LazyPixels
 from striate.data.mixing import mix
 from striate.data.preprocessing import Preprocessing
 from striate.data.transforms import colour_statistics
@@ -45,7 +45,7 @@ class Batches:
     ) -> None:
         self.data, self.device, self.balanced = data, device, balanced
         self._pixels: Tensor | None = None
-        if not isinstance(data.pixels, Rows):
+        if not isinstance(data.pixels, LazyPixels):
             self._pixels = torch.from_numpy(data.pixels).permute(0, 3, 1, 2).contiguous().to(device)  # (N, C, H, W)
         self.labels = torch.from_numpy(data.labels).to(device)
         self.preprocessing, self.augmentation, self.seed = preprocessing, augmentation, seed

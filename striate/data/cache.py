@@ -15,7 +15,7 @@ import json
 import os
 import re
 import shutil
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import asdict, dataclass
@@ -30,7 +30,7 @@ from striate.data.formats import has_heif
 from striate.data.images import Pixels, Store, content_hash
 from striate.data.kinds import FORMATS
 from striate.data.preprocessing import Preprocessing
-from striate.data.reading import Entry, Files, Status, decoded
+from striate.data.reading import Entry, Files, OnProgress, Status, decoded
 from striate.files import write_atomic
 from striate.strictjson import to_json
 from striate.texts import storage
@@ -40,9 +40,6 @@ MEMORY_SHARE = 0.25
 """Share of the free memory for the images of a set."""
 RESERVE = 2**30
 """Bytes of the disk that a cache leaves free."""
-
-Told = Callable[[int, int], None]
-"""Told how many images are prepared, of how many."""
 
 
 @dataclass(frozen=True, eq=False, slots=True)
@@ -70,7 +67,11 @@ def cache_root() -> Path:
 
 
 def prepare(
-    source: Path, paths: Sequence[Path], preprocessing: Preprocessing, workers: int, told: Told | None = None
+    source: Path,
+    paths: Sequence[Path],
+    preprocessing: Preprocessing,
+    workers: int,
+    on_progress: OnProgress | None = None,
 ) -> Prepared:
     """The pixels of files that belong to `source`, from its cache, which is built or brought up to date where it must be.
 
@@ -80,14 +81,14 @@ def prepare(
     plan = hashlib.blake2b(repr([*map(str, paths), *found]).encode(), digest_size=12).hexdigest()
     shape = (len(paths), *preprocessing.size, preprocessing.channels)
     folder = _folder_of(source, preprocessing)
-    told = told or (lambda done, total: None)
+    on_progress = on_progress or (lambda done, total: None)
     try:
         folder.mkdir(parents=True, exist_ok=True)
         if (ready := _opened(folder, plan, shape)) is None:
             with _lock(folder):
                 _write_about(folder, source, preprocessing)
                 if (ready := _opened(folder, plan, shape)) is None:  # another process may have built it meanwhile
-                    _Builder(folder, plan, paths, found, preprocessing).build(workers, told)
+                    _Builder(folder, plan, paths, found, preprocessing).build(workers, on_progress)
                     ready = _opened(folder, plan, shape)
         if ready is not None:
             with suppress(PermissionError):  # a cache that is shared may be for reading only
@@ -103,7 +104,7 @@ def prepare(
             if picture is not None and pixels is not None:
                 pixels[len(entries)] = picture
             entries.append(entry)
-        told(len(entries), len(paths))
+        on_progress(len(entries), len(paths))
     return Prepared(Files(paths, preprocessing, workers) if pixels is None else pixels, tuple(entries), reason)
 
 
@@ -130,7 +131,7 @@ class _Builder:
         self.row_bytes = int(np.prod(self.shape[1:]))
         self.pixels, self.journal, self.index = (folder / f"{plan}.{end}" for end in ("pixels", "journal", "index"))
 
-    def build(self, workers: int, told: Told) -> None:
+    def build(self, workers: int, on_progress: OnProgress) -> None:
         """Decodes what no older generation has, and removes the older ones."""
         entries = self._begun()
         older = _Older(self.folder, self.plan, self.shape[1:])
@@ -140,7 +141,7 @@ class _Builder:
             self.journal.open("a", encoding="utf-8") as journal,
             ThreadPoolExecutor(1) as background,
         ):
-            told(len(entries), len(self.paths))
+            on_progress(len(entries), len(self.paths))
             chosen = ([self.paths[row] for row in todo], [self.found[row] for row in todo])
             rows = iter(todo)
             for portion in decoded(*chosen, self.preprocessing, workers, older):
@@ -154,7 +155,7 @@ class _Builder:
                 journal.writelines(to_json([row, *entries[row].as_list()], ascii=True) + "\n" for row in written)
                 journal.flush()
                 background.submit(os.fsync, pixels.fileno())  # while the next ones are decoded
-                told(len(entries), len(self.paths))
+                on_progress(len(entries), len(self.paths))
             background.submit(os.fsync, pixels.fileno()).result()
         content = {"paths": list(map(str, self.paths)), "entries": [entries[row].as_list() for row in sorted(entries)]}
         write_atomic(self.index, to_json(content, ascii=True))
@@ -276,7 +277,7 @@ def _write_about(folder: Path, source: Path, preprocessing: Preprocessing) -> No
 
 
 @dataclass(frozen=True, slots=True)
-class CacheFacts:
+class CacheInfo:
     """One cache on this machine.
 
     Attributes:
@@ -304,13 +305,13 @@ class CacheFacts:
         return asdict(self)
 
 
-def list_caches() -> list[CacheFacts]:
+def list_caches() -> list[CacheInfo]:
     """All caches of this user, the one used last first."""
-    found = [_facts(about) for about in cache_root().glob(f"*/{ABOUT}")]
+    found = [_info(about) for about in cache_root().glob(f"*/{ABOUT}")]
     return sorted(found, key=lambda cache: -cache.used)
 
 
-def _facts(about: Path) -> CacheFacts:
+def _info(about: Path) -> CacheInfo:
     """What is known of the cache that `about` lies in; one whose `about` is damaged is there to be cleared."""
     folder = about.parent
     try:
@@ -323,7 +324,7 @@ def _facts(about: Path) -> CacheFacts:
     row = size[0] * size[1] * channels
     stored = sum(path.stat().st_size for path in folder.glob("*.pixels"))
     pictures = sum(path.with_suffix(".pixels").stat().st_size // row for path in indexes) if row else 0
-    return CacheFacts(
+    return CacheInfo(
         source=source,
         there=Path(source).exists(),
         size=size,
@@ -337,7 +338,7 @@ def _facts(about: Path) -> CacheFacts:
     )
 
 
-def clear_caches(source: Path | None = None) -> list[CacheFacts]:
+def clear_caches(source: Path | None = None) -> list[CacheInfo]:
     """Removes the caches of a folder or table, or all of them, but for those that are being built; says which were removed."""
     from filelock import Timeout
 

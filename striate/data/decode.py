@@ -44,7 +44,7 @@ _QUIET = ("ignore", None, Warning, _PILLOW, 0)
 
 
 @dataclass(frozen=True, slots=True)
-class FileFacts:
+class FileInfo:
     """What an image's file is, as it was stored: before it was turned upright, converted or scaled.
 
     Attributes:
@@ -73,12 +73,12 @@ def decode(source: str | Path | bytes, at_least: int | None = None) -> Image.Ima
     Raises:
         DataError: missing, empty, not an image, damaged, or larger than `LARGEST`.
     """
-    return decode_with_facts(source, at_least)[0]
+    return decode_with_info(source, at_least)[0]
 
 
-def decode_with_facts(
+def decode_with_info(
     source: str | Path | bytes, at_least: int | None = None, wanted: Range | None = None
-) -> tuple[Image.Image, FileFacts]:
+) -> tuple[Image.Image, FileInfo]:
     """As `decode`, with what the file is.
 
     Args:
@@ -108,7 +108,7 @@ def decode_with_facts(
         image.load()
         ImageOps.exif_transpose(image, in_place=True)
         upright_image, found = grey_or_rgb(image, kept, wanted)
-        return upright_image, FileFacts(image.format or "", mode, *size, has_no_colour(upright_image), found)
+        return upright_image, FileInfo(image.format or "", mode, *size, has_no_colour(upright_image), found)
     except DataError:
         raise
     except Unclear as error:

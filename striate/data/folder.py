@@ -10,12 +10,13 @@ from pathlib import Path
 import numpy as np
 
 from striate.data.asked import Reading
-from striate.data.cache import Prepared, Told, fits_memory, prepare
-from striate.data.decode import decode_with_facts
-from striate.data.images import DataSet, ImageData, Rows
+from striate.data.cache import Prepared, fits_memory, prepare
+from striate.data.decode import decode_with_info
+from striate.data.images import DataSet, ImageData, LazyPixels
 from striate.data.listing import Listing, list_files
 from striate.data.preprocessing import Preprocessing
 from striate.data.ranges import gathered
+from striate.data.reading import OnProgress
 from striate.data.splits import with_test_split
 from striate.data.tables import Listed
 from striate.errors import DataError, UsageError, param
@@ -24,7 +25,7 @@ FEW = 8
 """Images that are looked at first: whether a set is grey is guessed by them, and known once all are decoded."""
 
 
-def load_folder(source: Path, reading: Reading, workers: int, told: Told | None = None) -> DataSet:
+def load_folder(source: Path, reading: Reading, workers: int, on_progress: OnProgress | None = None) -> DataSet:
     """Reads a folder or table of images, decoded with `workers` threads, or from its cache if it has one.
 
     Splits that there are are kept. Without a test split, a part of the training images becomes one.
@@ -32,7 +33,7 @@ def load_folder(source: Path, reading: Reading, workers: int, told: Told | None 
     Args:
         reading: `group_by` is searched in each file's name; files in which its first group (or the whole pattern) finds the same
             belong together. A table's column `group` counts before it. For the rest see `list_files`.
-        told: is told how many files are decoded, of how many.
+        on_progress: called with (done, total) while files are decoded.
 
     Raises:
         UsageError: a pattern that is none, or that is in no file's name; `splits` that are not there.
@@ -43,7 +44,7 @@ def load_folder(source: Path, reading: Reading, workers: int, told: Told | None 
     unreadable = dict(listing.closed)
     excluded = {path for paths in listing.excluded.values() for path in paths}
     rows = [row for row, file in enumerate(files) if str(file.path) not in excluded]
-    prepared = _prepared(source, [file.path for file in files], rows, reading, workers, told)
+    prepared = _prepared(source, [file.path for file in files], rows, reading, workers, on_progress)
     unreadable |= {str(files[row].path): error for row in rows if (error := prepared.entries[row].error)}
     groups = _groups(files, rows, reading.group_by)
     parts = {
@@ -51,7 +52,7 @@ def load_folder(source: Path, reading: Reading, workers: int, told: Told | None 
         for split in dict.fromkeys(file.split for file in files)
     }
     name = source.resolve().name
-    facts = {str(files[row].path): facts for row in rows if (facts := prepared.entries[row].facts) is not None}
+    read = {str(files[row].path): info for row in rows if (info := prepared.entries[row].info) is not None}
     return DataSet(
         name=name,
         location=str(source.resolve()),
@@ -64,16 +65,21 @@ def load_folder(source: Path, reading: Reading, workers: int, told: Told | None 
         unreadable=unreadable,
         ledger=listing.ledger(unreadable),
         excluded=listing.excluded,
-        facts=facts,
+        files=read,
         place=prepared.place,
-        values=gathered(one.found for one in facts.values() if one.found is not None),
+        values=gathered(one.found for one in read.values() if one.found is not None),
         reading=replace(reading, channels=prepared.pixels.shape[3]),
         range=reading.range,
     )
 
 
 def _prepared(
-    source: Path, paths: Sequence[Path], rows: Sequence[int], reading: Reading, workers: int, told: Told | None
+    source: Path,
+    paths: Sequence[Path],
+    rows: Sequence[int],
+    reading: Reading,
+    workers: int,
+    on_progress: OnProgress | None,
 ) -> Prepared:
     """The pixels of all files, also of those to leave out: the cache is the same whatever is excluded. They have the channels
     that are asked for, or one where the images of `rows` are all grey, and else three.
@@ -83,21 +89,20 @@ def _prepared(
         plain = Preprocessing(
             size=reading.size, channels=channels, mean=(), std=(), fit=reading.fit, range=reading.range
         )
-        return prepare(source, paths, plain, workers, told)
+        return prepare(source, paths, plain, workers, on_progress)
 
     if reading.channels is not None:
         return read(reading.channels)
     some = [paths[row] for row in rows[:: max(1, len(rows) // FEW)]]
     prepared = read(1 if all(map(_grey, some)) else 3)
-    facts = [facts for row in rows if (facts := prepared.entries[row].facts) is not None]
-    channels = 1 if all(one.grey for one in facts) else 3
+    channels = 1 if all(info.grey for row in rows if (info := prepared.entries[row].info) is not None) else 3
     return prepared if channels == prepared.pixels.shape[3] else read(channels)
 
 
 def _grey(path: Path) -> bool:
     """Whether an image has no colour, as far as it can be read."""
     try:
-        return decode_with_facts(path, at_least=32)[1].grey
+        return decode_with_info(path, at_least=32)[1].grey
     except DataError:
         return True
 
@@ -144,7 +149,7 @@ def _taken(
         reason = "" if bad is None else f"; {listing.files[bad].path}: {prepared.entries[bad].error}"
         raise DataError(f"no readable image of class {', '.join(sorted(empty))} in the {split} split{excluded}{reason}")
     chosen = np.asarray(taken, dtype=np.int64)
-    whole = Rows(prepared.pixels, chosen)
+    whole = LazyPixels(prepared.pixels, chosen)
     kept = [groups[row] for row in taken]
     return ImageData(
         np.ascontiguousarray(prepared.pixels[chosen]) if fits_memory(whole.nbytes) else whole,

@@ -16,7 +16,7 @@ from striate.data.asked import Reading
 from striate.data.athand import MapStyle, Part, kind_of_thing, name_of, splits_of
 from striate.data.cache import fits_memory
 from striate.data.classnames import require_distinct
-from striate.data.decode import decode_with_facts, has_no_colour
+from striate.data.decode import decode_with_info, has_no_colour
 from striate.data.images import DataSet, ImageData, Labels, Pictures
 from striate.data.pictures import at_hand
 from striate.data.preprocessing import Preprocessing, stack
@@ -146,8 +146,8 @@ def _open(given: Any, reading: Reading) -> tuple[Image.Image, Found | None]:
     if isinstance(given, Mapping) and {"bytes", "path"} & given.keys():  # of a Hugging Face Image(decode=False)
         given = given.get("bytes") or given.get("path")
     if isinstance(given, str | Path | bytes):
-        image, facts = decode_with_facts(given, wanted=reading.range)
-        return image, facts.found
+        image, info = decode_with_info(given, wanted=reading.range)
+        return image, info.found
     if not isinstance(given, Image.Image | np.ndarray | torch.Tensor):
         raise DataError(f"an image is a PIL image, an array, a tensor or a file, got {kind_of_thing(given)}")
     return at_hand(given, reading.range)

@@ -13,7 +13,7 @@ import numpy.typing as npt
 
 from striate.arguments import check_fields
 from striate.data.asked import Reading
-from striate.data.decode import FileFacts
+from striate.data.decode import FileInfo
 from striate.data.ledger import Ledger
 from striate.data.ranges import Values, doubt
 from striate.data.values import Range
@@ -37,7 +37,7 @@ class Store(Protocol):
     def __getitem__(self, rows: Any, /) -> Pixels: ...
 
 
-class Rows:
+class LazyPixels:
     """Some images of a store, uint8 (N, H, W, C), read when they are asked for by index, slice or array of indices.
 
     What takes an array of pixels takes these too, as long as it asks for a portion at a time.
@@ -66,7 +66,7 @@ class Rows:
         return int(np.prod(self.shape))
 
 
-Pictures = Pixels | Rows
+Pictures = Pixels | LazyPixels
 
 
 def portions(pixels: Pictures) -> Iterator[Pixels]:
@@ -88,7 +88,7 @@ class ImageData:
     """Labelled images of one size, as they are trained on.
 
     Attributes:
-        pixels: uint8 (N, H, W, C); they stay uint8 until the last moment. An array, or `Rows` of a set that memory cannot hold.
+        pixels: uint8 (N, H, W, C); an array, or `LazyPixels` of a set that memory cannot hold.
         labels: int64 (N,), indices into `classes`.
         classes: the class names, in the order of the labels.
         paths: where each image came from, if it was a file.
@@ -154,7 +154,7 @@ class ImageData:
         """The images at these positions, in this order."""
         pixels = self.pixels
         return ImageData(
-            Rows(pixels.store, pixels.rows[indices]) if isinstance(pixels, Rows) else pixels[indices],
+            LazyPixels(pixels.store, pixels.rows[indices]) if isinstance(pixels, LazyPixels) else pixels[indices],
             self.labels[indices],
             self.classes,
             _at(indices, self.paths),
@@ -197,12 +197,12 @@ def concatenate(parts: Sequence[ImageData]) -> ImageData:
 
 
 def _joined(parts: Sequence[Pictures]) -> Pictures:
-    rows = [part for part in parts if isinstance(part, Rows)]
+    rows = [part for part in parts if isinstance(part, LazyPixels)]
     if not rows:
         return np.concatenate([part for part in parts if isinstance(part, np.ndarray)])
     if len(rows) < len(parts) or len({id(part.store) for part in rows}) > 1:
         raise ValueError("only images of one store can be joined")
-    return Rows(rows[0].store, np.concatenate([part.rows for part in rows]))
+    return LazyPixels(rows[0].store, np.concatenate([part.rows for part in rows]))
 
 
 @dataclass(frozen=True, eq=False, kw_only=True, slots=True, repr=False)
@@ -221,7 +221,7 @@ class DataSet:
         excluded: pattern -> the files that were left out because it names them.
         made: the splits that were made of the training images, for want of given ones.
         ledger: what became of every file and folder, row, or array; None for a set by name.
-        facts: path -> what its file is, for those that could be read; empty where images are no files.
+        files: path -> what its file is, for those that could be read; empty where images are no files.
         place: of files, the folder of their pixel cache, or why there is none.
         numbered: whether classes have numbers only, for want of names.
         reading: of files, how they were read; None for what is no files.
@@ -241,7 +241,7 @@ class DataSet:
     excluded: Mapping[str, Sequence[str]] = field(default_factory=dict)
     made: tuple[str, ...] = ()
     ledger: Ledger | None = None
-    facts: Mapping[str, FileFacts] = field(default_factory=dict)
+    files: Mapping[str, FileInfo] = field(default_factory=dict)
     place: str = ""
     numbered: bool = False
     reading: Reading | None = None

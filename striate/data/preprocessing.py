@@ -15,7 +15,7 @@ from PIL import Image
 from torch import Tensor
 
 from striate.choices import Fit
-from striate.data.decode import FileFacts, decode_with_facts
+from striate.data.decode import FileInfo, decode_with_info
 from striate.data.images import ImageData, Pictures, Pixels, portions
 from striate.data.values import Found, Range, in_doubt
 from striate.drawing.images import to_image
@@ -56,17 +56,17 @@ class Preprocessing:
 
         Raises DataError as `decode`, or if it may be fewer bits in a container of 16.
         """
-        pixels, facts = self.read_with_facts(source)
-        self.require_clear(facts.found, "" if isinstance(source, bytes) else f"{source}: ")
+        pixels, info = self.read_with_info(source)
+        self.require_clear(info.found, "" if isinstance(source, bytes) else f"{source}: ")
         return pixels
 
-    def read_with_facts(self, source: str | Path | bytes) -> tuple[Pixels, FileFacts]:
+    def read_with_info(self, source: str | Path | bytes) -> tuple[Pixels, FileInfo]:
         """As `read`, with what the file is.
 
         An image of a set may be dark: whether its bits fill their container is the set's to say.
         """
-        image, facts = decode_with_facts(source, math.ceil(HEADROOM * max(self.size)), self.range)
-        return self.pixels(image), facts
+        image, info = decode_with_info(source, math.ceil(HEADROOM * max(self.size)), self.range)
+        return self.pixels(image), info
 
     def require_clear(self, found: Found | None, name: str = "") -> None:
         """Raises DataError for an image that comes alone, fills little of 16 bits, and has no stated range."""

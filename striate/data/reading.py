@@ -13,7 +13,7 @@ from typing import Any, NamedTuple, Protocol, TypeVar
 
 import numpy as np
 
-from striate.data.decode import FileFacts, read_bytes
+from striate.data.decode import FileInfo, read_bytes
 from striate.data.images import Indices, Pixels, content_hash
 from striate.data.preprocessing import Preprocessing
 from striate.data.values import Found
@@ -25,6 +25,8 @@ PORTION = 128
 """Files that are decoded, and then handed on, at a time."""
 Status = tuple[int, int]
 """Bytes of a file and its time of change in nanoseconds."""
+OnProgress = Callable[[int, int], None]
+"""A function that is called with how many images are done, and how many there are."""
 
 
 class Entry(NamedTuple):
@@ -35,7 +37,7 @@ class Entry(NamedTuple):
         digest: of its bytes, 128 bits in hex; empty if it could not be read.
         content: `content_hash` of its pixels; empty if it could not be decoded.
         error: why it could not be read or decoded; empty if it could.
-        facts: what the file is, or None if it could not be decoded.
+        info: what the file is, or None if it could not be decoded.
     """
 
     size: int
@@ -43,26 +45,26 @@ class Entry(NamedTuple):
     digest: str
     content: str
     error: str
-    facts: FileFacts | None
+    info: FileInfo | None
 
     def as_list(self) -> list[Any]:
         """Plain values, for JSON."""
-        *values, facts = self
+        *values, info = self
         return [
             *values,
-            *((facts.format, facts.mode, facts.width, facts.height, facts.grey, *(facts.found or ())) if facts else ()),
+            *((info.format, info.mode, info.width, info.height, info.grey, *(info.found or ())) if info else ()),
         ]
 
     @classmethod
     def from_list(cls, values: list[Any]) -> Entry:
         """The inverse of `as_list`. Raises TypeError or ValueError for anything else."""
-        size, changed, digest, content, error, *facts = values
-        return cls(size, changed, digest, content, error, _facts(*facts) if facts else None)
+        size, changed, digest, content, error, *info = values
+        return cls(size, changed, digest, content, error, _info(*info) if info else None)
 
 
 @functools.lru_cache(maxsize=10_000)  # few kinds, many files
-def _facts(form: str, mode: str, width: int, height: int, grey: bool, *found: Any) -> FileFacts:
-    return FileFacts(form, mode, width, height, grey, Found(*found) if found else None)
+def _info(form: str, mode: str, width: int, height: int, grey: bool, *found: Any) -> FileInfo:
+    return FileInfo(form, mode, width, height, grey, Found(*found) if found else None)
 
 
 class Known(Protocol):
@@ -113,12 +115,12 @@ def decoded(
             digest = digest or hashlib.blake2b(content, digest_size=16).hexdigest()
             if known and (before := known.picture(digest)):
                 entry, picture = before
-                return Entry(*status, digest, entry.content, "", entry.facts), picture
+                return Entry(*status, digest, entry.content, "", entry.info), picture
             try:
-                picture, facts = preprocessing.read_with_facts(content)
+                picture, info = preprocessing.read_with_info(content)
             except DataError as error:
                 return Entry(*status, digest, "", str(error).removeprefix("the image: "), None), None
-            return Entry(*status, digest, content_hash(picture), "", facts), picture
+            return Entry(*status, digest, content_hash(picture), "", info), picture
         except DataError as error:
             return Entry(*status, "", "", str(error).removeprefix(f"{path}: "), None), None
 

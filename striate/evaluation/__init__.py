@@ -11,14 +11,14 @@ from pathlib import Path
 import numpy as np
 
 from striate.classifier import Classifier
-from striate.data import DataLike, ImageData
+from striate.data import DataLike, ImageData, OnProgress
 from striate.errors import UsageError, param
 from striate.evaluation.calibration import calibrate
 from striate.evaluation.protocols import PROTOCOLS, VIEWS, Protocol, protocol
 from striate.evaluation.robustness import robustness as accuracy_of_worse
 from striate.evaluation.subject import Subject, subject_of
 from striate.evaluation.summary import PER_CLASS_COLUMNS, PREDICTION_COLUMNS, prediction_rows, summarise
-from striate.evaluation.views import Told, log_probabilities
+from striate.evaluation.views import log_probabilities
 from striate.files import write_csv, write_json
 from striate.outcome import Row
 from striate.outofdistribution import FEWEST
@@ -91,7 +91,7 @@ def evaluate(
     robust: bool = False,
     device: str = "auto",
     data_dir: str | Path | None = None,
-    told: Told | None = None,
+    on_progress: OnProgress | None = None,
 ) -> Evaluation:
     """Evaluates the run's net and keeps the result in the run.
 
@@ -107,7 +107,7 @@ def evaluate(
         robust: also how much of the accuracy is left when the images get worse; for the view `centre`.
         device: see `striate.machine.pick_device`.
         data_dir: where to look for named sets first.
-        told: is told how many looks at an image are done, of how many.
+        on_progress: called with (done, total), counted in views of an image.
 
     Raises:
         DataError: the data is not there, is damaged, or has classes that the run does not know.
@@ -117,9 +117,9 @@ def evaluate(
     if robust and wanted.key != "centre":
         raise UsageError(f"robustness is measured with the view centre, got {wanted.key}: leave {param('views')} out")
     subject = subject_of(run, data, split, device, data_dir)
-    evaluation = _evaluated(subject, wanted, told)
+    evaluation = _evaluated(subject, wanted, on_progress)
     if robust:
-        worse = accuracy_of_worse(subject.classifier, subject.sized, told=told)
+        worse = accuracy_of_worse(subject.classifier, subject.sized, on_progress=on_progress)
         evaluation = replace(evaluation, robustness=worse)
     write_evaluation(run, evaluation)
     known = run.calibration
@@ -137,12 +137,12 @@ def compare_views(
     views: Sequence[str] | None = None,
     device: str = "auto",
     data_dir: str | Path | None = None,
-    told: Told | None = None,
+    on_progress: OnProgress | None = None,
 ) -> ViewsTable:
     """Evaluates the run's net by several views, keeps each evaluation in the run, and the table of all beside them.
 
     Args:
-        run to told: see `evaluate`.
+        run to on_progress: see `evaluate`.
         views: of `VIEWS` and `PROTOCOLS`; all of `VIEWS` if None, but for those that cannot be.
 
     Raises:
@@ -155,7 +155,7 @@ def compare_views(
     for one in wanted:
         began = time.perf_counter()
         try:
-            evaluation = _evaluated(subject, one, told)
+            evaluation = _evaluated(subject, one, on_progress)
         except UsageError as error:
             if views is not None:
                 raise
@@ -200,14 +200,16 @@ def write_evaluation(run: Run, evaluation: Evaluation) -> None:
         raise
 
 
-def _evaluated(subject: Subject, wanted: Protocol, told: Told | None = None) -> Evaluation:
+def _evaluated(subject: Subject, wanted: Protocol, on_progress: OnProgress | None = None) -> Evaluation:
     usual = wanted.key == "centre"
     if wanted.name == "flip" and not subject.mirrored:
         raise UsageError(f"the view flip is not for {subject.name}: mirrored, its images mean something else")
     if usual:
         logs = subject.classifier.logits(subject.sized.pixels).double().log_softmax(1).numpy()
     else:
-        logs = log_probabilities(subject.classifier, subject.whole, wanted, mirrored=subject.mirrored, told=told)
+        logs = log_probabilities(
+            subject.classifier, subject.whole, wanted, mirrored=subject.mirrored, on_progress=on_progress
+        )
     # It was fitted to what the net says of the middle view alone.
     temperature = subject.temperature if usual else None
     data = subject.sized

@@ -16,11 +16,10 @@ import torch
 from torch import Tensor
 
 from striate.classifier import Classifier
-from striate.data import ImageData
+from striate.data import ImageData, OnProgress
 from striate.data.draws import NOISE, SUBSET, TURN, WAY, Draws, hashes, permutation
 from striate.data.images import Pixels
 from striate.data.transforms import resample
-from striate.evaluation.views import Told
 from striate.inference import predicted_of
 from striate.metrics import wilson
 from striate.runforms.evaluation import Corruption, Robustness
@@ -72,7 +71,7 @@ def robustness(
     data: ImageData,
     limit: int = 1000,
     *,
-    told: Told | None = None,
+    on_progress: OnProgress | None = None,
 ) -> Robustness:
     """The net's accuracy on the same images as they are, and made worse in 30 ways.
 
@@ -85,7 +84,7 @@ def robustness(
         data: labelled images; at another size than that of `preprocessing` they are brought to it first.
         device: where the net is.
         limit: of more images than so many so many are drawn.
-        told: is told how many images went through the net, of how many.
+        on_progress: called with (done, total), counted in images that the net has seen.
 
     Returns:
         clean (accuracy, with its 95 % interval clean_low, clean_high), n, source (of the levels), mean (accuracy over all
@@ -108,8 +107,8 @@ def robustness(
         for row, pixels in enumerate(_versions(pictures.pixels[part], chosen[part], levels)):
             hits[row] += int((predicted_of(classifier.logits(pixels)) == labels).sum())
             done += len(labels)
-            if told:
-                told(done, count * len(hits))
+            if on_progress:
+                on_progress(done, count * len(hits))
     names = [(name, level, value) for name, _, values in levels for level, value in enumerate(values, start=1)]
     low, high = wilson(int(hits[0]), count)
     rows = []

@@ -15,8 +15,8 @@ from PIL import Image
 from torch import Tensor, nn
 
 from striate.classifier import Classifier
-from striate.data import ImageData, Preprocessing
-from striate.data.decode import decode_with_facts
+from striate.data import ImageData, OnProgress, Preprocessing
+from striate.data.decode import decode_with_info
 from striate.data.images import Pixels
 from striate.data.preprocessing import HEADROOM
 from striate.data.reading import in_portions
@@ -39,8 +39,6 @@ GRID = 5
 """Places of the regular grid each way (Simonyan and Zisserman 2014, section 3.2)."""
 
 Size = tuple[int, int]
-Told = Callable[[int, int], None]
-"""Told how many looks at an image are done, of how many."""
 
 
 @dataclass(frozen=True, eq=False, slots=True)
@@ -64,7 +62,7 @@ def log_probabilities(
     protocol: Protocol,
     *,
     mirrored: bool = True,
-    told: Told | None = None,
+    on_progress: OnProgress | None = None,
 ) -> npt.NDArray[np.float64]:
     """(N, classes): logarithms of the mean softmax output of each image's views.
 
@@ -83,8 +81,8 @@ def log_probabilities(
     check_protocol(net, preprocessing.size, protocol)
     total = sum(len(look.scales) for look in protocol.looks) * len(data)
     done = 0
-    if told:
-        told(0, total)
+    if on_progress:
+        on_progress(0, total)
     parts = []
     for look in protocol.looks:
         form = _form(net, preprocessing.size, look, mirrored)
@@ -94,8 +92,8 @@ def log_probabilities(
             for portion in pictures_at(data, preprocessing, scale, look.square):
                 scales[place, start : start + len(portion)] = _scores(form, preprocessing, portion, classifier.device)
                 start, done = start + len(portion), done + len(portion)
-                if told:
-                    told(done, total)
+                if on_progress:
+                    on_progress(done, total)
         parts.append(_mean(scales))
     return _mean(np.stack(parts))
 
@@ -227,6 +225,6 @@ def _image(data: ImageData, position: int, at_least: int) -> Image.Image:
         picture = data.pixels[position]
         return to_image(picture)
     try:
-        return decode_with_facts(data.paths[position], at_least)[0]
+        return decode_with_info(data.paths[position], at_least)[0]
     except DataError as error:
         raise DataError(f"{error}; it could be read when the set was loaded") from error

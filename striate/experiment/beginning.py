@@ -209,7 +209,7 @@ def _data(settings: Settings, row: NetFacts, audience: Audience) -> tuple[DataSe
     )
     if not isinstance(settings.data, DataSet):
         return read_data(
-            settings.data, asked, data_dir=settings.data_dir, workers=usable_cores(), told=audience.reading
+            settings.data, asked, data_dir=settings.data_dir, workers=usable_cores(), on_progress=audience.reading
         ), settings
     dataset = settings.data if asked.tested else settings.data.untested()
     read, usual = dataset.reading or Reading(range=dataset.range), Reading()

@@ -6,11 +6,10 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from striate.arguments import checked
-from striate.data import DataLike
+from striate.data import DataLike, OnProgress
 from striate.evaluation import Evaluation, ViewsTable
 from striate.evaluation import compare_views as compare_run_views
 from striate.evaluation import evaluate as evaluate_run
-from striate.evaluation.views import Told
 from striate.report import write_all, write_mistakes
 from striate.report.attention import write_attention
 from striate.run import Run
@@ -27,11 +26,19 @@ def evaluate(
     robust: bool = False,
     device: str = "auto",
     data_dir: str | Path | None = None,
-    told: Told | None = None,
+    on_progress: OnProgress | None = None,
 ) -> Evaluation:
     """`striate.evaluation.evaluate`, then the images of the worst mistakes and the report made again with the result."""
     evaluation = evaluate_run(
-        run, data, split=split, views=views, scales=scales, robust=robust, device=device, data_dir=data_dir, told=told
+        run,
+        data,
+        split=split,
+        views=views,
+        scales=scales,
+        robust=robust,
+        device=device,
+        data_dir=data_dir,
+        on_progress=on_progress,
     )
     _show_all(run, [evaluation])
     return evaluation
@@ -46,10 +53,12 @@ def compare_views(
     views: Sequence[str] | None = None,
     device: str = "auto",
     data_dir: str | Path | None = None,
-    told: Told | None = None,
+    on_progress: OnProgress | None = None,
 ) -> ViewsTable:
     """`striate.evaluation.compare_views`, then images and report as of `evaluate`."""
-    table = compare_run_views(run, data, split=split, views=views, device=device, data_dir=data_dir, told=told)
+    table = compare_run_views(
+        run, data, split=split, views=views, device=device, data_dir=data_dir, on_progress=on_progress
+    )
     _show_all(run, table.evaluations)
     return table
 

@@ -208,7 +208,7 @@ def _made_again(ranks: Ranks, run: Run, source: Source, audience: Audience) -> t
         require_place(run, location)
     given = location if source.given is None else source.given
     reading = replace(run.reading, tested=run.config.judge == "test")
-    dataset = read_data(given, reading, data_dir=source.dir, workers=usable_cores(), told=audience.reading)
+    dataset = read_data(given, reading, data_dir=source.dir, workers=usable_cores(), on_progress=audience.reading)
     if dataset.train.fingerprint() != run.data.fingerprint:
         raise DataError(
             f"{dataset.location} is not what {run.path} was begun with: {_difference(run, dataset)}. To go on, give back the "

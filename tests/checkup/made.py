@@ -50,7 +50,7 @@ def pixels(images, side=32):
     return np.stack([np.asarray(image.resize((side, side), Image.Resampling.BILINEAR)) for image in images])
 
 
-def data_set(unreadable=None, facts=None, **splits):
+def data_set(unreadable=None, files=None, **splits):
     """A data set of {split: (pixels, labels)} with classes a, b, ..."""
     classes = tuple("abcdefghij"[: 1 + max(max(labels) for _, labels in splits.values())])
     return DataSet(
@@ -65,5 +65,5 @@ def data_set(unreadable=None, facts=None, **splits):
         },
         flippable=True,
         unreadable=unreadable or {},
-        facts=facts or {},
+        files=files or {},
     )

@@ -12,7 +12,7 @@ from striate.checkup import check, copies_of_training
 from striate.checkup.alignment import SIDE, _smooth, agreement, align
 from striate.checkup.near import near_duplicates, thumbnails
 from striate.data import ImageData, load_data
-from striate.data.images import Rows
+from striate.data.images import LazyPixels
 from tests.checkup.made import KINDS, copy_of, data_set, photo, pixels
 
 
@@ -133,7 +133,7 @@ def test_every_picture_of_a_group_of_equals_is_told_of():
 def test_pictures_that_memory_does_not_hold_are_checked_alike():
     stored = pixels([photo(number) for number in range(40)])
     stored[30] = stored[2]
-    rows = Rows(stored, np.arange(40))
+    rows = LazyPixels(stored, np.arange(40))
     labels = np.arange(40) % 2
     whole, portioned = (
         check(replace(data_set(train=(stored, labels)), splits={"train": ImageData(held, labels, ("a", "b"))}))

@@ -13,7 +13,7 @@ from PIL import Image
 
 from striate.data import Preprocessing, cache, load_data, reading
 from striate.data.cache import Prepared, clear_caches, list_caches, prepare
-from striate.data.images import Rows
+from striate.data.images import LazyPixels
 
 PREPROCESSING = Preprocessing(size=(24, 24), channels=3, mean=(), std=())
 
@@ -41,13 +41,13 @@ def photos(tmp_path):
 def decodings(monkeypatch):
     """Counts how many files are decoded."""
     counted = []
-    plain = Preprocessing.read_with_facts
-    monkeypatch.setattr(Preprocessing, "read_with_facts", lambda self, s: counted.append(1) or plain(self, s))
+    plain = Preprocessing.read_with_info
+    monkeypatch.setattr(Preprocessing, "read_with_info", lambda self, s: counted.append(1) or plain(self, s))
     return counted
 
 
-def build(folder, told=None):
-    return prepare(folder, sorted(folder.iterdir()), PREPROCESSING, 2, told)
+def build(folder, on_progress=None):
+    return prepare(folder, sorted(folder.iterdir()), PREPROCESSING, 2, on_progress)
 
 
 def assert_right(found: Prepared, folder):
@@ -59,7 +59,7 @@ def assert_right(found: Prepared, folder):
             assert not picture.any()
         else:
             assert np.array_equal(picture, PREPROCESSING.read(path)), path
-            assert (entry.facts.format, entry.facts.width) == ("JPEG", 40)
+            assert (entry.info.format, entry.info.width) == ("JPEG", 40)
 
 
 def test_the_second_time_nothing_is_decoded_and_the_pixels_are_the_same(photos, decodings):
@@ -122,7 +122,7 @@ def test_without_a_place_or_space_pictures_are_decoded_live(photos, monkeypatch,
     monkeypatch.setattr(cache, "fits_memory", lambda size: False)
     live = build(photos)
     decodings.clear()
-    taken = Rows(live.pixels, np.array([5, 9, 2]))
+    taken = LazyPixels(live.pixels, np.array([5, 9, 2]))
     assert np.array_equal(taken[1:], np.stack([PREPROCESSING.read(photos / f"{n:03d}.jpg") for n in (9, 2)]))
     assert len(decodings) == 4
     with pytest.raises(Exception, match=r"007\.jpg: not an image"):
@@ -164,11 +164,11 @@ from striate.data import Preprocessing, reading
 from striate.data.cache import prepare
 reading.PORTION = 3
 folder = Path(sys.argv[1])
-plain = Preprocessing.read_with_facts
+plain = Preprocessing.read_with_info
 def slowly(self, source):
     time.sleep(0.002)
     return plain(self, source)
-Preprocessing.read_with_facts = slowly
+Preprocessing.read_with_info = slowly
 preprocessing = Preprocessing(size=(24, 24), channels=3, mean=(), std=())
 print("begun", flush=True)
 prepare(folder, sorted(folder.iterdir()), preprocessing, 2, lambda done, total: print(done, flush=True))
@@ -265,7 +265,7 @@ def test_sets_larger_than_memory_stay_on_disk_and_train_to_the_same_weights(pict
     in_memory = trained("memory")
     monkeypatch.setattr(folder, "fits_memory", lambda size: False)
     data = load_data(pictures, size=(32, 32))
-    assert isinstance(data.train.pixels, Rows)
+    assert isinstance(data.train.pixels, LazyPixels)
     assert trained("disk") == in_memory
     monkeypatch.setattr(cache, "fits_memory", lambda size: False)
     monkeypatch.setenv("STRIATE_CACHE", str(pictures / "dark" / "00.png"))

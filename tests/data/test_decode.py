@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from striate.data.decode import FileFacts, decode, decode_with_facts
+from striate.data.decode import FileInfo, decode, decode_with_info
 from striate.errors import DataError
 
 
@@ -139,9 +139,9 @@ def test_a_colour_that_stands_for_transparency_is_laid_over_white():
 
 
 def test_the_facts_are_those_of_the_file(photo):
-    image, facts = decode_with_facts(encoded(photo.quantize(8), "GIF"))
+    image, info = decode_with_info(encoded(photo.quantize(8), "GIF"))
     assert image.mode == "RGB"
-    assert facts == FileFacts("GIF", "P", 6, 4)
+    assert info == FileInfo("GIF", "P", 6, 4)
 
 
 def test_many_threads_read_odd_and_damaged_files_as_one_does_and_nobody_hears_pillow(photo):

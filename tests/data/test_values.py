@@ -14,7 +14,7 @@ import torch
 from PIL import Image
 
 from striate.data import Preprocessing, load_data
-from striate.data.decode import decode, decode_with_facts
+from striate.data.decode import decode, decode_with_info
 from striate.data.pictures import read
 from striate.data.values import Found
 from striate.errors import DataError, UsageError
@@ -178,7 +178,7 @@ def test_a_file_that_says_its_range_is_read_by_it():
     twelve = tiff(values, t258=12, t279=len(packed))[: -values.nbytes] + packed.tobytes()
     assert np.asarray(decode(twelve)).tolist() == expected
     assert np.asarray(decode(tiff(values, t280=0, t281=4095))).tolist() == expected
-    image, facts = decode_with_facts(png(values[..., None].astype(int), GREY, 16, (b"sBIT", b"\x0c")))
+    image, facts = decode_with_info(png(values[..., None].astype(int), GREY, 16, (b"sBIT", b"\x0c")))
     assert np.asarray(image).tolist() == expected
     assert facts.found == Found("16-bit", 0, 4095, 0, 4095)
     # A writer that keeps to the standard scales 12 bits to 16: a dark image of those, and what is not the end of any bits.
@@ -186,7 +186,7 @@ def test_a_file_that_says_its_range_is_read_by_it():
         png(values[..., None].astype(int) & 0xFF0, GREY, 16, (b"sBIT", b"\x0c")),
         tiff(values, t280=0, t281=4000),
     ):
-        assert decode_with_facts(content)[1].found.high == 65535
+        assert decode_with_info(content)[1].found.high == 65535
 
 
 SINGLE = Preprocessing(size=(2, 4), channels=1, mean=(), std=())

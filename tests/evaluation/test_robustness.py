@@ -140,7 +140,7 @@ def lenet(trained):
 def test_robustness_of_a_net(trained, lenet, monkeypatch):
     data = load_data("fashion-mnist-sample").splits["test"]
     told = []
-    found = robustness(lenet, data, limit=300, told=lambda done, total: told.append((done, total)))
+    found = robustness(lenet, data, limit=300, on_progress=lambda done, total: told.append((done, total)))
     assert found.n == 300
     assert found.source.startswith("CIFAR-10-C")
     assert [(row.name, row.level) for row in found.corruptions] == [
