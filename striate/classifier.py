@@ -134,8 +134,8 @@ class Classifier:
         """What a stage gives for uint8 (N, H, W, C), on the CPU: float32 (N, K, h, w).
 
         Args:
-            stage: of the net, or a module inside of one by its path: `inception4a`, `inception4a.branches.conv1x1`; in a net
-                from elsewhere the path in its module.
+            stage: of the net, or a module inside of one by its path: `inception4a`, `inception4a.branches.conv1x1`; in an
+                external net the path in its module.
 
         Raises:
             UsageError: there is no such stage.

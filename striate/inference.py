@@ -17,12 +17,12 @@ from striate.errors import DataError, UsageError, param
 from striate.files import write_atomic, write_json
 from striate.nets import Net, build
 from striate.nets.copying import copied, plain
-from striate.nets.elsewhere import adapt, inner, is_elsewhere, make
+from striate.nets.external import adapt, inner, is_external, make
 from striate.nets.hooks import evaluating
+from striate.nets.metadevice import on_meta_device
 from striate.nets.netspec import NetFacts
 from striate.nets.sources import source_path
 from striate.nets.weightfiles import load_weights
-from striate.nets.weightless import weightless
 from striate.run import Run
 from striate.runfiles import place
 from striate.runforms.config import RunConfig
@@ -98,7 +98,7 @@ def weights_notes(config: RunConfig, classes: Sequence[str]) -> dict[str, str]:
 def save_weights(net: torch.nn.Module, path: Path, config: RunConfig, classes: Sequence[str] = ()) -> None:
     """Writes all parameters and buffers as safetensors, with the run's net, preprocessing and class names as metadata.
 
-    Those of a net from elsewhere have the names that they have in the module that its author wrote.
+    Those of an external net have the names that they have in the module that its author wrote.
     """
     from safetensors.torch import save
 
@@ -124,7 +124,7 @@ def build_net(run: Run, most: int | None = None) -> Net:
         DataError: the config is damaged, or names a net that there is not or that takes no images of its size.
     """
     wanted, size = run.config.net, run.config.preprocessing.size
-    if run.module is None and not is_elsewhere(wanted.name):
+    if run.module is None and not is_external(wanted.name):
         _check_named(run, most)
         return build(wanted.name, channels=wanted.channels, classes=wanted.classes, init=wanted.init)
     if run.module is not None:
@@ -140,7 +140,7 @@ def build_net(run: Run, most: int | None = None) -> Net:
     facts = NetFacts(
         name=wanted.name,
         title=wanted.name,
-        family="elsewhere",
+        family="external",
         input=(wanted.channels, *size),
         min_size=wanted.origin.min_size or min(size),
         origin=wanted.origin.as_dict(),
@@ -180,7 +180,7 @@ def _check_named(run: Run, most: int | None) -> None:
     """Raises DataError, which names the field, if a net of the catalogue is not as the run's config says; it takes no memory."""
     wanted, file = run.config.net, run.path / "config.yaml"
     height, width = run.config.preprocessing.size
-    with weightless():
+    with on_meta_device():
         try:
             twin = build(wanted.name, channels=wanted.channels, classes=wanted.classes)
         except UsageError as error:
@@ -199,7 +199,7 @@ def load_net(
 
     Args:
         which: those weights instead.
-        asked: whether a net from elsewhere must give the answer that the run keeps: its code or the libraries that make it may
+        asked: whether an external net must give the answer that the run keeps: its code or the libraries that make it may
             be others by now.
 
     Raises:
@@ -217,7 +217,7 @@ def load_net(
     # As it was trained, so that the same images give the same bits.
     set_layout(net, run.config.plan.layout)
     net = net.to(device).eval()
-    if asked and is_from_elsewhere(net):
+    if asked and is_external_net(net):
         _require_answer(run, net, device)
     if which not in (None, run.recipe.keep):  # the answer was kept of the others
         path = place(run.path, f"weights/{which}.safetensors", most=MOST_BYTES)
@@ -229,7 +229,7 @@ def load_net(
     return net
 
 
-def is_from_elsewhere(net: Net) -> bool:
+def is_external_net(net: Net) -> bool:
     """Whether a net is none of the catalogue's, which are tested."""
     return inner(net) is not net
 

@@ -13,7 +13,7 @@ from torch.nn import functional
 
 from striate.errors import DataError, UsageError
 from striate.metrics.strangers import OF_LOGITS, Scores, nearest_cosine
-from striate.nets.elsewhere import logits_in
+from striate.nets.external import logits_in
 from striate.run import Run
 from striate.runfiles import place
 from striate.runforms.calibration import Abstain, Score, WithoutReferences
@@ -84,7 +84,7 @@ def scores(score: Score, outputs: npt.NDArray[np.float32], features: Features, r
 
 def feature_vectors(entering: Any) -> Tensor:
     """(N, D), each of length 1, of what enters a net's head: maps of more than `LONGEST` values are averaged over the finest
-    square grid that has no more. What a net from elsewhere gives may hold its logits; they are its features.
+    square grid that has no more. What an external net gives may hold its logits; they are its features.
     """
     maps = logits_in(entering)
     assert maps is not None  # else the head, which has looked for them too, said so

@@ -385,7 +385,7 @@ def named_recipe(name: str, *, family: str, batch_norm: bool, params: int, pictu
 
     Args:
         name: one of `RECIPES`.
-        family: the net's file in the catalogue; `paper` has one recipe for each, and none for `elsewhere`.
+        family: the net's file in the catalogue; `paper` has one recipe for each, and none for `external`.
         batch_norm: whether the net has batch norm behind all its hidden layers; `fast` differs by it.
         params: the net's trainable parameters; `fast` differs by them where the catalogue's net has no batch norm.
         pictures: to train on; of few, `fast` makes smaller batches.
@@ -394,7 +394,7 @@ def named_recipe(name: str, *, family: str, batch_norm: bool, params: int, pictu
         UsageError: no such recipe, or no paper's recipe for such a net.
     """
     if name == "fast":
-        # A net from elsewhere may be deep however small it is: it gets the safe rate.
+        # An external net may be deep however small it is: it gets the safe rate.
         small = params < SMALL and family in PAPER
         recipe = _of_few(FAST_NORM if batch_norm else FAST_SMALL if small else FAST_PLAIN, pictures)
     elif name == "tutorial":
@@ -402,8 +402,7 @@ def named_recipe(name: str, *, family: str, batch_norm: bool, params: int, pictu
     elif name == "paper":
         if family not in PAPER:
             raise UsageError(
-                f"a net from elsewhere has no paper's recipe here: use {param('recipe', 'fast')} or "
-                f"{param('recipe', 'tutorial')}"
+                f"an external net has no paper recipe: use {param('recipe', 'fast')} or {param('recipe', 'tutorial')}"
             )
         recipe = PAPER[family]
     else:

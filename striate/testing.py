@@ -17,7 +17,7 @@ from striate.anatomy.targets import check_fit, facts
 from striate.data.preprocessing import Preprocessing
 from striate.errors import CheckError, UsageError, short_of_means, unknown_name
 from striate.nets.copying import copied, plain
-from striate.nets.elsewhere import adapt, inner
+from striate.nets.external import adapt, inner
 from striate.nets.hooks import set_mode
 from striate.nets.net import Net
 from striate.nets.undisturbed import undisturbed

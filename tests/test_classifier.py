@@ -22,7 +22,7 @@ from striate import Classifier
 from striate.data import Preprocessing, load_data
 from striate.errors import DataError, UsageError
 from striate.nets import build
-from striate.nets.elsewhere import adapt
+from striate.nets.external import adapt
 from striate.nets.netspec import NetFacts
 from striate.training import Progress
 
@@ -167,7 +167,7 @@ def test_a_module_inside_a_stage_and_one_of_a_net_from_elsewhere_have_features_t
         before = net.stages["pool1"](net.stages["conv1"](preprocessing.tensor(pixels[:3])))
         assert torch.equal(inside, branch(before))
     module = torch.nn.Sequential(torch.nn.Conv2d(1, 4, 3), torch.nn.Flatten(), torch.nn.Linear(4 * 26 * 26, 3))
-    facts = NetFacts(name="own", title="own", family="elsewhere", input=(1, 28, 28), min_size=28)
+    facts = NetFacts(name="own", title="own", family="external", input=(1, 28, 28), min_size=28)
     own = Classifier(net=adapt(module, facts, 1, 3), preprocessing=preprocessing)
     with torch.no_grad():
         assert torch.equal(own.features(pixels[:3], "0"), module[0](preprocessing.tensor(pixels[:3])))

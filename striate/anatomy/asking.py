@@ -20,7 +20,7 @@ from striate.anatomy.watching import unowned, watch
 from striate.data.draws import hashes
 from striate.data.preprocessing import Preprocessing
 from striate.nets.copying import copied
-from striate.nets.elsewhere import inner
+from striate.nets.external import inner
 from striate.nets.hooks import evaluating, set_mode
 from striate.nets.undisturbed import undisturbed
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from torch import Tensor, nn
 
-from striate.nets.elsewhere import outputs_in
+from striate.nets.external import outputs_in
 from striate.nets.net import Net
 
 

@@ -23,8 +23,8 @@ from striate.anatomy.shapes import quick_result, tensors_in
 from striate.anatomy.tracing import wants_values
 from striate.nets.copying import Copies
 from striate.nets.hooks import set_mode
+from striate.nets.metadevice import LightMode
 from striate.nets.undisturbed import undisturbed
-from striate.nets.weightless import LightMode
 
 _aten = torch.ops.aten
 _META = torch.device("meta")

@@ -22,7 +22,7 @@ from striate.anatomy.operations import count_macs, name_of
 from striate.anatomy.shapes import quick_result, tensors_in
 from striate.anatomy.tensors import dims_along, key_of, named_arguments, shape_of
 from striate.nets.hooks import hooked
-from striate.nets.weightless import LightMode
+from striate.nets.metadevice import LightMode
 
 _SPLITS = {"split", "split_with_sizes", "unbind", "chunk"}
 

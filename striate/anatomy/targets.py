@@ -16,22 +16,22 @@ from striate.anatomy.tracing import TraceFailure, trace
 from striate.errors import UsageError, short_of_means
 from striate.nets import build, spec
 from striate.nets.copying import UncopyableError, copied, plain
-from striate.nets.elsewhere import (
-    ElsewhereFacts,
+from striate.nets.external import (
+    ExternalFacts,
+    ExternalNet,
     Input,
     Logits,
-    Made,
     inner,
     input_channels,
-    is_elsewhere,
+    is_external,
     make,
     parts_of,
 )
+from striate.nets.metadevice import on_meta_device
 from striate.nets.net import Net
 from striate.nets.netspec import NetFacts
 from striate.nets.sources import read_source, source_path
 from striate.nets.undisturbed import undisturbed
-from striate.nets.weightless import weightless
 from striate.texts import dimensions
 
 _ANY_CLASSES = 10
@@ -53,10 +53,10 @@ class Target:
 def resolve(
     target: str, *, channels: int | None = None, classes: int | None = None, without_weights: bool = True
 ) -> Target:
-    """Finds and builds what `target` names, without weights unless one from elsewhere is to have them.
+    """Finds and builds what `target` names, without weights unless an external one is to have them.
 
     Args:
-        target: a catalogue name (`lenet5`), or what `striate.nets.elsewhere.make` takes: `FILE.py:OBJECT`,
+        target: a catalogue name (`lenet5`), or what `striate.nets.external.make` takes: `FILE.py:OBJECT`,
             `torchvision:NAME`, `timm:NAME`.
         channels: of the input; the net's own default if None.
         classes: likewise.
@@ -64,10 +64,10 @@ def resolve(
     Raises:
         UsageError: there is no such net, file or object, or it takes no such channels or classes.
     """
-    if is_elsewhere(target):
+    if is_external(target):
         made = make(target, channels=channels, classes=classes, without_weights=without_weights)
         return Target(name=target, module=made.module, input=made.input, classes=classes)
-    with weightless():
+    with on_meta_device():
         net = build(target, channels=channels, classes=classes)
     return Target(name=target, module=net, input=(net.channels, *net.spec.input[1:]), classes=net.classes)
 
@@ -86,7 +86,7 @@ def facts(net: object) -> NetFacts:
     if not isinstance(net, str):
         what = f"the class {net.__name__}: make one, as in {net.__name__}()" if isinstance(net, type) else repr(net)
         raise UsageError(f"a net is a name or a torch.nn.Module, got {what}")
-    if not is_elsewhere(net):
+    if not is_external(net):
         return spec(net)
     scheme, _, name = net.rpartition(":")
     path = source_path(net)
@@ -103,10 +103,10 @@ def facts(net: object) -> NetFacts:
     origin = {"target": net, "min_size": smallest} | (
         {"file": str(source.path), "sha256": source.sha256} if source is not None else {}
     )
-    return ElsewhereFacts(
+    return ExternalFacts(
         name=net,
         title=f"{name} in {source.path.name}" if source is not None else f"{name} of {scheme}",
-        family="elsewhere",
+        family="external",
         input=input,
         min_size=smallest,
         make=lambda channels, classes, pretrained: make(
@@ -121,20 +121,20 @@ def _facts_of_module(module: nn.Module) -> NetFacts:
     kind = type(module)
     name = f"{kind.__module__}:{kind.__qualname__}"
 
-    def given(channels: int, classes: int, pretrained: bool) -> Made:
+    def given(channels: int, classes: int, pretrained: bool) -> ExternalNet:
         if pretrained:
             raise UsageError(f"pretrained is for nets that are named: the {name} that was given begins as it is")
-        return Made(module=copied(plain(module), "cpu"))
+        return ExternalNet(module=copied(plain(module), "cpu"))
 
     row = getattr(module, "spec", None)
     if isinstance(module, Net) and isinstance(row, NetFacts):  # of the catalogue: a run finds it by its name
-        return ElsewhereFacts(
+        return ExternalFacts(
             name=row.name, title=row.title, family=row.family, input=(module.channels, *row.input[1:]),
             min_size=row.min_size, make=given, origin={**row.origin, "given": True},
         )  # fmt: skip
-    input, smallest = _pictures(Made(module=module), name)
-    return ElsewhereFacts(
-        name=name, title=kind.__name__, family="elsewhere", input=input, min_size=smallest, make=given,
+    input, smallest = _pictures(ExternalNet(module=module), name)
+    return ExternalFacts(
+        name=name, title=kind.__name__, family="external", input=input, min_size=smallest, make=given,
         origin={"min_size": smallest, "given": True} | _file_of(module, input),
     )  # fmt: skip
 
@@ -165,7 +165,7 @@ def _file_of(module: nn.Module, input: Input) -> dict[str, str]:
     return {"target": target, "file": str(source.path), "sha256": source.sha256} if same else {}
 
 
-def _pictures(made: Made, name: str) -> tuple[Input, int]:
+def _pictures(made: ExternalNet, name: str) -> tuple[Input, int]:
     """(the image that a net takes by default, side of the smallest square one), by trying."""
     stem = input_channels(made.module)
     check_lazy(made.module, (1, *(made.input or (stem or 3, 224, 224))), name)
@@ -180,7 +180,7 @@ def _pictures(made: Made, name: str) -> tuple[Input, int]:
 
 
 def check_fit(net: Net, size: tuple[int, int], classes: int, data: str) -> tuple[str, ...]:
-    """Whether a net from elsewhere can be trained on images of `size` (H, W) and so many classes of the set `data`.
+    """Whether an external net can be trained on images of `size` (H, W) and so many classes of the set `data`.
 
     Returns:
         What is to be said of it, in words: that it gives auxiliary logits, which are left aside.

@@ -11,7 +11,7 @@ from torch import nn
 from striate.anatomy.graph import Graph, Shape
 from striate.anatomy.recording import Call, Recorder
 from striate.nets.copying import Copies
-from striate.nets.elsewhere import described, outputs_in
+from striate.nets.external import described, outputs_in
 from striate.nets.hooks import set_mode
 from striate.nets.undisturbed import undisturbed
 

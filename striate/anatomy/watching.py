@@ -19,9 +19,9 @@ from torch.utils._pytree import tree_leaves, tree_map_only
 
 from striate.anatomy.shapes import quick_result, tensors_in
 from striate.anatomy.tensors import key_of, named_arguments, storage_of
-from striate.nets.elsewhere import inner
+from striate.nets.external import inner
 from striate.nets.hooks import hooked, set_mode
-from striate.nets.weightless import LightMode
+from striate.nets.metadevice import LightMode
 
 Shape = tuple[int, ...]
 _OURS = (str(Path(torch.__file__).parent), str(Path(__file__).parents[1]))

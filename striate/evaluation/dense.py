@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from striate.anatomy.tracing import TraceFailure, trace
 from striate.errors import UsageError, param
 from striate.nets import Net
-from striate.nets.elsewhere import Logits
+from striate.nets.external import Logits
 
 _FAR = 20_160
 """Pixels, a multiple of all strides that there are (2^6 * 3^2 * 5 * 7): an image so much larger has a larger map for certain."""
@@ -61,7 +61,7 @@ def dense(net: Net, size: tuple[int, int]) -> nn.Module:
     if slides(net):
         return FullyConvolutional(net, size)
     if isinstance(net.head, Logits):
-        _check_elsewhere(net, size)
+        _check_external(net, size)
     elif _pool_side(net) != 1:
         raise UsageError(
             f"dense evaluation needs a head that begins with nn.AdaptiveAvgPool2d, and that of {net.spec.name} does not: "
@@ -171,7 +171,7 @@ def _map_size(body: nn.Module, channels: int, height: int, width: int) -> tuple[
     return rows, columns
 
 
-def _check_elsewhere(net: Net, size: tuple[int, int]) -> None:
+def _check_external(net: Net, size: tuple[int, int]) -> None:
     """Raises UsageError unless a net whose head cannot be seen takes larger images, and averages its maps whole."""
     larger = 2 * size[0], 2 * size[1]
     try:

@@ -28,7 +28,7 @@ from striate.experiment.repeating import base_of, resolved
 from striate.experiment.requirements import require_pictures
 from striate.files import write_json
 from striate.machine import be_deterministic, environment, usable_cores, use_cores
-from striate.nets.elsewhere import ElsewhereFacts, inner
+from striate.nets.external import ExternalFacts, inner
 from striate.nets.netspec import NetFacts
 from striate.run import Run
 from striate.runforms.config import DataConfig, NetConfig, Origin, Plan, PreprocessingConfig, RecipeConfig, RunConfig
@@ -56,7 +56,7 @@ class Begun:
         job: what the loop works on.
         cores: that this process may use.
         wanting: what is worth a word about the images of each split.
-        mistakes: what the operations of a net from elsewhere show; the catalogue's are tested to have none.
+        mistakes: what the operations of an external net show; the catalogue's are tested to have none.
     """
 
     row: NetFacts
@@ -156,7 +156,7 @@ def begin(settings: Settings, audience: Audience, ranks: Ranks = ALONE) -> Begun
     totals = inspect(net, (net.channels, *preprocessing.size)).totals
     job = make_job(recipe, preprocessing, (training, validation), device, net, ranks)
     mistakes: tuple[Mistake, ...] = ()
-    if isinstance(row, ElsewhereFacts):
+    if isinstance(row, ExternalFacts):
         mistakes = inspect(inner(net), (net.channels, *preprocessing.size), classes=net.classes).findings
     return Begun(
         row=row,
@@ -199,7 +199,7 @@ def _data(settings: Settings, row: NetFacts, audience: Audience) -> tuple[DataSe
     """
     size = settings.size
     channels = settings.channels
-    if channels is None and isinstance(row, ElsewhereFacts) and row.input[0] in CHANNELS:
+    if channels is None and isinstance(row, ExternalFacts) and row.input[0] in CHANNELS:
         channels = row.input[0]  # of other numbers `begin_net` says why they cannot be
     asked = Reading(
         size=(size, size) if size else (row.input[1], row.input[2]),

@@ -19,7 +19,7 @@ from striate.data.splits import hold_out, together
 from striate.errors import StriateError, UsageError, param
 from striate.experiment.weights import begin_with, by_position
 from striate.nets import CATALOGUE, Net, build
-from striate.nets.elsewhere import ElsewhereFacts, adapt, input_channels
+from striate.nets.external import ExternalFacts, adapt, input_channels
 from striate.nets.netspec import NetFacts
 from striate.nets.torchvision import Pretrained, pretrained
 from striate.outofdistribution import REFERENCES
@@ -49,7 +49,7 @@ def begin_net(
 ) -> tuple[Net, Pretrained | None]:
     """The net for the data's channels and classes, its weights drawn with the seed or published ones.
 
-    A net from elsewhere keeps its own number of channels where it takes no other: images are converted to it.
+    An external net keeps its own number of channels where it takes no other: images are converted to it.
 
     Args:
         size: (H, W) of the images that it will be fed.
@@ -65,8 +65,8 @@ def begin_net(
             f"{param('pretrained')} and {param('weights')} cannot both be given: a net begins with the one or the other"
         )
     published: Pretrained | None = None
-    if isinstance(row, ElsewhereFacts):
-        net, published = _begin_elsewhere(row, dataset, size, settings)
+    if isinstance(row, ExternalFacts):
+        net, published = _begin_external(row, dataset, size, settings)
     elif settings.pretrained:
         published = pretrained(row.name, channels=channels, classes=classes)
         net = published.net
@@ -79,8 +79,8 @@ def begin_net(
     return net, published
 
 
-def _begin_elsewhere(
-    row: ElsewhereFacts, dataset: DataSet, size: tuple[int, int], settings: Settings
+def _begin_external(
+    row: ExternalFacts, dataset: DataSet, size: tuple[int, int], settings: Settings
 ) -> tuple[Net, Pretrained | None]:
     if settings.init != "default":
         raise UsageError(

@@ -68,7 +68,7 @@ def resume(
         epochs: moves its end: in all, those that are done included. That extends a finished run. From the step on at which it
             goes on, each step has the rate that it has in a run of so many epochs, so that a schedule that falls to zero
             rises again, the less the fewer epochs are added, and ends at zero. The run's config keeps what was decided.
-        module, trust_code: for a net from elsewhere, see `Run.open`.
+        module, trust_code: for an external net, see `Run.open`.
         processes: ranks to train in; as many as it had if None. With another number sums are rounded otherwise.
         data: where the run's data lies now, if it was moved; it is known again by its content, and the run keeps the new place.
             Or the data itself, where it was given in Python.

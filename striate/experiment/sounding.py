@@ -14,7 +14,7 @@ from striate.errors import StriateError, UsageError
 from striate.experiment.beginning import Begun
 from striate.inference import HEAVY, keep_answer, kept_images, load_net
 from striate.nets import Net
-from striate.nets.elsewhere import ElsewhereFacts, adapt
+from striate.nets.external import ExternalFacts, adapt
 from striate.nets.sources import source_path
 from striate.run import Run
 from striate.training import Job
@@ -77,7 +77,7 @@ def _builder(begun: Begun) -> Callable[[], torch.nn.Module] | None:
     """What builds the net of a file anew; None for nets of the catalogue and of libraries: they are asked when they are saved."""
     row = begun.row
     origin = row.origin
-    if not isinstance(row, ElsewhereFacts) or "given" in origin or source_path(origin.get("target", "")) is None:
+    if not isinstance(row, ExternalFacts) or "given" in origin or source_path(origin.get("target", "")) is None:
         return None
     channels, classes = begun.job.net.channels, begun.job.net.classes
     return lambda: adapt(row.make(channels, classes, False).module, row, channels, classes)

@@ -11,7 +11,7 @@ from striate.errors import DataError
 from striate.inference import MOST_BYTES
 from striate.nets import Net
 from striate.nets.classifier import classifier
-from striate.nets.elsewhere import inner
+from striate.nets.external import inner
 from striate.nets.torchvision import Pretrained
 from striate.nets.weightfiles import load_weights
 from striate.run import Run

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from striate.anatomy.receptive import MapPlaces
 from striate.errors import UsageError, param, unknown_name
 from striate.explaining.placing import places
-from striate.nets.elsewhere import Logits
+from striate.nets.external import Logits
 from striate.nets.hooks import evaluating, hooked, parts_of
 from striate.nets.net import Net
 
@@ -27,8 +27,8 @@ class Layer:
     """A module that gives feature maps.
 
     Attributes:
-        name: its stage's, followed by its path inside of it: `inception4a`, `inception4a.branches.conv1x1`. In a net from
-            elsewhere its path there: `layer4.1.conv2`.
+        name: its stage's, followed by its path inside of it: `inception4a`, `inception4a.branches.conv1x1`. In an
+            external net its path there: `layer4.1.conv2`.
         module: the module itself.
         maps: how many it gives, and their height and width.
         place: where in the image their positions lie; None where that cannot be followed, or they have no place.
@@ -68,7 +68,7 @@ def layers(net: Net, inputs: Tensor) -> dict[str, Layer]:
 def find_layer(net: Net, inputs: Tensor, name: str | None = None) -> Layer:
     """The layer of that name; by default the last stage whose maps are at least 4x4 for these images.
 
-    A net from elsewhere is one stage, so there it is the last module with such maps that does not merely pool.
+    An external net is one stage, so there it is the last module with such maps that does not merely pool.
 
     Raises:
         UsageError: there is no layer of that name, or none with maps of 4x4.
@@ -89,7 +89,7 @@ def find_layer(net: Net, inputs: Tensor, name: str | None = None) -> Layer:
 
 
 def _outer(net: Net, found: dict[str, Layer]) -> list[str]:
-    """The stages; of a net from elsewhere every layer that does not merely pool."""
+    """The stages; of an external net every layer that does not merely pool."""
     if isinstance(net.head, Logits):
         return [name for name, layer in found.items() if not isinstance(layer.module, _NO_LAYER)]
     return [name for name in found if name in net.stages]

@@ -23,7 +23,7 @@ from striate.explaining.looking import feature_maps, filters, units
 from striate.files import write_beside
 from striate.machine import pick_device, use_cores
 from striate.nets import build
-from striate.nets.elsewhere import adapt, is_elsewhere, make
+from striate.nets.external import adapt, is_external, make
 from striate.run import Run
 from striate.texts import percent
 
@@ -168,7 +168,7 @@ def _fresh(name: str, device: str, seed: int) -> Classifier:
     use_cores()
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        if is_elsewhere(name):
+        if is_external(name):
             known = facts(name)
             net = adapt(make(name).module, known, known.input[0], 0).eval()
             with torch.no_grad():

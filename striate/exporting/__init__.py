@@ -26,7 +26,7 @@ from striate.exporting.model import Model, model_of
 from striate.exporting.tensors import torchvision_name, write_safetensors, write_torchvision
 from striate.files import naming, write_json
 from striate.inference import build_net
-from striate.nets.elsewhere import inner
+from striate.nets.external import inner
 from striate.run import Run
 from striate.texts import storage
 

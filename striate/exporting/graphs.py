@@ -26,7 +26,7 @@ def write_onnx(model: Model, path: Path) -> None:
     Weights are inside; what goes along is in its metadata, each key of `about` as a text.
 
     Raises:
-        UsageError: the net, one from elsewhere, does what ONNX has no words for.
+        UsageError: the net, an external one, does what ONNX has no words for.
     """
     import onnx
 
@@ -60,7 +60,7 @@ def write_program(model: Model, path: Path) -> None:
     """Writes a .pt2 for `torch.export.load`: uint8 (N, H, W, C) -> (probabilities, logits); what goes along in `ABOUT`.
 
     Raises:
-        UsageError: the net, one from elsewhere, does what torch.export cannot follow.
+        UsageError: the net, an external one, does what torch.export cannot follow.
     """
 
     program = traced(model)

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from striate.errors import UsageError, param
 from striate.exporting.model import Model
-from striate.nets.elsewhere import inner
+from striate.nets.external import inner
 from striate.nets.torchvision import TWINS, save
 from striate.strictjson import to_json
 

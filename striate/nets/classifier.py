@@ -7,7 +7,7 @@ from torch import Tensor, nn
 
 from striate.errors import UsageError
 from striate.nets.copying import copied
-from striate.nets.elsewhere import inner, logits_in
+from striate.nets.external import inner, logits_in
 from striate.nets.net import Net
 
 IMAGES = 2

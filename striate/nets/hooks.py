@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 from torch.utils.hooks import RemovableHandle
 
-from striate.nets.elsewhere import inner
+from striate.nets.external import inner
 from striate.nets.net import Net
 
 
@@ -37,7 +37,7 @@ def evaluating(net: nn.Module) -> Iterator[None]:
 
 
 def parts_of(net: Net) -> dict[str, nn.Module]:
-    """The modules of a net by the paths that people know: from its stages on; of one from elsewhere as its author named them."""
+    """The modules of a net by the paths that people know: from its stages on; of an external one as its author named them."""
     parts = dict((net.stages if inner(net) is net else inner(net)).named_modules())
     del parts[""]
     return parts

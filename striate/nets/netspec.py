@@ -17,20 +17,20 @@ Geometry = Literal["paper", "native", "tutorial"]
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class NetFacts:
-    """What the house asks of any net, one of the catalogue or one from elsewhere."""
+    """What the house asks of any net, of the catalogue or external."""
 
     name: str
     """What one types. In the catalogue lower case, digits and hyphens: `lenet5`, `vgg16-native`."""
     title: str
     """As a paper would write it: `LeNet-5`."""
     family: str
-    """The file of the catalogue that builds it: `lenet`, `alexnet`, ...; `elsewhere` for a net that is not of it."""
+    """The file of the catalogue that builds it: `lenet`, `alexnet`, ...; `external` for a net that is not of it."""
     input: tuple[int, int, int]
     """Default input (channels, height, width)."""
     min_size: int
     """Smallest legal height and width in pixels."""
     origin: Mapping[str, Any] = field(default_factory=dict)
-    """What a run keeps besides the name to make the net again; nothing for the catalogue's. `striate.nets.elsewhere` has more."""
+    """What a run keeps besides the name to make the net again; nothing for the catalogue's. `striate.nets.external` has more."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -17,7 +17,7 @@ from typing import Any, BinaryIO
 from torch import Tensor, nn
 
 from striate.errors import DataError
-from striate.nets.elsewhere import inner
+from striate.nets.external import inner
 from striate.nets.net import Net
 from striate.nets.savedfiles import LARGEST_HEADER, read_saved, refuse
 from striate.nets.torchvision import TWINS, their_names

@@ -53,7 +53,7 @@ def write_attention(
     try:
         heat = attribution(classifier.net, inputs, [names[row["predicted"]] for row in chosen])
     except (UsageError, RuntimeError):
-        # No maps of 4x4 or more, or, in a net from elsewhere, maps that no gradient reaches; no memory for gradients.
+        # No maps of 4x4 or more, or, in an external net, maps that no gradient reaches; no memory for gradients.
         (folder / "attention.png").unlink(missing_ok=True)
         return None
     pairs = [_pair(image, warmth) for image, warmth in zip(shown, heat, strict=True)]

@@ -20,7 +20,7 @@ Macs = Annotated[int, Within(0, 10**18)]
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Origin(Form):
-    """How a net from elsewhere is made again."""
+    """How an external net is made again."""
 
     target: Rare[Text] = None
     min_size: Rare[Side] = None

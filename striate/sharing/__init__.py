@@ -24,7 +24,7 @@ from striate.arguments import checked
 from striate.errors import DataError, StriateError, UsageError
 from striate.files import write_atomic, write_json
 from striate.inference import MOST_BYTES, load_net
-from striate.nets.elsewhere import is_elsewhere
+from striate.nets.external import is_external
 from striate.report import write_all
 from striate.run import Run
 from striate.runforms.summary import Pulled
@@ -143,7 +143,7 @@ def pull(source: str, *, out: str | Path = "runs", name: str | None = None, revi
         run = Run.create(Path(out), name, source.partition("/")[2])
         try:
             write_public(Run.open(folder), run.path, with_pictures=True)
-            if not is_elsewhere(run.config.net.name) or run.config.net.origin.target is not None:
+            if not is_external(run.config.net.name) or run.config.net.origin.target is not None:
                 load_net(run, torch.device("cpu"))
             pulled = Pulled(from_=source, revision=found.sha)
             write_json(run.path / "summary.json", replace(run.summary, pulled=pulled).as_dict())

@@ -22,7 +22,7 @@ from striate.evaluation.summary import PER_CLASS_COLUMNS, PREDICTION_COLUMNS
 from striate.files import write_atomic, write_csv, write_json
 from striate.inference import ANSWER, KEPT_IMAGES, MOST_BYTES, weights_notes
 from striate.machine import PACKAGES
-from striate.nets.elsewhere import is_elsewhere
+from striate.nets.external import is_external
 from striate.nets.sources import source_path
 from striate.nets.weightfiles import read_weights
 from striate.outofdistribution import FILE as REFERENCES
@@ -105,7 +105,7 @@ def public_config(run: Run) -> RunConfig:
     origin = Origin(min_size=net.origin.min_size, given=net.origin.given)
     if target is not None and source_path(target) is None:
         origin = replace(origin, target=target)  # of torchvision or timm
-    elif is_elsewhere(name):
+    elif is_external(name):
         name = f"{CODE}:{name.rpartition(':')[2]}"
     return replace(
         config,

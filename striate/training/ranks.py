@@ -152,7 +152,7 @@ class Ranks:
             return step
         if next(step.parameters()).is_cuda:
             step = nn.SyncBatchNorm.convert_sync_batchnorm(step)  # type: ignore[no-untyped-call]
-        # A net from elsewhere may have parameters that get no gradient. And without the search for them DDP lays out its buckets
+        # An external net may have parameters that get no gradient. And without the search for them DDP lays out its buckets
         # anew after the first step, and with them the order of its sums: a resumed run would differ in the last bits. It warns
         # where it finds none, so there is one.
         step.register_parameter("unused", nn.Parameter(next(step.parameters()).new_zeros(())))

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from striate.anatomy.shapes import _RULES, quick_result
-from striate.nets.weightless import weightless
+from striate.nets.metadevice import on_meta_device
 
 aten = torch.ops.aten
 
@@ -102,7 +102,7 @@ def test_what_does_not_fit_is_left_to_torch(func: Any, args: tuple[Any, ...]) ->
 
 def test_weightless_nets_draw_nothing() -> None:
     state = torch.get_rng_state()
-    with weightless():
+    with on_meta_device():
         layer = torch.nn.Conv2d(3, 4, 3)
         torch.nn.init.normal_(layer.weight)
     assert layer.weight.is_meta

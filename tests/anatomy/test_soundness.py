@@ -15,7 +15,7 @@ from striate.anatomy.asking import ask, fixed_images, images_as_fed, reproduces
 from striate.anatomy.soundness import NAMES, unsound_causes
 from striate.data import Preprocessing
 from striate.nets import CATALOGUE, build
-from striate.nets.elsewhere import make
+from striate.nets.external import make
 
 
 def images_for(channels, height, width):

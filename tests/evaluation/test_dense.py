@@ -7,7 +7,7 @@ from torch import nn
 from striate.errors import UsageError
 from striate.evaluation.dense import FullyConvolutional, dense, pooling_matrix, slides, total_stride
 from striate.nets import CATALOGUE, Net, build
-from striate.nets.elsewhere import adapt
+from striate.nets.external import adapt
 from striate.nets.netspec import NetFacts
 
 VGG = "vgg16-eighth-tutorial"
@@ -135,7 +135,7 @@ def test_the_first_layers_weights_are_not_copied():
 
 def net_with_head(*layers):
     net = Net({"conv": nn.Conv2d(1, 4, 3, padding=1)}, nn.Sequential(*layers))
-    facts = NetFacts(name="mine", title="mine", family="elsewhere", input=(1, 8, 8), min_size=8)
+    facts = NetFacts(name="mine", title="mine", family="external", input=(1, 8, 8), min_size=8)
     return adapt(net, facts, channels=1, classes=3)
 
 
@@ -157,7 +157,7 @@ def test_heads_that_cannot_slide_are_named():
 
 
 class Functional(nn.Module):
-    """A net from elsewhere whose pooling is a call in its forward method."""
+    """An external net whose pooling is a call in its forward method."""
 
     def __init__(self, side, fixed=False):
         super().__init__()
@@ -171,11 +171,11 @@ class Functional(nn.Module):
 
 
 def elsewhere(module):
-    facts = NetFacts(name="theirs", title="theirs", family="elsewhere", input=(1, 8, 8), min_size=8)
+    facts = NetFacts(name="theirs", title="theirs", family="external", input=(1, 8, 8), min_size=8)
     return adapt(module, facts, channels=1, classes=3).eval()
 
 
-def test_a_net_from_elsewhere_is_used_where_it_averages_its_maps_whole():
+def test_an_external_net_is_used_where_it_averages_its_maps_whole():
     net = elsewhere(Functional(1))
     assert dense(net, (8, 8)) is net
     assert total_stride(net, (8, 8)) == 1

@@ -16,14 +16,14 @@ from striate.explaining import METHODS, attribution
 from striate.explaining.attributing import WINDOWS
 from striate.explaining.layers import find_layer, layers
 from striate.nets import build
-from striate.nets.elsewhere import adapt, make
+from striate.nets.external import adapt, make
 from striate.nets.netspec import NetFacts
 
 LAYERED = "grad-cam"
 
 
 def elsewhere(target, classes=5):
-    facts = NetFacts(name=target, title=target, family="elsewhere", input=(3, 64, 64), min_size=1, origin={})
+    facts = NetFacts(name=target, title=target, family="external", input=(3, 64, 64), min_size=1, origin={})
     return adapt(make(target, classes=classes).module, facts, 3, classes).eval()
 
 

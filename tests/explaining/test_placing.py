@@ -13,11 +13,11 @@ from torchvision.models import efficientnet_b0, resnet18
 
 from striate.explaining.attributing import attribution
 from striate.explaining.placing import places
-from striate.nets.elsewhere import adapt
+from striate.nets.external import adapt
 from striate.nets.netspec import NetFacts
 
 GROUPS = partial(nn.GroupNorm, 4)
-FACTS = NetFacts(name="given", title="given", family="elsewhere", input=(3, 64, 64), min_size=1, origin={})
+FACTS = NetFacts(name="given", title="given", family="external", input=(3, 64, 64), min_size=1, origin={})
 
 
 class Excited(nn.Module):

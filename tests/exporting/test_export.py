@@ -25,7 +25,7 @@ from striate.exporting import export
 from striate.exporting.checking import LIMIT, compare, pictures_of
 from striate.exporting.folder import readme, write_zip
 from striate.exporting.model import Deployed, model_of
-from striate.nets.elsewhere import make
+from striate.nets.external import make
 from tests.exporting.runs import clothes, make_run, sharp
 
 QUICK = 8

@@ -11,7 +11,7 @@ import striate
 from striate.anatomy.asking import ask, fixed_images
 from striate.anatomy.targets import check_fit, facts
 from striate.errors import UsageError
-from striate.nets.elsewhere import adapt
+from striate.nets.external import adapt
 
 
 def made(build):

@@ -83,7 +83,7 @@ def test_a_net_without_maps_has_no_picture(make_run):
 
 
 def test_maps_that_no_gradient_reaches_cost_no_report(make_run):
-    """A net from elsewhere may detach what it computes."""
+    """An external net may detach what it computes."""
 
     class Detached(torch.nn.Module):
         def forward(self, x):

@@ -1,4 +1,4 @@
-"""Nets from elsewhere train, resume, predict and load again. Run: pytest tests/training/test_nets_elsewhere.py"""
+"""External nets train, resume, predict and load again. Run: pytest tests/training/test_nets_elsewhere.py"""
 
 import json
 import os

@@ -13,9 +13,9 @@ from striate.experiment.weights import begin_with
 from striate.inference import save_weights
 from striate.nets import CATALOGUE, build
 from striate.nets.classifier import classifier
-from striate.nets.elsewhere import adapt
+from striate.nets.external import adapt
+from striate.nets.metadevice import on_meta_device
 from striate.nets.netspec import NetFacts
-from striate.nets.weightless import weightless
 from striate.runforms.config import RunConfig
 from striate.training import Progress
 
@@ -125,7 +125,7 @@ class Odd(nn.Module):
 
 
 def adapted(module):
-    return adapt(module, NetFacts(name="odd", title="odd", family="elsewhere", input=(1, 28, 28), min_size=3), 1, 3)
+    return adapt(module, NetFacts(name="odd", title="odd", family="external", input=(1, 28, 28), min_size=3), 1, 3)
 
 
 def test_the_classifier_is_right_or_none():
@@ -161,7 +161,7 @@ def test_the_classifier_of_a_catalogue_net_is_what_another_number_of_classes_cha
     if name.endswith("1998"):
         return  # it has the ten digits and no others
     channels, height, width = row.input
-    with weightless():
+    with on_meta_device():
         one, other = (build(name, channels=channels, classes=count).state_dict() for count in (11, 12))
     wanted = {key for key in one if one[key].shape != other[key].shape}
     if (

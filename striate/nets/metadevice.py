@@ -15,7 +15,7 @@ _FILLS = {_aten.normal_.default, _aten.uniform_.default, _aten.fill_.Scalar, _at
 
 
 @contextmanager
-def weightless() -> Iterator[None]:
+def on_meta_device() -> Iterator[None]:
     """Nets that are built inside have their parameters on the meta device, and no random number is drawn for them."""
     with torch.device("meta"), _NoDraws():  # type: ignore[no-untyped-call]
         yield

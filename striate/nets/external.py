@@ -1,4 +1,4 @@
-"""Nets from elsewhere: an object in a file, a torchvision or a timm model, a module that is at hand. Each is made a `Net`."""
+"""External nets: an object in a file, a torchvision or a timm model, a module that is at hand. Each is made a `Net`."""
 
 from __future__ import annotations
 
@@ -14,23 +14,23 @@ import torch
 from torch import Tensor, nn
 
 from striate.errors import StriateError, UsageError, param, short_of_means, unknown_name
+from striate.nets.metadevice import on_meta_device
 from striate.nets.net import Net
 from striate.nets.netspec import NetFacts
 from striate.nets.sources import Source, arguments, find_object, read_source, source_path
 from striate.nets.torchvision import fold_stem, published
-from striate.nets.weightless import weightless
 
 Input = tuple[int, int, int]
 
 STAGE = "net"
-"""Name of the one stage of a net from elsewhere."""
+"""Name of the one stage of an external net."""
 INCEPTIONS = ("googlenet", "inception_v3")
 """torchvision's nets with auxiliary heads."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Made:
-    """A module from elsewhere, as it was built.
+class ExternalNet:
+    """An external module, as it was built.
 
     Attributes:
         input: the image (C, H, W) that it takes by default; None if nothing says so.
@@ -46,19 +46,19 @@ class Made:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class ElsewhereFacts(NetFacts):
-    """The facts of a net from elsewhere, found by running it on shapes, and how it is made.
+class ExternalFacts(NetFacts):
+    """The facts of an external net, found by running it on shapes, and how it is made.
 
     `origin` has its `min_size`; the `target` that `make` takes, if there is one; for a file also `file` and `sha256`; and
     `given`, true for a module that was at hand, whose weights no name gives again.
     """
 
-    make: Callable[[int, int, bool], Made]
+    make: Callable[[int, int, bool], ExternalNet]
     """(channels, classes, pretrained) -> the module, its weights drawn from torch's global generator or published ones."""
 
 
 class Logits(nn.Module):
-    """The head of a net from elsewhere: takes the logits out of what the net gives, a tensor or something with `.logits` or
+    """The head of an external net: takes the logits out of what the net gives, a tensor or something with `.logits` or
     `["logits"]`.
 
     torchvision's GoogLeNet and Inception give auxiliary logits beside them while they train; those are left aside.
@@ -141,7 +141,7 @@ def inner(net: nn.Module) -> nn.Module:
     return module
 
 
-def is_elsewhere(target: str) -> bool:
+def is_external(target: str) -> bool:
     """Whether a target is not a name of the catalogue but `FILE.py:OBJECT`, `torchvision:NAME` or `timm:NAME`."""
     return ":" in target or target.endswith(".py")
 
@@ -154,7 +154,7 @@ def make(
     pretrained: bool = False,
     without_weights: bool = False,
     source: Source | None = None,
-) -> Made:
+) -> ExternalNet:
     """Builds what `target` names; the one place where a target becomes a module.
 
     Args:
@@ -194,11 +194,11 @@ def input_channels(module: nn.Module) -> int | None:
 
 def _from_file(
     source: Source, name: str, target: str, channels: int | None, classes: int | None, without_weights: bool
-) -> Made:
+) -> ExternalNet:
     with redirect_stdout(sys.stderr):  # what a file prints is no part of an answer
         found = find_object(source, name, target)
     if isinstance(found, nn.Module):
-        return Made(module=found)
+        return ExternalNet(module=found)
     given = arguments(found, target, channels, classes)
     try:
         with redirect_stdout(sys.stderr):
@@ -209,12 +209,12 @@ def _from_file(
         raise UsageError(f"{target} could not be built: {type(error).__name__}: {error}") from error
     if not isinstance(module, nn.Module):
         raise UsageError(f"{target} gives a {type(module).__name__}, not a torch.nn.Module")
-    return Made(module=module)
+    return ExternalNet(module=module)
 
 
 def _from_torchvision(
     name: str, channels: int | None, classes: int | None, pretrained: bool, without_weights: bool
-) -> Made:
+) -> ExternalNet:
     import torchvision
 
     known = torchvision.models.list_models(module=torchvision.models)
@@ -233,13 +233,13 @@ def _from_torchvision(
     module: nn.Module = _construct(lambda: builder(**options), without_weights)
     weights = next(iter(torchvision.models.get_model_weights(name)), None)
     side = weights.transforms().crop_size[0] if weights is not None else 224
-    made = Made(module=module, input=(3, side, side), notes=notes)
+    made = ExternalNet(module=module, input=(3, side, side), notes=notes)
     if pretrained:
         made = _with_published(name, made)
     return made if channels in (None, 3) else _with_channels(f"torchvision:{name}", made, channels or 3)
 
 
-def _with_published(name: str, made: Made) -> Made:
+def _with_published(name: str, made: ExternalNet) -> ExternalNet:
     """The net with torchvision's default weights, except those of another shape (the classifier of other classes)."""
     import torchvision
 
@@ -257,7 +257,7 @@ def _with_published(name: str, made: Made) -> Made:
     return replace(made, mean=mean, std=std, notes=(*made.notes, *notes))
 
 
-def _with_channels(name: str, made: Made, channels: int) -> Made:
+def _with_channels(name: str, made: ExternalNet, channels: int) -> ExternalNet:
     """The net with its first convolution for images of other channels than three, made of its own weights: see `fold_stem`."""
     path, conv = next(
         ((path, part) for path, part in made.module.named_modules() if isinstance(part, nn.Conv2d)), ("", None)
@@ -282,7 +282,9 @@ def _with_channels(name: str, made: Made, channels: int) -> Made:
     )
 
 
-def _from_timm(name: str, channels: int | None, classes: int | None, pretrained: bool, without_weights: bool) -> Made:
+def _from_timm(
+    name: str, channels: int | None, classes: int | None, pretrained: bool, without_weights: bool
+) -> ExternalNet:
     try:
         timm = importlib.import_module("timm")
     except ImportError as error:
@@ -301,7 +303,7 @@ def _from_timm(name: str, channels: int | None, classes: int | None, pretrained:
         raise StriateError(f"could not load the weights that timm publishes for {name}: {error}") from error
     about: dict[str, Any] = module.default_cfg
     default: Input = tuple(about["input_size"])
-    made = Made(module=module, input=(default[0] if channels is None else channels, *default[1:]))
+    made = ExternalNet(module=module, input=(default[0] if channels is None else channels, *default[1:]))
     if not pretrained:
         return made
     return replace(
@@ -321,7 +323,7 @@ def _construct(build: Callable[[], Any], without_weights: bool) -> Any:
     """A net without weights; with weights where its construction computes with tensors, which the meta device cannot."""
     if without_weights:
         try:
-            with weightless():
+            with on_meta_device():
                 return build()
         except (NotImplementedError, RuntimeError):
             pass

@@ -1,4 +1,4 @@
-"""Nets from elsewhere become modules and Nets in one place. Run: pytest tests/nets/test_elsewhere.py"""
+"""External nets become modules and Nets in one place. Run: pytest tests/nets/test_external.py"""
 
 import hashlib
 import importlib
@@ -14,8 +14,8 @@ from torch import nn
 import striate
 from striate.anatomy.targets import check_fit, facts
 from striate.errors import StriateError, UsageError
-from striate.nets import elsewhere
-from striate.nets.elsewhere import adapt, inner, make
+from striate.nets import external
+from striate.nets.external import adapt, inner, make
 from striate.nets.sources import read_source
 from striate.runforms.config import Origin
 from striate.trust import trust, trusted_source
@@ -130,7 +130,7 @@ def test_facts_are_found_by_running_on_shapes(own):
 def fitted(target, classes, size=(28, 28)):
     row = facts(target)
     made = row.make(1, classes, False)
-    net = adapt(made.module, row, elsewhere.input_channels(made.module) or row.input[0], classes)
+    net = adapt(made.module, row, external.input_channels(made.module) or row.input[0], classes)
     return check_fit(net, size, classes, "clothes")
 
 
@@ -159,7 +159,7 @@ def test_auxiliary_logits_are_left_aside_and_that_is_said():
 def test_torchvisions_weights_on_grey_pictures_of_other_classes(monkeypatch):
     """Three equal channels into the published net are one channel into ours."""
     theirs = torchvision.models.squeezenet1_1().eval()
-    monkeypatch.setattr(elsewhere, "published", lambda name, progress: ("Test.V1", dict(theirs.state_dict())))
+    monkeypatch.setattr(external, "published", lambda name, progress: ("Test.V1", dict(theirs.state_dict())))
     made = make("torchvision:squeezenet1_1", channels=1, classes=10, pretrained=True)
     assert (made.mean, made.std) == ((pytest.approx(0.449),), (pytest.approx(0.226),))
     assert [note.split(":")[0] for note in made.notes] == [
