@@ -48,6 +48,8 @@ def build(
             raise UsageError(f"{name}: {what} must be at least 1, got {value}")
     if init not in ("default", "paper"):
         raise UsageError(f"{name}: init must be default or paper, got {init!r}")
-    net = row.builder(channels, classes, init)
+    net = row.builder(channels, classes)
+    if draw := (row.paper_init if init == "paper" else None) or row.init:
+        draw(net)
     net.spec, net.channels, net.classes = row, channels, classes
     return net

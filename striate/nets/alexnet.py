@@ -15,9 +15,9 @@ from functools import partial
 
 from torch import nn
 
-from striate.nets.blocks import he_init, named, response_norm
+from striate.nets.blocks import hidden_head, named, normal_init, response_norm
 from striate.nets.net import Net
-from striate.nets.netspec import Family, NetSpec, torchvision_accuracy, variant
+from striate.nets.netspec import Family, NetSpec, variant
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -25,7 +25,7 @@ class AlexNetForm:
     """What tells the forms of AlexNet apart. The defaults are the paper's."""
 
     widths: tuple[int, int, int, int, int] = (96, 256, 384, 384, 256)
-    """Maps of conv1 to conv5."""
+    """Channels of conv1 to conv5."""
     hidden: int = 4096
     """Units of fc6 and fc7."""
     towers: int = 2
@@ -40,67 +40,37 @@ class AlexNetForm:
     """Dropout in front of fc6 and fc7 and not behind them."""
 
 
-def hidden_layers(features: int, form: AlexNetForm, classes: int) -> dict[str, nn.Module]:
-    """fc6, fc7 and the classifier, with ReLU and dropout 0.5 (section 4.2)."""
-    layers: dict[str, nn.Module] = {}
-    for number, inputs in ((6, features), (7, form.hidden)):
-        linear = {f"fc{number}": nn.Linear(inputs, form.hidden), f"relu{number}": nn.ReLU()}
-        dropout = {f"drop{number}": nn.Dropout(0.5)}
-        layers |= dropout | linear if form.dropout_first else linear | dropout
-    return layers | {"classifier": nn.Linear(form.hidden, classes)}
-
-
-def alexnet(channels: int, classes: int, init: str, form: AlexNetForm) -> Net:
-    """Five convolutions and three fully connected layers.
-
-    `init="paper"` is section 5: weights N(0, 0.01), biases 1 in conv2, conv4, conv5, fc6 and fc7, and 0 elsewhere.
-    `default` is He's: with the paper's, the loss stands still for the first epochs.
-    """
+def alexnet(channels: int, classes: int, form: AlexNetForm) -> Net:
+    """Five convolutions and three fully connected layers."""
     c1, c2, c3, c4, c5 = form.widths
     kernel, stride, padding = form.stem
-    norm = form.response_norm
 
-    def conv(inputs: int, maps: int, kernel: int, groups: int = 1) -> nn.Conv2d:
-        return nn.Conv2d(inputs, maps, kernel, padding=kernel // 2, groups=groups)
+    def layer(conv: nn.Conv2d, norm: bool = False) -> nn.Sequential:
+        return named({"conv": conv, "relu": nn.ReLU(), "norm": response_norm() if norm else None})
 
     stages = {
-        "conv1": named(
-            {
-                "conv": nn.Conv2d(channels, c1, kernel, stride, padding),
-                "relu": nn.ReLU(),
-                "norm": response_norm() if norm else None,
-            }
-        ),
+        "conv1": layer(nn.Conv2d(channels, c1, kernel, stride, padding), form.response_norm),
         "pool1": nn.MaxPool2d(3, 2),
-        "conv2": named(
-            {"conv": conv(c1, c2, 5, form.towers), "relu": nn.ReLU(), "norm": response_norm() if norm else None}
-        ),
+        "conv2": layer(nn.Conv2d(c1, c2, 5, padding=2, groups=form.towers), form.response_norm),
         "pool2": nn.MaxPool2d(3, 2),
-        "conv3": named({"conv": conv(c2, c3, 3), "relu": nn.ReLU()}),
-        "conv4": named({"conv": conv(c3, c4, 3, form.towers), "relu": nn.ReLU()}),
-        "conv5": named({"conv": conv(c4, c5, 3, form.towers), "relu": nn.ReLU()}),
+        "conv3": layer(nn.Conv2d(c2, c3, 3, padding=1)),
+        "conv4": layer(nn.Conv2d(c3, c4, 3, padding=1, groups=form.towers)),
+        "conv5": layer(nn.Conv2d(c4, c5, 3, padding=1, groups=form.towers)),
         "pool5": nn.MaxPool2d(3, 2),
     }
-    features = c5 * form.side**2
-    head = named(
-        {"pool": nn.AdaptiveAvgPool2d(form.side), "flatten": nn.Flatten()} | hidden_layers(features, form, classes)
-    )
-    net = Net(stages, head)
-    if init == "paper":
-        paper_init(net)
-    else:
-        he_init(net)
-    return net
+    head = hidden_head(c5, classes, side=form.side, hidden=form.hidden, dropout_first=form.dropout_first)
+    return Net(stages, head)
 
 
 def paper_init(net: nn.Module) -> None:
-    """Section 5: N(0, 0.01); biases that start at 1 give the ReLUs behind them positive inputs at first."""
-    for name, module in net.named_modules():
-        if isinstance(module, nn.Conv2d | nn.Linear):
-            nn.init.normal_(module.weight, std=0.01)
-            if module.bias is not None:
-                ones = any(layer in name for layer in ("conv2", "conv4", "conv5", "fc6", "fc7"))
-                nn.init.constant_(module.bias, 1.0 if ones else 0.0)
+    """Section 5: weights N(0, 0.01); biases of 1 give the ReLUs of these layers positive inputs at first, the others are 0.
+
+    With it the loss stands still for the first epochs; with He's it does not.
+    """
+    normal_init(net, 0.01)
+    for name, parameter in net.named_parameters():
+        if name.endswith("bias") and any(layer in name for layer in ("conv2", "conv4", "conv5", "fc6", "fc7")):
+            nn.init.ones_(parameter)
 
 
 _ALEXNET = NetSpec(
@@ -127,18 +97,19 @@ _ALEXNET = NetSpec(
         "ILSVRC-2012 test, seven nets, two of them pre-trained: 15.3 % top-5 error (Krizhevsky et al. 2012, Table 2)",
     ),
     builder=partial(alexnet, form=AlexNetForm()),
+    paper_init=paper_init,
 )
 # fmt: off
 _ONE_TOWER = variant(
     _ALEXNET, "alexnet-owt", "AlexNet, one tower",
-    "Body of the text (0.2 % more parameters than two towers); torchvision's alexnet", 61_100_840, 714_188_480,
-    year=2014, citation="A. Krizhevsky: One weird trick for parallelizing convolutional neural networks. arXiv:1404.5997, 2014",
+    "Body of the text (0.2 % more parameters than two towers); torchvision's alexnet", (61_100_840, 714_188_480), year=2014,
+    citation="A. Krizhevsky: One weird trick for parallelizing convolutional neural networks. arXiv:1404.5997, 2014",
     deviations=(
         "conv4 has 256 channels; footnote 1 says 384, which would be 1.4 % more parameters and not 0.2 %",
         "softmax with cross-entropy for 1000 logistic outputs",
     ),
-    input=(3, 224, 224), min_size=63, results=(torchvision_accuracy(56.522, 79.066),), torchvision="alexnet",
-    widths=(64, 192, 384, 256, 256), towers=1, response_norm=False, stem=(11, 4, 2), dropout_first=True,
+    input=(3, 224, 224), min_size=63, torchvision=("alexnet", 56.522, 79.066), widths=(64, 192, 384, 256, 256), towers=1,
+    response_norm=False, stem=(11, 4, 2), dropout_first=True,
 )
 
 FAMILY = Family(
@@ -158,7 +129,7 @@ FAMILY = Family(
         _ONE_TOWER,
         variant(
             _ALEXNET, "alexnet-tutorial", "AlexNet, one channel", "Dive into Deep Learning 1.0.3, section 8.1",
-            46_764_746, 938_146_176, geometry="tutorial", input=(1, 224, 224), min_size=65, classes=10,
+            (46_764_746, 938_146_176), geometry="tutorial", input=(1, 224, 224), min_size=65, classes=10,
             deviations=(
                 "one tower, no response normalisation",
                 "conv1 has padding 1 at 224x224: 54, 26, 12, 5 in place of 55, 27, 13, 6",
@@ -167,7 +138,7 @@ FAMILY = Family(
         ),
         variant(
             _ONE_TOWER, "alexnet-halfwidth-tutorial", "AlexNet, one tower at half width",
-            "One of the two towers of Fig. 2, as a tutorial on AlexNet builds it", 16_630_440, 311_191_824,
+            "One of the two towers of Fig. 2, as a tutorial on AlexNet builds it", (16_630_440, 311_191_824),
             year=_ALEXNET.year, citation=_ALEXNET.citation, geometry="tutorial",
             deviations=(
                 "one tower alone: half of all widths",
@@ -176,7 +147,7 @@ FAMILY = Family(
             widths=(48, 128, 192, 192, 128), hidden=2048,
         ),
         variant(
-            _ONE_TOWER, "alexnet-native", "AlexNet for small images", "alexnet-owt", 23_468_746, 151_155_712,
+            _ONE_TOWER, "alexnet-native", "AlexNet for small images", "alexnet-owt", (23_468_746, 151_155_712),
             citation=_ALEXNET.citation, geometry="native", input=(1, 28, 28), min_size=15, classes=10,
             deviations=(
                 "stem: conv1 is 5x5 at stride 1, padding 2, where alexnet-owt has 11x11 at stride 4",

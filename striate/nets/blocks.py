@@ -1,16 +1,178 @@
-"""What three papers' files or more share: named layers, normalisation, initialisation, a head."""
+"""What several papers' files share: named layers, chains of convolutions, heads, normalisation, initialisation."""
 
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 
-from torch import nn
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from striate.errors import UsageError
 
 
 def named(layers: Mapping[str, nn.Module | None]) -> nn.Sequential:
     """The layers one after the other under these names; a None is left out."""
     return nn.Sequential(OrderedDict((name, layer) for name, layer in layers.items() if layer is not None))
+
+
+def conv_norm_relu(conv: nn.Conv2d, *, norm: bool = True, relu: bool = True, eps: float = 1e-5) -> nn.Sequential:
+    """A convolution, batch norm with epsilon `eps` and ReLU, each of the two where asked for."""
+    return named(
+        {
+            "conv": conv,
+            "norm": nn.BatchNorm2d(conv.out_channels, eps=eps) if norm else None,
+            "relu": nn.ReLU() if relu else None,
+        }
+    )
+
+
+def conv_chain(
+    inputs: int,
+    convs: Iterable[tuple[int, int, int]],
+    order: Sequence[str] = ("conv", "norm", "relu"),
+    bias: bool = False,
+) -> dict[str, nn.Module]:
+    """Convolutions in a row, padded to keep the size but for the stride, as layers `conv1`, `norm1`, `relu1`, `conv2`, ...
+
+    Args:
+        convs: (kernel, channels, stride) of each.
+        order: of the layers around each convolution; batch norm is that of the inputs where it comes first.
+    """
+    layers: dict[str, nn.Module] = {}
+    for number, (kernel, channels, stride) in enumerate(convs, 1):
+        made = {
+            "conv": nn.Conv2d(inputs, channels, kernel, stride, kernel // 2, bias=bias),
+            "norm": nn.BatchNorm2d(inputs if order[0] == "norm" else channels),
+            "relu": nn.ReLU(),
+        }
+        layers |= {f"{kind}{number}": made[kind] for kind in order}
+        inputs = channels
+    return layers
+
+
+def branch(make: Callable[..., nn.Module], inputs: int, **layers: tuple[int, ...]) -> nn.Sequential:
+    """Convolutions in a row, each made of (inputs, channels, kernel) or (inputs, channels, kernel, stride)."""
+    made = {}
+    for name, (channels, *window) in layers.items():
+        made[name] = make(inputs, channels, *window)
+        inputs = channels
+    return named(made)
+
+
+def convolutions(width: int, stride: int, bottleneck: bool, stride_on_3x3: bool = False) -> list[tuple[int, int, int]]:
+    """(kernel, channels, stride) of a block's convolutions: two 3x3, or a bottleneck that leaves four times `width`."""
+    if not bottleneck:
+        return [(3, width, stride), (3, width, 1)]
+    strides = (1, stride) if stride_on_3x3 else (stride, 1)
+    return [(1, width, strides[0]), (3, width, strides[1]), (1, 4 * width, 1)]
+
+
+def global_head(features: int, classes: int, *, dropout: float = 0.0, hidden: int = 0, side: int = 1) -> nn.Sequential:
+    """(N, features, H, W) -> logits (N, classes): average to `side` x `side`, then one linear layer.
+
+    Args:
+        dropout: its rate before the first linear layer; 0 for none.
+        hidden: units of a layer with a ReLU ahead of the classifier; 0 for none.
+    """
+    features *= side**2
+    return named(
+        {
+            "pool": nn.AdaptiveAvgPool2d(side),
+            "flatten": nn.Flatten(),
+            "dropout": nn.Dropout(dropout) if dropout else None,
+            "fc": nn.Linear(features, hidden) if hidden else None,
+            "relu": nn.ReLU() if hidden else None,
+            "classifier": nn.Linear(hidden or features, classes),
+        }
+    )
+
+
+def hidden_head(features: int, classes: int, *, side: int, hidden: int, dropout_first: bool = False) -> nn.Sequential:
+    """AlexNet's and VGG's head: average to `side` x `side`, fc6 and fc7 of `hidden` units with ReLU and dropout 0.5, classifier.
+
+    Args:
+        dropout_first: dropout in front of fc6 and fc7 and not behind them.
+    """
+    layers: dict[str, nn.Module] = {"pool": nn.AdaptiveAvgPool2d(side), "flatten": nn.Flatten()}
+    for number, inputs in ((6, features * side**2), (7, hidden)):
+        linear = {f"fc{number}": nn.Linear(inputs, hidden), f"relu{number}": nn.ReLU()}
+        dropout = {f"drop{number}": nn.Dropout(0.5)}
+        layers |= dropout | linear if dropout_first else linear | dropout
+    return named(layers | {"classifier": nn.Linear(hidden, classes)})
+
+
+class Branches(nn.Module):
+    """Runs branches over one input and puts their channels side by side. (N, C, H, W) -> (N, sum of channels, H', W')."""
+
+    def __init__(self, branches: Mapping[str, nn.Module]) -> None:
+        super().__init__()
+        self.branches = nn.ModuleDict(branches)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return torch.cat([branch(x) for branch in self.branches.values()], 1)
+
+
+class Residual(nn.Module):
+    """relu(body(x) + shortcut(x)). (N, C, H, W) -> (N, C', H/stride, W/stride)."""
+
+    def __init__(self, body: nn.Module, shortcut: nn.Module) -> None:
+        super().__init__()
+        self.body = body
+        self.shortcut = shortcut
+        self.relu = nn.ReLU()
+
+    def forward(self, x: Tensor) -> Tensor:
+        y: Tensor = self.relu(self.body(x) + self.shortcut(x))
+        return y
+
+
+class ZeroPadShortcut(nn.Module):
+    """Option A: every stride-th pixel, with zeros as new channels. (N, inputs, H, W) -> (N, channels, H/stride, W/stride)."""
+
+    def __init__(self, inputs: int, channels: int, stride: int) -> None:
+        super().__init__()
+        self.stride = stride
+        self.zeros = channels - inputs
+
+    def forward(self, x: Tensor) -> Tensor:
+        return F.pad(x[:, :, :: self.stride, :: self.stride], (0, 0, 0, 0, 0, self.zeros))
+
+
+class Scale(nn.Module):
+    """Multiplies by a constant. Any shape."""
+
+    def __init__(self, factor: float) -> None:
+        super().__init__()
+        self.factor = factor
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x * self.factor
+
+    def extra_repr(self) -> str:
+        return f"{self.factor}"
+
+
+def response_norm() -> nn.LocalResponseNorm:
+    """Krizhevsky et al. 2012, section 3.3: b = a / (2 + 1e-4 * sum of squares of 5 neighbours) ** 0.75.
+
+    torch divides alpha by the number of neighbours, as Caffe did; the paper's formula does not, hence 5 * 1e-4.
+    """
+    return nn.LocalResponseNorm(5, alpha=5e-4, beta=0.75, k=2)
+
+
+def repeats(depth: int, layers: int, others: int) -> int:
+    """How often blocks of so many `layers` are repeated in a net of that depth, which has `others` besides.
+
+    Raises:
+        UsageError: the depth does not divide so; it names one that does.
+    """
+    count, rest = divmod(depth - others, layers)
+    if rest or count < 1:
+        nearest = layers * max(count, 1) + others
+        raise UsageError(f"depth must be {layers}n+{others} with n at least 1, got {depth}: use {nearest}")
+    return count
 
 
 def he_init(net: nn.Module, last: str = "classifier") -> None:
@@ -29,28 +191,17 @@ def he_init(net: nn.Module, last: str = "classifier") -> None:
                 nn.init.zeros_(module.bias)
 
 
+def normal_init(net: nn.Module, std: float) -> None:
+    """Weights N(0, std ** 2), biases 0."""
+    for module in net.modules():
+        if isinstance(module, nn.Conv2d | nn.Linear):
+            nn.init.normal_(module.weight, std=std)
+            if module.bias is not None:
+                nn.init.zeros_(module.bias)
+
+
 def xavier_init(net: nn.Module) -> None:
     """Glorot and Bengio 2010, eq. 16: weights uniform within sqrt(6 / (fan_in + fan_out)); biases as torch has them."""
     for module in net.modules():
         if isinstance(module, nn.Conv2d | nn.Linear):
             nn.init.xavier_uniform_(module.weight)
-
-
-def response_norm() -> nn.LocalResponseNorm:
-    """Krizhevsky et al. 2012, section 3.3: b = a / (2 + 1e-4 * sum of squares of 5 neighbours) ** 0.75.
-
-    torch divides alpha by the number of neighbours, as Caffe did; the paper's formula does not, hence 5 * 1e-4.
-    """
-    return nn.LocalResponseNorm(5, alpha=5e-4, beta=0.75, k=2)
-
-
-def global_head(features: int, classes: int, dropout: float = 0.0) -> nn.Sequential:
-    """(N, features, H, W) -> logits (N, classes): average over the map, dropout where asked for, one linear layer."""
-    return named(
-        {
-            "pool": nn.AdaptiveAvgPool2d(1),
-            "flatten": nn.Flatten(),
-            "dropout": nn.Dropout(dropout) if dropout else None,
-            "classifier": nn.Linear(features, classes),
-        }
-    )

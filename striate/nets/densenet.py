@@ -17,8 +17,7 @@ from functools import partial
 import torch
 from torch import Tensor, nn
 
-from striate.errors import UsageError
-from striate.nets.blocks import global_head, he_init, named
+from striate.nets.blocks import conv_norm_relu, global_head, named, repeats
 from striate.nets.net import Net
 from striate.nets.netspec import Family, NetSpec, torchvision_accuracy, variant
 
@@ -30,9 +29,9 @@ class DenseNetForm:
     depths: tuple[int, ...] = (6, 12, 24, 16)
     """Layers of each block."""
     growth: int = 32
-    """Maps that a layer adds: k."""
-    stem_maps: int = 64
-    """Maps of conv0: 2k, or 16."""
+    """Channels that a layer adds: k."""
+    stem_channels: int = 64
+    """Channels of conv0: 2k, or 16."""
     bottleneck: bool = True
     """A 1x1 convolution to 4k channels ahead of each 3x3: the B of DenseNet-BC."""
     compression: float = 0.5
@@ -75,48 +74,40 @@ def dense_layer(inputs: int, form: DenseNetForm) -> DenseLayer:
     return DenseLayer(named(layers))
 
 
-def transition(inputs: int, maps: int, form: DenseNetForm) -> nn.Sequential:
-    """Between blocks: (N, inputs, H, W) -> (N, maps, H/2, W/2)."""
+def transition(inputs: int, width: int, form: DenseNetForm) -> nn.Sequential:
+    """Between blocks: (N, inputs, H, W) -> (N, width, H/2, W/2)."""
     return named(
         {
             "norm": nn.BatchNorm2d(inputs),
             "relu": nn.ReLU(),
-            "conv": nn.Conv2d(inputs, maps, 1, bias=form.conv_bias),
+            "conv": nn.Conv2d(inputs, width, 1, bias=form.conv_bias),
             "drop": nn.Dropout(form.dropout) if form.dropout else None,
             "pool": nn.AvgPool2d(2),
         }
     )
 
 
-def densenet(channels: int, classes: int, init: str, form: DenseNetForm) -> Net:
-    """A stem, dense blocks with transitions between them, a closing BN-ReLU, global average pooling, one linear layer.
-
-    Both values of `init` are the paper's, which is He's (section 4.2).
-    """
-    maps = form.stem_maps
+def densenet(channels: int, classes: int, form: DenseNetForm) -> Net:
+    """A stem, dense blocks with transitions between them, a closing BN-ReLU, global average pooling, one linear layer."""
+    width = form.stem_channels
     if form.large_stem:
-        conv = nn.Conv2d(channels, maps, 7, 2, 3, bias=form.conv_bias)
-        stages: dict[str, nn.Module] = {
-            "conv0": named({"conv": conv, "norm": nn.BatchNorm2d(maps), "relu": nn.ReLU()}),
-            "pool0": nn.MaxPool2d(3, 2, 1),
-        }
+        conv = nn.Conv2d(channels, width, 7, 2, 3, bias=form.conv_bias)
+        stages: dict[str, nn.Module] = {"conv0": conv_norm_relu(conv), "pool0": nn.MaxPool2d(3, 2, 1)}
     else:
-        stages = {"conv0": nn.Conv2d(channels, maps, 3, padding=1, bias=form.conv_bias)}
+        stages = {"conv0": nn.Conv2d(channels, width, 3, padding=1, bias=form.conv_bias)}
     for block, depth in enumerate(form.depths, 1):
         layers: dict[str, nn.Module] = {}
         for number in range(1, depth + 1):
-            layers[f"layer{number}"] = dense_layer(maps, form)
-            maps += form.growth
+            layers[f"layer{number}"] = dense_layer(width, form)
+            width += form.growth
         if block == len(form.depths):
-            layers |= {"norm": nn.BatchNorm2d(maps), "relu": nn.ReLU()}
+            layers |= {"norm": nn.BatchNorm2d(width), "relu": nn.ReLU()}
         stages[f"dense{block}"] = named(layers)
         if block < len(form.depths):
-            kept = int(maps * form.compression)
-            stages[f"transition{block}"] = transition(maps, kept, form)
-            maps = kept
-    net = Net(stages, global_head(maps, classes))
-    he_init(net)
-    return net
+            kept = int(width * form.compression)
+            stages[f"transition{block}"] = transition(width, kept, form)
+            width = kept
+    return Net(stages, global_head(width, classes))
 
 
 def cifar_form(depth: int, growth: int, bottleneck: bool) -> DenseNetForm:
@@ -125,14 +116,10 @@ def cifar_form(depth: int, growth: int, bottleneck: bool) -> DenseNetForm:
     Raises:
         UsageError: a depth L that does not divide so.
     """
-    step = 6 if bottleneck else 3
-    layers, rest = divmod(depth - 4, step)
-    if rest or layers < 1:
-        raise UsageError(f"depth must be {step}n+4 with n at least 1, got {depth}: use {step * max(layers, 1) + 4}")
     return DenseNetForm(
-        depths=(layers,) * 3,
+        depths=(repeats(depth, 6 if bottleneck else 3, 4),) * 3,
         growth=growth,
-        stem_maps=2 * growth if bottleneck else 16,
+        stem_channels=2 * growth if bottleneck else 16,
         bottleneck=bottleneck,
         compression=0.5 if bottleneck else 1.0,
         large_stem=False,
@@ -170,7 +157,7 @@ def _cifar(depth: int, growth: int, params: int, macs: int, errors: str, bottlen
     bc = "-BC" if bottleneck else ""
     return variant(
         _121, f"densenet{depth}{bc.lower()}-k{growth}", f"DenseNet{bc} for CIFAR, L = {depth}, k = {growth}",
-        f"Section 3 and Table 2, DenseNet{bc} (L = {depth}, k = {growth})", params, macs,
+        f"Section 3 and Table 2, DenseNet{bc} (L = {depth}, k = {growth})", (params, macs),
         input=(3, 32, 32), min_size=4, classes=10, results=(f"CIFAR-10: {errors} (Huang et al. 2016, Table 2)",),
         builder=partial(densenet, form=cifar_form(depth, growth, bottleneck)),
     )  # fmt: skip
@@ -201,19 +188,17 @@ FAMILY = Family(
         _121,
         variant(_121, "densenet161", "DenseNet-161",
                 "The authors' models, DenseNet-161 (k = 48); not in Table 1 of the paper's last version",
-                28_681_000, 7_727_907_072, depths=(6, 12, 36, 24), growth=48, stem_maps=96, torchvision="densenet161",
-                results=("ImageNet validation, one crop: 22.2 % top-1 error (the authors' models)",
-                         torchvision_accuracy(77.138, 93.56))),
-        variant(_121, "densenet169", "DenseNet-169", "Table 1, DenseNet-169 (k = 32)", 14_149_480, 3_359_843_328,
-                depths=(6, 12, 32, 32), results=(_imagenet("23.80", "6.85"), torchvision_accuracy(75.6, 92.806)),
-                torchvision="densenet169"),
-        variant(_121, "densenet201", "DenseNet-201", "Table 1, DenseNet-201 (k = 32)", 20_013_928, 4_291_365_888,
-                depths=(6, 12, 48, 32), results=(_imagenet("22.58", "6.34"), torchvision_accuracy(76.896, 93.37)),
-                torchvision="densenet201"),
-        variant(_121, "densenet264", "DenseNet-264", "Table 1, DenseNet-264 (k = 32)", 33_337_704, 5_751_653_376,
+                (28_681_000, 7_727_907_072), depths=(6, 12, 36, 24), growth=48, stem_channels=96,
+                results=("ImageNet validation, one crop: 22.2 % top-1 error (the authors' models)",),
+                torchvision=("densenet161", 77.138, 93.56)),
+        variant(_121, "densenet169", "DenseNet-169", "Table 1, DenseNet-169 (k = 32)", (14_149_480, 3_359_843_328),
+                depths=(6, 12, 32, 32), results=(_imagenet("23.80", "6.85"),), torchvision=("densenet169", 75.6, 92.806)),
+        variant(_121, "densenet201", "DenseNet-201", "Table 1, DenseNet-201 (k = 32)", (20_013_928, 4_291_365_888),
+                depths=(6, 12, 48, 32), results=(_imagenet("22.58", "6.34"),), torchvision=("densenet201", 76.896, 93.37)),
+        variant(_121, "densenet264", "DenseNet-264", "Table 1, DenseNet-264 (k = 32)", (33_337_704, 5_751_653_376),
                 depths=(6, 12, 64, 48), results=(_imagenet("22.15", "6.12"),)),
         variant(_121, "densenet264-k48", "DenseNet-264, k = 48", "The authors' models, DenseNet-264 (k = 48); not in Table 1",
-                72_686_632, 12_850_693_632, depths=(6, 12, 64, 48), growth=48, stem_maps=96),
+                (72_686_632, 12_850_693_632), depths=(6, 12, 64, 48), growth=48, stem_channels=96),
         _cifar(40, 12, 1_019_722, 264_812_928, "5.24 % error with augmentation, 7.00 % without"),
         _cifar(100, 12, 6_979_642, 1_769_516_448, "4.10 % error with augmentation, 5.77 % without"),
         _cifar(100, 24, 27_249_082, 6_889_347_744, "3.74 % error with augmentation, 5.83 % without"),
@@ -221,20 +206,20 @@ FAMILY = Family(
         _cifar(250, 24, 15_324_406, 5_418_785_724, "3.62 % error with augmentation, 5.19 % without", bottleneck=True),
         _cifar(190, 40, 25_624_430, 9_301_945_740, "3.46 % error with augmentation", bottleneck=True),
         variant(_121, "densenet-tutorial", "DenseNet, four blocks of four layers, one channel",
-                "Dive into Deep Learning 1.0.3, section 8.7", 758_226, 129_077_168,
-                geometry="tutorial", input=(1, 96, 96), classes=10,
+                "Dive into Deep Learning 1.0.3, section 8.7", (758_226, 129_077_168), geometry="tutorial", input=(1, 96, 96),
+                classes=10,
                 deviations=(
                     "one channel, ten classes, 96x96; four layers in each block, without bottlenecks",
                     "the convolutions keep their biases, though each path from them leads into a batch norm",
                 ),
-                known_findings=("bias-before-batchnorm",), biases_before_norm=("stages.*.conv*.bias",),
-                depths=(4, 4, 4, 4), bottleneck=False, conv_bias=True),
-        variant(_121, "densenet121-native", "DenseNet-121 for small images", _121.source, 6_955_146, 672_320_512,
+                known_findings=("bias-before-batchnorm",), biases_before_norm=("stages.*.conv*.bias",), depths=(4, 4, 4, 4),
+                bottleneck=False, conv_bias=True),
+        variant(_121, "densenet121-native", "DenseNet-121 for small images", _121.source, (6_955_146, 672_320_512),
                 geometry="native", input=(1, 28, 28), min_size=8, classes=10, large_stem=False,
                 deviations=("stem: conv0 is 3x3 at stride 1, without batch norm, ReLU and pooling behind it, as in the paper's "
                             "nets for CIFAR",)),
         variant(_121, "densenet-native", "DenseNet, four blocks of four layers, for small images", "densenet-tutorial",
-                754_634, 165_675_568, geometry="native", input=(1, 28, 28), min_size=8, classes=10,
+                (754_634, 165_675_568), geometry="native", input=(1, 28, 28), min_size=8, classes=10,
                 deviations=("stem: conv0 is 3x3 at stride 1, without batch norm, ReLU and pooling behind it, for 7x7 at stride "
                             "2 with all three", "four layers in each block, without bottlenecks"),
                 depths=(4, 4, 4, 4), bottleneck=False, large_stem=False),

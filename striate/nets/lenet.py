@@ -18,7 +18,7 @@ import torch
 from torch import Tensor, nn
 
 from striate.errors import UsageError
-from striate.nets.blocks import he_init, named, xavier_init
+from striate.nets.blocks import named, xavier_init
 from striate.nets.net import Net
 from striate.nets.netspec import Family, NetSpec, variant
 
@@ -124,35 +124,25 @@ def paper_init(net: nn.Module) -> None:
 
 
 def lenet5(
-    channels: int,
-    classes: int,
-    init: str,
-    *,
-    activation: type[nn.Module] = nn.ReLU,
-    norm: bool = False,
-    padding: int = 2,
+    channels: int, classes: int, *, activation: type[nn.Module] = nn.ReLU, norm: bool = False, padding: int = 2
 ) -> Net:
     """LeNet-5 in its modern form: C3 sees all of S2, sub-sampling is average pooling, the output is linear.
 
     Args:
         channels, classes: of the images and the output.
-        init: `paper` or `default`, which is He's. Other activations than ReLU have Glorot's, as their tutorials do.
         activation: module class after every layer but the last.
         norm: batch norm between each layer, whose bias stays, and its activation.
         padding: of C1; 2 takes 28x28 images where the paper has 32x32.
     """
-
     side = 5 if padding else 4  # of S4 at 28x28
+
+    def layer(conv: nn.Conv2d) -> nn.Sequential:
+        return named({"conv": conv, "norm": nn.BatchNorm2d(conv.out_channels) if norm else None, "act": activation()})
+
     stages = {
-        "c1": named(
-            {
-                "conv": nn.Conv2d(channels, 6, 5, padding=padding),
-                "norm": nn.BatchNorm2d(6) if norm else None,
-                "act": activation(),
-            }
-        ),
+        "c1": layer(nn.Conv2d(channels, 6, 5, padding=padding)),
         "s2": nn.AvgPool2d(2),
-        "c3": named({"conv": nn.Conv2d(6, 16, 5), "norm": nn.BatchNorm2d(16) if norm else None, "act": activation()}),
+        "c3": layer(nn.Conv2d(6, 16, 5)),
         "s4": nn.AvgPool2d(2),
     }
     head = named(
@@ -168,18 +158,11 @@ def lenet5(
             "classifier": nn.Linear(84, classes),
         }
     )
-    net = Net(stages, head)
-    if activation is not nn.ReLU:
-        xavier_init(net)
-    elif init == "paper":
-        paper_init(net)
-    else:
-        he_init(net)
-    return net
+    return Net(stages, head)
 
 
-def lenet5_1998(channels: int, classes: int, init: str) -> Net:
-    """LeNet-5 as published: 60,000 parameters to learn. `default` and `paper` initialise alike, as the paper says.
+def lenet5_1998(channels: int, classes: int) -> Net:
+    """LeNet-5 as published: 60,000 parameters to learn.
 
     Raises:
         UsageError: classes is not 10; the codes of the output are the ten digits'.
@@ -189,25 +172,19 @@ def lenet5_1998(channels: int, classes: int, init: str) -> Net:
             f"lenet5-1998 has exactly 10 classes, got {classes}: its output compares with drawings of the ten digits; "
             "use lenet5"
         )
+
+    def layer(name: str, module: nn.Module) -> nn.Sequential:
+        return named({name: module, "act": ScaledTanh()})
+
     stages = {
-        "c1": named({"conv": nn.Conv2d(channels, 6, 5), "act": ScaledTanh()}),
-        "s2": named({"pool": Subsampling(6), "act": ScaledTanh()}),
-        "c3": named({"conv": PartialConv(), "act": ScaledTanh()}),
-        "s4": named({"pool": Subsampling(16), "act": ScaledTanh()}),
-        "c5": named({"conv": nn.Conv2d(16, 120, 5), "act": ScaledTanh()}),
+        "c1": layer("conv", nn.Conv2d(channels, 6, 5)),
+        "s2": layer("pool", Subsampling(6)),
+        "c3": layer("conv", PartialConv()),
+        "s4": layer("pool", Subsampling(16)),
+        "c5": layer("conv", nn.Conv2d(16, 120, 5)),
     }
-    head = named(
-        {
-            "pool": nn.AdaptiveAvgPool2d(1),
-            "flatten": nn.Flatten(),
-            "f6": nn.Linear(120, 84),
-            "act6": ScaledTanh(),
-            "rbf": EuclideanRBF(),
-        }
-    )
-    net = Net(stages, head)
-    paper_init(net)
-    return net
+    head = {"pool": nn.AdaptiveAvgPool2d(1), "flatten": nn.Flatten()}
+    return Net(stages, named(head | {"f6": nn.Linear(120, 84), "act6": ScaledTanh(), "rbf": EuclideanRBF()}))
 
 
 _LENET5 = NetSpec(
@@ -232,6 +209,7 @@ _LENET5 = NetSpec(
     params=61_706,
     macs=416_520,
     builder=lenet5,
+    paper_init=paper_init,
 )
 
 # fmt: off
@@ -252,32 +230,34 @@ FAMILY = Family(
     rows=(
         _LENET5,
         variant(
-            _LENET5, "lenet5-1998", "LeNet-5 as published", "Section II.B, Fig. 2 and 3, Table I, appendix A", 60_000, 325_680,
+            _LENET5, "lenet5-1998", "LeNet-5 as published", "Section II.B, Fig. 2 and 3, Table I, appendix A",
+            (60_000, 325_680),
             deviations=(
                 "logits are -1/2 of the paper's outputs, so that the largest is the answer and cross-entropy applies "
                 "(the paper: eq. 9, with a rubbish class)",
             ),
-            input=(1, 32, 32), min_size=32, builder=lenet5_1998,
+            input=(1, 32, 32), min_size=32, builder=lenet5_1998, init=paper_init,
             results=("MNIST: 0.95 % error; 0.8 % with distorted training images (LeCun et al. 1998, section III)",),
         ),
         variant(
-            _LENET5, "lenet5-tutorial", "LeNet-5 with sigmoids", "Dive into Deep Learning 1.0.3, section 7.6", 61_706, 416_520,
+            _LENET5, "lenet5-tutorial", "LeNet-5 with sigmoids", "Dive into Deep Learning 1.0.3, section 7.6",
+            (61_706, 416_520),
             deviations=(
                 "C3 sees all maps of S2, sub-sampling is average pooling, the output is linear",
                 "sigmoid for the scaled tanh; Glorot initialisation",
                 "padding 2 on C1 takes 28x28 images",
             ),
-            geometry="tutorial", builder=partial(lenet5, activation=nn.Sigmoid),
+            geometry="tutorial", builder=partial(lenet5, activation=nn.Sigmoid), init=xavier_init, paper_init=xavier_init,
         ),
         variant(
-            _LENET5, "lenet5-bn", "LeNet-5 with batch norm", "Dive into Deep Learning 1.0.3, section 8.5", 44_878, 281_640,
+            _LENET5, "lenet5-bn", "LeNet-5 with batch norm", "Dive into Deep Learning 1.0.3, section 8.5", (44_878, 281_640),
             deviations=(
                 "as lenet5-tutorial, with batch norm after every layer but the last",
                 "no padding on C1: S4 is 16@4x4 at 28x28",
             ),
             year=2015, geometry="tutorial", min_size=16, known_findings=("bias-before-batchnorm",),
             biases_before_norm=("stages.c1.conv.bias", "stages.c3.conv.bias", "head.c5.bias", "head.f6.bias"),
-            builder=partial(lenet5, activation=nn.Sigmoid, norm=True, padding=0),
+            builder=partial(lenet5, activation=nn.Sigmoid, norm=True, padding=0), init=xavier_init, paper_init=xavier_init,
         ),
     ),
 )

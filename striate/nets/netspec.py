@@ -8,6 +8,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, Literal
 
 from striate import notebook
+from striate.nets.blocks import he_init
 
 if TYPE_CHECKING:
     from striate.nets.net import Net
@@ -62,8 +63,12 @@ class NetSpec(NetFacts):
     """What was published for it: `set, protocol: figures (source)`."""
     torchvision: str | None = None
     """torchvision's name for the same net, where it has one."""
-    builder: Callable[[int, int, str], Net]
-    """(channels, classes, init) -> Net. `init` is `default` or `paper`."""
+    builder: Callable[[int, int], Net]
+    """(channels, classes) -> Net."""
+    init: Callable[[Net], None] | None = he_init
+    """Draws its weights so that it trains well today; None leaves them as torch draws them."""
+    paper_init: Callable[[Net], None] | None = None
+    """Draws them as the paper says, where that differs."""
 
     def _repr_html_(self) -> str:
         fields = {
@@ -74,8 +79,8 @@ class NetSpec(NetFacts):
         return notebook.card(self.title, fields)
 
     def as_dict(self) -> dict[str, object]:
-        """The facts in plain types, without the builder."""
-        names = [field.name for field in fields(self) if field.name not in ("builder", "origin")]
+        """The facts in plain types, without what builds the net."""
+        names = [field.name for field in fields(self) if field.name not in ("builder", "init", "paper_init", "origin")]
         facts = {name: getattr(self, name) for name in names}
         return {name: list(value) if isinstance(value, tuple) else value for name, value in facts.items()}
 
@@ -101,17 +106,24 @@ class Family:
     rows: tuple[NetSpec, ...]
 
 
-def variant(base: NetSpec, name: str, title: str, source: str, params: int, macs: int, **changes: Any) -> NetSpec:
+def variant(base: NetSpec, name: str, title: str, source: str, counts: tuple[int, int], **changes: Any) -> NetSpec:
     """A row that differs from `base` in `changes`: fields of NetSpec, or of the form that its builder takes.
 
-    Published results and a twin in torchvision belong to one row and are not inherited.
+    Published results and a twin in torchvision belong to one row and are not inherited. `torchvision` is its name there and the
+    accuracies of its weights, top-1 and top-5, which are added to the results.
+
+    Args:
+        counts: (params, macs).
     """
     own = {field.name for field in fields(NetSpec)}
     facts: dict[str, Any] = {"results": (), "torchvision": None, "builder": base.builder}
     facts |= {key: value for key, value in changes.items() if key in own}
+    if facts["torchvision"]:
+        facts["torchvision"], *accuracies = facts["torchvision"]
+        facts["results"] += (torchvision_accuracy(*accuracies),)
     if form := {key: value for key, value in changes.items() if key not in own}:
         facts["builder"] = partial(facts["builder"], form=replace(facts["builder"].keywords["form"], **form))
-    return replace(base, name=name, title=title, source=source, params=params, macs=macs, **facts)
+    return replace(base, name=name, title=title, source=source, params=counts[0], macs=counts[1], **facts)
 
 
 def torchvision_accuracy(top1: float, top5: float) -> str:

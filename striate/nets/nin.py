@@ -14,7 +14,7 @@ from functools import partial
 
 from torch import nn
 
-from striate.nets.blocks import he_init, named
+from striate.nets.blocks import he_init, named, normal_init
 from striate.nets.net import Net
 from striate.nets.netspec import Family, NetSpec, variant
 
@@ -25,17 +25,17 @@ class NiNForm:
 
     convs: tuple[tuple[int, int, int], ...] = ((5, 1, 2), (5, 1, 2), (3, 1, 1))
     """Kernel, stride and padding of each block's first convolution."""
-    maps: tuple[tuple[int, int, int], ...] = ((192, 160, 96), (192, 192, 192), (192, 192, 0))
-    """Maps of each block's three convolutions; 0 is a map a class."""
+    channels: tuple[tuple[int, int, int], ...] = ((192, 160, 96), (192, 192, 192), (192, 192, 0))
+    """Channels of each block's three convolutions; 0 is one for each class."""
     dropout_behind: tuple[int, ...] = (1, 2)
     """The poolings with dropout 0.5 behind them."""
     ceil_pools: bool = True
     """Pooling rounds its size up, as Caffe and cuda-convnet do."""
 
 
-def mlpconv(inputs: int, maps: tuple[int, int, int], conv: tuple[int, int, int]) -> nn.Sequential:
+def mlpconv(inputs: int, channels: tuple[int, int, int], conv: tuple[int, int, int]) -> nn.Sequential:
     """A convolution and two of 1x1, with ReLUs."""
-    first, second, third = maps
+    first, second, third = channels
     kernel, stride, padding = conv
     return named(
         {
@@ -49,15 +49,11 @@ def mlpconv(inputs: int, maps: tuple[int, int, int], conv: tuple[int, int, int])
     )
 
 
-def nin(channels: int, classes: int, init: str, form: NiNForm) -> Net:
-    """Blocks with 3x3 max pooling at stride 2 between them; the head only averages.
-
-    `init="paper"` is the author's: weights N(0, 0.05), biases 0. `default` is He's, which does not depend on the widths, and
-    starts all logits at 1, since a ReLU comes behind them.
-    """
+def nin(channels: int, classes: int, form: NiNForm) -> Net:
+    """Blocks with 3x3 max pooling at stride 2 between them; the head only averages."""
     stages: dict[str, nn.Module] = {}
     inputs = channels
-    for number, (conv, widths) in enumerate(zip(form.convs, form.maps, strict=True), 1):
+    for number, (conv, widths) in enumerate(zip(form.convs, form.channels, strict=True), 1):
         first, second, third = (width or classes for width in widths)
         stages[f"mlpconv{number}"] = mlpconv(inputs, (first, second, third), conv)
         if number < len(form.convs):
@@ -68,24 +64,17 @@ def nin(channels: int, classes: int, init: str, form: NiNForm) -> Net:
                 }
             )
         inputs = third
-    net = Net(stages, named({"pool": nn.AdaptiveAvgPool2d(1), "flatten": nn.Flatten()}))
-    if init == "paper":
-        paper_init(net)
-    else:
-        last = f"mlpconv{len(form.convs)}.mlp2"
-        he_init(net, last=last)
-        # Logits behind a ReLU: at 0 the first large step shuts off classes for good, for a ReLU at 0 passes no gradient.
-        nn.init.ones_(net.stages.get_parameter(f"{last}.bias"))
-    return net
+    return Net(stages, named({"pool": nn.AdaptiveAvgPool2d(1), "flatten": nn.Flatten()}))
 
 
-def paper_init(net: nn.Module) -> None:
-    """The author's configuration for CIFAR-10: initW = 0.05."""
-    for module in net.modules():
-        if isinstance(module, nn.Conv2d):
-            nn.init.normal_(module.weight, std=0.05)
-            if module.bias is not None:
-                nn.init.zeros_(module.bias)
+def init(net: Net) -> None:
+    """He's, which does not depend on the widths, and all logits start at 1, since a ReLU comes behind them.
+
+    At 0 the first large step would shut off classes for good, for a ReLU at 0 passes no gradient.
+    """
+    last = f"{[name for name in net.stages if name.startswith('mlpconv')][-1]}.mlp2"
+    he_init(net, last=last)
+    nn.init.ones_(net.stages.get_parameter(f"{last}.bias"))
 
 
 _CIFAR_10 = NetSpec(
@@ -106,15 +95,17 @@ _CIFAR_10 = NetSpec(
         "CIFAR-10, with shifts and flips: 8.81 % error (Lin et al. 2013, Table 1)",
     ),
     builder=partial(nin, form=NiNForm()),
+    init=init,
+    paper_init=partial(normal_init, std=0.05),  # the author's configuration for CIFAR-10
 )
 # fmt: off
 _IMAGENET = variant(
     _CIFAR_10, "nin-imagenet", "Network in Network for ImageNet", "The author's Caffe model; not in the paper",
-    7_595_176, 1_100_188_800, input=(3, 224, 224), min_size=39, classes=1000,
+    (7_595_176, 1_100_188_800), input=(3, 224, 224), min_size=39, classes=1000,
     deviations=("where dropout stands is as ports of the model have it",),
     results=("ImageNet validation, centre crop: 59.36 % top-1 accuracy (the author's Caffe model)",),
     convs=((11, 4, 0), (5, 1, 2), (3, 1, 1), (3, 1, 1)), dropout_behind=(3,),
-    maps=((96, 96, 96), (256, 256, 256), (384, 384, 384), (1024, 1024, 0)),
+    channels=((96, 96, 96), (256, 256, 256), (384, 384, 384), (1024, 1024, 0)),
 )
 
 FAMILY = Family(
@@ -132,16 +123,16 @@ FAMILY = Family(
     rows=(
         _CIFAR_10,
         variant(_CIFAR_10, "nin-cifar100", "Network in Network for CIFAR-100", "Fig. 2 and section 4; Table 3",
-                984_356, 223_592_448, classes=100, results=("CIFAR-100: 35.68 % error (Lin et al. 2013, Table 3)",)),
+                (984_356, 223_592_448), classes=100, results=("CIFAR-100: 35.68 % error (Lin et al. 2013, Table 3)",)),
         _IMAGENET,
         variant(_IMAGENET, "nin-tutorial", "Network in Network, one channel", "Dive into Deep Learning 1.0.3, section 8.3",
-                1_992_166, 762_297_352, geometry="tutorial", input=(1, 224, 224), min_size=67, classes=10,
+                (1_992_166, 762_297_352), geometry="tutorial", input=(1, 224, 224), min_size=67, classes=10,
                 deviations=(
                     "the ImageNet net with one channel and a last block that has a map a class from its first convolution on",
                     "pooling rounds its size down: 54, 26, 12, 5",
                 ),
-                maps=((96, 96, 96), (256, 256, 256), (384, 384, 384), (0, 0, 0)), ceil_pools=False),
-        variant(_IMAGENET, "nin-native", "Network in Network for small images", "nin-imagenet", 6_547_978, 261_627_392,
+                channels=((96, 96, 96), (256, 256, 256), (384, 384, 384), (0, 0, 0)), ceil_pools=False),
+        variant(_IMAGENET, "nin-native", "Network in Network for small images", "nin-imagenet", (6_547_978, 261_627_392),
                 geometry="native", input=(1, 28, 28), min_size=8, classes=10,
                 deviations=("stem: the first convolution is 5x5 at stride 1 with padding 2, for 11x11 at stride 4",),
                 convs=((5, 1, 2), (5, 1, 2), (3, 1, 1), (3, 1, 1))),

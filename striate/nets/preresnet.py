@@ -20,10 +20,19 @@ import torch
 from torch import Tensor, nn
 
 from striate.errors import UsageError
-from striate.nets.blocks import global_head, he_init, named
+from striate.nets.blocks import (
+    Scale,
+    ZeroPadShortcut,
+    conv_chain,
+    conv_norm_relu,
+    convolutions,
+    global_head,
+    he_init,
+    named,
+    repeats,
+)
 from striate.nets.net import Net
 from striate.nets.netspec import Family, NetSpec, variant
-from striate.nets.resnet import Scale, ZeroPadShortcut
 
 Order = Literal["original", "bn-after-addition", "relu-before-addition", "relu-preactivation", "full-preactivation"]
 Shortcut = Literal["identity", "constant-scaling", "exclusive-gating", "shortcut-gating", "conv", "dropout"]
@@ -45,12 +54,10 @@ class IdentityMappingForm:
     """Constant scaling: of the shortcut."""
     residual_scale: float = 0.5
     """Constant scaling: of what is added to it."""
-    gate_bias: float = -6.0
-    """Gating: where the biases of the gates start; the paper searched 0 to -10 and had its best results at -6."""
 
 
 class Unit(nn.Module):
-    """after(body(y) + shortcut(y)) with y = before(x). (N, C, H, W) -> (N, maps, H/stride, W/stride)."""
+    """after(body(y) + shortcut(y)) with y = before(x). (N, C, H, W) -> (N, C', H/stride, W/stride)."""
 
     def __init__(self, before: nn.Module, body: nn.Module, shortcut: nn.Module, after: nn.Module) -> None:
         super().__init__()
@@ -87,49 +94,37 @@ class GatedUnit(nn.Module):
         return y
 
 
+# The layers of a convolution in each order.
+LAYERS: dict[Order, tuple[str, ...]] = {
+    "original": ("conv", "norm", "relu"),
+    "bn-after-addition": ("conv", "norm", "relu"),
+    "relu-before-addition": ("conv", "norm", "relu"),
+    "relu-preactivation": ("relu", "conv", "norm"),
+    "full-preactivation": ("norm", "relu", "conv"),
+}
+# How many of the last convolution's come behind the addition.
+BEHIND = {"original": 1, "bn-after-addition": 2}
+
+
 def body(inputs: int, width: int, stride: int, form: IdentityMappingForm) -> dict[str, nn.Module]:
     """F(x): the convolutions with batch norms and ReLUs in the form's order, by name."""
-    if form.bottleneck:
-        convs = [(1, width, stride), (3, width, 1), (1, 4 * width, 1)]
-    else:
-        convs = [(3, width, stride), (3, width, 1)]
-    layers: dict[str, nn.Module] = {}
-    for number, (kernel, maps, step) in enumerate(convs, 1):
-        conv = nn.Conv2d(inputs, maps, kernel, step, kernel // 2, bias=False)
-        norm = nn.BatchNorm2d(inputs if form.order == "full-preactivation" else maps)
-        if form.order == "full-preactivation":
-            layers |= {f"norm{number}": norm, f"relu{number}": nn.ReLU(), f"conv{number}": conv}
-        elif form.order == "relu-preactivation":
-            layers |= {f"relu{number}": nn.ReLU(), f"conv{number}": conv, f"norm{number}": norm}
-        else:
-            layers |= {f"conv{number}": conv, f"norm{number}": norm, f"relu{number}": nn.ReLU()}
-        inputs = maps
-    last = str(len(convs))
-    if form.order in ("original", "bn-after-addition"):
-        del layers["relu" + last]
-    if form.order == "bn-after-addition":
-        del layers["norm" + last]
+    layers = conv_chain(inputs, convolutions(width, stride, form.bottleneck), LAYERS[form.order])
+    for _ in range(BEHIND.get(form.order, 0)):
+        layers.popitem()
     return layers
 
 
-def projection(inputs: int, maps: int, stride: int, norm: bool) -> nn.Sequential:
-    """A 1x1 convolution on the shortcut."""
-    conv = nn.Conv2d(inputs, maps, 1, stride, bias=False)
-    return named({"conv": conv, "norm": nn.BatchNorm2d(maps) if norm else None})
-
-
-def path(inputs: int, maps: int, stride: int, form: IdentityMappingForm) -> nn.Module:
+def path(inputs: int, channels: int, stride: int, form: IdentityMappingForm) -> nn.Module:
     """The shortcut: the identity; where the shape changes, zeros for new channels (two 3x3) or a projection (bottleneck).
 
     A projection has a batch norm of its own unless one follows the addition or comes ahead of the block.
     """
-    if form.shortcut == "conv":
-        return projection(inputs, maps, stride, norm=True)
-    if stride == 1 and inputs == maps:
+    if form.shortcut != "conv" and stride == 1 and inputs == channels:
         return nn.Identity()
-    if form.bottleneck:
-        return projection(inputs, maps, stride, norm=form.order not in ("bn-after-addition", "full-preactivation"))
-    return ZeroPadShortcut(inputs, maps, stride)
+    if form.shortcut != "conv" and not form.bottleneck:
+        return ZeroPadShortcut(inputs, channels, stride)
+    norm = form.shortcut == "conv" or form.order not in ("bn-after-addition", "full-preactivation")
+    return conv_norm_relu(nn.Conv2d(inputs, channels, 1, stride, bias=False), norm=norm, relu=False)
 
 
 # What an order has ahead of its first convolution, and behind the addition of the last block.
@@ -138,10 +133,10 @@ AHEAD = {"full-preactivation": ("norm1", "relu1"), "relu-preactivation": ("relu1
 
 def unit(inputs: int, width: int, stride: int, form: IdentityMappingForm, first: bool) -> nn.Module:
     """A residual block of the form; `first` is the one behind conv1."""
-    maps = 4 * width if form.bottleneck else width
-    layers, shortcut = body(inputs, width, stride, form), path(inputs, maps, stride, form)
+    channels = 4 * width if form.bottleneck else width
+    layers, shortcut = body(inputs, width, stride, form), path(inputs, channels, stride, form)
     if form.shortcut.endswith("gating"):
-        gate = nn.Conv2d(inputs, maps, 1, stride)
+        gate = nn.Conv2d(inputs, channels, 1, stride)
         return GatedUnit(named(layers), shortcut, gate, form.shortcut == "exclusive-gating")
     if form.shortcut == "constant-scaling":
         layers |= {"scale": Scale(form.residual_scale)}
@@ -155,30 +150,23 @@ def unit(inputs: int, width: int, stride: int, form: IdentityMappingForm, first:
         before = {} if first else ahead
     after: dict[str, nn.Module] = {}
     if form.order == "bn-after-addition":
-        after["norm"] = nn.BatchNorm2d(maps)
-    if form.order in ("original", "bn-after-addition"):
+        after["norm"] = nn.BatchNorm2d(channels)
+    if form.order in BEHIND:
         after["relu"] = nn.ReLU()
     return Unit(named(before), named(layers), shortcut, named(after))
 
 
-def identity_mappings(channels: int, classes: int, init: str, form: IdentityMappingForm) -> Net:
+def identity_mappings(channels: int, classes: int, form: IdentityMappingForm) -> Net:
     """A residual net for CIFAR-10 with any of the paper's shortcuts or orders, of any depth.
-
-    Both values of `init` are the paper's, which is He's; the biases of gates start at `form.gate_bias`.
 
     Raises:
         UsageError: a depth that is no 6n+2 (9n+2 with bottlenecks), or a shortcut with another order than the original.
     """
-    layers = 9 if form.bottleneck else 6
-    units, rest = divmod(form.depth - 2, layers)
-    if rest or units < 1:
-        raise UsageError(
-            f"depth must be {layers}n+2 with n at least 1, got {form.depth}: use {layers * max(units, 1) + 2}"
-        )
+    units = repeats(form.depth, 9 if form.bottleneck else 6, 2)
     if form.shortcut != "identity" and form.order != "original":
         raise UsageError(f"shortcut {form.shortcut!r} goes with the original order, got {form.order!r}")
-    stem = {"conv": nn.Conv2d(channels, 16, 3, padding=1, bias=False), "norm": nn.BatchNorm2d(16), "relu": nn.ReLU()}
-    stages: dict[str, nn.Module] = {"conv1": named(stem)}
+    stem = nn.Conv2d(channels, 16, 3, padding=1, bias=False)
+    stages: dict[str, nn.Module] = {"conv1": conv_norm_relu(stem)}
     inputs = 16
     for group, width in enumerate((16, 32, 64)):
         members: dict[str, nn.Module] = {}
@@ -190,12 +178,15 @@ def identity_mappings(channels: int, classes: int, init: str, form: IdentityMapp
             closing = {"norm1": nn.BatchNorm2d(inputs), "relu1": nn.ReLU()}
             members |= {name.removesuffix("1"): closing[name] for name in AHEAD.get(form.order, ())}
         stages[f"conv{group + 2}"] = named(members)
-    net = Net(stages, global_head(inputs, classes))
+    return Net(stages, global_head(inputs, classes))
+
+
+def init(net: Net, gate_bias: float = -6.0) -> None:
+    """The paper's, which is He's. The biases of gates start at `gate_bias`: it searched 0 to -10, and -6 did best."""
     he_init(net)
     for name, parameter in net.named_parameters():
         if name.endswith("gate.bias"):
-            nn.init.constant_(parameter, form.gate_bias)
-    return net
+            nn.init.constant_(parameter, gate_bias)
 
 
 _164 = NetSpec(
@@ -213,6 +204,7 @@ _164 = NetSpec(
     macs=244_500_992,
     results=("CIFAR-10: 5.93 % error (He et al. 2016, Table 2)",),
     builder=partial(identity_mappings, form=IdentityMappingForm(depth=164, bottleneck=True)),
+    init=init,
 )
 # Ends of names, words, and where in the paper it stands.
 _SHORTCUTS: dict[Shortcut, tuple[str, str, str]] = {
@@ -242,7 +234,7 @@ def _scaled_down(depth: int) -> tuple[str, ...]:
 def _shortcut(depth: int, kind: Shortcut, params: int, macs: int, error: str | None = None) -> NetSpec:
     end, words, source = _SHORTCUTS[kind]
     return variant(
-        _164, f"resnet{depth}-{end}", f"ResNet-{depth} for CIFAR, {words}", source, params, macs,
+        _164, f"resnet{depth}-{end}", f"ResNet-{depth} for CIFAR, {words}", source, (params, macs),
         deviations=(*_scaled_down(depth), *(_GATES if "gating" in kind else ())),
         results=(f"CIFAR-10: {error} (He et al. 2016, Table 1)",) if error else (),
         depth=depth, bottleneck=False, shortcut=kind,
@@ -252,7 +244,7 @@ def _shortcut(depth: int, kind: Shortcut, params: int, macs: int, error: str | N
 def _order(depth: int, kind: Order, params: int, macs: int, *results: str) -> NetSpec:
     name, words, source = _ORDERS[kind]
     return variant(
-        _164, name.format(depth), f"ResNet-{depth} for CIFAR, {words}", source, params, macs,
+        _164, name.format(depth), f"ResNet-{depth} for CIFAR, {words}", source, (params, macs),
         deviations=_scaled_down(depth), results=results, depth=depth, bottleneck=depth >= 164, order=kind,
     )  # fmt: skip
 

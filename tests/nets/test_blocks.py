@@ -80,7 +80,9 @@ def test_the_small_residual_net_is_what_its_tutorial_says(name: str) -> None:
 def first_unit_of_the_second_group(form: IdentityMappingForm) -> nn.Module:
     """The one that changes its shape: 16 maps to 32 (64 to 128 with bottlenecks), half the size."""
     torch.manual_seed(2)
-    unit: nn.Module = next(identity_mappings(3, 10, "default", form).eval().stages["conv3"].children())
+    net = identity_mappings(3, 10, form).eval()
+    preresnet.init(net, gate_bias=-1.0)
+    unit: nn.Module = next(net.stages["conv3"].children())
     for module in unit.modules():
         if isinstance(module, nn.BatchNorm2d):
             nn.init.normal_(module.weight)
@@ -90,7 +92,7 @@ def first_unit_of_the_second_group(form: IdentityMappingForm) -> nn.Module:
 
 @pytest.mark.parametrize("shortcut", get_args(preresnet.Shortcut))
 def test_the_six_shortcuts_of_figure_2(shortcut: preresnet.Shortcut) -> None:
-    unit = first_unit_of_the_second_group(IdentityMappingForm(depth=8, shortcut=shortcut, gate_bias=-1.0))
+    unit = first_unit_of_the_second_group(IdentityMappingForm(depth=8, shortcut=shortcut))
     x = torch.randn(2, 16, 8, 8)
     identity = F.pad(x[:, :, ::2, ::2], (0, 0, 0, 0, 0, 16))
     added = unit.body.norm2(unit.body.conv2(F.relu(unit.body.norm1(unit.body.conv1(x)))))
@@ -119,7 +121,7 @@ def test_dropout_shortcut_drops_half_of_the_shortcut() -> None:
 def test_the_five_orders_of_figure_4(order: preresnet.Order) -> None:
     """The second unit of a group, where the shortcut is the identity and nothing is moved to a neighbour."""
     torch.manual_seed(3)
-    net = identity_mappings(3, 10, "default", IdentityMappingForm(depth=14, order=order)).eval()
+    net = identity_mappings(3, 10, IdentityMappingForm(depth=14, order=order)).eval()
     unit = net.stages["conv3"][1]
     for module in unit.modules():
         if isinstance(module, nn.BatchNorm2d):
@@ -139,7 +141,7 @@ def test_the_five_orders_of_figure_4(order: preresnet.Order) -> None:
 def test_pre_activation_at_the_ends() -> None:
     """Appendix: the first activation is conv1's; the one ahead of a projection feeds both paths; the last has its own."""
     form = IdentityMappingForm(depth=20, bottleneck=True, order="full-preactivation")
-    net = identity_mappings(3, 10, "default", form)
+    net = identity_mappings(3, 10, form)
     assert list(net.stages["conv2"][0].body._modules) == ["conv1", "norm2", "relu2", "conv2", "norm3", "relu3", "conv3"]
     assert list(net.stages["conv3"][0].before._modules) == ["norm1", "relu1"]
     assert list(net.stages["conv3"][0].shortcut._modules) == ["conv"]
@@ -207,53 +209,51 @@ def test_papers_initialisation() -> None:
 
 def test_vgg_of_any_width_and_nets_of_any_depth() -> None:
     with torch.device("meta"):
-        wide = vgg(1, 10, "default", VGGForm(width=1.5, hidden=100))
+        wide = vgg(1, 10, VGGForm(width=1.5, hidden=100))
         assert wide.stages["conv1"].conv1.out_channels == 96
         assert wide(torch.zeros(1, 1, 32, 32)).shape == (1, 10)
         for bottleneck, depth in ((False, 26), (True, 29)):
-            net = identity_mappings(1, 10, "default", IdentityMappingForm(depth=depth, bottleneck=bottleneck))
+            net = identity_mappings(1, 10, IdentityMappingForm(depth=depth, bottleneck=bottleneck))
             weights = [m for m in net.modules() if isinstance(m, nn.Conv2d | nn.Linear)]
             projections = sum(isinstance(m, nn.Conv2d) and m.kernel_size == (1, 1) for m in weights)
             assert len(weights) - (3 if bottleneck else projections) == depth
 
 
 COUNTED = {
-    "AlexNet with all maps seen by all": (partial(alexnet, 3, 1000, "default", AlexNetForm(towers=1)), 62_378_344),
-    "AlexNet at 224 with padding 2": (partial(alexnet, 3, 1000, "default", AlexNetForm(stem=(11, 4, 2))), 60_965_224),
+    "AlexNet with all maps seen by all": (partial(alexnet, 3, 1000, AlexNetForm(towers=1)), 62_378_344),
+    "AlexNet at 224 with padding 2": (partial(alexnet, 3, 1000, AlexNetForm(stem=(11, 4, 2))), 60_965_224),
     "one weird trick, 384 maps in conv4 as its footnote says": (
         partial(
             alexnet,
             3,
             1000,
-            "default",
             replace(CATALOGUE["alexnet-owt"].builder.keywords["form"], widths=(64, 192, 384, 384, 256)),
         ),
         61_838_248,
     ),
-    "NiN for CIFAR-100": (partial(nin, 3, 100, "default", NiNForm()), 984_356),
+    "NiN for CIFAR-100": (partial(nin, 3, 100, NiNForm()), 984_356),
     "GoogLeNet with batch norm and true 5x5": (
         partial(
             googlenet,
             3,
             1000,
-            "default",
             GoogLeNetForm(batch_norm="all", conv_bias=False, response_norm=False, auxiliary=False),
         ),
         7_005_832,
     ),
     **{
         f"ResNet-{depth} for CIFAR, option B": (
-            partial(resnet.resnet, 3, 10, "default", resnet.cifar_form(depth, "B")),
+            partial(resnet.resnet, 3, 10, resnet.cifar_form(depth, "B")),
             params,
         )
         for depth, params in {20: 272_474, 32: 466_906, 44: 661_338, 56: 855_770, 110: 1_730_714}.items()
     },
     "DenseNet (L = 40, k = 12) behind 24 maps": (
-        partial(densenet.densenet, 3, 10, "default", replace(densenet.cifar_form(40, 12, False), stem_maps=24)),
+        partial(densenet.densenet, 3, 10, replace(densenet.cifar_form(40, 12, False), stem_channels=24)),
         1_059_298,
     ),
     "DenseNet-264 with k = 48": (
-        partial(densenet.densenet, 3, 1000, "default", DenseNetForm(depths=(6, 12, 64, 48), growth=48, stem_maps=96)),
+        partial(densenet.densenet, 3, 1000, DenseNetForm(depths=(6, 12, 64, 48), growth=48, stem_channels=96)),
         72_686_632,
     ),
 }
@@ -274,13 +274,11 @@ def test_forms_without_a_row_have_the_counts_of_their_sources(form: str) -> None
         (lambda: densenet.cifar_form(42, 12, False), "depth must be 3n.4 with n at least 1, got 42: use 40"),
         (lambda: densenet.cifar_form(101, 12, True), "depth must be 6n.4 with n at least 1, got 101: use 100"),
         (
-            lambda: identity_mappings(3, 10, "default", IdentityMappingForm(depth=112, bottleneck=True)),
+            lambda: identity_mappings(3, 10, IdentityMappingForm(depth=112, bottleneck=True)),
             "depth must be 9n.2 with n at least 1, got 112: use 110",
         ),
         (
-            lambda: identity_mappings(
-                3, 10, "default", IdentityMappingForm(order="full-preactivation", shortcut="conv")
-            ),
+            lambda: identity_mappings(3, 10, IdentityMappingForm(order="full-preactivation", shortcut="conv")),
             "shortcut 'conv' goes with the original order, got 'full-preactivation'",
         ),
         (lambda: build("lenet5", init="best"), "init must be default or paper, got 'best'"),

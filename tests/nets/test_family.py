@@ -11,19 +11,17 @@ import striate
 ROOT = Path(striate.__file__).parents[1]
 TOY = """
 from torch import nn
-from striate.nets.blocks import global_head, he_init
+from striate.nets.blocks import global_head
 from striate.nets.net import Net
 from striate.nets.netspec import Family, NetSpec, variant
 
-def toy(channels: int, classes: int, init: str) -> Net:
-    net = Net({"conv1": nn.Conv2d(channels, 4, 3)}, global_head(4, classes))
-    he_init(net)
-    return net
+def toy(channels: int, classes: int) -> Net:
+    return Net({"conv1": nn.Conv2d(channels, 4, 3)}, global_head(4, classes))
 
 _TOY = NetSpec(name="toy", title="Toy", family="toy", year=2016, citation="Nobody", source="Nowhere", geometry="paper",
                input=(1, 28, 28), min_size=3, classes=10, params=90, macs=24_376, builder=toy)
 FAMILY = Family(name="toy", title="Toy", new="Nothing.", mattered="Nowhere.", drawn="toy", recipe={"source": "none", "lr": 0.5},
-                rows=(_TOY, variant(_TOY, "toy3", "Toy in colour", "Nowhere", 162, 73_048, input=(3, 28, 28))))
+                rows=(_TOY, variant(_TOY, "toy3", "Toy in colour", "Nowhere", (162, 73_048), input=(3, 28, 28))))
 """
 PROGRAM = """
 import striate

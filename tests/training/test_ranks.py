@@ -48,6 +48,7 @@ from striate.inference import logits
 from striate.machine import leave
 from striate.metrics.classification import confusion_matrix
 from striate.nets import Net, build
+from striate.nets.blocks import he_init
 from striate.nets.googlenet import GoogLeNetForm, conv, googlenet, inception
 from striate.recipe import FAST_NORM, FAST_PLAIN
 from striate.run import Run
@@ -90,18 +91,20 @@ def small_googlenet():
     """A stem, two Inception blocks, a head and an auxiliary one, in the form of GoogLeNet."""
     form = GoogLeNetForm(average_first=False)
     stages = OrderedDict(
-        conv1=conv(1, 8, 5, form, stride=2),
+        conv1=conv(1, 8, 5, 2, form=form),
         inception3a=inception(8, (4, 4, 6, 2, 4, 2), form),
         inception3b=inception(16, (4, 4, 6, 2, 4, 2), form),
     )
     head = nn.Sequential(nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(16, 10))
-    auxiliary = nn.Sequential(nn.AdaptiveAvgPool2d(4), conv(16, 4, 1, form), nn.Flatten(), nn.Linear(64, 10))
+    auxiliary = nn.Sequential(nn.AdaptiveAvgPool2d(4), conv(16, 4, 1, form=form), nn.Flatten(), nn.Linear(64, 10))
     return Net(stages, head, {"inception3a": (0.3, auxiliary)})
 
 
 def whole_googlenet():
     form = GoogLeNetForm(stem=(3, 1), pool2=False, average_first=False, dropout=0.0)
-    return without_dropout(googlenet(1, 10, "default", form))
+    net = googlenet(1, 10, form)
+    he_init(net)
+    return without_dropout(net)
 
 
 class Unused(nn.Module):
