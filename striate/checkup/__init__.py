@@ -1,6 +1,6 @@
 """The check-up of a data set: what is wrong or odd about its images, said before a net is trained on them.
 
-Nothing is changed: files are read, and what was found is told.
+Nothing is changed: files are read, and what was found is reported.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from striate.checkup.copies import across_copies, copy_findings, equal_groups
-from striate.checkup.findings import TITLES, Finding, Pair, Picture, Place, picture
+from striate.checkup.findings import Finding, Pair, Picture, Place, picture
 from striate.checkup.near import near_duplicates, thumbnails
 from striate.checkup.outliers import outlier_findings
 from striate.checkup.quick import in_order, quick
@@ -20,7 +20,6 @@ from striate.data.images import DataSet, Pixels
 
 __all__ = [
     "SIZE",
-    "TITLES",
     "Checkup",
     "Finding",
     "Pair",

@@ -6,18 +6,13 @@ from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import chain
 
-from striate.checkup.findings import Finding, Kind, Pair, Picture, Severity, picture
+from striate.checkup.findings import Finding, Pair, Picture, finding, picture
 from striate.data.images import DataSet
 from striate.texts import counted
 
 _ORDER = ("train", "validation", "test")
 
-_NEAR: dict[Kind, Kind] = {
-    "leakage": "near-leakage",
-    "label-conflict": "near-label-conflict",
-    "duplicates": "near-duplicates",
-}
-_WAY_OUT: dict[Kind, str] = {
+_WAY_OUT = {
     "leakage": "What is measured on such images says too much: the net has seen them. {remedy}.",
     "label-conflict": "At most one of the two classes is right: correct the label, or leave the image out.",
     "duplicates": "Such an image counts twice, in training and in what is measured. If that is not meant, leave one out.",
@@ -64,28 +59,19 @@ def _place(picture: Picture) -> tuple[int, int]:
 
 def copy_findings(pairs: Sequence[Pair], dataset: DataSet, near: bool) -> list[Finding]:
     """The pairs as findings: across splits, across classes, and within a class of one split. One can be in the first two."""
-    sorted_pairs: dict[Kind, list[Pair]] = defaultdict(list)
+    by_kind: dict[str, list[Pair]] = defaultdict(list)
     for pair in sorted(pairs, key=lambda pair: -pair.likeness):
-        across = pair.first.split != pair.second.split, pair.first.label != pair.second.label
-        if across[0]:
-            sorted_pairs["leakage"].append(pair)
-        if across[1]:
-            sorted_pairs["label-conflict"].append(pair)
-        if not any(across):
-            sorted_pairs["duplicates"].append(pair)
-    severities: dict[Kind, Severity] = {
-        "leakage": "warning" if near else "serious",
-        "label-conflict": "warning" if near else "serious",
-        "duplicates": "hint",
-    }
+        kinds = ["leakage"] * (pair.first.split != pair.second.split)
+        kinds += ["label-conflict"] * (pair.first.label != pair.second.label)
+        for kind in kinds or ["duplicates"]:
+            by_kind[kind].append(pair)
     return [
-        Finding(
-            kind=_NEAR[kind] if near else kind,
-            severity=severities[kind],
-            words=f"{_said(found, kind, _alike(dataset, near))} {_way_out(kind, dataset)}",
+        finding(
+            f"near-{kind}" if near else kind,
+            f"{_said(found, kind, _alike(dataset, near))} {_way_out(kind, dataset)}",
             pairs=tuple(found),
         )
-        for kind, found in sorted_pairs.items()
+        for kind, found in by_kind.items()
     ]
 
 
@@ -96,7 +82,7 @@ def _alike(dataset: DataSet, near: bool) -> str:
     return f"with equal pixels at {width}x{height}"
 
 
-def _said(pairs: Sequence[Pair], kind: Kind, alike: str) -> str:
+def _said(pairs: Sequence[Pair], kind: str, alike: str) -> str:
     if kind != "leakage":
         where = "of two classes" if kind == "label-conflict" else "of one class and split"
         return f"{counted(len(pairs), 'pair')} {where}, {alike}."
@@ -107,7 +93,7 @@ def _said(pairs: Sequence[Pair], kind: Kind, alike: str) -> str:
     return f"{counted(len(pairs), 'pair')} across splits, {alike}; {where}."
 
 
-def _way_out(kind: Kind, dataset: DataSet) -> str:
+def _way_out(kind: str, dataset: DataSet) -> str:
     if dataset.first.paths is None:
         remedy = "With --run, the check-up says what is measured without them"
     else:

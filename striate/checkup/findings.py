@@ -3,38 +3,32 @@
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass
-from typing import Literal
+from typing import Any, Literal
 
 from striate.data.images import DataSet
 
 Severity = Literal["serious", "warning", "hint"]
-"""`serious`: what is measured on these images is wrong. `warning`: mend it or know why not. `hint`: worth a look."""
-Kind = Literal[
-    "leakage", "near-leakage", "label-conflict", "near-label-conflict", "unreadable", "unused-range", "clipped",
-    "blank", "few-pictures", "imbalance",
-    "duplicates", "near-duplicates", "odd-mode", "odd-size", "small", "long", "outliers",
-]  # fmt: skip
-TITLES: dict[Kind, str] = {
-    "leakage": "The same image in two splits",
-    "near-leakage": "Nearly the same image in two splits",
-    "label-conflict": "The same image in two classes",
-    "near-label-conflict": "Nearly the same image in two classes",
-    "unreadable": "Files that cannot be read",
-    "unused-range": "Values that use little of their range",
-    "clipped": "Values beyond their range",
-    "blank": "Blank images",
-    "few-pictures": "Classes with too few images",
-    "imbalance": "Classes of very different size",
-    "duplicates": "The same image twice in a class",
-    "near-duplicates": "Nearly the same image twice in a class",
-    "odd-mode": "Files of another kind than the rest",
-    "odd-size": "Files of another size than the rest",
-    "small": "Very small images",
-    "long": "Very long or very high images",
-    "outliers": "Images that look unlike their class",
+"""`serious`: figures measured on these images are wrong. `warning`: correct it, or know why not. `hint`: worth a look."""
+KINDS: dict[str, tuple[Severity, str]] = {
+    "leakage": ("serious", "The same image in two splits"),
+    "near-leakage": ("warning", "Nearly the same image in two splits"),
+    "label-conflict": ("serious", "The same image in two classes"),
+    "near-label-conflict": ("warning", "Nearly the same image in two classes"),
+    "unreadable": ("warning", "Files that cannot be read"),
+    "unused-range": ("warning", "Values that use little of their range"),
+    "clipped": ("warning", "Values beyond their range"),
+    "blank": ("warning", "Blank images"),
+    "few-pictures": ("warning", "Classes with too few images"),
+    "imbalance": ("hint", "Classes of very different size"),
+    "duplicates": ("hint", "The same image twice in a class"),
+    "near-duplicates": ("hint", "Nearly the same image twice in a class"),
+    "odd-mode": ("hint", "Files of another kind than the rest"),
+    "odd-size": ("hint", "Files of another size than the rest"),
+    "small": ("hint", "Very small images"),
+    "long": ("hint", "Extreme aspect ratios"),
+    "outliers": ("hint", "Images that look unlike their class"),
 }
-"""Severities, in the order in which findings are reported."""
-
+"""Kind -> (usual severity, title), in the order in which findings are reported."""
 
 Place = tuple[str, int]
 """Split, and position in it."""
@@ -73,15 +67,14 @@ class Finding:
     """Something that was found, and what to do about it.
 
     Attributes:
-        kind: one of `TITLES`.
-        severity: see `Severity`.
+        kind: one of `KINDS`; severity: see `Severity`.
         words: the value, the limit and the way out.
         pictures: those concerned, the worst first; of pairs, none.
         pairs: those concerned, the likest first.
         files: (path, reason) of those that could not be read.
     """
 
-    kind: Kind
+    kind: str
     severity: Severity
     words: str
     pictures: tuple[Picture, ...] = ()
@@ -91,7 +84,7 @@ class Finding:
     @property
     def title(self) -> str:
         """What it is, in a few words."""
-        return TITLES[self.kind]
+        return KINDS[self.kind][1]
 
     @property
     def count(self) -> int:
@@ -101,6 +94,11 @@ class Finding:
     def as_dict(self) -> dict[str, object]:
         """The finding in plain types."""
         return {"kind": self.kind, "severity": self.severity, "title": self.title, "count": self.count, **asdict(self)}
+
+
+def finding(kind: str, words: str, **concerned: Any) -> Finding:
+    """A finding of the usual severity. `concerned`: pictures, pairs or files."""
+    return Finding(kind=kind, severity=KINDS[kind][0], words=words, **concerned)
 
 
 def picture(dataset: DataSet, split: str, index: int, note: str = "") -> Picture:

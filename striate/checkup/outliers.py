@@ -12,7 +12,7 @@ import numpy.typing as npt
 import torch
 from torch.nn import functional
 
-from striate.checkup.findings import Finding, Place, picture
+from striate.checkup.findings import Finding, Place, finding, picture
 from striate.data.images import DataSet, Pixels, portions
 from striate.texts import counted
 
@@ -102,13 +102,9 @@ def outlier_findings(dataset: DataSet, thumbnails: Pixels, blank: Collection[Pla
     pictures = tuple(
         picture(dataset, split, index, f"{beyond:.1f} quartile ranges out") for beyond, (split, index) in found
     )
-    return [
-        Finding(
-            kind="outliers",
-            severity="hint",
-            words=f"{counted(len(pictures), 'image')} differ{'s' if len(pictures) == 1 else ''} most from the rest of the "
-            f"class in colour, texture and layout (over {_FENCE} interquartile ranges beyond the upper quartile; at most "
-            f"{_MOST} a class are named, the oddest first). Most may be good images: look whether they belong.",
-            pictures=pictures,
-        )
-    ]
+    words = (
+        f"{counted(len(pictures), 'image')} differ{'s' if len(pictures) == 1 else ''} most from the rest of the class in colour, "
+        f"texture and layout (over {_FENCE} interquartile ranges beyond the upper quartile; at most {_MOST} a class are named, "
+        "the oddest first). Most may be good images: check that they belong."
+    )
+    return [finding("outliers", words, pictures=pictures)]

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping
+from dataclasses import replace
 
 import numpy as np
 
 from striate.checkup.copies import copy_findings, equal_groups, equal_pairs
-from striate.checkup.findings import TITLES, Finding, Kind, Picture, picture
+from striate.checkup.findings import KINDS, Finding, Picture, finding, picture
 from striate.checkup.values import value_findings
 from striate.data.decode import FileInfo
 from striate.data.images import DataSet, Pixels, portions
@@ -50,24 +51,18 @@ def quick(dataset: DataSet) -> list[Finding]:
 
 
 def in_order(findings: list[Finding]) -> list[Finding]:
-    """Findings in the order in which they are told."""
-    kinds = list(TITLES)
+    """Findings in the order in which they are reported."""
+    kinds = list(KINDS)
     return sorted(findings, key=lambda finding: kinds.index(finding.kind))
 
 
 def _unreadable(unreadable: Mapping[str, str]) -> list[Finding]:
-    if not unreadable:
-        return []
     count = len(unreadable)
-    return [
-        Finding(
-            kind="unreadable",
-            severity="warning",
-            words=f"{counted(count, 'file')} cannot be read and {'is' if count == 1 else 'are'} left out. Mend or remove "
-            f"{'it' if count == 1 else 'them'}; --exclude silences this, and training with --on-bad stop refuses to begin.",
-            files=tuple(unreadable.items()),
-        )
-    ]
+    words = (
+        f"{counted(count, 'file')} cannot be read and {'is' if count == 1 else 'are'} left out. Mend or remove "
+        f"{'it' if count == 1 else 'them'}; --exclude silences this, and training with --on-bad stop refuses to begin."
+    )
+    return [finding("unreadable", words, files=tuple(unreadable.items()))] if count else []
 
 
 def blank_pictures(dataset: DataSet) -> list[Picture]:
@@ -96,17 +91,11 @@ def _ranges(pixels: Pixels) -> np.ndarray[tuple[int, ...], np.dtype[np.int64]]:
 
 
 def _blank(pictures: list[Picture]) -> list[Finding]:
-    if not pictures:
-        return []
-    return [
-        Finding(
-            kind="blank",
-            severity="warning",
-            words=f"{counted(len(pictures), 'image')} {'has' if len(pictures) == 1 else 'have'} next to no content: the values "
-            f"of each channel range over at most {_BLANK} of 255. A net can learn nothing right from that: --exclude them.",
-            pictures=tuple(pictures),
-        )
-    ]
+    words = (
+        f"{counted(len(pictures), 'image')} {'has' if len(pictures) == 1 else 'have'} next to no content: the values of each "
+        f"channel range over at most {_BLANK} of 255. A net can learn nothing right from that: --exclude them."
+    )
+    return [finding("blank", words, pictures=tuple(pictures))] if pictures else []
 
 
 def _class_sizes(dataset: DataSet) -> list[Finding]:
@@ -119,28 +108,23 @@ def _class_sizes(dataset: DataSet) -> list[Finding]:
     ]
     if few:
         listed = ", ".join(few[:10]) + (f" and {len(few) - 10} more" if len(few) > 10 else "")
-        found.append(
-            Finding(
-                kind="few-pictures",
-                severity="warning",
-                words=f"Classes with few images: {listed}. Below {_FEW['train']} in training a class is hardly learned, and "
-                f"below {_FEW['test']} in a test one image decides: add images, or join classes.",
-            )
+        words = (
+            f"Classes with few images: {listed}. Below {_FEW['train']} in training a class is hardly learned, and below "
+            f"{_FEW['test']} in a test one image decides: add images, or join classes."
         )
+        found.append(finding("few-pictures", words))
     part = dataset.splits.get("train", dataset.first)
     counts = dict(zip(part.classes, part.class_counts(), strict=True))
     largest, smallest = max(counts, key=lambda name: counts[name]), min(counts, key=lambda name: counts[name])
     ratio = counts[largest] / max(counts[smallest], 1)
     if ratio >= _UNEVEN:
-        found.append(
-            Finding(
-                kind="imbalance",
-                severity="warning" if ratio >= _VERY_UNEVEN else "hint",
-                words=f"{largest} has {counts[largest]:,} images and {smallest} {counts[smallest]:,}, {ratio:.1f} times fewer "
-                f"(told from {_UNEVEN} on). Accuracy hides how the small classes do: read macro F1 and the figures by class, and "
-                "train with --balance weights or --balance sampler.",
-            )
+        words = (
+            f"{largest} has {counts[largest]:,} images and {smallest} {counts[smallest]:,}, {ratio:.1f} times fewer (reported "
+            f"from {_UNEVEN} on). Accuracy hides how the small classes do: read macro F1 and the figures by class, and train "
+            "with --balance weights or --balance sampler."
         )
+        imbalance = finding("imbalance", words)
+        found.append(replace(imbalance, severity="warning") if ratio >= _VERY_UNEVEN else imbalance)
     return found
 
 
@@ -158,7 +142,7 @@ def _odd_files(dataset: DataSet) -> list[Finding]:
     usual_mode, usual_size = modes.most_common(1)[0], sizes.most_common(1)[0]
     typical = float(np.median([min(info.width, info.height) for _, _, info in files]))
     smallest = max(_SMALL_SIDE, _SMALL_SHARE * typical)
-    odd: dict[Kind, list[Picture]] = {"odd-mode": [], "odd-size": [], "small": [], "long": []}
+    odd: dict[str, list[Picture]] = {"odd-mode": [], "odd-size": [], "small": [], "long": []}
     for split, index, info in files:
         size, short, long = (info.width, info.height), *sorted((info.width, info.height))
         if _is_odd(modes[info.mode], usual_mode[1], len(files)):
@@ -170,10 +154,10 @@ def _odd_files(dataset: DataSet) -> list[Finding]:
         elif _is_odd(sizes[size], usual_size[1], len(files)):
             odd["odd-size"].append(picture(dataset, split, index, _size(info)))
     width, height = usual_size[0]
-    words: dict[Kind, str] = {
+    words = {
         "odd-mode": f"not {usual_mode[0]}, as {usual_mode[1]:,} of {len(files):,} are. All become grey or RGB alike "
-        "(docs/data.md); look whether they belong.",
-        "odd-size": f"not of {width}x{height} pixels, as {usual_size[1]:,} of {len(files):,} are. They are scaled; look whether "
+        "(docs/data.md); check that they belong.",
+        "odd-size": f"not of {width}x{height} pixels, as {usual_size[1]:,} of {len(files):,} are. They are scaled; check that "
         "they belong.",
         "small": f"below {smallest:.0f} pixels on the shorter side (the median is {typical:.0f}). Scaled up they are a blur: "
         "replace or --exclude them.",
@@ -181,14 +165,13 @@ def _odd_files(dataset: DataSet) -> list[Finding]:
         "use --fit pad, or cut it by hand.",
     }
     return [
-        Finding(
-            kind=kind,
-            severity="hint",
-            words=f"{counted(len(pictures), 'file')} {'is' if len(pictures) == 1 else 'are'} {words[kind]}",
-            pictures=tuple(pictures),
+        finding(
+            kind,
+            f"{counted(len(found), 'file')} {'is' if len(found) == 1 else 'are'} {words[kind]}",
+            pictures=tuple(found),
         )
-        for kind, pictures in odd.items()
-        if pictures
+        for kind, found in odd.items()
+        if found
     ]
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from striate.checkup.findings import Finding, Picture, picture
+from striate.checkup.findings import Finding, Picture, finding, picture
 from striate.data.images import DataSet, portions
 from striate.data.ranges import unused
 from striate.data.values import UNUSED, plain
@@ -14,17 +14,16 @@ from striate.texts import counted
 def value_findings(dataset: DataSet) -> list[Finding]:
     """Findings on pixel values. Of images of more than 8 bits what their files held; of 8 bits what all images together reach."""
     found = [
-        Finding(
-            kind="unused-range",
-            severity="warning",
-            words=f"{text}. The net is fed next to no contrast, as when 12 bits lie in a container of 16. State what is black "
-            "and what is white with --range LOW,HIGH, or store 8 bits.",
+        finding(
+            "unused-range",
+            f"{text}. The net is fed next to no contrast, as when 12 bits lie in a container of 16. State what is black and what "
+            "is white with --range LOW,HIGH, or store 8 bits.",
         )
         for row in dataset.values
         if (text := unused(row))
     ]
     if not dataset.values and (text := _unused_of_eight(dataset)):
-        found.append(Finding(kind="unused-range", severity="warning", words=text))
+        found.append(finding("unused-range", text))
     return [*found, *_clipped(dataset)]
 
 
@@ -49,16 +48,12 @@ def _clipped(dataset: DataSet) -> list[Finding]:
     if not outside:
         return []
     row, count = outside[0], sum(row.outside for row in outside)
-    return [
-        Finding(
-            kind="clipped",
-            severity="warning",
-            words=f"{counted(count, 'image')} {'holds' if count == 1 else 'hold'} values beyond the range {plain(row.low)} to "
-            f"{plain(row.high)}: they go from {plain(row.least)} to {plain(row.most)}, and what lies beyond becomes black or "
-            "white. State a wider --range if that is not meant.",
-            pictures=tuple(_beyond(dataset)),
-        )
-    ]
+    words = (
+        f"{counted(count, 'image')} {'holds' if count == 1 else 'hold'} values beyond the range {plain(row.low)} to "
+        f"{plain(row.high)}: they go from {plain(row.least)} to {plain(row.most)}, and what lies beyond becomes black or white. "
+        "State a wider --range if that is not meant."
+    )
+    return [finding("clipped", words, pictures=tuple(_beyond(dataset)))]
 
 
 def _beyond(dataset: DataSet) -> list[Picture]:
