@@ -20,7 +20,7 @@ BENCHMARKS = {
     "intervals": "how often forms of interval cover a macro F1 (about 5 minutes)",
     "calibration": "what a temperature of 5 to 1,000 images does to the loss on new ones (about 2 minutes)",
     "lenet": "LeNet-5 on Fashion-MNIST against the plain tutorial loop (about 6 minutes)",
-    "strangers": "scores to abstain by: LeNet-5 on Fashion-MNIST against digits and photos, three seeds (about 5 minutes)",
+    "ood": "scores to abstain by: LeNet-5 on Fashion-MNIST against digits and photos, three seeds (about 5 minutes)",
     "predict": "striate predict on 10,000 JPEG files: memory, and the rate against decoding and net alone (about 2 minutes)",
     "mnist": "MNIST to 99.0 % against the tutorial loop with its residual net (about 8 minutes)",
     "loop": "our loop against a plain one with the same settings, seconds of a step (about 1 minute)",

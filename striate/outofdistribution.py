@@ -12,7 +12,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from striate.errors import DataError, UsageError
-from striate.metrics.strangers import OF_LOGITS, Scores, nearest_cosine
+from striate.metrics.ood import OF_LOGITS, Scores, nearest_cosine
 from striate.nets.external import logits_in
 from striate.run import Run
 from striate.runfiles import place

@@ -47,7 +47,7 @@ def folder(tmp_path):
     return tmp_path / "in"
 
 
-def test_strangers_are_unknown_and_keep_their_classes(call, run, folder):
+def test_out_of_distribution_images_are_unknown_and_keep_their_classes(call, run, folder):
     code, out, err = call("predict", run.path, folder, "--abstain")
     first, second = out.splitlines()
     assert code == 3

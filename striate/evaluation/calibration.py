@@ -1,6 +1,6 @@
 """Calibration: what a net's validation images tell of its confidence, and of which images are like the ones it knows.
 
-The figures that chose the score are in docs/prediction.md; `python -m bench strangers` measures them.
+The figures that chose the score are in docs/prediction.md; `python -m bench ood` measures them.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from striate.errors import DataError
 from striate.files import write_atomic, write_json
 from striate.inference import BATCH
 from striate.metrics.calibration import expected_calibration_error, tempered, weigh_temperature
-from striate.metrics.strangers import OF_LOGITS, Scores, nearest_cosine, threshold_keeping
+from striate.metrics.ood import OF_LOGITS, Scores, nearest_cosine, threshold_keeping
 from striate.outofdistribution import FEWEST, FILE, NEIGHBOUR, REFERENCES, Features, scores
 from striate.run import Run
 from striate.runforms.calibration import Abstain, Calibration, Score, WithoutReferences

@@ -11,21 +11,22 @@ import numpy.typing as npt
 
 from striate.data import ImageData
 from striate.errors import DataError
-from striate.metrics import (
+from striate.metrics.calibration import (
     accuracy_by_confidence,
-    balanced_accuracy,
     brier_score,
-    confusion_matrix,
     expected_calibration_error,
-    macro_f1,
-    macro_f1_interval,
-    most_confused,
-    per_class,
     reliability,
     tempered,
-    top_k_hits,
-    wilson,
 )
+from striate.metrics.classification import (
+    balanced_accuracy,
+    confusion_matrix,
+    macro_f1,
+    most_confused,
+    per_class,
+    top_k_hits,
+)
+from striate.metrics.intervals import macro_f1_interval, wilson
 from striate.outcome import Row
 from striate.runforms.evaluation import Bin, ClassFigures, Confused, EvaluationFigures, Kept, Seen
 

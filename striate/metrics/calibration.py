@@ -105,13 +105,7 @@ def accuracy_by_confidence(confidence: Floats, correct: Bools, steps: int = 20) 
 def tempered(logits: Floats, temperature: float) -> npt.NDArray[np.float64]:
     """float64 (N, classes): log_softmax(logits / temperature). Log-probabilities serve as logits."""
     scaled = logits.astype(np.float64) / temperature
-    scaled -= scaled.max(axis=1, keepdims=True)
-    return np.asarray(scaled - np.log(np.exp(scaled).sum(axis=1, keepdims=True)))
-
-
-def fit_temperature(logits: Floats, labels: npt.NDArray[np.int64]) -> float:
-    """The temperature to divide logits by, as `weigh_temperature` finds it."""
-    return weigh_temperature(logits, labels).temperature
+    return np.asarray(scaled - np.logaddexp.reduce(scaled, axis=1, keepdims=True))
 
 
 def weigh_temperature(logits: Floats, labels: npt.NDArray[np.int64]) -> Weighed:
@@ -152,16 +146,10 @@ def weigh_temperature(logits: Floats, labels: npt.NDArray[np.int64]) -> Weighed:
         if abs(following - inverse) <= 1e-12 * inverse:
             break
         inverse = following
-    evidence = 2 * len(logits) * (_loss(distances, 1.0) - _loss(distances, inverse))
+    losses = [float(np.logaddexp.reduce(factor * distances, axis=1).mean()) for factor in (1.0, inverse)]
+    evidence = 2 * len(logits) * (losses[0] - losses[1])
     share = 1 - (DOUBT / evidence) ** 2 if evidence > DOUBT else 0.0
     return Weighed(inverse**-share, 1 / inverse, evidence)
-
-
-def _loss(distances: npt.NDArray[np.float64], inverse: float) -> float:
-    """Mean of log(sum(exp(distances / T)))."""
-    scaled = inverse * distances
-    most = scaled.max(axis=1)
-    return float((most + np.log(np.exp(scaled - most[:, None]).sum(axis=1))).mean())
 
 
 def _derivatives(distances: npt.NDArray[np.float64], inverse: float) -> tuple[float, float]:

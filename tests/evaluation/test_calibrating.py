@@ -17,8 +17,8 @@ from striate.data import Preprocessing, load_data
 from striate.data.images import ImageData
 from striate.errors import DataError, UsageError
 from striate.evaluation.calibration import calibrate
-from striate.metrics.calibration import fit_temperature
-from striate.metrics.strangers import OF_LOGITS
+from striate.metrics.calibration import weigh_temperature
+from striate.metrics.ood import OF_LOGITS
 from striate.nets import Net
 from striate.outofdistribution import FILE, LONGEST, OutOfDistribution, scores
 from striate.report.card import render
@@ -49,7 +49,7 @@ def test_the_file_holds_what_the_formulas_give(run, validation):
     assert written.n == 1000
     assert written.loss == pytest.approx(loss(best), rel=1e-9)
     assert written.loss_before == pytest.approx(loss(1), rel=1e-9)
-    assert written.temperature == pytest.approx(fit_temperature(outputs, validation.labels), rel=1e-6)
+    assert written.temperature == pytest.approx(weigh_temperature(outputs, validation.labels).temperature, rel=1e-6)
     likeliest = written.likeliest
     assert loss(likeliest) < min(loss(1), loss(likeliest * 1.1), loss(likeliest / 1.1))
     assert min(1, likeliest) <= best <= max(1, likeliest)
@@ -90,11 +90,11 @@ def test_large_maps_are_averaged_over_a_grid_and_a_net_of_one_stage_gives_its_lo
 def test_the_share_is_kept_and_noise_is_refused(run, validation, score):
     classifier = Classifier.of(run, device="cpu")
     calibrate(run, classifier, validation, score)
-    strangers = OutOfDistribution(run)
+    judge = OutOfDistribution(run)
     test = load_data("fashion-mnist-sample").splits["test"].pixels
-    assert 0.93 <= strangers.known(*classifier.observe(test)).mean() <= 0.97
+    assert 0.93 <= judge.known(*classifier.observe(test)).mean() <= 0.97
     noise = np.random.default_rng(0).integers(0, 256, (300, 28, 28, 1), dtype=np.uint8)
-    refused = 1 - strangers.known(*classifier.observe(noise)).mean()
+    refused = 1 - judge.known(*classifier.observe(noise)).mean()
     if score == "nearest":
         assert refused > 0.95
 

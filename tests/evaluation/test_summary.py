@@ -10,7 +10,8 @@ from sklearn import metrics as sklearn
 from striate.data import ImageData
 from striate.errors import DataError
 from striate.evaluation.summary import PER_CLASS_COLUMNS, PREDICTION_COLUMNS, prediction_rows, summarise
-from striate.metrics import expected_calibration_error, wilson
+from striate.metrics.calibration import expected_calibration_error
+from striate.metrics.intervals import wilson
 
 CLASSES = tuple("abcdefgh")
 

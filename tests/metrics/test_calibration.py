@@ -6,11 +6,10 @@ from scipy.optimize import minimize_scalar
 from scipy.special import log_softmax, logsumexp
 from sklearn.metrics import brier_score_loss
 
-from striate.metrics import (
+from striate.metrics.calibration import (
     accuracy_by_confidence,
     brier_score,
     expected_calibration_error,
-    fit_temperature,
     reliability,
     tempered,
     weigh_temperature,
@@ -116,13 +115,13 @@ def test_the_likeliest_temperature_is_scipys_minimum_and_is_weighed_by_its_evide
     assert np.log(found.temperature) == pytest.approx(share * best.x, rel=1e-4, abs=1e-6)
     assert found.how == ("left out" if share == 0 else "fitted" if share >= 0.95 else "shrunk")
     for same in (logits + 1000, tempered(logits, 1.0)):
-        assert fit_temperature(same, labels) == pytest.approx(found.temperature, rel=1e-9)
+        assert weigh_temperature(same, labels).temperature == pytest.approx(found.temperature, rel=1e-9)
 
 
 @pytest.mark.parametrize("factor", [0.25, 0.5, 1.0, 2.0, 8.0])
 def test_the_temperature_takes_back_a_factor(factor):
     logits, labels = overconfident(20_000, 10, 2.5, factor)
-    temperature = fit_temperature(logits.astype(np.float32), labels)
+    temperature = weigh_temperature(logits.astype(np.float32), labels).temperature
     assert temperature == pytest.approx(factor, rel=0.03)
     own, other = overconfident(20_000, 10, 2.5, factor, seed=1)
 
@@ -145,7 +144,7 @@ def test_of_few_pictures_the_loss_on_new_ones_is_not_more_than_before(pictures, 
     for factor in (0.5, 1.0, 1.4, 2.0, 4.0):
         new = overconfident(30_000 // classes + 300, classes, spread, factor, seed=10_000)
         changes[factor] = np.mean([
-            loss(*new, fit_temperature(*overconfident(pictures, classes, spread, factor, seed))) - loss(*new, 1.0)
+            loss(*new, weigh_temperature(*overconfident(pictures, classes, spread, factor, seed)).temperature) - loss(*new, 1.0)
             for seed in range(20)
         ])  # fmt: skip
     assert np.mean(list(changes.values())) < 0
@@ -180,11 +179,11 @@ def test_pictures_that_are_all_right_or_all_of_one_class_make_nothing_certain():
 )
 def test_the_temperature_keeps_within_its_bounds(logits, labels, expected):
     low, high = expected
-    assert low * (1 - 1e-6) <= fit_temperature(logits, labels) <= high * (1 + 1e-6)
+    assert low * (1 - 1e-6) <= weigh_temperature(logits, labels).temperature <= high * (1 + 1e-6)
 
 
 def test_a_temperature_needs_numbers():
     with pytest.raises(ValueError, match="at least one image"):
-        fit_temperature(np.zeros((0, 3)), np.zeros(0, dtype=np.int64))
+        weigh_temperature(np.zeros((0, 3)), np.zeros(0, dtype=np.int64))
     with pytest.raises(ValueError, match="finite"):
-        fit_temperature(np.array([[np.nan, 1.0]]), np.array([0]))
+        weigh_temperature(np.array([[np.nan, 1.0]]), np.array([0]))

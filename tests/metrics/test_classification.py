@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from sklearn import metrics as sklearn
 
-from striate.metrics import (
+from striate.metrics.classification import (
     balanced_accuracy,
     confusion_matrix,
     macro_f1,

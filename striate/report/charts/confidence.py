@@ -10,7 +10,7 @@ import altair as alt
 
 from striate.drawing.theme import PAPER, Palette
 from striate.drawing.vega import LABELS, PERCENT_LABEL, percent_axis, themed
-from striate.metrics import wilson
+from striate.metrics.intervals import wilson
 from striate.report.wording import SPACE, percent
 from striate.runforms.evaluation import Bin, Kept
 from striate.texts import thousands

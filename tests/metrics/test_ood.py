@@ -1,17 +1,14 @@
-"""Scores and their figures, against scikit-learn, scipy and plain counting."""
+"""Scores and their figures, against scipy and plain counting."""
 
 import numpy as np
 import pytest
 from scipy.special import logsumexp, softmax
-from sklearn.metrics import roc_auc_score
 
-from striate.metrics.strangers import (
+from striate.metrics.ood import (
     OF_LOGITS,
-    area_under_roc,
     energy,
     max_softmax,
     nearest_cosine,
-    refused,
     threshold_keeping,
 )
 
@@ -24,19 +21,6 @@ def test_scores_are_those_of_scipy_also_for_large_logits():
     np.testing.assert_allclose(max_softmax(logits), softmax(logits.astype(np.float64), axis=1).max(1), rtol=1e-9)
     for score in OF_LOGITS.values():
         assert score(logits).dtype == np.float64
-
-
-def test_the_area_is_scikit_learns_ties_included():
-    generator = np.random.default_rng(1)
-    for case in range(200):
-        own = generator.normal(0.7, 1, generator.integers(1, 60))
-        strangers = generator.normal(0, 1, generator.integers(1, 60))
-        if case % 2:  # few levels, so that most pairs tie with others
-            own, strangers = own.round(), strangers.round()
-        truth = np.r_[np.ones(len(own)), np.zeros(len(strangers))]
-        assert area_under_roc(own, strangers) == pytest.approx(roc_auc_score(truth, np.r_[own, strangers]), abs=1e-12)
-    assert area_under_roc(np.ones(3), np.ones(5)) == 0.5
-    assert area_under_roc(np.ones(3), np.zeros(5)) == 1
 
 
 def test_the_threshold_keeps_the_share_and_not_one_more_than_it_must():
@@ -54,10 +38,6 @@ def test_the_threshold_keeps_the_share_and_not_one_more_than_it_must():
     assert threshold_keeping(np.ones(10)) == 1  # all tie: all are kept
 
 
-def test_refused_are_those_below():
-    assert refused(np.array([0.0, 1.0, 1.0, 2.0]), 1.0) == 0.25
-
-
 def test_the_nearest_reference_counts():
     references = np.eye(3, dtype=np.float32)
     features = np.array([[1, 0, 0], [0.6, 0.8, 0], [-1, 0, 0], [0, 0, 0]], dtype=np.float32)
@@ -70,8 +50,6 @@ def test_the_nearest_reference_counts():
 def test_what_is_no_score_is_refused(scores):
     with pytest.raises(ValueError, match="scores must be numbers"):
         threshold_keeping(scores)
-    with pytest.raises(ValueError, match="scores must be numbers"):
-        area_under_roc(np.ones(1), scores)
 
 
 def test_a_share_beyond_one_is_refused():

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import get_args
 
 import numpy as np
+from sklearn.metrics import roc_auc_score
 
 import striate
 from bench.cache import unpacked
@@ -25,7 +26,6 @@ from striate.data.images import Pixels
 from striate.data.picturefiles import picture_files
 from striate.errors import DataError
 from striate.evaluation.calibration import calibrate
-from striate.metrics.strangers import area_under_roc, refused
 from striate.outofdistribution import FILE, OutOfDistribution, scores
 from striate.runforms.calibration import Score
 from striate.training import Progress
@@ -36,7 +36,7 @@ RUNS = {"lenet5": ("fashion-mnist", (0, 1, 2), None), "resnet20": ("fashion-mnis
 """Net: data, seeds, epochs (None: those of the recipe)."""
 
 
-def strangers(folder: Path, preprocessing: Preprocessing, own: Pixels) -> Mapping[str, Pixels]:
+def out_of_distribution(folder: Path, preprocessing: Preprocessing, own: Pixels) -> Mapping[str, Pixels]:
     """Images of none of the net's classes, by name, as it would be fed them."""
     generator = np.random.default_rng(0)
     return {
@@ -73,7 +73,8 @@ def measure(name: str, seed: int, folder: Path) -> list[dict[str, object]]:
     test = dataset.splits["test"].pixels[:]
     own = classifier.observe(test)
     seen = {
-        kind: classifier.observe(pixels) for kind, pixels in strangers(folder, classifier.preprocessing, test).items()
+        kind: classifier.observe(pixels)
+        for kind, pixels in out_of_distribution(folder, classifier.preprocessing, test).items()
     }
     rows: list[dict[str, object]] = []
     for score in get_args(Score):
@@ -81,14 +82,16 @@ def measure(name: str, seed: int, folder: Path) -> list[dict[str, object]]:
         fitted = OutOfDistribution(run)
         of_own = scores(score, *own, fitted.references)
         for kind, found in seen.items():
-            of_strangers = scores(score, *found, fitted.references)
+            of_others = scores(score, *found, fitted.references)
             rows.append(
                 {
                     "score": score,
-                    "strangers": kind,
-                    "auroc": area_under_roc(of_own, of_strangers),
-                    "refused": refused(of_strangers, fitted.threshold),
-                    "own_kept": 1 - refused(of_own, fitted.threshold),
+                    "images": kind,
+                    "auroc": roc_auc_score(
+                        np.arange(len(of_own) + len(of_others)) < len(of_own), np.r_[of_own, of_others]
+                    ),
+                    "refused": float((of_others < fitted.threshold).mean()),
+                    "own_kept": float((of_own >= fitted.threshold).mean()),
                     "megabytes": (run.path / FILE).stat().st_size / 1e6 if score == "nearest" else 0.0,
                 }
             )
@@ -96,7 +99,7 @@ def measure(name: str, seed: int, folder: Path) -> list[dict[str, object]]:
 
 
 def main() -> None:
-    """A row for each net, score and kind of strangers: means over seeds, and the range of the share refused."""
+    """A row for each net, score and kind of out-of-distribution images: means over seeds, and the range of the share refused."""
     with tempfile.TemporaryDirectory() as temporary:
         folder = Path(temporary)
         for name in ("hymenoptera", "cifar10"):
@@ -107,14 +110,14 @@ def main() -> None:
             for rows in zip(*found, strict=True):
                 shares = [row["refused"] for row in rows]
                 append(
-                    "strangers",
+                    "ood",
                     {
                         **facts,
                         "net": net,
                         "data": data,
                         "seeds": len(seeds),
                         "score": rows[0]["score"],
-                        "strangers": rows[0]["strangers"],
+                        "images": rows[0]["images"],
                         "auroc": round(statistics.mean(row["auroc"] for row in rows), 4),
                         "refused": round(statistics.mean(shares), 4),
                         "refused_range": f"{min(shares):.4f} to {max(shares):.4f}",

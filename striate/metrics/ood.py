@@ -27,8 +27,7 @@ def max_logit(logits: Floats) -> Scores:
 
 def energy(logits: Floats) -> Scores:
     """(N,): log of the sum of exp(logits), which is the negative energy of Liu et al. 2020 (arXiv:2010.03759) at T = 1."""
-    greatest = max_logit(logits)
-    return np.asarray(greatest + np.log(np.exp(logits.astype(np.float64) - greatest[:, None]).sum(axis=1)))
+    return np.asarray(np.logaddexp.reduce(logits.astype(np.float64), axis=1))
 
 
 OF_LOGITS: Mapping[str, Callable[[Floats], Scores]] = {
@@ -50,41 +49,15 @@ def nearest_cosine(features: Floats, references: Floats, k: int = 1) -> Scores:
     return np.asarray(np.partition(cosines, place, axis=1)[:, place], dtype=np.float64)
 
 
-def area_under_roc(own: Floats, strangers: Floats) -> float:
-    """How often an image of one's own has the higher score, of all pairs with an out-of-distribution one; a tie counts half.
-
-    0.5 is chance, 1 a perfect separation. Raises ValueError where either is empty or not a number.
-    """
-    _check(own, strangers)
-    levels, places = np.unique(np.concatenate([own, strangers]), return_inverse=True)
-    counts = np.bincount(places[len(own) :], minlength=len(levels))
-    below = np.cumsum(counts) - counts
-    twice = 2 * below[places[: len(own)]] + counts[places[: len(own)]]
-    return int(twice.sum()) / (2 * len(own) * len(strangers))
-
-
 def threshold_keeping(own: Floats, keep: float = 0.95) -> float:
     """The greatest score at which at least the share `keep` of one's own images have that score or a higher one.
 
     Raises ValueError for no images, scores that are no numbers, or a share outside of ]0, 1].
     """
-    _check(own)
+    if own.ndim != 1 or not len(own) or np.isnan(own).any():
+        raise ValueError(f"scores must be numbers (N,), N >= 1, got {own.shape} with {np.isnan(own).sum()} NaN")
     if not 0 < keep <= 1:
         raise ValueError(f"the share to keep is above 0 and at most 1, got {keep}")
     # 0.95 x 20 is 19.000000000000004 or so on some numbers: nobody means 20 by it.
     wanted = max(1, int(np.ceil(keep * len(own) - 1e-9)))
     return float(np.sort(own)[len(own) - wanted])
-
-
-def refused(strangers: Floats, threshold: float) -> float:
-    """The share of scores below a threshold."""
-    _check(strangers)
-    return float((strangers < threshold).mean())
-
-
-def _check(*groups: Floats) -> None:
-    for scores in groups:
-        if scores.ndim != 1 or not len(scores) or np.isnan(scores).any():
-            raise ValueError(
-                f"scores must be numbers (N,), N >= 1, got {scores.shape} with {np.isnan(scores).sum()} NaN"
-            )
