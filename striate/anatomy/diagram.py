@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from striate.anatomy.layout import arrange
 from striate.anatomy.table import quantity
 from striate.anatomy.units import Unit, edges_between, entrances, layer_units, stage_units, typical_block
-from striate.drawing.svg import FAINT, box, document, path, text, text_width
+from striate.drawing.svg import FAINT, bold, box, document, path, text, text_width
 from striate.texts import dimensions
 
 if TYPE_CHECKING:
@@ -31,7 +31,7 @@ def draw_graph(anatomy: Anatomy, folded: bool | None = None) -> str:
         "Below each box: the size of its output, its parameters."
     )
     elements = [
-        text(_MARGIN, 38, anatomy.title, 21, anchor="start", bold=True),
+        bold(text(_MARGIN, 38, anatomy.title, 21, anchor="start")),
         text(_MARGIN, 59, numbers, 13, anchor="start", fill=FAINT),
     ]
     picture = Unit(title="image", kind="picture", shape=dimensions(anatomy.input), nodes=[0])
@@ -40,9 +40,7 @@ def draw_graph(anatomy: Anatomy, folded: bool | None = None) -> str:
     block = typical_block(anatomy.graph, anatomy.rows) if fold else None
     if block is not None:
         name, inside = block
-        elements.append(
-            text(_MARGIN, height + 40, f"Inside {name.removeprefix('stages.')}", 15, anchor="start", bold=True)
-        )
+        elements.append(bold(text(_MARGIN, height + 40, f"Inside {name.removeprefix('stages.')}", 15, anchor="start")))
         entrance = Unit(title="in", kind="picture", nodes=entrances(anatomy.graph, inside))
         drawn, inner_width, height = _draw(anatomy, [entrance, *inside], height + 58)
         elements += drawn
@@ -71,7 +69,7 @@ def _unit(unit: Unit, centre: float, middle: float, width: float, height: float)
     """A box with its title and contents, its output shape and its parameters below."""
     x, y = centre - width / 2, middle - height / 2
     elements = [box(x, y, width, height, unit.kind, 15 if unit.kind == "join" else 7)]
-    elements.append(text(centre, y + (20 if unit.kind == "join" else 18), unit.title, 13, bold=True))
+    elements.append(bold(text(centre, y + (20 if unit.kind == "join" else 18), unit.title, 13)))
     below = height + 2 if unit.kind == "join" else 18.0
     elements += [text(centre, y + below + _LINE * (i + 1), line, 11.5) for i, line in enumerate(unit.lines)]
     if unit.shape and unit.kind != "join":

@@ -7,7 +7,7 @@ from math import log2, sqrt
 from typing import TYPE_CHECKING
 
 from striate.anatomy.units import Unit, layer_units, stage_units
-from striate.drawing.svg import FAINT, INK, document, path, polygon, text, text_width
+from striate.drawing.svg import FAINT, INK, bold, document, path, polygon, text, text_width
 from striate.drawing.theme import KINDS
 
 if TYPE_CHECKING:
@@ -39,7 +39,7 @@ def draw_maps(anatomy: Anatomy) -> str:
     """A block for each layer or stage whose output has another shape than the one before; vectors are bars."""
     blocks = _blocks(anatomy)
     largest = max(max(block.height, block.width) for block in blocks)
-    elements = [text(_MARGIN, 38, anatomy.title, 21, anchor="start", bold=True)]
+    elements = [bold(text(_MARGIN, 38, anatomy.title, 21, anchor="start"))]
     elements.append(
         text(
             _MARGIN,
@@ -67,7 +67,7 @@ def draw_maps(anatomy: Anatomy) -> str:
         if number:
             elements.append(path(f"M{x - _GAP + 4:.1f},{middle:.1f} H{x - 4:.1f}"))
         elements += _cuboid(left, top, long, tall, deep, block.kind)
-        elements.append(text(left + long / 2 + deep / 2, top - deep * 0.8 - 7, label, 12, bold=True))
+        elements.append(bold(text(left + long / 2 + deep / 2, top - deep * 0.8 - 7, label, 12)))
         elements.append(text(x + room / 2, floor + 24, block.name, 11.5, fill=INK))
         elements.append(text(x + room / 2, floor + 40, size, 11, fill=FAINT))
         x += room + _GAP

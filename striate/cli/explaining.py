@@ -50,7 +50,7 @@ def explain(
         return
     rows = []
     for one, path in zip(explanations, paths, strict=True):
-        areas = one.faithfulness.areas() if one.faithfulness else {}
+        areas = one.areas
         rows.append(
             {
                 "image": one.picture,

@@ -52,7 +52,16 @@ def scaled(heat: Heat) -> Heat:
 
 def colours(heat: Heat) -> Pixels:
     """uint8 (H, W, 3) of a map (H, W)."""
-    found: Pixels = palette()[np.round(255 * scaled(heat)).astype(np.intp)]
+    return _coloured(scaled(heat))
+
+
+def shaded(values: npt.NDArray[np.floating], low: float, high: float) -> Pixels:
+    """uint8 (H, W, 3): values from `low` to `high` in the colours of a map, dark to light."""
+    return _coloured(np.clip((values - low) / (high - low), 0, 1) if high > low else np.zeros_like(values))
+
+
+def _coloured(share: npt.NDArray[np.floating]) -> Pixels:
+    found: Pixels = palette()[np.round(255 * share).astype(np.intp)]
     return found
 
 
@@ -71,11 +80,8 @@ def overlay(pixels: Pixels, heat: Heat) -> Pixels:
     """
     if pixels.shape[:2] != heat.shape:
         raise ValueError(f"the map of an image of {pixels.shape[:2]} must have that size, got {heat.shape}")
-    grey = np.broadcast_to(pixels.astype(np.float32) @ _luma(pixels.shape[2]), (*heat.shape,))[..., None]
+    luma = [1.0] if pixels.shape[2] == 1 else [0.299, 0.587, 0.114]
+    grey = (pixels.astype(np.float32) @ np.array(luma, dtype=np.float32))[..., None]
     base = 0.6 * grey + 0.4 * pixels  # paler, so that its own colours are not taken for the map's
     opacity = OPACITY * scaled(heat)[..., None]
     return np.round((1 - opacity) * base + opacity * colours(heat)).astype(np.uint8)
-
-
-def _luma(channels: int) -> npt.NDArray[np.float32]:
-    return np.array([1.0] if channels == 1 else [0.299, 0.587, 0.114], dtype=np.float32)

@@ -9,14 +9,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-import numpy.typing as npt
 from PIL import Image
 from PIL.PngImagePlugin import PngInfo
 
-from striate.drawing.heat import palette
 from striate.drawing.images import Pixels
-from striate.drawing.svg import FAINT, FINE, INK, broken, document, image, text, text_width, to_png
+from striate.drawing.svg import FAINT, FINE, bold, broken, document, image, text, text_width, to_png
 from striate.drawing.theme import PAPER
 from striate.strictjson import to_json
 
@@ -83,10 +80,12 @@ class Sheet:
     def _drawn(self) -> tuple[str, list[tuple[tuple[int, int, int, int], str]]]:
         """(the drawing, for each image its left, top, width and height in it, and its caption)."""
         elements, places, top, widest = [], [], MARGIN, 0.0
-        for words, size, colour in ((self.title, 20.0, INK), (self.note, 13.0, FAINT)):
-            if words:
-                elements.append(text(MARGIN, top + 12, words, size, anchor="start", bold=size > 13, fill=colour))
-                widest, top = max(widest, text_width(words, size, size > 13)), top + 24
+        if self.title:
+            elements.append(bold(text(MARGIN, top + 12, self.title, 20, anchor="start")))
+            widest, top = text_width(self.title, 20, bold=True), top + 24
+        if self.note:
+            elements.append(text(MARGIN, top + 12, self.note, 13, anchor="start", fill=FAINT))
+            widest, top = max(widest, text_width(self.note, 13)), top + 24
         top += 8 * bool(elements)
         for heading, tiles in self.rows:
             if heading:
@@ -174,10 +173,3 @@ def read_tiles(path: Path) -> list[Placed]:
             return placed if inside else []
     except (OSError, SyntaxError, ValueError, TypeError, OverflowError, RecursionError, Image.DecompressionBombError):
         return []
-
-
-def shaded(values: npt.NDArray[np.floating], low: float, high: float) -> Pixels:
-    """uint8 (H, W, 3): values from `low` to `high` in the colours of a map, dark to light."""
-    share = np.clip((values - low) / (high - low), 0, 1) if high > low else np.zeros_like(values)
-    coloured: Pixels = palette()[np.round(255 * share).astype(np.intp)]
-    return coloured

@@ -38,14 +38,19 @@ def broken(content: str, size: float, width: float) -> Iterator[str]:
     yield line
 
 
-def text(
-    x: float, y: float, content: str, size: float = 12, *, anchor: str = "middle", bold: bool = False, fill: str = INK
-) -> str:
-    weight = ' font-weight="600"' if bold else ""
-    return (
-        f'<text x="{x:.1f}" y="{y:.1f}" font-size="{size:g}" text-anchor="{anchor}"{weight} fill="{fill}">'
-        f"{escape(content)}</text>"
-    )
+def text(x: float, y: float, content: str, size: float = 12, *, anchor: str = "middle", fill: str = INK) -> str:
+    return f'<text x="{x:.1f}" y="{y:.1f}" font-size="{size:g}" text-anchor="{anchor}" fill="{fill}">{escape(content)}</text>'
+
+
+def bold(element: str) -> str:
+    """A `text` in bold."""
+    return element.replace(" fill=", ' font-weight="600" fill=', 1)
+
+
+def shortened(name: str, most: int = 40) -> str:
+    """A name of at most `most` characters: whole, or its two ends."""
+    half = (most - 1) // 2
+    return name if len(name) <= most else f"{name[:half].rstrip()}…{name[-half:].lstrip()}"
 
 
 def box(x: float, y: float, width: float, height: float, kind: str, radius: float = 7) -> str:

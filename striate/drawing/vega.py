@@ -24,7 +24,6 @@ ADDRESS_SPACE = 66 * 2**30
 """Bytes of address space that vl-convert 1 reserves to draw its first chart; measured: 64.3 GiB, most of which is never used."""
 LABELS = 46  # points left of a curve for its figures, so that curves stand in line
 PERCENT_LABEL = "format(100 * datum.value, '.{digits}f') + '\\u00a0%'"
-LONGEST_LABEL = 40  # characters of a class name beside a chart; the tables give the whole name
 
 Chart = TypeVar("Chart", alt.Chart, alt.LayerChart, alt.VConcatChart)
 
@@ -98,14 +97,6 @@ def themed(chart: Chart, palette: Palette) -> Chart:
     """`chart` with our theme; called once, on the outermost chart."""
     chart.config = alt.Config(**vega_config(palette))
     return chart
-
-
-def shown_name(name: str) -> str:
-    """A class name as an axis shows it: whole up to 40 characters, else its two ends."""
-    if len(name) <= LONGEST_LABEL:
-        return name
-    half = (LONGEST_LABEL - 1) // 2
-    return f"{name[:half].rstrip()}…{name[-half:].lstrip()}"
 
 
 def percent_axis(span: float) -> alt.Axis:

@@ -1,4 +1,4 @@
-"""Attribution: how much each place of an image speaks for a class, by five published methods."""
+"""Attribution: how much each place of an image supports a class, by five published methods."""
 
 from __future__ import annotations
 
@@ -12,8 +12,7 @@ from torch.autograd.graph import Node
 
 from striate.drawing.heat import Heat
 from striate.errors import UsageError, param, unknown_name
-from striate.explaining.layers import Layer, find_layer
-from striate.explaining.placing import placed
+from striate.explaining.layers import Layer, find_layer, placed
 from striate.nets.hooks import capture, evaluating
 from striate.nets.net import Net
 
@@ -45,7 +44,7 @@ class Method:
 def attribution(
     net: Net, inputs: Tensor, target: int | Sequence[int] | Tensor, method: str = "grad-cam", layer: str | None = None
 ) -> Heat:
-    """How much each place of each image speaks for a class.
+    """How much each place of each image supports a class.
 
     Args:
         net: is left in its mode, and its weights get no gradients.
@@ -55,7 +54,7 @@ def attribution(
         layer: for Grad-CAM; by default the last stage whose maps are at least 4x4: see `find_layer`.
 
     Returns:
-        float32 (N, H, W), 0 where nothing speaks for the class. Scales of different images cannot be compared.
+        float32 (N, H, W), 0 where nothing supports the class. Scales of different images cannot be compared.
 
     Raises:
         UsageError: there is no such method, layer or class, or the method is not defined for this net.
@@ -103,15 +102,10 @@ def _grad_cam(net: Net, inputs: Tensor, targets: Tensor, layer: Layer | None) ->
     return placed(maps, layer.place, (inputs.shape[2], inputs.shape[3]))
 
 
-def _gradient(net: Net, inputs: Tensor, targets: Tensor) -> Tensor:
-    inputs = inputs.requires_grad_()
-    (gradient,) = torch.autograd.grad(_score(net, inputs, targets), inputs)
-    return gradient
-
-
 def _saliency(net: Net, inputs: Tensor, targets: Tensor, layer: Layer | None) -> Tensor:
     """Section 3.1: the logit's gradient by the pixels, its size where it is largest among the channels."""
-    return _gradient(net, inputs, targets).abs().amax(1)
+    (gradient,) = torch.autograd.grad(_score(net, inputs.requires_grad_(), targets), inputs)
+    return gradient.abs().amax(1)
 
 
 def _integrated_gradients(net: Net, inputs: Tensor, targets: Tensor, layer: Layer | None) -> Tensor:

@@ -5,9 +5,9 @@ from __future__ import annotations
 import io
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
-import torch
 from PIL import Image
 
 from striate.arguments import checked
@@ -18,7 +18,7 @@ from striate.drawing.heat import Heat, overlay
 from striate.drawing.svg import to_png
 from striate.errors import DataError, UsageError, unknown_name
 from striate.explaining.attributing import METHODS, attribution, find_method
-from striate.explaining.faithfulness import Faithfulness, area, faithfulness, weight_dependence
+from striate.explaining.faithfulness import Faithfulness, faithfulness, weight_dependence
 from striate.explaining.layers import find_layer
 from striate.files import write_beside
 from striate.run import Run
@@ -30,12 +30,12 @@ DEPENDENT = 0.5
 
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)
 class Explanation:
-    """What speaks for a class in one image, and how far that can be believed.
+    """The evidence for a class in one image, and how far it can be believed.
 
     Attributes:
         picture: the file's path, or its place among the images given, as in `image 2`.
         pixels: uint8 (H, W, C), as the net saw them.
-        heat: float32 (H, W), the map: 0 where nothing speaks for the class. Its scale is its own.
+        heat: float32 (H, W), the map: 0 where nothing supports the class. Each map has its own scale.
         method: a name of `METHODS`.
         layer: whose maps were looked at, in words; None where the method looks at the pixels themselves.
         target: the class that the map is of.
@@ -59,39 +59,42 @@ class Explanation:
     random_weights: float
 
     @property
-    def deletion(self) -> float | None:
-        """Area under the deletion curve; smaller is better."""
-        return None if self.faithfulness is None else area(self.faithfulness.deletion)
-
-    @property
-    def insertion(self) -> float | None:
-        """Area under the insertion curve; larger is better."""
-        return None if self.faithfulness is None else area(self.faithfulness.insertion)
-
-    @property
     def heading(self) -> str:
         """The method, and where it looked."""
         title = METHODS[self.method].title
         return f"{title} at {self.layer}" if self.layer else title
 
     @property
+    def areas(self) -> dict[str, float]:
+        """Areas under the curves of `faithfulness`, by their names; empty for an empty map."""
+        return {} if self.faithfulness is None else self.faithfulness.areas()
+
+    @property
+    def deletion(self) -> float | None:
+        """Area under the deletion curve; smaller is better."""
+        return self.areas.get("deletion")
+
+    @property
+    def insertion(self) -> float | None:
+        """Area under the insertion curve; larger is better."""
+        return self.areas.get("insertion")
+
+    @property
     def warnings(self) -> tuple[str, ...]:
-        """Reasons why the map is not to be believed; empty if all checks held."""
-        found = []
-        if self.faithfulness is None:
-            found.append(f"The map is empty: by this method nothing speaks for {self.target}.")
-        else:
-            areas = self.faithfulness.areas()
-            if areas["deletion"] >= areas["random_deletion"]:
-                found.append(
-                    "Taking away what the map marks changes the answer no faster than taking patches at random."
-                )
-            if areas["insertion"] <= areas["random_insertion"]:
-                found.append("Showing what the map marks brings the answer back no faster than patches at random.")
+        """Reasons not to believe the map; empty if all checks passed."""
+        areas, found = self.areas, []
+        if not areas:
+            found.append(f"The map is empty: this method finds no evidence for {self.target}.")
+        if areas and areas["deletion"] >= areas["random_deletion"]:
+            found.append(
+                "Removing what the map marks changes the prediction no faster than removing patches at random."
+            )
+        if areas and areas["insertion"] <= areas["random_insertion"]:
+            found.append("Showing what the map marks restores the prediction no faster than showing patches at random.")
         if self.random_weights > DEPENDENT:
             found.append(
-                f"The same net with random weights gives much the same map: here {METHODS[self.method].title} shows the image "
-                "rather than what was learnt."
+                f"The same net with random weights gives nearly the same map: here {METHODS[self.method].title} shows the image "
+                "rather than what was learned."
             )
         return tuple(found)
 
@@ -115,15 +118,10 @@ class Explanation:
 
     def as_dict(self) -> dict[str, object]:
         """The explanation in plain types: all but the pixels and the map."""
+        kept = ("picture", "method", "layer", "target", "probability", "predicted", "confidence")
         return {
-            "picture": self.picture,
-            "method": self.method,
-            "layer": self.layer,
-            "target": self.target,
-            "probability": self.probability,
-            "predicted": self.predicted,
-            "confidence": self.confidence,
-            **(self.faithfulness.areas() if self.faithfulness else dict.fromkeys(Faithfulness.__slots__)),
+            **{name: getattr(self, name) for name in kept},
+            **(self.areas or dict.fromkeys(Faithfulness.__slots__)),
             "random_weights": self.random_weights,
             "warnings": list(self.warnings),
         }
@@ -132,16 +130,15 @@ class Explanation:
         return self.png()
 
     def __str__(self) -> str:
-        figures = "the map is empty"
-        if self.faithfulness is not None:
-            areas = self.faithfulness.areas()
-            figures = (
-                f"deletion {areas['deletion']:.2f} (random order {areas['random_deletion']:.2f}), "
-                f"insertion {areas['insertion']:.2f} (random order {areas['random_insertion']:.2f})"
-            )
+        areas = self.areas
+        figures = ", ".join(
+            f"{name} {areas[name]:.2f} (random order {areas[f'random_{name}']:.2f})"
+            for name in ("deletion", "insertion")
+            if areas
+        )
         asked = f", explained for {self.target} {percent(self.probability)}" if self.target != self.predicted else ""
         return (
-            f"{self.picture}: {self.predicted} {percent(self.confidence)}{asked}; {figures}, "
+            f"{self.picture}: {self.predicted} {percent(self.confidence)}{asked}; {figures or 'the map is empty'}, "
             f"correlation with random weights {self.random_weights:.2f}"
         )
 
@@ -178,8 +175,7 @@ def explain(
         raise unknown_name("class", target, classes, ", ".join(classes))
     with Classifier.of(run, device=device) as classifier:
         return [
-            _explain(classifier, name, pixels, method=method, layer=layer, target=target, seed=seed)
-            for name, pixels in _read_all(classifier, pictures)
+            _explain(classifier, picture, method, layer, target, seed) for picture in _read_all(classifier, pictures)
         ]
 
 
@@ -195,9 +191,9 @@ def write_explanations(explanations: Sequence[Explanation], folder: Path) -> lis
 
 
 def _explain(
-    classifier: Classifier, name: str, pixels: Pixels, *, method: str, layer: str | None, target: str | None, seed: int
+    classifier: Classifier, picture: tuple[str, Pixels], method: str, layer: str | None, target: str | None, seed: int
 ) -> Explanation:
-    net, classes, temperature = classifier.net, classifier.classes, classifier.temperature
+    (name, pixels), net, classes = picture, classifier.net, classifier.classes
     probabilities = classifier.probabilities(pixels[None])[0]
     if not bool(probabilities.isfinite().all()):
         raise DataError(
@@ -206,8 +202,9 @@ def _explain(
     predicted = int(probabilities.argmax())
     wanted = predicted if target is None else classes.index(target)
     inputs = classifier.preprocessing.tensor(pixels[None]).to(classifier.device)
-    heats = attribution(net, inputs, wanted, method, layer)
-    targets = torch.full((1,), wanted, device=inputs.device)
+    explained = partial(attribution, inputs=inputs, target=wanted, method=method, layer=layer)
+    heats = explained(net)
+    temperature = classifier.temperature
     return Explanation(
         picture=name,
         pixels=pixels,
@@ -219,7 +216,7 @@ def _explain(
         predicted=classes[predicted],
         confidence=float(probabilities[predicted]),
         faithfulness=faithfulness(net, inputs[0], wanted, heats[0], temperature=temperature, seed=seed),
-        random_weights=weight_dependence(net, inputs, targets, heats, method=method, layer=layer, seed=seed)[0],
+        random_weights=weight_dependence(net, heats, explained, seed)[0],
     )
 
 

@@ -1,7 +1,8 @@
-"""How far a map can be believed: whether the net's answer hangs on the places that it marks, and whether it hangs on the net."""
+"""How far a map can be believed: whether the prediction depends on the places that it marks, and the map on the net."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,7 +13,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from striate.drawing.heat import Heat
-from striate.explaining.attributing import PORTION, attribution
+from striate.explaining.attributing import PORTION
 from striate.explaining.layers import LEAST
 from striate.nets.blocks import he_init
 from striate.nets.copying import copied
@@ -38,8 +39,8 @@ class Faithfulness:
     the map is highest. The area under it is the figure.
 
     Attributes:
-        deletion: while patches are painted in the mean colour of the training images. A map that marks what the answer
-            hangs on lets it fall fast: a small area.
+        deletion: while patches are painted in the mean colour of the training images. A map that marks what the prediction
+            depends on lets it fall fast: a small area.
         insertion: while they are uncovered on the blurred image. Such a map lets it rise fast: a large area.
         random_deletion, random_insertion: means over three random orders of the same patches.
     """
@@ -108,7 +109,7 @@ def faithfulness(
 
 
 def randomised(net: Net, seed: int) -> Net:
-    """A copy of the net that has learnt nothing.
+    """A copy of the net, untrained.
 
     Convolutions and linear layers are drawn by He's rule, norms begin as they do, and every other parameter is shuffled.
     """
@@ -131,19 +132,20 @@ def randomised(net: Net, seed: int) -> Net:
     return twin.to(device)
 
 
-def weight_dependence(
-    net: Net, inputs: Tensor, targets: Tensor, heats: Heat, *, method: str, layer: str | None, seed: int = 0
-) -> list[float]:
-    """The rank correlation of its map with that of the same net with weights drawn anew.
+def weight_dependence(net: Net, heats: Heat, explained: Callable[[Net], Heat], seed: int = 0) -> list[float]:
+    """The rank correlation of each image's map with that of the same net with weights drawn anew.
 
     This is the sanity check of Adebayo et al. 2018 (arXiv:1810.03292), all layers at once: a method whose maps stay the same
     shows the image, or the architecture, and not what was learnt. The mean over three draws.
+
+    Args:
+        heats: (N, H, W), the maps.
+        explained: gives the same maps of any net.
+        seed: of the weights.
     """
-    found = np.zeros((DRAWS, len(inputs)))
-    for draw in range(DRAWS):
-        others = attribution(randomised(net, seed + draw), inputs, targets, method, layer)
-        found[draw] = [rank_correlation(own, other) for own, other in zip(heats, others, strict=True)]
-    return [float(value) for value in found.mean(0)]
+    draws = [explained(randomised(net, seed + draw)) for draw in range(DRAWS)]
+    found = [[rank_correlation(own, other) for own, other in zip(heats, others, strict=True)] for others in draws]
+    return [float(value) for value in np.mean(found, axis=0)]
 
 
 def rank_correlation(a: npt.NDArray[Any], b: npt.NDArray[Any]) -> float:

@@ -11,7 +11,8 @@ from torch import Tensor, nn
 from striate.classifier import Classifier
 from striate.data import ImageData
 from striate.data.images import Indices, Pictures, Pixels
-from striate.drawing.sheet import Sheet, Tile, shaded
+from striate.drawing.heat import shaded
+from striate.drawing.sheet import Sheet, Tile
 from striate.errors import UsageError
 from striate.explaining.layers import Layer, find_layer, layers
 from striate.nets.hooks import capture

@@ -31,8 +31,7 @@ def test_every_method_explains(trained, boot, method):
     assert one.pixels.shape == (28, 28, 1)
     assert one.overlay().shape == (28, 28, 3)
     assert one.faithfulness.deletion[0] == pytest.approx(one.confidence, abs=1e-6)
-    assert 0 <= one.deletion <= 1
-    assert 0 <= one.insertion <= 1
+    assert all(0 <= area <= 1 for area in one.areas.values())
     assert -1 <= one.random_weights <= 1
     assert (one.layer is not None) == (method == "grad-cam")
     (again,) = explain(trained, boot, method=method)
@@ -47,7 +46,7 @@ def test_the_picture_is_a_good_one(trained, boot):
     assert one.image().size == image.size
     svg = one.svg()
     for part in (
-        "What speaks for Bag",
+        "Evidence for Bag",
         "s4 (16 channels of 5x5)",
         "boot.png",
         "Deletion",

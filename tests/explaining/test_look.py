@@ -14,7 +14,7 @@ from torch import nn
 import striate
 from striate.classifier import Classifier
 from striate.data import Preprocessing
-from striate.drawing.sheet import shaded
+from striate.drawing.heat import shaded
 from striate.errors import DataError, UsageError
 from striate.evaluation import subject_of
 from striate.explaining.embedding import embed, last_features, principal_components

@@ -9,8 +9,9 @@ from typing import Any, Literal
 import altair as alt
 import numpy as np
 
+from striate.drawing.svg import shortened
 from striate.drawing.theme import PAPER, Palette
-from striate.drawing.vega import PERCENT_LABEL, name_axis, names_param, percent_axis, shown_name, themed
+from striate.drawing.vega import PERCENT_LABEL, name_axis, names_param, percent_axis, themed
 from striate.report.wording import SPACE, percent
 from striate.runforms.evaluation import ClassFigures
 from striate.texts import thousands
@@ -35,7 +36,7 @@ def confusion(matrix: Sequence[Sequence[int]], classes: Sequence[str], palette: 
     n = len(classes)
     numbered = n <= MOST_NUMBERED
     cell = {2: 110, 3: 90, 4: 76, 5: 66}.get(n, 52 if n <= 10 else 36 if numbered else max(9, 760 // n))
-    short = [shown_name(name) for name in classes]
+    short = [shortened(name) for name in classes]
     x, y = _matrix_axes(short, cell, palette)
     base = alt.Chart(alt.InlineData(values=_cells(matrix, classes, totals))).encode(x=x, y=y)
     layers = [_matrix_ink(base, "right" if n <= 5 else "bottom", palette)]
@@ -216,7 +217,7 @@ def per_class(rows: Sequence[ClassFigures], palette: Palette = PAPER) -> alt.Lay
     chart = alt.LayerChart(layer=[*([lines] if known else []), dots, figures, head]).properties(
         width=width, height=alt.Step(30 if len(worst) <= 12 else 22)
     )
-    return themed(chart.add_params(names_param([shown_name(row.class_) for row in worst])), palette)
+    return themed(chart.add_params(names_param([shortened(row.class_) for row in worst])), palette)
 
 
 def worst_classes(rows: Sequence[ClassFigures]) -> list[ClassFigures]:

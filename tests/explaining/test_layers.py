@@ -12,7 +12,7 @@ from torch import nn
 from torchvision.models import efficientnet_b0, resnet18
 
 from striate.explaining.attributing import attribution
-from striate.explaining.placing import places
+from striate.explaining.layers import places
 from striate.nets.external import adapt
 from striate.nets.netspec import NetFacts
 
