@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import get_args
 
 import numpy as np
-from sklearn.metrics import roc_auc_score
+from sklearn.metrics import roc_auc_score  # type: ignore[import-untyped]
 
 import striate
 from bench.cache import unpacked
