@@ -23,7 +23,7 @@ from bench.record import append, conditions
 from striate.classifier import Classifier
 from striate.data import Preprocessing, load_data
 from striate.data.images import Pixels
-from striate.data.picturefiles import picture_files
+from striate.data.inputs import image_files
 from striate.errors import DataError
 from striate.evaluation.calibration import calibrate
 from striate.outofdistribution import FILE, OutOfDistribution, scores
@@ -51,7 +51,7 @@ def out_of_distribution(folder: Path, preprocessing: Preprocessing, own: Pixels)
 def _read(folder: Path, preprocessing: Preprocessing, step: int) -> Pixels:
     """Every `step`th image below a folder that can be read."""
     found = []
-    for path in picture_files(folder).files[::step]:
+    for path in image_files(folder).files[::step]:
         try:
             found.append(preprocessing.read(path))
         except DataError:

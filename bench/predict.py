@@ -23,7 +23,7 @@ from bench.record import append, conditions
 from bench.startup import STRIATE
 from striate.classifier import Classifier
 from striate.data.images import Pixels
-from striate.data.picturefiles import picture_files
+from striate.data.inputs import image_files
 from striate.predicting.writing import write_predictions
 from striate.run import Run
 from striate.training import Progress
@@ -61,7 +61,7 @@ def peak(run: Run, folder: Path, output: Path) -> tuple[float, float]:
 def rates(run: Run, folder: Path, output: Path) -> list[dict[str, float]]:
     """Images a second of decoding, net, and prediction, for each repeat."""
     classifier = Classifier.of(run)
-    paths = picture_files(folder).files
+    paths = image_files(folder).files
 
     def decode() -> list[list[Pixels]]:
         return [[pixels for _, pixels in part if not isinstance(pixels, str)] for part in classifier.decoded(paths)]

@@ -6,8 +6,7 @@ python scripts/make_sample.py FOLDER-WITH-THE-FOUR-OFFICIAL-FILES
 import sys
 from pathlib import Path
 
-from striate.data.idx import read_idx, write_idx
-from striate.data.named import TEST_IMAGES, TEST_LABELS, TRAIN_IMAGES, TRAIN_LABELS
+from striate.data.named import TEST_IMAGES, TEST_LABELS, TRAIN_IMAGES, TRAIN_LABELS, read_idx, write_idx
 
 SAMPLE = Path(__file__).parents[1] / "striate" / "data" / "sample"
 COUNTS = {TRAIN_IMAGES: 10_000, TRAIN_LABELS: 10_000, TEST_IMAGES: 2_000, TEST_LABELS: 2_000}

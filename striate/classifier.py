@@ -19,8 +19,7 @@ from striate.arguments import checked
 from striate.data import Preprocessing
 from striate.data.athand import MapStyle
 from striate.data.images import Pictures, Pixels
-from striate.data.picturefiles import PictureFiles
-from striate.data.pictures import Picture, expanded, ledger_of, read, read_in_batches
+from striate.data.inputs import ImageFolder, Picture, expanded, ledger_of, read, read_in_batches
 from striate.errors import UsageError, unknown_name
 from striate.inference import load_net, pictures_a_time
 from striate.machine import pick_device, usable_cores, use_cores
@@ -186,7 +185,7 @@ class Classifier:
         Raises:
             UsageError: `abstain` without a calibration.
         """
-        folders: list[PictureFiles] = []
+        folders: list[ImageFolder] = []
         found, thumbnails = Predictions(), list[Pixels | None]()
         for prediction, pixels in self._predicted(expanded(images, folders), top, abstain):
             found.append(prediction)

@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from torch import nn
 
     from striate.data import Preprocessing, Reading
-    from striate.data.pictures import Picture
+    from striate.data.inputs import Picture
     from striate.predicting import Prediction, Predictions
     from striate.recipe import Recipe
 

@@ -10,8 +10,7 @@ from PIL import Image
 
 import striate
 from striate.cli import main
-from striate.data.idx import write_idx
-from striate.data.named import TEST_IMAGES, TEST_LABELS, TRAIN_IMAGES, TRAIN_LABELS
+from striate.data.named import TEST_IMAGES, TEST_LABELS, TRAIN_IMAGES, TRAIN_LABELS, write_idx
 from striate.training import Progress
 
 

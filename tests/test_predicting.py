@@ -15,7 +15,7 @@ import striate
 from striate import classifier, evaluation
 from striate.classifier import predict
 from striate.data import Preprocessing, load_data
-from striate.data.pictures import Unreadable, read, read_in_batches
+from striate.data.inputs import Unreadable, read, read_in_batches
 from striate.errors import DataError, UsageError
 from striate.inference import load_net, logits
 

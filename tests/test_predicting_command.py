@@ -18,7 +18,7 @@ import striate
 from striate.classifier import Classifier
 from striate.cli import predicting as command
 from striate.data import load_data
-from striate.data.pictures import from_stream
+from striate.data.inputs import from_stream
 from striate.errors import UsageError
 from striate.evaluation.calibration import calibrate
 from striate.predicting import Prediction, Predictions, writing

@@ -16,7 +16,8 @@ from striate.checkup.findings import Finding, Pair, Picture, Place, picture
 from striate.checkup.near import near_duplicates, thumbnails
 from striate.checkup.outliers import outlier_findings
 from striate.checkup.quick import in_order, quick
-from striate.data.images import DataSet, Pixels
+from striate.data.dataset import DataSet
+from striate.data.images import Pixels
 
 __all__ = [
     "SIZE",

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from itertools import chain
 
 from striate.checkup.findings import Finding, Pair, Picture, finding, picture
-from striate.data.images import DataSet
+from striate.data.dataset import DataSet
 from striate.texts import counted
 
 _ORDER = ("train", "validation", "test")

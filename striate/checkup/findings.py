@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
-from striate.data.images import DataSet
+from striate.data.dataset import DataSet
 
 Severity = Literal["serious", "warning", "hint"]
 """`serious`: figures measured on these images are wrong. `warning`: correct it, or know why not. `hint`: worth a look."""

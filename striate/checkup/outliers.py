@@ -13,7 +13,8 @@ import torch
 from torch.nn import functional
 
 from striate.checkup.findings import Finding, Place, finding, picture
-from striate.data.images import DataSet, Pixels, portions
+from striate.data.dataset import DataSet
+from striate.data.images import Pixels, portions
 from striate.texts import counted
 
 _FEWEST = 20

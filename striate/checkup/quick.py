@@ -11,8 +11,9 @@ import numpy as np
 from striate.checkup.copies import copy_findings, equal_groups, equal_pairs
 from striate.checkup.findings import KINDS, Finding, Picture, finding, picture
 from striate.checkup.values import value_findings
+from striate.data.dataset import DataSet
 from striate.data.decode import FileInfo
-from striate.data.images import DataSet, Pixels, portions
+from striate.data.images import Pixels, portions
 from striate.texts import counted
 
 _RARE = 0.02

@@ -5,7 +5,8 @@ from __future__ import annotations
 import numpy as np
 
 from striate.checkup.findings import Finding, Picture, finding, picture
-from striate.data.images import DataSet, portions
+from striate.data.dataset import DataSet
+from striate.data.images import portions
 from striate.data.ranges import unused
 from striate.data.values import UNUSED, plain
 from striate.texts import counted

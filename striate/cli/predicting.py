@@ -47,8 +47,7 @@ def predict(
 ) -> None:
     """Classify images. Unreadable ones are listed, the others still classified, and the exit code is 3."""
     from striate.classifier import Classifier
-    from striate.data.picturefiles import PictureFiles
-    from striate.data.pictures import expanded, from_stream, ledger_of
+    from striate.data.inputs import ImageFolder, expanded, from_stream, ledger_of
     from striate.files import writing
     from striate.predicting.writing import write_predictions
     from striate.run import Run
@@ -56,7 +55,7 @@ def predict(
     form = _format({"csv": as_csv, "json": as_json, "parquet": as_parquet}, output)
     if "-" in pictures and pictures != ["-"]:
         raise UsageError("- stands for standard input, which names all images: give it alone")
-    folders: list[PictureFiles] = []
+    folders: list[ImageFolder] = []
     given = from_stream(sys.stdin.buffer) if pictures == ["-"] else list(expanded(pictures, folders))
     opened = Run.open(run, trust_code=trust_code)
     with aside():

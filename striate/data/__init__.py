@@ -5,7 +5,7 @@ This module loads without torch's data sets; `load_data` reads what it is asked 
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -13,15 +13,16 @@ from striate.arguments import checked
 from striate.choices import Fit, OnBad
 from striate.data.arrays import load_npz
 from striate.data.asked import Reading
+from striate.data.dataset import DataSet
 from striate.data.elsewhere import is_name, load_elsewhere
 from striate.data.folder import load_folder
 from striate.data.given import GIVEN, DataLike, load_given
-from striate.data.images import DataSet, ImageData
+from striate.data.images import ImageData
 from striate.data.named import NAMED, load_named
 from striate.data.preprocessing import Preprocessing
 from striate.data.ranges import range_of
 from striate.data.reading import OnProgress
-from striate.errors import DataError, UsageError, param, unknown_name
+from striate.errors import UsageError, param, unknown_name
 
 __all__ = [
     "GIVEN",
@@ -36,9 +37,6 @@ __all__ = [
     "load_data",
     "read_data",
 ]
-
-SHOWN = 20
-"""How many files that cannot be read an error names."""
 
 
 @checked
@@ -65,7 +63,7 @@ def load_data(
 
     Args:
         data: a key of `NAMED`, `torchvision:NAME`, `hf:USER/NAME` or `medmnist:NAME`; a path; or the data itself.
-            What has a path separator or such an ending, or is a folder here, is a path.
+            A text with a path separator or the ending of a table or archive, or that names a folder here, is a path.
         data_dir: where to look for named sets first; $STRIATE_DATA if None.
         size, channels, fit: for files, which are decoded to (H, W); see `Preprocessing`. Without `channels` images that are all
             grey have one, and others three.
@@ -99,42 +97,37 @@ def read_data(
     on_progress: OnProgress | None = None,
 ) -> DataSet:
     """As `load_data`, which has the same arguments one by one, and raises the same errors."""
+    dataset = _read(data, reading, data_dir, workers, on_progress)
+    return dataset if reading.tested else dataset.untested()
+
+
+def _read(
+    data: DataLike, reading: Reading, data_dir: str | Path | None, workers: int, on_progress: OnProgress | None
+) -> DataSet:
     if isinstance(data, DataSet):
-        return data if reading.tested else data.untested()
+        return data
     if not isinstance(data, str | Path):
         _require_no_files(reading, "images that are given in Python")
         return load_given(data, reading)
-    if is_name(data) and data not in NAMED:
-        _require_no_files(reading, str(data))
-        return load_elsewhere(str(data), reading, data_dir)
     path = Path(data)
-    named = data in NAMED
-    if named or path.suffix.lower() == ".npz":
+    suffix = path.suffix.lower()
+    if is_name(data) or suffix == ".npz":
         _require_no_files(reading, str(data))
-    if named:
+    if data in NAMED:
         return replace(load_named(NAMED[str(data)], data_dir, reading.tested), range=reading.range)
-    if path.suffix.lower() == ".npz":
-        dataset = load_npz(path, reading)
-        return dataset if reading.tested else dataset.untested()
-    if path.is_dir() or len(path.parts) > 1 or path.suffix.lower() in (".csv", ".tsv", ".parquet"):
-        dataset = load_folder(path, reading, workers, on_progress)
-        if reading.on_bad == "stop" and dataset.unreadable:
-            raise DataError(*_bad_files(dataset.unreadable))
-        return dataset if reading.tested else dataset.untested()
+    if is_name(data):
+        return load_elsewhere(str(data), reading, data_dir)
+    if suffix == ".npz":
+        return load_npz(path, reading)
+    if path.is_dir() or len(path.parts) > 1 or suffix in (".csv", ".tsv", ".parquet"):
+        return load_folder(path, reading, workers, on_progress)
     raise unknown_name("data set or folder", str(data), NAMED, f"{', '.join(NAMED)}, or the path of a folder")
 
 
 def _require_no_files(reading: Reading, what: str) -> None:
-    """Raises UsageError for what is said of files, where there are none."""
+    """Raises UsageError for options about files, where there are none."""
     if reading.group_by is not None or reading.exclude:
         option = param("exclude" if reading.exclude else "group_by")
         raise UsageError(f"{option} is for file names, and {what} has none")
     if reading.splits is not None:
         raise UsageError(f"{param('splits')} is for folders, and {what} is none")
-
-
-def _bad_files(unreadable: Mapping[str, str]) -> list[str]:
-    shown = [f"{path}: {reason}" for path, reason in list(unreadable.items())[:SHOWN]]
-    more = [f"and {len(unreadable) - SHOWN} more"] if len(unreadable) > SHOWN else []
-    way = f"Mend or remove them, {param('exclude')} them, or use {param('on_bad', 'skip')}."
-    return [f"{len(unreadable)} files cannot be read:", *shown, *more, way]

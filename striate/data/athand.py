@@ -12,12 +12,17 @@ import numpy as np
 import torch
 from PIL import Image
 
-from striate.data.arrays import ONE_LABEL
-from striate.data.images import DataSet, ImageData
+from striate.data.dataset import DataSet
+from striate.data.images import ImageData
 from striate.data.layout import SPLIT_OF
 from striate.errors import DataError, UsageError
 
 _COLUMNS = {"image": ("image", "img", "picture"), "label": ("label", "labels", "fine_label", "class", "target")}
+ONE_LABEL = (
+    "Each image has one label here. Several labels an image, boxes and masks are for libraries made for them, such as "
+    "torchvision's detection and segmentation references or timm"
+)
+"""Said where an image has another kind of target."""
 
 
 @runtime_checkable
@@ -38,12 +43,14 @@ class Part:
         count: how many they are.
         labels: as they are. Where images and labels come together, those of the images that were taken so far.
         classes: their names, where it has them.
+        called: what images and labels are called in errors, where that is not `the images of` the split.
     """
 
     images: Any
     count: int
     labels: Any = field(default_factory=list)
     classes: tuple[str, ...] | None = None
+    called: tuple[str, str] | None = None
 
 
 def images_in(data: object) -> Iterable[Any] | None:

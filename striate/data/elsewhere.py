@@ -12,9 +12,9 @@ from typing import Any
 
 from striate.data.arrays import load_npz
 from striate.data.asked import Reading
+from striate.data.dataset import DataSet
 from striate.data.given import load_given
-from striate.data.images import DataSet
-from striate.data.named import NAMED, places
+from striate.data.named import DIGITS, NAMED, places
 from striate.errors import DataError, UsageError, unknown_name
 
 PREFIXES = ("torchvision:", "hf:", "medmnist:")
@@ -45,7 +45,6 @@ class _Set:
 _FLAGS: Mapping[str, object] = {"train": True, "test": False}
 _TWO: Mapping[str, object] = {"train": "train", "test": "test"}
 _THREE: Mapping[str, object] = {"train": "train", "validation": "val", "test": "test"}
-_DIGITS = tuple("0123456789")
 TORCHVISION: Mapping[str, _Set] = {
     "CIFAR10": _Set("cifar-10-batches-py", _FLAGS),
     "CIFAR100": _Set("cifar-100-python", _FLAGS),
@@ -63,17 +62,17 @@ TORCHVISION: Mapping[str, _Set] = {
     "GTSRB": _Set("gtsrb/GTSRB", _TWO, flippable=False),
     "Imagenette": _Set("imagenette2", {"train": "train", "test": "val"}),
     "KMNIST": _Set("KMNIST/raw", _FLAGS, flippable=False),
-    "MNIST": _Set("MNIST/raw", _FLAGS, _DIGITS, flippable=False),
+    "MNIST": _Set("MNIST/raw", _FLAGS, DIGITS, flippable=False),
     "OxfordIIITPet": _Set("oxford-iiit-pet/images", {"train": "trainval", "test": "test"}),
     "PCAM": _Set("pcam", _THREE, ("normal", "tumor")),
-    "QMNIST": _Set("QMNIST/raw", _FLAGS, _DIGITS, flippable=False),
+    "QMNIST": _Set("QMNIST/raw", _FLAGS, DIGITS, flippable=False),
     "RenderedSST2": _Set("rendered-sst2", _THREE, flippable=False),
-    "SEMEION": _Set("semeion.data", {}, _DIGITS, flippable=False),
+    "SEMEION": _Set("semeion.data", {}, DIGITS, flippable=False),
     "STL10": _Set("stl10_binary", _TWO),
     "SUN397": _Set("SUN397", {}),
-    "SVHN": _Set("train_32x32.mat", _TWO, _DIGITS, flippable=False),
+    "SVHN": _Set("train_32x32.mat", _TWO, DIGITS, flippable=False),
     "StanfordCars": _Set("stanford_cars", _TWO),
-    "USPS": _Set("usps.bz2", _FLAGS, _DIGITS, flippable=False),
+    "USPS": _Set("usps.bz2", _FLAGS, DIGITS, flippable=False),
 }
 """The sets of torchvision whose images have one class each."""
 

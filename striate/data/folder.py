@@ -11,24 +11,25 @@ import numpy as np
 
 from striate.data.asked import Reading
 from striate.data.cache import Prepared, fits_memory, prepare
+from striate.data.dataset import DataSet
 from striate.data.decode import decode_with_info
-from striate.data.images import DataSet, ImageData, LazyPixels
+from striate.data.images import ImageData, LazyPixels
 from striate.data.listing import Listing, list_files
 from striate.data.preprocessing import Preprocessing
 from striate.data.ranges import gathered
 from striate.data.reading import OnProgress
 from striate.data.splits import with_test_split
-from striate.data.tables import Listed
 from striate.errors import DataError, UsageError, param
 
 FEW = 8
 """Images that are looked at first: whether a set is grey is guessed by them, and known once all are decoded."""
+_SHOWN = 20
+"""How many files that cannot be read an error names."""
 
 
 def load_folder(source: Path, reading: Reading, workers: int, on_progress: OnProgress | None = None) -> DataSet:
-    """Reads a folder or table of images, decoded with `workers` threads, or from its cache if it has one.
-
-    Splits that there are are kept. Without a test split, a part of the training images becomes one.
+    """Reads a folder or table of images, decoded with `workers` threads, or from its cache if it has one. Without a test split,
+    a part of the training images becomes one.
 
     Args:
         reading: `group_by` is searched in each file's name; files in which its first group (or the whole pattern) finds the same
@@ -37,40 +38,41 @@ def load_folder(source: Path, reading: Reading, workers: int, on_progress: OnPro
 
     Raises:
         UsageError: a pattern that is none, or that is in no file's name; `splits` that are not there.
-        DataError: as `list_files` raises; or a class without a readable image.
+        DataError: as `list_files` raises; a class without a readable image; with `on_bad="stop"` a file that cannot be read.
     """
     listing = list_files(source, reading)
     files = listing.files
-    unreadable = dict(listing.closed)
-    excluded = {path for paths in listing.excluded.values() for path in paths}
+    excluded = listing.excluded_paths()
     rows = [row for row, file in enumerate(files) if str(file.path) not in excluded]
     prepared = _prepared(source, [file.path for file in files], rows, reading, workers, on_progress)
-    unreadable |= {str(files[row].path): error for row in rows if (error := prepared.entries[row].error)}
-    groups = _groups(files, rows, reading.group_by)
-    parts = {
-        split: _taken(listing, prepared, split, rows, groups, reading.partial)
-        for split in dict.fromkeys(file.split for file in files)
-    }
-    name = source.resolve().name
-    read = {str(files[row].path): info for row in rows if (info := prepared.entries[row].info) is not None}
-    return DataSet(
-        name=name,
+    found = {str(files[row].path): prepared.entries[row] for row in rows}
+    unreadable = {**listing.closed, **{path: entry.error for path, entry in found.items() if entry.error}}
+    groups = _groups(listing, rows, reading.group_by)
+    splits = dict.fromkeys(file.split for file in files)
+    dataset = DataSet(
+        name=source.resolve().name,
         location=str(source.resolve()),
-        title=name,
+        title=source.resolve().name,
         source="a table of images" if source.is_file() else "a folder of images",
-        licence="not stated",
-        splits=with_test_split(parts, listing.has_test),
-        flippable=True,
-        made=() if listing.has_test or "train" not in parts else ("test",),
+        splits={split: _taken(listing, prepared, split, rows, groups, reading.partial) for split in splits},
         unreadable=unreadable,
         ledger=listing.ledger(unreadable),
         excluded=listing.excluded,
-        files=read,
+        files={path: entry.info for path, entry in found.items() if entry.info is not None},
         place=prepared.place,
-        values=gathered(one.found for one in read.values() if one.found is not None),
+        values=gathered(entry.info.found for entry in found.values() if entry.info and entry.info.found),
         reading=replace(reading, channels=prepared.pixels.shape[3]),
         range=reading.range,
     )
+    if reading.on_bad == "stop" and unreadable:
+        more = [f"and {len(unreadable) - _SHOWN} more"] if len(unreadable) > _SHOWN else []
+        raise DataError(
+            f"{len(unreadable)} files cannot be read:",
+            *(f"{path}: {reason}" for path, reason in list(unreadable.items())[:_SHOWN]),
+            *more,
+            f"Mend or remove them, {param('exclude')} them, or use {param('on_bad', 'skip')}.",
+        )
+    return with_test_split(dataset, listing.has_test)
 
 
 def _prepared(
@@ -107,55 +109,49 @@ def _grey(path: Path) -> bool:
         return True
 
 
-def _groups(files: Sequence[Listed], rows: Sequence[int], group_by: str | None) -> list[str | None]:
+def _groups(listing: Listing, rows: Sequence[int], group_by: str | None) -> list[str | None]:
     """The group of each file; None for one that belongs to no other."""
+    files = listing.files
     if group_by is None:
         return [file.group for file in files]
     try:
         pattern = re.compile(group_by)
     except re.error as error:
         raise UsageError(f"{param('group_by')} {group_by!r} is no regular expression: {error}") from None
-    found = []
-    for file in files:
-        match = pattern.search(file.path.name)
-        found.append(file.group or (match and (match.group(1) if pattern.groups else match.group())) or None)
+    matches = [pattern.search(file.path.name) for file in files]
+    found = [
+        file.group or (match and match[min(1, pattern.groups)]) or None
+        for file, match in zip(files, matches, strict=True)
+    ]
     if rows and not any(found[row] for row in rows):
-        raise UsageError(
-            f"{param('group_by')} {group_by!r} is in no file's name; the first one is {files[rows[0]].path.name}"
-        )
+        first = files[rows[0]].path.name
+        raise UsageError(f"{param('group_by')} {group_by!r} is in no file's name; the first one is {first}")
     return found
 
 
 def _taken(
-    listing: Listing,
-    prepared: Prepared,
-    split: str,
-    rows: Sequence[int],
-    groups: list[str | None],
-    partial: bool,
+    listing: Listing, prepared: Prepared, split: str, rows: Sequence[int], groups: Sequence[str | None], partial: bool
 ) -> ImageData:
     """The readable images of those rows that are of one split; of some classes only where that is allowed."""
-    label_of = {name: label for label, name in enumerate(listing.classes)}
-    rows = [row for row in rows if listing.files[row].split == split]
-    taken = [row for row in rows if not prepared.entries[row].error]
-    labels = [label_of[listing.files[row].label] for row in taken]
-    there = set(labels)
-    empty = {name for name, label in label_of.items() if label not in there}
+    files = listing.files
+    taken = [row for row in rows if files[row].split == split and not prepared.entries[row].error]
+    empty = set(listing.classes) - {files[row].label for row in taken}
     if empty and not (partial and taken):
-        of_these = [row for row, file in enumerate(listing.files) if file.label in empty and file.split == split]
+        of_these = [row for row, file in enumerate(files) if file.label in empty and file.split == split]
         left_out = len(set(of_these) - set(rows))
         excluded = f"; {param('exclude')} leaves {left_out} out" if left_out else ""
         bad = next((row for row in of_these if prepared.entries[row].error), None)
-        reason = "" if bad is None else f"; {listing.files[bad].path}: {prepared.entries[bad].error}"
+        reason = "" if bad is None else f"; {files[bad].path}: {prepared.entries[bad].error}"
         raise DataError(f"no readable image of class {', '.join(sorted(empty))} in the {split} split{excluded}{reason}")
+    label_of = {name: label for label, name in enumerate(listing.classes)}
     chosen = np.asarray(taken, dtype=np.int64)
     whole = LazyPixels(prepared.pixels, chosen)
     kept = [groups[row] for row in taken]
     return ImageData(
         np.ascontiguousarray(prepared.pixels[chosen]) if fits_memory(whole.nbytes) else whole,
-        np.asarray(labels, dtype=np.int64),
+        np.asarray([label_of[files[row].label] for row in taken], dtype=np.int64),
         listing.classes,
-        tuple(str(listing.files[row].path) for row in taken),
+        tuple(str(files[row].path) for row in taken),
         tuple(kept) if any(kept) else None,
         tuple(prepared.entries[row].content for row in taken),
     )

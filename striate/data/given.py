@@ -5,24 +5,24 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import numpy as np
 import torch
 from PIL import Image
 
-from striate.data.arrays import ONE_LABEL, labels_of, pixels_of, require_classes
 from striate.data.asked import Reading
-from striate.data.athand import MapStyle, Part, kind_of_thing, name_of, splits_of
+from striate.data.athand import ONE_LABEL, MapStyle, Part, kind_of_thing, name_of, splits_of
 from striate.data.cache import fits_memory
 from striate.data.classnames import require_distinct
+from striate.data.dataset import DataSet
 from striate.data.decode import decode_with_info, has_no_colour
-from striate.data.images import DataSet, ImageData, Labels, Pictures
-from striate.data.pictures import at_hand
+from striate.data.images import ImageData, Labels, Pictures, Pixels
+from striate.data.inputs import at_hand
 from striate.data.preprocessing import Preprocessing, stack
 from striate.data.ranges import gathered
 from striate.data.splits import with_test_split
-from striate.data.values import Found
+from striate.data.values import Found, Range, Unclear, eight_bits
 from striate.errors import DataError, UsageError
 
 GIVEN = "(given in Python)"
@@ -42,35 +42,54 @@ def load_given(data: object, reading: Reading, name: str | None = None) -> DataS
         UsageError: no form that is known.
         DataError: images or labels that cannot be used, or are not clear; the split and the position are named.
     """
-    parts, classes = splits_of(data)
-    has_test = "test" in parts
-    if not reading.tested:
-        parts.pop("test", None)
+    return labelled(*splits_of(data), reading, name=name or name_of(data))
+
+
+def labelled(
+    given: Mapping[str, Part], classes: tuple[str, ...] | None, reading: Reading, name: str,
+    where: str = "the data that was given",
+) -> DataSet:  # fmt: skip
+    """The set of these splits. A test split is left unread where `reading` says so.
+
+    Args:
+        classes: their names, if they are not the splits' own.
+        where: what the whole is called in errors.
+
+    Raises:
+        UsageError, DataError: as `load_given`.
+    """
+    parts = {split: part for split, part in given.items() if reading.tested or split != "test"}
     if not parts or any(not part.count for part in parts.values()):
-        raise DataError("there are no images in the data that was given")
+        raise DataError(f"there are no images in {where}")
     found: list[Found] = []
+    mixed = False
     if all(isinstance(part.images, np.ndarray | torch.Tensor | ImageData) for part in parts.values()):
-        pixels, mixed = {split: _whole(split, part.images, reading, found) for split, part in parts.items()}, False
-        if len({one.shape[3] for one in pixels.values()}) > 1:
-            raise DataError("the splits have images of different channels: give all of them in grey, or all in colour")
+        pixels = {split: _whole(_called(split, part)[0], part.images, reading, found) for split, part in parts.items()}
     else:
         pixels, mixed = _one_by_one(parts, reading, found)
+    channels = {split: one.shape[3] for split, one in pixels.items()}
+    if len(set(channels.values())) > 1:
+        shown = ", ".join(f"{count} in {split}" for split, count in channels.items())
+        raise DataError(
+            f"the images in {where} have different channels: {shown}. Store all of them in grey, or all in colour"
+        )
     names, labels = _labels(parts, {split: len(one) for split, one in pixels.items()}, classes)
     numbered = names is None
-    names = require_classes("the data that was given", names, labels, reading.partial)
-    splits = {split: ImageData(pixels[split], labels[split], names) for split in parts}
-    name = name or name_of(data)
+    names = _require_classes(where, names, labels, reading.partial)
     dataset = DataSet(
-        name=name, location=GIVEN, title=name, source="given in Python", licence="not stated",
-        splits=with_test_split(splits, has_test), flippable=True,
-        made=() if has_test or "train" not in splits else ("test",), unreadable={}, numbered=numbered,
-        reading=replace(reading, channels=splits[next(iter(splits))].shape[2]) if mixed else None,
+        name=name, location=GIVEN, title=name, source="given in Python", numbered=numbered,
+        splits={split: ImageData(pixels[split], labels[split], names) for split in parts},
+        reading=replace(reading, channels=next(iter(channels.values()))) if mixed else None,
         values=gathered(found), range=reading.range,
     )  # fmt: skip
-    return dataset if reading.tested else dataset.untested()
+    return with_test_split(dataset, "test" in given)
 
 
-def _whole(split: str, images: Any, reading: Reading, found: list[Found]) -> Pictures:
+def _called(split: str, part: Part) -> tuple[str, str]:
+    return part.called or (f"the images of {split}", f"the labels of {split}")
+
+
+def _whole(what: str, images: Any, reading: Reading, found: list[Found]) -> Pictures:
     """uint8 (N, H, W, C) of an array of images, or of a tensor (N, H, W) or (N, C, H, W)."""
     if isinstance(images, ImageData):
         return images.pixels
@@ -79,13 +98,38 @@ def _whole(split: str, images: Any, reading: Reading, found: list[Found]) -> Pic
         if len(shape) == 4:
             if shape[1] not in (1, 3) or (shape[3] in (1, 3) and shape[1:] != (1, 1, 1)):
                 raise DataError(
-                    f"the images of {split}: a tensor must be (N, H, W) or (N, 1 or 3, H, W), got {shape}; if its channels are "
+                    f"{what}: a tensor must be (N, H, W) or (N, 1 or 3, H, W), got {shape}; if its channels are "
                     "last, permute(0, 3, 1, 2), and if that is not clear, give a NumPy array, whose channels are last"
                 )
             images = images.permute(0, 2, 3, 1)
         images = (images.float() if images.dtype == torch.bfloat16 else images).detach().cpu().numpy()
-        return pixels_of(f"the images of {split}", images.reshape(*images.shape[:3], -1), reading.range, found)
-    return pixels_of(f"the images of {split}", images, reading.range, found)
+    return _pixels_of(what, images, reading.range, found)
+
+
+def _pixels_of(what: str, pixels: np.ndarray[Any, Any], wanted: Range | None, found: list[Found]) -> Pixels:
+    """uint8 (N, H, W, C) of images (N, H, W) or (N, H, W, 1 or 3) of any kind of number.
+
+    What is not known of their values is asked of all of them at once. `found` gets what there is to say of each image.
+
+    Raises:
+        DataError: another shape, one that can be read in two ways, or values whose black and white are not known.
+    """
+    shape = pixels.shape
+    if pixels.ndim == 3:
+        pixels = pixels[..., None]
+    if pixels.ndim != 4 or pixels.shape[3] not in (1, 3) or not pixels.size:
+        hint = ": channels come last, transpose(0, 2, 3, 1)" if len(shape) == 4 and shape[1] in (1, 3) else ""
+        raise DataError(f"{what} must be (N, H, W) or (N, H, W, 1 or 3), got {pixels.dtype} {shape}{hint}")
+    if len(shape) == 4 and shape[1] in (1, 3) and shape[1:] != (1, 1, 1):
+        raise DataError(f"{what}, {shape}, can have its channels second or last: store sides of neither 1 nor 3 pixels")
+    try:
+        eight, whole = eight_bits(pixels, wanted)
+    except Unclear as error:
+        raise DataError(f"{what}: {error}") from None
+    if whole is not None:
+        least, most = pixels.min(axis=(1, 2, 3)).tolist(), pixels.max(axis=(1, 2, 3)).tolist()
+        found += [Found(whole.kind, low, high, whole.low, whole.high) for low, high in zip(least, most, strict=True)]
+    return np.ascontiguousarray(eight)
 
 
 def _one_by_one(parts: Mapping[str, Part], reading: Reading, found: list[Found]) -> tuple[dict[str, Pictures], bool]:
@@ -173,13 +217,17 @@ def _labels(
             raise DataError(f"{', '.join(unknown)} is none of the classes {', '.join(names)}")
         place = {name: number for number, name in enumerate(names)}
         given = {split: np.asarray([place[name] for name in row.tolist()]) for split, row in given.items()}
-    return names, {split: labels_of(f"the labels of {split}", row, counts[split]) for split, row in given.items()}
+    return names, {
+        split: _labels_of(_called(split, parts[split])[1], row, counts[split]) for split, row in given.items()
+    }
 
 
 def _row(split: str, labels: Any) -> np.ndarray[Any, Any]:
     """Labels as one array of numbers or texts."""
     if isinstance(labels, torch.Tensor):
-        return cast("np.ndarray[Any, Any]", labels.detach().cpu().numpy())
+        labels = labels.detach().cpu().numpy()
+    if isinstance(labels, np.ndarray) and labels.dtype.kind in "iufbU":
+        return labels
     plain = [one.tolist() if isinstance(one, torch.Tensor | np.ndarray | np.generic) else one for one in labels]
     for position, one in enumerate(plain):
         if not isinstance(one, int | float | str | list | tuple):
@@ -191,3 +239,41 @@ def _row(split: str, labels: Any) -> np.ndarray[Any, Any]:
     if row.ndim > 2 or len({isinstance(one, str) for one in plain}) > 1:
         raise UsageError(f"{split}: labels must be numbers or texts, one an image, got shape {row.shape}. {ONE_LABEL}")
     return row
+
+
+def _labels_of(what: str, given: np.ndarray[Any, Any], count: int) -> Labels:
+    """int64 (N,) of whole numbers (N,) or (N, 1), or of a column of zeros and ones for each class; else DataError."""
+    if given.ndim == 2 and given.shape[1] == 1:
+        given = given[:, 0]
+    elif given.ndim == 2 and given.dtype.kind in "iufb" and np.isin(given, (0, 1)).all() and (given.sum(1) == 1).all():
+        given = given.argmax(1)
+    if given.dtype.kind not in "iu" or given.shape != (count,):
+        several = f". {ONE_LABEL}" if given.ndim == 2 and len(given) == count else ""
+        raise DataError(f"{what} must be {count} whole numbers, one an image, got {given.dtype} {given.shape}{several}")
+    return given.astype(np.int64)
+
+
+def _require_classes(
+    where: str, names: tuple[str, ...] | None, labels_in: Mapping[str, Labels], partial: bool
+) -> tuple[str, ...]:
+    """The names of the classes, or their numbers for want of names.
+
+    Args:
+        labels_in: split -> labels.
+        partial: whether a split may lack classes.
+
+    Raises:
+        DataError: a name twice, labels without a name, or a split that lacks a class.
+    """
+    lowest = min(int(labels.min()) for labels in labels_in.values())
+    count = max(int(labels.max()) for labels in labels_in.values()) + 1
+    if names is None:
+        names = tuple(str(label) for label in range(count))
+    if twice := next((name for place, name in enumerate(names) if name in names[:place]), None):
+        raise DataError(f"the classes of {where} hold {twice!r} twice: each class needs a name of its own")
+    if lowest < 0 or count > len(names) or (len(names) < 2 and not partial):
+        raise DataError(f"the labels in {where} run from {lowest} to {count - 1}, and there are {len(names)} classes")
+    for split, labels in labels_in.items():
+        if not partial and (missing := [name for label, name in enumerate(names) if label not in set(labels.tolist())]):
+            raise DataError(f"the split {split} of {where} lacks: {', '.join(missing)}")
+    return names

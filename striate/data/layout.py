@@ -91,7 +91,7 @@ def lay_out(tree: Folder, splits: str | None) -> Layout:
     """
     if splits is not None:
         wanted = parse_splits(splits)
-        return _as_told(tree, wanted) if wanted else Layout({"train": _unwrapped(tree)})
+        return _as_stated(tree, wanted) if wanted else Layout({"train": _unwrapped(tree)})
     root = _unwrapped(tree)
     found, rest = _by_name(root)
     for folder in root.folders:
@@ -120,18 +120,18 @@ def lay_out(tree: Folder, splits: str | None) -> Layout:
     return Layout({split: _unwrapped(roots[split], inside=True) for split in SPLIT_NAMES if split in roots}, left)
 
 
-def class_folders(root: Folder, source: Path, told: bool) -> list[Folder]:
+def class_folders(root: Folder, source: Path, stated: bool) -> list[Folder]:
     """The folders of a split's classes, those without an image among them unless they hold something else.
 
     Args:
         source: the set's folder.
-        told: whether the user has said what the folders are, so that their names are not doubted.
+        stated: whether the user has said what the folders are, so that their names are not doubted.
 
     Raises:
         DataError: a folder that by its name is no class, or two that one would take for the same.
     """
     classes = [folder for folder in root.folders if not _beside(folder)]
-    if not told:
+    if not stated:
         for folder in classes:
             if folder.name.strip().lower() in SPLIT_OF:
                 raise DataError(f"{folder.path} is a split by its name, and lies where classes are. {_how()}")
@@ -203,7 +203,7 @@ def _without_pictures(tree: Folder, folder: Folder) -> str:
     )
 
 
-def _as_told(tree: Folder, wanted: Mapping[str, str]) -> Layout:
+def _as_stated(tree: Folder, wanted: Mapping[str, str]) -> Layout:
     by_place = {folder.path.relative_to(tree.path).as_posix(): folder for folder in tree.walk()}
     inner = _unwrapped(tree)
     by_place |= {folder.path.relative_to(inner.path).as_posix(): folder for folder in inner.walk()} | by_place

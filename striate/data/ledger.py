@@ -5,7 +5,7 @@ Listing, loading and predicting fill the same ledger, and all commands show it i
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal
 
@@ -115,33 +115,6 @@ def ledger_lines(ledger: Mapping[str, Any]) -> list[str]:
         kind = f", {plain(row['kind'])}" if row["kind"] else ""
         lines.append(f"{FATES[row['fate']]}{kind}: {listed}")
     return [*lines, *map(plain, ledger["notes"])]
-
-
-def settle(
-    ledger: Ledger, root: Path, folders: Iterable[Path], files: Iterable[tuple[Path, Fate, str]], empty: str
-) -> None:
-    """Enters files with their fates, and the folders that they lie in: a folder's fate is the best one in it.
-
-    Args:
-        root: names are given as they are below it; it is no entry itself.
-        folders: all below the root that were looked into.
-        files: (path, fate, reason) of each.
-        empty: what a folder is called in which no image is used or excluded.
-    """
-    order: list[Fate] = ["used", "excluded"]  # a folder of other files is of another kind itself
-    best: dict[Path, int] = {}
-    for path, fate, reason in files:
-        name = below(root, path)
-        ledger.enter(
-            fate, f"{name}: {reason}" if fate == "unreadable" else name, "" if fate == "unreadable" else reason
-        )
-        parent = path.parent
-        while fate in order and parent != root and best.get(parent, 2) > order.index(fate) and parent != parent.parent:
-            best[parent] = order.index(fate)
-            parent = parent.parent
-    for folder in folders:
-        place = best.get(folder)
-        ledger.enter("other" if place is None else order[place], below(root, folder), empty if place is None else "")
 
 
 def below(root: Path, path: Path) -> str:

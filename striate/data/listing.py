@@ -5,6 +5,7 @@ Nothing is decoded here.
 
 from __future__ import annotations
 
+import fnmatch
 import re
 import unicodedata
 from collections.abc import Mapping, Sequence
@@ -12,11 +13,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from striate.data.asked import Reading
-from striate.data.excluding import Excluding
 from striate.data.layout import OUTSIDE, SPLIT_NAMES, UNNAMED, Layout, class_folders, lay_out, require_upper
-from striate.data.ledger import ROWS, Fate, Ledger, below, settle
+from striate.data.ledger import FILES, ROWS, Ledger, below
 from striate.data.tables import Listed, read_table
-from striate.data.tree import NO_PICTURE, Folder, enter_closed, enter_others, look_through
+from striate.data.tree import FateOf, Folder, account, look_through
 from striate.errors import DataError, UsageError, param
 
 METADATA = "metadata.csv"
@@ -24,7 +24,8 @@ METADATA = "metadata.csv"
 _MASK = re.compile(r"(.+?)[ _.-]*(?:mask|masks|seg|segmentation|gt|groundtruth)(?:[ _-]?\d+)?", re.IGNORECASE)
 _A_MASK = "a mask beside its image"
 _UNTESTED = "of the test split, which is not opened"
-__all__ = ["METADATA", "SPLIT_NAMES", "Listed", "Listing", "list_files"]
+Names = Mapping[str, Sequence[str]]
+"""Split -> its classes."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -44,27 +45,18 @@ class Listing:
     closed: Mapping[str, str]
     excluded: Mapping[str, Sequence[str]]
     has_test: bool
-    _source: Path
+    _tree: Folder
     _ledger: Ledger
-    _folders: tuple[Path, ...] = ()
-    _left: tuple[tuple[Path, Fate, str], ...] = ()
+    _left: tuple[FateOf, ...]
+
+    def excluded_paths(self) -> set[str]:
+        """The files that some pattern names."""
+        return {path for paths in self.excluded.values() for path in paths}
 
     def ledger(self, unreadable: Mapping[str, str]) -> Ledger:
-        """What became of every entry, once it is known which files cannot be read (path -> reason). To be asked for once.
-
-        Raises:
-            StriateError: an entry is accounted for twice, or not at all.
-        """
-        named = {path for paths in self.excluded.values() for path in paths}
-
-        def fate(path: str) -> tuple[Fate, str]:
-            if path in named:
-                return "excluded", ""
-            return ("unreadable", unreadable[path]) if path in unreadable else ("used", "")
-
-        listed = [(file.path, *fate(str(file.path))) for file in self.files]
-        settle(self._ledger, self._source, self._folders, [*listed, *self._left], NO_PICTURE)
-        self._ledger.check()
+        """What became of every entry, once it is known which files cannot be read (path -> reason). To be asked for once."""
+        used: list[FateOf] = [(file.path, "used", "") for file in self.files]
+        account(self._tree, self._ledger, [*self._left, *used], unreadable, self.excluded_paths())
         return self._ledger
 
 
@@ -85,85 +77,100 @@ def list_files(source: Path, reading: Reading) -> Listing:
         DataError: no such place, no classes, a class that one split lacks or has alone, a table that cannot be understood, or
             folders that could be splits or classes.
     """
+    names: Names | None = None
+    left: list[FateOf] = []
+    has_test = False
+    excluded: dict[str, list[str]] = {pattern: [] for pattern in reading.exclude}
     if source.is_file():
         if reading.splits is not None:
             raise UsageError(f"{param('splits')} is for folders, and {source} is a file: a table has a column split")
-        return _of_table(source, reading)
-    if not source.is_dir():
-        raise DataError(f"{source}: no such folder")
-    ledger = Ledger()
-    tree = look_through(source, ledger)
-    excluding = Excluding(source, reading.exclude)
-    excluding.folders(tree, ledger)
-    layout = lay_out(tree, reading.splits)
-    has_test = "test" in layout.roots
-    if has_test and not reading.tested:
-        roots = {split: root for split, root in layout.roots.items() if split != "test"}
-        layout = Layout(roots, [*layout.left, (layout.roots["test"], _UNTESTED)])
-    tables = {split: table for split, root in layout.roots.items() if (table := _metadata(root)) is not None}
-    if tables:
-        files, names = _of_metadata(source, layout, tables, ledger), None
-        for root in layout.roots.values():
-            root.others = [path for path in root.others if path not in tables.values()]
-        for table in tables.values():
-            ledger.enter("used", below(source, table))
+        tree, ledger = Folder(source.parent), Ledger(ROWS)
+        files = _of_table(source, ledger)
+    elif source.is_dir():
+        ledger = Ledger(FILES)
+        tree = look_through(source, ledger)
+        _exclude_folders(tree, excluded, ledger)
+        layout = lay_out(tree, reading.splits)
+        has_test = "test" in layout.roots
+        if has_test and not reading.tested:
+            roots = {split: root for split, root in layout.roots.items() if split != "test"}
+            layout = Layout(roots, [*layout.left, (layout.roots["test"], _UNTESTED)])
+        files, names, left = _of_folder(tree, layout, reading, ledger)
     else:
-        files, names = _of_classes(source, layout, told=reading.splits is not None)
-    excluding.files(file.path for file in files)
-    left = _left_over(tree, layout, files, bool(tables))
-    excluding.files(path for path, _, _ in left)
-    excluding.others(tree, ledger)
-    enter_others(tree, source, ledger)
-    known = set(tree.all_pictures())
-    ledger.find(sum(file.path not in known for file in files))  # rows of a table without a file in the folder
-    closed = enter_closed(tree, source, ledger)
-    files, untested = _untested(files, reading)
+        raise DataError(f"{source}: no such folder")
+    for path in (*(file.path for file in files), *(path for path, fate, _ in left if fate != "used")):
+        titles = (below(tree.path, path), path.name, str(path))
+        for pattern, paths in excluded.items():
+            if any(fnmatch.fnmatchcase(title, pattern) for title in titles):
+                paths.append(str(path))
+    aside = [file for file in files if file.split == "test" and not reading.tested]
+    kept = [file for file in files if file.split != "test"] if aside else files
+    left += [(file.path, "excluded", _UNTESTED) for file in aside]
     return Listing(
-        files=tuple(files),
-        classes=_classes(files, source, names, reading.partial),
-        closed=closed,
-        excluded=excluding.found,
-        _source=source,
+        files=tuple(kept),
+        classes=_classes(kept, source, names, reading.partial),
+        closed=tree.all_closed(),
+        excluded=excluded,
+        has_test=has_test or any(file.split == "test" for file in files),
+        _tree=tree,
         _ledger=ledger,
-        _folders=tuple(folder.path for folder in tree.walk() if folder is not tree and not folder.closed),
-        _left=(*excluding.marked(left), *untested),
-        has_test=has_test or bool(untested) or any(file.split == "test" for file in files),
+        _left=tuple(left),
     )
 
 
-def _of_table(source: Path, reading: Reading) -> Listing:
+def _exclude_folders(tree: Folder, excluded: Mapping[str, list[str]], ledger: Ledger) -> None:
+    """Takes the folders out of the tree that a pattern names by their path."""
+    wanted = {pattern.rstrip("/"): paths for pattern, paths in excluded.items()}
+    for parent in list(tree.walk()):
+        for folder in [one for one in parent.folders if below(tree.path, one.path) in wanted]:
+            parent.folders.remove(folder)
+            for one in folder.walk():
+                files = [*one.pictures, *one.others]
+                wanted[below(tree.path, folder.path)].extend(map(str, files))
+                ledger.enter("excluded", below(tree.path, one.path), count=1 + len(files))
+
+
+def _of_table(source: Path, ledger: Ledger) -> list[Listed]:
     table = read_table(source)
-    ledger = Ledger(ROWS)
     ledger.notes += table.notes
     ledger.find(len(table.files) + len(table.repeated) + table.empty)
     for name in table.repeated:
         ledger.enter("other", name, "a row that repeats another")
     if table.empty:
         ledger.enter("junk", "rows in which nothing stands", count=table.empty)
-    excluding = Excluding(source.parent, reading.exclude)
-    excluding.files(file.path for file in table.files)
-    files, untested = _untested(table.files, reading)
-    return Listing(
-        files=tuple(files),
-        classes=_classes(files, source, None, reading.partial),
-        closed={},
-        excluded=excluding.found,
-        _source=source.parent,
-        _ledger=ledger,
-        _left=tuple(untested),
-        has_test=bool(untested) or any(file.split == "test" for file in files),
-    )
+    return table.files
 
 
-def _untested(files: list[Listed], reading: Reading) -> tuple[list[Listed], list[tuple[Path, Fate, str]]]:
-    """(files to read, those of a test split that is not to be opened, as `Listing._left` has them)."""
-    aside = [] if reading.tested else [file for file in files if file.split == "test"]
-    kept = [file for file in files if file.split != "test"] if aside else files
-    return kept, [(file.path, "excluded", _UNTESTED) for file in aside]
-
-
-def _metadata(root: Folder) -> Path | None:
-    return next((path for path in root.others if path.name == METADATA), None)
+def _of_folder(
+    tree: Folder, layout: Layout, reading: Reading, ledger: Ledger
+) -> tuple[list[Listed], Names | None, list[FateOf]]:
+    """(files of the set, its classes where they are known without an image, what becomes of the other files)."""
+    tables = {split: path for split, root in layout.roots.items() for path in root.others if path.name == METADATA}
+    masks = set() if tables else _masks(list(tree.all_pictures()))
+    names = None
+    if tables:
+        files = _of_metadata(tree.path, layout, tables, ledger)
+    else:
+        folders = _class_folders(tree, layout, reading)
+        names = {split: [_composed(one.name) for one in classes] for split, classes in folders.items()}
+        files = [
+            Listed(path, _composed(folder.name), split)
+            for split, classes in folders.items()
+            for folder in classes
+            for path in folder.all_pictures()
+            if path not in masks
+        ]
+    listed, pictures = {file.path for file in files}, set(tree.all_pictures())
+    ledger.find(sum(file.path not in pictures for file in files))  # rows of a table without a file in the folder
+    usual = f"an image that {METADATA} does not name" if tables else OUTSIDE
+    why = {path: reason for folder, reason in layout.left for path in folder.all_pictures()}
+    left: list[FateOf] = [one for one in tree.all_others() if one[0] not in tables.values()]
+    left += [(path, "used", "") for path in tables.values()]
+    for path in tree.all_pictures():
+        if path not in listed:
+            reason = why.get(path, _A_MASK if path in masks else usual)
+            left.append((path, "excluded" if reason in (UNNAMED, _UNTESTED) else "other", reason))
+    return files, names, left
 
 
 def _of_metadata(source: Path, layout: Layout, tables: Mapping[str, Path], ledger: Ledger) -> list[Listed]:
@@ -179,30 +186,27 @@ def _of_metadata(source: Path, layout: Layout, tables: Mapping[str, Path], ledge
     return files
 
 
-def _of_classes(source: Path, layout: Layout, told: bool) -> tuple[list[Listed], dict[str, list[str]]]:
-    """(files, the classes of each split) of class folders."""
-    found = {split: class_folders(root, source, told) for split, root in layout.roots.items()}
-    if not told:
+def _class_folders(tree: Folder, layout: Layout, reading: Reading) -> dict[str, list[Folder]]:
+    """Split -> the folders of its classes. Raises DataError where there are none, or one is empty."""
+    stated = reading.splits is not None
+    found = {split: class_folders(root, tree.path, stated) for split, root in layout.roots.items()}
+    if not stated:
         require_upper([folder for folders in found.values() for folder in folders])
     for split, root in layout.roots.items():
         if not found[split] and (len(found) > 1 or not root.closed):
-            raise DataError(_without_classes(source, root))
-    files = []
-    for folders in found.values():
-        for folder in folders:
-            if not folder.any_picture() and not folder.closed and not any(one.closed for one in folder.walk()):
-                raise DataError(_without_pictures(source, folder))
-    for split, folders in found.items():
-        for folder in folders:
-            label = unicodedata.normalize("NFC", folder.name)
-            files += [Listed(path, label, split) for path in folder.all_pictures()]
-    masks = _masks([file.path for file in files])
-    names = {split: [unicodedata.normalize("NFC", one.name) for one in folders] for split, folders in found.items()}
-    return [file for file in files if file.path not in masks], names
+            raise DataError(_without_classes(root))
+    for folder in (one for folders in found.values() for one in folders):
+        if not folder.any_picture() and not folder.all_closed():
+            raise DataError(_without_pictures(tree.path, folder))
+    return found
+
+
+def _composed(name: str) -> str:
+    return unicodedata.normalize("NFC", name)
 
 
 def _without_pictures(source: Path, folder: Folder) -> str:
-    held = [path.name for one in folder.walk() for path in one.others]
+    held = [path.name for path, _, _ in folder.all_others()]
     there = f"holds {', '.join(held[:3])}: unpack it" if held else "is empty: put images into it"
     return (
         f"no readable image of class {folder.name}: {folder.path} {there}, or leave it out with "
@@ -210,7 +214,7 @@ def _without_pictures(source: Path, folder: Folder) -> str:
     )
 
 
-def _without_classes(source: Path, root: Folder) -> str:
+def _without_classes(root: Folder) -> str:
     while not root.pictures and len(root.folders) == 1:
         root = root.folders[0]
     count = sum(1 for _ in root.all_pictures())
@@ -224,47 +228,19 @@ def _without_classes(source: Path, root: Folder) -> str:
 def _masks(paths: Sequence[Path]) -> set[Path]:
     """Those that are named as the mask of another image in the same folder."""
     stems = {(path.parent, path.stem.lower()) for path in paths}
-    found = set()
-    for path in paths:
-        match = _MASK.fullmatch(path.stem)
-        if match and (path.parent, match.group(1).lower()) in stems:
-            found.add(path)
-    return found
+    matches = {path: match for path in paths if (match := _MASK.fullmatch(path.stem))}
+    return {path for path, match in matches.items() if (path.parent, match[1].lower()) in stems}
 
 
-def _left_over(tree: Folder, layout: Layout, files: Sequence[Listed], table: bool) -> list[tuple[Path, Fate, str]]:
-    """(path, fate, why) of the images that are not in the set."""
-    listed = {file.path for file in files}
-    why = {path: reason for folder, reason in layout.left for path in folder.all_pictures()}
-    spare = [path for path in tree.all_pictures() if path not in listed]
-    masks = set() if table else _masks(list(tree.all_pictures()))
-    found: list[tuple[Path, Fate, str]] = []
-    for path in spare:
-        reason = why.get(path) or (
-            f"an image that {METADATA} does not name" if table else _A_MASK if path in masks else OUTSIDE
-        )
-        found.append((path, "excluded" if reason in (UNNAMED, _UNTESTED) else "other", reason))
-    return found
-
-
-def _classes(
-    files: Sequence[Listed], source: Path, names: Mapping[str, Sequence[str]] | None, partial: bool
-) -> tuple[str, ...]:
-    """The classes, if every split has the same: labels would shift silently otherwise.
-
-    `names`: the classes of each split where they are known without an image.
-    """
+def _classes(files: Sequence[Listed], source: Path, names: Names | None, partial: bool) -> tuple[str, ...]:
+    """The classes, if every split has the same: labels would shift silently otherwise."""
     if names is None:
-        names = {
-            split: sorted(found)
-            for split in SPLIT_NAMES
-            if (found := {one.label for one in files if one.split == split})
-        }
-    ordered = {split: sorted(found) for split, found in names.items()}
-    first, *others = ordered
-    classes = tuple(sorted({name for found in ordered.values() for name in found}) if partial else ordered[first])
+        names = {split: [one.label for one in files if one.split == split] for split in SPLIT_NAMES}
+    ordered = {split: tuple(sorted(set(found))) for split, found in names.items() if found}
+    first, *others = ordered or {"train": ()}
+    classes = tuple(sorted(set().union(*ordered.values()))) if partial else ordered.get(first, ())
     for split in () if partial else others:
-        if tuple(ordered[split]) != classes:
+        if ordered[split] != classes:
             missing = sorted(set(classes) - set(ordered[split]))
             extra = sorted(set(ordered[split]) - set(classes))
             raise DataError(
@@ -273,7 +249,6 @@ def _classes(
                 f"Give each split images of every class, with the same names as in {first}.",
             )
     if len(classes) < (1 if partial else 2):
-        raise DataError(
-            f"{source} has {len(classes)} class(es){f': {classes[0]}' if classes else ''}; a classifier needs at least two"
-        )
+        shown = f": {classes[0]}" if classes else ""
+        raise DataError(f"{source} has {len(classes)} class(es){shown}; a classifier needs at least two")
     return classes

@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 
 import numpy as np
-import numpy.typing as npt
 import torch
 
+from striate.data.dataset import DataSet
 from striate.data.draws import SPLIT, hashes
-from striate.data.images import DataSet, ImageData, Labels, concatenate
+from striate.data.images import ImageData, Indices, Labels, concatenate
 from striate.errors import DataError, UsageError
-
-Indices = npt.NDArray[np.int64]
 
 TEST_SHARE = 0.15
 """Share of each class that is held out for the test where the data has no test split of its own."""
@@ -133,10 +132,11 @@ def recorded(dataset: DataSet, record: Mapping[str, Sequence[str]], split: str) 
     return whole
 
 
-def with_test_split(splits: Mapping[str, ImageData], has_test: bool) -> dict[str, ImageData]:
-    """The splits; where the data has no test split, `TEST_SHARE` of the training images of each class becomes one."""
-    if has_test or "train" not in splits:
-        return dict(splits)
-    train = splits["train"]
+def with_test_split(dataset: DataSet, has_test: bool) -> DataSet:
+    """The set; if its source has no test split, `TEST_SHARE` of the training images of each class becomes one."""
+    if has_test or "train" not in dataset.splits:
+        return dataset
+    train = dataset.train
     kept, held = hold_out(train.labels, TEST_SHARE, seed=0, groups=together(train))
-    return {**splits, "train": train.select(kept), "test": train.select(held)}
+    splits = {**dataset.splits, "train": train.select(kept), "test": train.select(held)}
+    return replace(dataset, splits=splits, made=("test",))

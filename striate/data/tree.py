@@ -5,20 +5,21 @@ from __future__ import annotations
 import os
 import re
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from striate.data.formats import is_picture, other_kind
 from striate.data.kinds import named
-from striate.data.ledger import Ledger, below
+from striate.data.ledger import Fate, Ledger, below
 
 _JUNK = frozenset(
     {"__macosx", "thumbs.db", "ehthumbs.db", "desktop.ini", "icon\r", "@eadir", "$recycle.bin", "__pycache__"}
 )
 """What systems leave behind, in small letters; and whatever begins with a dot."""
-NO_PICTURE = "a folder without an image that is used"
 AGAIN = "a link to a folder that is read already"
+FateOf = tuple[Path, Fate, str]
+"""A file, what became of it, and why, or what kind it is of."""
 
 
 @dataclass(slots=True)
@@ -54,6 +55,14 @@ class Folder:
         """The images in it and below; first its own, then those of its folders."""
         return (path for folder in self.walk() for path in folder.pictures)
 
+    def all_others(self) -> list[FateOf]:
+        """What becomes of the files in it and below that are no images: they are of another kind."""
+        return [(path, "other", other_kind(path)) for folder in self.walk() for path in folder.others]
+
+    def all_closed(self) -> dict[str, str]:
+        """Folder -> why it could not be entered."""
+        return {str(folder.path): folder.closed for folder in self.walk() if folder.closed}
+
     def any_picture(self) -> bool:
         """Whether there is an image in it or below."""
         return any(folder.pictures for folder in self.walk())
@@ -62,7 +71,7 @@ class Folder:
 def look_through(source: Path, ledger: Ledger) -> Folder:
     """The tree of a folder; links are followed, and no folder is entered twice, or again from below itself.
 
-    The ledger is told of every entry, and what became of junk. Real folders are entered before links, so that a folder is
+    The ledger counts every entry, and gets what became of junk. Real folders are entered before links, so that a folder is
     known by its own name wherever it has one in the tree.
     """
     root = Folder(source)
@@ -76,9 +85,9 @@ def look_through(source: Path, ledger: Ledger) -> Folder:
             if _identity(folder.path) in seen:
                 ledger.enter("junk", below(source, folder.path), AGAIN)
                 continue
-            _insert(parent, folder)
-        identity = _identity(folder.path)
-        if identity is not None:
+            parent.folders.append(folder)
+            parent.folders.sort(key=lambda one: one.name)
+        if (identity := _identity(folder.path)) is not None:
             seen.add(identity)
         for child, linked in _fill(folder, source, ledger):
             if linked:
@@ -104,7 +113,11 @@ def _fill(folder: Folder, source: Path, ledger: Ledger) -> list[tuple[Folder, bo
     for entry in found:
         path = folder.path / entry.name
         if entry.name.startswith(".") or entry.name.lower() in _JUNK:
-            _enter_junk(path, source, ledger)
+            ledger.enter("junk", below(source, path))
+            inside = 0 if entry.is_symlink() else sum(1 for _ in entries_below(path))
+            ledger.find(inside)
+            if inside:
+                ledger.enter("junk", f"{below(source, path)}/...", count=inside)
         elif _is_folder(entry):
             children.append((Folder(path), entry.is_symlink()))
         elif named(entry.name) is not None or is_picture(path):
@@ -112,16 +125,6 @@ def _fill(folder: Folder, source: Path, ledger: Ledger) -> list[tuple[Folder, bo
         else:
             folder.others.append(path)
     return children
-
-
-def _enter_junk(path: Path, source: Path, ledger: Ledger) -> None:
-    """Enters a file as junk, or a folder with all that is in it."""
-    ledger.enter("junk", below(source, path))
-    if path.is_symlink():
-        return
-    if count := sum(1 for _ in entries_below(path)):
-        ledger.find(count)
-        ledger.enter("junk", f"{below(source, path)}/...", count=count)
 
 
 def entries_below(folder: Path) -> Iterator[os.DirEntry[str]]:
@@ -135,11 +138,6 @@ def entries_below(folder: Path) -> Iterator[os.DirEntry[str]]:
             continue
         yield from found
         left += [entry.path for entry in found if entry.is_dir(follow_symlinks=False)]
-
-
-def _insert(parent: Folder, folder: Folder) -> None:
-    parent.folders.append(folder)
-    parent.folders.sort(key=lambda one: one.name)
 
 
 def _is_folder(entry: os.DirEntry[str]) -> bool:
@@ -157,20 +155,41 @@ def _identity(folder: Path) -> tuple[int, int] | None:
     return status.st_dev, status.st_ino
 
 
-def enter_others(tree: Folder, source: Path, ledger: Ledger) -> None:
-    """Enters the files that are no images, by their kinds."""
+def account(
+    tree: Folder, ledger: Ledger, fates: Iterable[FateOf], unreadable: Mapping[str, str], excluded: Collection[str] = ()
+) -> None:
+    """Enters all of a tree into its ledger: its files, folders that could not be entered, and the others, whose fate is the best
+    one in them. Raises StriateError if an entry is accounted for twice, or not at all.
+
+    Args:
+        fates: of each file, unless it is one of the following.
+        unreadable: path -> reason.
+        excluded: paths that the user's patterns name.
+    """
+    order: list[Fate] = ["used", "excluded"]  # a folder of other files is of another kind itself
+    best: dict[Path, int] = {}
+    for path, fate, why in fates:
+        name = below(tree.path, path)
+        if str(path) in excluded:
+            fate, why = "excluded", ""
+        elif str(path) in unreadable:
+            fate, name, why = "unreadable", f"{name}: {unreadable[str(path)]}", ""
+        ledger.enter(fate, name, why)
+        for parent in path.parents if fate in order else ():
+            if parent == tree.path or best.get(parent, 2) <= order.index(fate):
+                break
+            best[parent] = order.index(fate)
     for folder in tree.walk():
-        for path in folder.others:
-            ledger.enter("other", below(source, path), other_kind(path))
-
-
-def enter_closed(tree: Folder, source: Path, ledger: Ledger) -> dict[str, str]:
-    """folder -> why it could not be entered; which the ledger is told of those below the source."""
-    closed = {str(folder.path): folder.closed for folder in tree.walk() if folder.closed}
-    for name, reason in closed.items():
-        if name != str(source):
-            ledger.enter("unreadable", f"{below(source, Path(name))}: {reason}")
-    return closed
+        name = below(tree.path, folder.path)
+        if folder is tree:
+            continue
+        if folder.closed:
+            ledger.enter("unreadable", f"{name}: {folder.closed}")
+        elif folder.path in best:
+            ledger.enter(order[best[folder.path]], name)
+        else:
+            ledger.enter("other", name, "a folder without an image that is used")
+    ledger.check()
 
 
 def as_counted(path: Path) -> tuple[list[str | int], str]:

@@ -13,7 +13,7 @@ from PIL import Image
 from striate.arguments import checked
 from striate.classifier import Classifier
 from striate.data.images import Pixels
-from striate.data.pictures import Picture
+from striate.data.inputs import Picture
 from striate.drawing.heat import Heat, overlay
 from striate.drawing.svg import to_png
 from striate.errors import DataError, UsageError, unknown_name

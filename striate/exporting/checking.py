@@ -110,7 +110,7 @@ def _of_set(splits: Mapping[str, ImageData], preprocessing: Preprocessing, count
 def _of_files(run: Run, preprocessing: Preprocessing, count: int) -> CheckPictures:
     source, name = Path(run.config.data.location), run.config.data.name
     listing = list_files(source, run.reading)
-    excluded = {path for paths in listing.excluded.values() for path in paths}
+    excluded = listing.excluded_paths()
     files = tuple(file for file in listing.files if str(file.path) not in excluded)
     tests = [file for file in files if file.split == "test"]
     files = tuple(tests) or files

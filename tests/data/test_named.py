@@ -7,8 +7,7 @@ import pytest
 import torchvision.datasets
 
 from striate.data import NAMED, load_data, named
-from striate.data.idx import read_idx, unpack, write_idx
-from striate.data.named import TEST_LABELS, TRAIN_IMAGES, find
+from striate.data.named import TEST_LABELS, TRAIN_IMAGES, find, read_idx, unpack, write_idx
 from striate.errors import DataError, UsageError
 
 

@@ -11,7 +11,7 @@ from PIL import Image
 from striate.data import Preprocessing, load_data
 from striate.data.augmentation import Augmentation
 from striate.data.batches import Batches
-from striate.data.pictures import read
+from striate.data.inputs import read
 
 
 @pytest.fixture(scope="module")

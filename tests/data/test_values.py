@@ -15,7 +15,7 @@ from PIL import Image
 
 from striate.data import Preprocessing, load_data
 from striate.data.decode import decode, decode_with_info
-from striate.data.pictures import read
+from striate.data.inputs import read
 from striate.data.values import Found
 from striate.errors import DataError, UsageError
 

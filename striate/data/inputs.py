@@ -1,4 +1,4 @@
-"""The forms in which an image may be given, folders and standard input among them."""
+"""What may be given to predict: images in every form that people have them, folders and standard input among them."""
 
 from __future__ import annotations
 
@@ -20,9 +20,9 @@ from striate.data.decode import LARGEST_FILE, upright
 from striate.data.images import Pixels
 from striate.data.kinds import kind_of
 from striate.data.ledger import Ledger
-from striate.data.picturefiles import PictureFiles, picture_files
 from striate.data.preprocessing import Preprocessing
 from striate.data.reading import in_portions
+from striate.data.tree import FateOf, Folder, account, as_counted, look_through
 from striate.data.values import Found, Range, Unclear, eight_bits
 from striate.errors import DataError
 
@@ -32,6 +32,14 @@ class Unreadable(NamedTuple):
 
     name: str
     reason: str
+
+
+class ImageFolder(NamedTuple):
+    """The images in a folder and below it: a folder's own before those of its folders, both as people count, 2 before 10."""
+
+    files: list[Path]
+    tree: Folder
+    ledger: Ledger
 
 
 Picture = str | Path | bytes | Image.Image | npt.NDArray[Any] | torch.Tensor | Unreadable
@@ -45,10 +53,9 @@ _LOADING = Lock()
 
 
 def expanded(
-    pictures: Picture | Iterable[Picture] | MapStyle, folders: list[PictureFiles] | None = None
+    pictures: Picture | Iterable[Picture] | MapStyle, folders: list[ImageFolder] | None = None
 ) -> Iterator[Picture]:
-    """One image or several, one by one: folders as the files in them (`picture_files`), batches as images, and of what
-    holds labels too the images.
+    """One image or several, one by one: folders as the files in them, batches as images, and of what holds labels too the images.
 
     Args:
         folders: to it is added what each folder holds, for `ledger_of`.
@@ -58,29 +65,45 @@ def expanded(
         pictures = cast(Iterable[Picture], pictures) if found is None else found
     for picture in [pictures] if isinstance(pictures, _KINDS) else pictures:
         if isinstance(picture, str | Path) and os.path.isdir(picture):  # noqa: PTH112 - of many thousands
-            held = picture_files(Path(picture))
+            folder = image_files(Path(picture))
             if folders is not None:
-                folders.append(held)
-            yield from _of_folder(held)
+                folders.append(folder)
+            closed = folder.tree.all_closed()
+            yield from folder.files
+            yield from (Unreadable(name, reason) for name, reason in closed.items())
+            if not folder.files and not closed:
+                yield Unreadable(str(picture), "no images in this folder or below it")
         elif isinstance(picture, np.ndarray | torch.Tensor) and picture.ndim == 4:
             yield from picture
         else:
             yield picture
 
 
-def ledger_of(folders: Sequence[PictureFiles], unreadable: Mapping[str, str]) -> Ledger | None:
+def image_files(source: Path) -> ImageFolder:
+    """The images in a folder and below it, by ending or content."""
+    ledger = Ledger()
+    tree = look_through(source, ledger)
+    files: list[Path] = []
+    left = [tree]
+    while left:
+        one = left.pop()
+        files += sorted(one.pictures, key=as_counted)
+        left += sorted(one.folders, key=lambda inner: as_counted(inner.path), reverse=True)
+    return ImageFolder(files, tree, ledger)
+
+
+def ledger_of(folders: Sequence[ImageFolder], unreadable: Mapping[str, str]) -> Ledger | None:
     """What became of every entry of the folders that were given; None where none was.
 
     Args:
         unreadable: path -> reason, of the images that could not be read.
     """
-    if not folders:
-        return None
     whole = Ledger()
-    for held in folders:
-        whole.add(held.ledger_with(unreadable))
-    whole.check()
-    return whole
+    for folder in folders:
+        used: list[FateOf] = [(path, "used", "") for path in folder.files]
+        account(folder.tree, folder.ledger, [*folder.tree.all_others(), *used], unreadable)
+        whole.add(folder.ledger)
+    return whole if folders else None
 
 
 def from_stream(stream: BinaryIO) -> Iterator[Picture]:
@@ -152,13 +175,6 @@ def name_of(number: int, picture: Picture) -> str:
     if isinstance(picture, Unreadable):
         return picture.name
     return str(picture) if isinstance(picture, str | Path) else f"image {number}"
-
-
-def _of_folder(held: PictureFiles) -> Iterator[Picture]:
-    yield from held.files
-    yield from (Unreadable(name, reason) for name, reason in held.closed.items())
-    if not held.files and not held.closed:
-        yield Unreadable(str(held.source), "no images in this folder or below it")
 
 
 def _last_channel(picture: torch.Tensor) -> npt.NDArray[Any]:

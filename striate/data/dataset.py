@@ -1,0 +1,176 @@
+"""DataSet: images under one name, with their splits, where they came from, and what was left out."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Any, overload
+
+from striate.data.asked import Reading
+from striate.data.decode import FileInfo
+from striate.data.images import ImageData, position_of
+from striate.data.ledger import Ledger
+from striate.data.ranges import Values, doubt
+from striate.data.values import Range
+from striate.errors import DataError, UsageError, param
+from striate.texts import dimensions
+
+if TYPE_CHECKING:
+    import torch
+
+
+@dataclass(frozen=True, eq=False, kw_only=True, slots=True, repr=False)
+class DataSet:
+    """A set of images under one name: its splits, where it came from, and what may be done to it.
+
+    Attributes:
+        name: `fashion-mnist`, or the folder's name.
+        location: what `load_data` takes to load it again: the name, or the folder's absolute path.
+        title: how a person would write it.
+        source: who made it, with a reference.
+        licence: its terms as the makers state them; `not stated` where unknown.
+        splits: `train`, and `validation` and `test` where the set gives them. All have the same classes.
+        flippable: whether a mirrored image keeps its class (it does not for digits).
+        unreadable: file -> reason, for those that were left out.
+        excluded: pattern -> the files that were left out because it names them.
+        made: the splits that were made of the training images, for want of given ones.
+        ledger: what became of every file and folder, row, or array; None for a set by name.
+        files: path -> what its file is, for those that could be read; empty where images are no files.
+        place: of files, the folder of their pixel cache, or why there is none.
+        numbered: whether classes have numbers only, for want of names.
+        reading: of files, how they were read; None for what is no files.
+        values: of images that are wider than 8 bits.
+        range: their black and white, where it was stated.
+        set_aside: content hashes of a test split that was made and then left out, see `untested`.
+    """
+
+    name: str
+    location: str
+    title: str
+    source: str
+    licence: str = "not stated"
+    splits: Mapping[str, ImageData]
+    flippable: bool = True
+    unreadable: Mapping[str, str] = field(default_factory=dict)
+    excluded: Mapping[str, Sequence[str]] = field(default_factory=dict)
+    made: tuple[str, ...] = ()
+    ledger: Ledger | None = None
+    files: Mapping[str, FileInfo] = field(default_factory=dict)
+    place: str = ""
+    numbered: bool = False
+    reading: Reading | None = None
+    values: tuple[Values, ...] = ()
+    range: Range | None = None
+    set_aside: tuple[str, ...] = ()
+
+    def untested(self) -> DataSet:
+        """The set without its test split. Of one that was made of the training images the content hashes stay, `set_aside`."""
+        aside = (
+            self.splits["test"].content_hashes() if "test" in self.made and "test" in self.splits else self.set_aside
+        )
+        kept = {split: part for split, part in self.splits.items() if split != "test"}
+        return replace(self, splits=kept, set_aside=tuple(aside))
+
+    def __len__(self) -> int:
+        """Images of all splits."""
+        return sum(map(len, self.splits.values()))
+
+    @overload
+    def __getitem__(self, key: str) -> ImageData: ...
+
+    @overload
+    def __getitem__(self, key: int) -> tuple[torch.Tensor, int]: ...
+
+    def __getitem__(self, key: int | str) -> tuple[torch.Tensor, int] | ImageData:
+        """A split by its name; by number (uint8 tensor (C, H, W), label) of one image, counted over all splits in turn."""
+        if isinstance(key, str):
+            if key not in self.splits:
+                raise UsageError(f"{self.name} has no split {key!r}; it has: {', '.join(self.splits)}")
+            return self.splits[key]
+        position = position_of(key, len(self))
+        for part in self.splits.values():
+            if position < len(part):
+                break
+            position -= len(part)
+        return part[position]
+
+    def __iter__(self) -> Iterator[tuple[torch.Tensor, int]]:
+        return (picture for part in self.splits.values() for picture in part)
+
+    @property
+    def train(self) -> ImageData:
+        """The training split. Raises DataError where there is none."""
+        if "train" not in self.splits:
+            raise DataError(f"{self.location} has no training images, only: {', '.join(self.splits)}")
+        return self.splits["train"]
+
+    @property
+    def first(self) -> ImageData:
+        """The training split, or what there is instead."""
+        return next(iter(self.splits.values()))
+
+    @property
+    def classes(self) -> tuple[str, ...]:
+        return self.first.classes
+
+    @property
+    def junk(self) -> int:
+        """How many hidden files, leftovers of systems, and links that lead back were left out unseen."""
+        return 0 if self.ledger is None else self.ledger.count("junk")
+
+    def __repr__(self) -> str:
+        """A line for the set, one for its classes, one a split."""
+        names = [name if len(name) <= 24 else f"{name[:23]}…" for name in self.classes[:8]]
+        more = f" and {len(self.classes) - 8} more" if len(self.classes) > 8 else ""
+        left = {
+            "not readable": len(self.unreadable),
+            "excluded": len(self.excluded_files()),
+            "leftovers of systems": self.junk,
+        }
+        lines = [f"<DataSet {self.name[:80]}", f"  {len(self.classes)} classes: {', '.join(names)}{more}"]
+        lines += [f"  {split}: {len(data):,} images of {dimensions(data.shape)}" for split, data in self.splits.items()]
+        if any(left.values()):
+            lines.append(f"  left out: {', '.join(f'{count} {what}' for what, count in left.items() if count)}")
+        return "\n".join(lines) + ">"
+
+    def excluded_files(self) -> list[str]:
+        """The files that some pattern names, each once."""
+        return sorted({path for paths in self.excluded.values() for path in paths})
+
+    def require_excluded(self) -> None:
+        """Raises UsageError if a pattern that was to exclude files names none: it is misspelt then."""
+        if unused := [pattern for pattern, paths in self.excluded.items() if not paths]:
+            raise UsageError(f"{param('exclude')} {unused[0]!r} names no file of {self.location}")
+
+    def require_range(self) -> None:
+        """Raises an error if training would have to guess at black and white.
+
+        Raises:
+            UsageError: a range was stated, and all images are of 8 bits.
+            DataError: none was stated, and values are not known, or 16 bits are filled so little that they may be fewer.
+        """
+        if self.range is not None and not self.values:
+            raise UsageError(
+                f"{param('range')} is for images of more than 8 bits, and {self.location} has none that can be read so"
+            )
+        if self.range is None and (asked := doubt(self.values, self.unreadable.values())):
+            raise DataError(f"{self.location}: {asked}")
+
+    def as_dict(self) -> dict[str, Any]:
+        """What the set holds, in plain types."""
+        return {
+            "name": self.name,
+            "title": self.title,
+            "source": self.source,
+            "licence": self.licence,
+            "location": self.location,
+            "classes": list(self.classes),
+            "shape": list(self.first.shape),
+            "pictures": {split: len(data) for split, data in self.splits.items()},
+            "class_counts": {split: data.class_counts() for split, data in self.splits.items()},
+            "unreadable": dict(self.unreadable),
+            "excluded": self.excluded_files(),
+            "junk": self.junk,
+            "ledger": None if self.ledger is None else self.ledger.as_dict(),
+            "values": [row.as_dict() for row in self.values],
+        }
