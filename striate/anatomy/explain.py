@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from math import prod
-from typing import Any
 
 from striate.anatomy.graph import Graph, Node, Shape
 from striate.anatomy.rows import Row, operation_name
-from striate.anatomy.sizes import convolution_sum, pool_sum, transposed_sum
 from striate.texts import dimensions
 
 _EACH = 8  # products of one row that are spelled out
@@ -46,9 +44,10 @@ def explain(graph: Graph, rows: Sequence[Row]) -> str:
 def _size(node: Node, before: Shape) -> list[str]:
     attributes = node.attributes
     if node.operation == "convolution":
-        sums = [_side(attributes, side, before[2 + side]) for side in range(len(attributes["kernel"]))]
+        sums = [_convolved(node, side, before[2 + side]) for side in range(len(attributes["kernel"]))]
     elif node.operation in _ON_MAPS and len(before) == 4:
-        sums = [_pool_side(attributes, side, before[2 + side]) for side in range(2)]
+        ceil_mode = bool(attributes["ceil_mode"])
+        sums = [node.window(side).sum(before[2 + side], ceil_mode=ceil_mode) for side in range(2)]
     elif node.operation == "cat" and len(node.inputs) > 1:
         return [f"size: {node.shape[1]} channels, side by side"] if int(attributes.get("dim", 0)) in (1, -3) else []
     elif operation_name(node) == "reshape" and len(before) == 4 and len(node.shape) == 2:
@@ -63,24 +62,11 @@ def _size(node: Node, before: Shape) -> list[str]:
     return [f"{name}: {text}" for name, text in zip(names, sums, strict=False)]
 
 
-def _at(value: Any, side: int) -> int:
-    return value if isinstance(value, int) else int(value[side % len(value)])
-
-
-def _side(attributes: Mapping[str, Any], side: int, length: int) -> str:
-    numbers = {name: _at(attributes[name], side) for name in ("kernel", "stride", "padding", "dilation")}
-    if attributes["transposed"]:
-        return transposed_sum(length, **numbers, output_padding=_at(attributes["output_padding"], side))
-    return convolution_sum(length, **numbers)
-
-
-def _pool_side(attributes: Mapping[str, Any], side: int, length: int) -> str:
-    kernel = _at(attributes["kernel_size"], side)
-    return pool_sum(
-        length, kernel=kernel, stride=_at(attributes["stride"], side) if attributes["stride"] else kernel,
-        padding=_at(attributes["padding"], side), dilation=_at(attributes.get("dilation", 1), side),
-        ceil_mode=bool(attributes["ceil_mode"]),
-    )  # fmt: skip
+def _convolved(node: Node, side: int, length: int) -> str:
+    window = node.window(side)
+    if node.attributes["transposed"]:
+        return window.transposed_sum(length, node.setting("output_padding", side, 0))
+    return window.sum(length)
 
 
 def _parameters(graph: Graph, node: Node) -> list[str]:

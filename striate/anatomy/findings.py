@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from math import e, exp, log, prod
+from math import exp, log, prod
+from typing import NamedTuple
 
 from torch import nn
 
@@ -24,21 +25,35 @@ _LINEAR_ALONE = {"add", "sub", "mul", "div", "add_", "sub_", "mul_", "div_"}  # 
 _LAYERS = {"convolution", "addmm", "mm"}
 
 
-_HEADS: dict[str, tuple[set[str], float | None, str]] = {
-    "sigmoid": ({"sigmoid", "hardsigmoid"}, 1.0, "A sigmoid keeps them between 0 and 1: gradients shrink."),
-    "tanh": ({"tanh"}, 2.0, "A tanh keeps them between -1 and 1: gradients shrink."),
-    "clamp": ({"hardtanh", "clamp"}, 2.0, "A clamp keeps them in a narrow range: outside of it gradients are 0."),
-    "relu": (
-        {"relu", "relu6", "hardtanh", "clamp", "clamp_min", "threshold"},
+class _End(NamedTuple):
+    """A last activation that the cross-entropy does not go with."""
+
+    word: str
+    operations: set[str]
+    spread: float | None
+    """How far logits can lie apart behind it; None: as far as they like."""
+    effect: str
+
+
+_ENDS = {
+    "softmax": _End(
+        "softmax", {"_softmax", "softmax"}, 1.0, "It applies a softmax itself, and a second one makes gradients shrink."
+    ),
+    "sigmoid": _End(
+        "sigmoid", {"sigmoid", "hardsigmoid"}, 1.0, "A sigmoid keeps them between 0 and 1: gradients shrink."
+    ),
+    "tanh": _End("tanh", {"tanh"}, 2.0, "A tanh keeps them between -1 and 1: gradients shrink."),
+    "clamp": _End("clamp", set(), 2.0, "A clamp keeps them in a narrow range: outside of it gradients are 0."),
+    "relu": _End(
+        "ReLU",
+        {"relu", "relu6", "threshold"},
         None,
         "A ReLU makes all negative ones 0: a class whose logit is 0 for an image learns nothing from it.",
     ),
 }
-"""Kind of a last activation -> its operations, how far logits can lie apart (None: as far as they like), what it does to them."""
-_WORDS = {"relu": "ReLU"}
-HEADS = ("softmax-before-loss", *(f"{name}-before-loss" for name in _HEADS))
+HEADS = tuple(f"{name}-before-loss" for name in _ENDS)
 """Names of the findings for a last activation that the cross-entropy does not go with."""
-BOUNDED = ("softmax-before-loss", *(f"{name}-before-loss" for name, (_, spread, _) in _HEADS.items() if spread))
+BOUNDED = tuple(f"{name}-before-loss" for name, end in _ENDS.items() if end.spread)
 """Those under which the loss has a floor far from 0: such a net is not trained."""
 
 
@@ -53,8 +68,7 @@ def find_mistakes(
     """
     readers = graph.consumers()
     found = [
-        _softmax_before_loss(graph),
-        *_bounded_before_loss(graph),
+        *_ends_before_loss(graph),
         _bias_before_batchnorm(graph, readers),
         _batchnorm_at_batch_1(graph, batch),
         _dead_branch(graph, readers),
@@ -68,73 +82,44 @@ def find_mistakes(
     return tuple(finding for finding in found if finding is not None)
 
 
-def _softmax_before_loss(graph: Graph) -> Finding | None:
-    places = [_place(node) for node in _ends(graph) if node.operation in ("_softmax", "softmax") and _of_classes(node)]
-    outputs = _outputs(graph)
-    floor = log(1 + (outputs - 1) / e)  # -log of softmax(1, 0, ..., 0) at the right class
-    return make_finding(
-        "softmax-before-loss",
-        places,
-        "The cross-entropy takes a softmax itself. Of probabilities it takes one more: gradients shrink, and with "
-        f"{outputs} outputs the loss cannot fall below {floor:.3f}.",
-        "Leave the softmax out of the net and let it end in logits; take it when you want to show probabilities.",
-    )
-
-
-def _bounded_before_loss(graph: Graph) -> list[Finding | None]:
+def _ends_before_loss(graph: Graph) -> list[Finding | None]:
     """Activations after the last layer that keep logits from going where the cross-entropy wants them."""
-    found, outputs = [], _outputs(graph)
-    for name, (operations, spread, why) in _HEADS.items():
-        ends = [node for node in _ends(graph) if node.operation.rstrip("_") in operations and _kind(node) == name]
-        if name == "clamp" and ends:
-            spread = max(high - low for low, high in map(_limits, ends) if low is not None and high is not None)
-        floor = (
-            ""
-            if spread is None
-            else f" With {outputs} outputs the loss cannot fall below {log(1 + (outputs - 1) * exp(-spread)):.3f}."
-        )
-        found.append(
-            make_finding(
-                f"{name}-before-loss",
-                [_place(node) for node in ends],
-                f"The cross-entropy takes logits of any size and sign. {why}{floor}",
-                f"Leave the {_WORDS.get(name, name)} out of the net and let it end in its last linear layer.",
-            )
-        )
+    outputs = max((graph.nodes[index].shape[-1] for index in graph.outputs if graph.nodes[index].shape), default=1)
+    ends = [_before_views(graph, graph.nodes[index]) for index in graph.outputs]
+    found = []
+    for name, end in _ENDS.items():
+        nodes = [node for node in ends if _end(node) == name]
+        spread = end.spread
+        if name == "clamp" and nodes:
+            spread = max(high - low for low, high in map(_limits, nodes) if low is not None and high is not None)
+        why = f"The cross-entropy takes logits of any size and sign. {end.effect}"
+        if spread is not None:
+            floor = log(1 + (outputs - 1) * exp(-spread))
+            why += f" With {outputs} outputs the loss cannot fall below {floor:.3f}."
+        remedy = f"Leave the {end.word} out of the net and let it end in its last linear layer."
+        if name == "softmax":
+            remedy += " Apply it where you show probabilities."
+        found.append(make_finding(f"{name}-before-loss", map(_place, nodes), why, remedy))
     return found
 
 
-def _kind(node: Node) -> str:
-    """Which of `_HEADS` an operation is: ReLU and ReLU6 are clamps at 0 where they are written so."""
+def _end(node: Node) -> str:
+    """Which of `_ENDS` an operation is: ReLU and ReLU6 are clamps at 0 where they are written so."""
     operation = node.operation.rstrip("_")
     if operation in ("hardtanh", "clamp", "clamp_min"):
         low, high = _limits(node)
-        if low is not None and high is not None and high - low <= (_HEADS["clamp"][1] or 0):
+        if low is not None and high is not None and high - low <= 2:
             return "clamp"
         return "relu" if low == 0 else ""
-    return next((name for name, (operations, _, _) in _HEADS.items() if operation in operations), "")
+    if "softmax" in operation and node.attributes.get("dim", -1) % max(len(node.shape), 1) == 0:
+        return ""  # over the images, not over the classes: that is another mistake
+    return next((name for name, end in _ENDS.items() if operation in end.operations), "")
 
 
 def _limits(node: Node) -> tuple[float | None, float | None]:
     """Between which a clamp keeps its input; None where it is open, or given by a tensor."""
     low, high = (node.attributes.get(f"{end}_val", node.attributes.get(end)) for end in ("min", "max"))
     return low, high
-
-
-def _ends(graph: Graph) -> list[Node]:
-    """What made the outputs, reshapes aside."""
-    return [_before_views(graph, graph.nodes[index]) for index in graph.outputs]
-
-
-def _outputs(graph: Graph) -> int:
-    """The number of outputs of the net."""
-    return max((graph.nodes[index].shape[-1] for index in graph.outputs if graph.nodes[index].shape), default=1)
-
-
-def _of_classes(node: Node) -> bool:
-    """Whether a softmax is over the classes; over dimension 0 it is over the images, which is another mistake."""
-    dim = node.attributes.get("dim", -1)
-    return not isinstance(dim, int) or dim % max(len(node.shape), 1) != 0
 
 
 def _bias_before_batchnorm(graph: Graph, readers: list[list[int]]) -> Finding | None:
@@ -144,7 +129,7 @@ def _bias_before_batchnorm(graph: Graph, readers: list[list[int]]) -> Finding | 
         if node.operation in _LAYERS
         and node.reads_picture
         and node.attributes.get("bias")
-        and (after := [graph.nodes[index] for index in _past_views(graph, readers, node.index)])
+        and (after := _past(graph, readers, node.index, _is_view))
         and all(reader.operation in _BATCH_NORMS for reader in after)
     ]
     return make_finding(
@@ -214,7 +199,7 @@ def _missing_activation(graph: Graph, readers: list[list[int]]) -> Finding | Non
     places = []
     for node in graph.nodes:
         if node.operation in _LAYERS and node.reads_picture:  # not a weight that is a product of weights
-            seconds = [graph.nodes[index] for index in _past_linear(graph, readers, node.index)]
+            seconds = _past(graph, readers, node.index, _keeps_linear)
             places += [f"{_place(node)} -> {_place(second)}" for second in seconds if _wasted(node, second)]
     return make_finding(
         "missing-activation",
@@ -287,28 +272,25 @@ def _before_views(graph: Graph, node: Node) -> Node:
     return node
 
 
-def _past_views(graph: Graph, readers: list[list[int]], index: int) -> list[int]:
-    return _past(graph, readers, index, lambda node: node.operation in _VIEWS)
+def _is_view(node: Node) -> bool:
+    return node.operation in _VIEWS
 
 
-def _past_linear(graph: Graph, readers: list[list[int]], index: int) -> list[int]:
-    """What reads a tensor after operations that keep it linear; a sum of branches ends the search, as a skip is meant so."""
-
-    def keeps_linear(node: Node) -> bool:
-        return node.operation in _LINEAR or (node.operation in _LINEAR_ALONE and len(node.inputs) == 1)
-
-    return _past(graph, readers, index, keeps_linear)
+def _keeps_linear(node: Node) -> bool:
+    """Whether an operation is linear; a sum of branches is not counted so, as a skip is meant to be one."""
+    return node.operation in _LINEAR or (node.operation in _LINEAR_ALONE and len(node.inputs) == 1)
 
 
-def _past(graph: Graph, readers: list[list[int]], index: int, passes: Callable[[Node], bool]) -> list[int]:
-    found, stack, seen = [], list(readers[index]), set()
-    while stack:
-        reader = stack.pop(0)
+def _past(graph: Graph, readers: list[list[int]], index: int, passes: Callable[[Node], bool]) -> list[Node]:
+    """What reads a tensor, behind the operations that `passes` lets by."""
+    found, queue, seen = [], list(readers[index]), set()
+    while queue:
+        reader = queue.pop(0)
         if reader in seen:
             continue
         seen.add(reader)
         if passes(graph.nodes[reader]):
-            stack += readers[reader]
+            queue += readers[reader]
         else:
-            found.append(reader)
+            found.append(graph.nodes[reader])
     return found

@@ -11,6 +11,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from striate.anatomy.sizes import Window
+
 Shape = tuple[int, ...]
 
 
@@ -42,6 +44,21 @@ class Node:
     """The node behind each tensor argument, the one that made it; None if none did."""
     operand_shapes: tuple[Shape, ...] = ()
     reads_picture: bool = True
+
+    def setting(self, name: str, side: int, usual: int = 1) -> int:
+        """A number that aten gives for each side of a window, or once for all."""
+        value = self.attributes.get(name)
+        if isinstance(value, int):
+            return value
+        return int(value[side % len(value)]) if value else usual
+
+    def window(self, side: int) -> Window:
+        """The window of a convolution or a pool along one side of the feature map."""
+        kernel = self.setting("kernel", side, 0) or self.setting("kernel_size", side)
+        return Window(
+            kernel=kernel, stride=self.setting("stride", side, kernel), padding=self.setting("padding", side, 0),
+            dilation=self.setting("dilation", side),
+        )  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -15,11 +15,10 @@ from typing import Any, Literal
 import torch
 from torch import Tensor, nn
 from torch._ops import OpOverload
-from torch.utils._pytree import tree_map_only
 
 from striate.anatomy.heads import WithHeads
 from striate.anatomy.recording import picture_type
-from striate.anatomy.shapes import quick_result, tensors_in
+from striate.anatomy.tensors import META, MetaMode, tensors_in
 from striate.anatomy.tracing import wants_values
 from striate.nets.copying import Copies
 from striate.nets.hooks import set_mode
@@ -27,7 +26,6 @@ from striate.nets.metadevice import LightMode
 from striate.nets.undisturbed import undisturbed
 
 _aten = torch.ops.aten
-_META = torch.device("meta")
 Optimizer = Literal["sgd", "momentum", "adam"]
 _COPIES: Mapping[Optimizer, tuple[int, int]] = {"sgd": (0, 1), "momentum": (1, 1), "adam": (2, 2)}
 """Values kept for each parameter, and made for the largest one while the optimizer steps (torch's loop, weight decay on)."""
@@ -60,7 +58,7 @@ def estimate_memory(module: nn.Module, picture: Sequence[int], batch: int, optim
     shape = (batch, *picture)
     with undisturbed(module):
         inference = _inference(Copies(WithHeads(module, heads=False)), shape)
-        step = Copies(WithHeads(module)).make(_META)
+        step = Copies(WithHeads(module)).make(META)
         state = [*step.parameters(), *step.buffers()]
         parameters = [tensor for tensor in step.parameters() if tensor.requires_grad]
         try:
@@ -84,7 +82,7 @@ def parameters_without_gradient(module: nn.Module, picture: Sequence[int]) -> li
     Empty where it cannot be trained on shapes.
     """
     with undisturbed(module):
-        step = Copies(WithHeads(module)).make(_META)
+        step = Copies(WithHeads(module)).make(META)
         try:
             _run(step, (2, *picture), training=True)
         except Exception:  # it does not train so: then nothing is known of its gradients
@@ -116,7 +114,7 @@ def _like(tensor: Tensor) -> Tensor:
 def _inference(copies: Copies, shape: Sequence[int]) -> int:
     """Bytes at the peak of a forward pass, weights left out."""
     try:
-        return _run(copies.make(_META), shape, training=False)[0]
+        return _run(copies.make(META), shape, training=False)[0]
     except Exception as error:
         if not wants_values(error):
             raise
@@ -125,7 +123,7 @@ def _inference(copies: Copies, shape: Sequence[int]) -> int:
 
 def _run(step: nn.Module, shape: Sequence[int], training: bool) -> tuple[int, int | None, int]:
     """(bytes at the peak, bytes kept for the backward pass, bytes of gradients), weights left out; `step` is a copy."""
-    picture = torch.empty(tuple(shape), device=_META, dtype=picture_type(step))
+    picture = torch.empty(tuple(shape), device=META, dtype=picture_type(step))
     meter = _Meter()
     meter.count(picture)
     for tensor in [*step.parameters(), *step.buffers()]:
@@ -145,7 +143,7 @@ def _run(step: nn.Module, shape: Sequence[int], training: bool) -> tuple[int, in
     return meter.peak, kept, gradients
 
 
-class _Meter(LightMode):  # type: ignore[no-untyped-call]
+class _Meter(MetaMode):  # type: ignore[no-untyped-call]
     """Counts the bytes of the storages that live, and remembers the most there were."""
 
     def __init__(self) -> None:
@@ -156,14 +154,7 @@ class _Meter(LightMode):  # type: ignore[no-untyped-call]
     def __torch_dispatch__(
         self, func: OpOverload, types: Sequence[type], args: Sequence[Any] = (), kwargs: Mapping[str, Any] | None = None
     ) -> Any:
-        kwargs = kwargs or {}
-        places = [tensor.is_meta for tensor in tensors_in(*args, kwargs)]
-        if any(places) and not all(places):
-            args, kwargs = tree_map_only(Tensor, lambda tensor: tensor.to(_META), (tuple(args), kwargs))
-        if any(places) and "device" in kwargs:
-            kwargs = {**kwargs, "device": _META}
-        output = quick_result(func, args, kwargs) if any(places) else None
-        output = func(*args, **kwargs) if output is None else output
+        output = self.run(func, args, kwargs or {})
         for tensor in tensors_in(output):
             self.count(tensor)
         if func in (_aten.convolution.default, _aten.convolution_backward.default):

@@ -10,12 +10,11 @@ tools print as "FLOPs" (they are 2 x MACs). Products with zero padding are count
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from math import prod
 from typing import Any
 
 Shape = tuple[int, ...]
-Macs = Callable[[Sequence[Shape], Shape, Mapping[str, Any]], int]
 
 _POSITIONS = {
     # each value depends on the values at the same place, of all tensors that are broadcast together
@@ -95,38 +94,46 @@ KINDS: Mapping[str, str] = {name: kind for kind, names in _POSITIONS.items() for
 """Operation -> what it does to positions."""
 
 
-def _convolution(operands: Sequence[Shape], output: Shape, attributes: Mapping[str, Any]) -> int:
+_LETTERS: Mapping[str, tuple[str, ...]] = {
+    "mm": ("mk", "kn", "mn"),
+    "bmm": ("bmk", "bkn", "bmn"),
+    "addmm": ("+", "mk", "kn", "mn"),
+    "baddbmm": ("+", "bmk", "bkn", "bmn"),
+    "mv": ("mk", "k", "m"),
+    "addmv": ("+", "mk", "k", "m"),
+    "dot": ("k", "k", ""),
+    "vdot": ("k", "k", ""),
+    "addr": ("+", "m", "n", "mn"),
+}
+
+
+def letters_of(operation: str, rank: int) -> tuple[str, ...]:
+    """The dimensions of a matrix product as letters, operand by operand and those of its output, of that rank, last; `+` for an
+    operand that is added."""
+    if operation == "linear":
+        batch = "abcdefgh"[: rank - 1]
+        return f"{batch}k", "nk", "+", f"{batch}n"
+    return _LETTERS[operation.rstrip("_")]
+
+
+def _product_macs(operation: str, operands: Sequence[Shape], output: Shape) -> int:
+    letters = zip(letters_of(operation, len(output)), operands, strict=False)
+    return prod(
+        {
+            letter: length for own, shape in letters if own != "+" for letter, length in zip(own, shape, strict=True)
+        }.values()
+    )
+
+
+def _convolution_macs(operands: Sequence[Shape], output: Shape, transposed: bool) -> int:
     """Each weight is used once at each place of the output; of the input, where the convolution is transposed."""
     picture, weight = operands[:2]
-    places = prod(picture[2:]) if attributes["transposed"] else prod(output[2:])
-    return output[0] * places * prod(weight)
+    return output[0] * prod((picture if transposed else output)[2:]) * prod(weight)
 
 
-def _deformable(operands: Sequence[Shape], output: Shape, _: Mapping[str, Any]) -> int:
-    return output[0] * prod(output[2:]) * prod(operands[1])
-
-
-def _attention(operands: Sequence[Shape], *_: Any) -> int:
+def _attention_macs(operands: Sequence[Shape]) -> int:
     query, key, value = operands[:3]
     return prod(query) * key[-2] + prod(query[:-1]) * prod(value[-2:])
-
-
-_MACS: Mapping[str, Macs] = {
-    "convolution": _convolution,
-    "_convolution": _convolution,
-    "torchvision::deform_conv2d": _deformable,
-    "mm": lambda operands, *_: prod(operands[0]) * operands[1][-1],
-    "bmm": lambda operands, *_: prod(operands[0]) * operands[1][-1],
-    "addmm": lambda operands, *_: prod(operands[1]) * operands[2][-1],
-    "baddbmm": lambda operands, *_: prod(operands[1]) * operands[2][-1],
-    "linear": lambda operands, *_: prod(operands[0]) * operands[1][0],
-    "mv": lambda operands, *_: prod(operands[0]),
-    "dot": lambda operands, *_: prod(operands[0]),
-    "vdot": lambda operands, *_: prod(operands[0]),
-    "addmv": lambda operands, *_: prod(operands[1]),
-    "addr": lambda operands, *_: operands[1][0] * operands[2][0],
-    **dict.fromkeys(_POSITIONS["attention"].split(), _attention),
-}
 
 
 def name_of(namespace: str, name: str) -> str:
@@ -145,11 +152,14 @@ def count_macs(
     """MACs of one operation from the shapes of its tensors; 0 for those that are no convolution and no matrix product, None
     where they are not known: of an unknown operation that reads `parameters` (their number) or several tensors.
     """
-    count = _MACS.get(operation) or _MACS.get(operation.rstrip("_"))
-    if count is not None:
-        return count(operands, output, attributes)
-    known = kind_of(operation) is not None
-    return 0 if known or not (parameters or len(operands) > 1) else None
+    kind = kind_of(operation)
+    if kind == "convolution" or operation == "torchvision::deform_conv2d":
+        return _convolution_macs(operands, output, bool(attributes.get("transposed")))
+    if kind == "product":
+        return _product_macs(operation, operands, output)
+    if kind == "attention":
+        return _attention_macs(operands)
+    return 0 if kind is not None or not (parameters or len(operands) > 1) else None
 
 
 def in_words(macs: int, uncounted: Mapping[str, int]) -> str:

@@ -12,6 +12,8 @@ from dataclasses import dataclass
 from fractions import Fraction
 from math import ceil, floor, gcd, inf, lcm
 
+from striate.anatomy.sizes import Window
+
 Reach = Callable[[int], Sequence[int]]
 
 
@@ -65,63 +67,10 @@ class Pattern:
             last.append(max((high for _, high in intervals), default=-inf))
         return Pattern(tuple(first), tuple(last), self.advance * sources * turns // self.period)
 
-    def window(self, kernel: int, stride: int = 1, padding: int = 0, dilation: int = 1) -> Pattern:
-        """A convolution or a pool."""
-        return self.through(
-            lambda o: range(o * stride - padding, o * stride - padding + dilation * (kernel - 1) + 1, dilation),
-            1,
-            stride,
-        )
-
-    def transposed_window(self, kernel: int, stride: int, padding: int, dilation: int) -> Pattern:
-        """A transposed convolution: input i is added to the outputs i * stride - padding + dilation * t."""
-
-        def reach(output: int) -> list[int]:
-            taps = [output + padding - dilation * tap for tap in range(kernel)]
-            return sorted(tap // stride for tap in taps if tap % stride == 0)
-
-        return self.through(reach, stride, 1)
-
-    def adaptive_pool(self, length: int, output: int) -> Pattern:
-        """A pool from `length` to `output` positions with windows from floor(o n / m) to ceil((o + 1) n / m)."""
-        ratio, common = Fraction(length, output), gcd(length, output)
-        return self.through(
-            lambda o: range(floor(o * ratio), ceil((o + 1) * ratio)), output // common, length // common
-        )
-
-    def resized(self, length: int, output: int, mode: str, align_corners: bool) -> Pattern:
-        """Interpolation from `length` to `output` positions; `mode` is `nearest`, `exact`, `linear` or `bicubic`."""
-        ratio = Fraction(length, output)
-        if align_corners and output > 1:
-            ratio = Fraction(length - 1, output - 1)
-        if ratio == 0:
-            return self.everywhere(length)
-
-        def reach(position: int) -> range:
-            if mode == "nearest":
-                return range(floor(position * ratio), floor(position * ratio) + 1)
-            if mode == "exact":
-                middle = floor((position + Fraction(1, 2)) * ratio)
-                return range(middle, middle + 1)
-            source = position * ratio if align_corners else (position + Fraction(1, 2)) * ratio - Fraction(1, 2)
-            low = floor(source)
-            if source == low:
-                return range(low, low + 1)
-            return range(low, low + 2) if mode == "linear" else range(low - 1, low + 3)
-
-        return self.through(reach, ratio.denominator, ratio.numerator)
-
     def at(self, position: int) -> Pattern:
         """The one position alone, wherever it is used."""
         low, high = self.interval(position)
         return Pattern((low,), (high,), 0)
-
-    def everywhere(self, length: int) -> Pattern:
-        """All `length` positions together, as after global pooling."""
-        intervals = [
-            self.interval(p) for p in {*range(min(self.period, length)), *range(max(0, length - self.period), length)}
-        ]
-        return Pattern((min(low for low, _ in intervals),), (max(high for _, high in intervals),), 0)
 
     def clipped(self, pixels: int) -> Pattern:
         """Without the pixels outside the image."""
@@ -144,3 +93,42 @@ class Pattern:
 
 START = Pattern((0,), (0,))
 """The image itself: position o is pixel o."""
+
+
+Reading = tuple[Reach, int, int]
+"""What `Pattern.through` takes: reach(o), and after how many positions it goes on how many inputs further."""
+
+
+def transposed_reading(window: Window, place: int = 1, tap: int = 0) -> Reading:
+    """A transposed convolution: input i is added to the outputs i * stride - padding + dilation * t. A window's number counts
+    `place` positions, and its taps `tap`."""
+
+    def reach(output: int) -> list[int]:
+        starts = ((t, output + window.padding - window.dilation * t) for t in range(window.kernel))
+        return sorted(place * (start // window.stride) + tap * t for t, start in starts if start % window.stride == 0)
+
+    return reach, window.stride, place
+
+
+def adaptive_reading(length: int, output: int) -> Reading:
+    """A pool from `length` to `output` positions with windows from floor(o n / m) to ceil((o + 1) n / m)."""
+    ratio = Fraction(length, output)
+    return lambda o: range(floor(o * ratio), ceil((o + 1) * ratio)), ratio.denominator, ratio.numerator
+
+
+def resizing_reading(length: int, output: int, mode: str, align_corners: bool) -> Reading:
+    """Interpolation from `length` to `output` positions; `mode` is `nearest`, `exact`, `linear` or `bicubic`."""
+    ratio = Fraction(length - 1, output - 1) if align_corners and output > 1 else Fraction(length, output)
+    half = Fraction(1, 2)
+
+    def reach(position: int) -> range:
+        if mode in ("nearest", "exact"):
+            nearest = floor((position + (half if mode == "exact" else 0)) * ratio)
+            return range(nearest, nearest + 1)
+        source = position * ratio if align_corners else (position + half) * ratio - half
+        low = floor(source)
+        if source == low:
+            return range(low, low + 1)
+        return range(low, low + 2) if mode == "linear" else range(low - 1, low + 3)
+
+    return reach, ratio.denominator, ratio.numerator

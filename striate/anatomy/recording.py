@@ -15,14 +15,11 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 from torch._ops import OpOverload
-from torch.utils._pytree import tree_map_only
 
 from striate.anatomy.graph import Graph, Node, Shape
 from striate.anatomy.operations import count_macs, name_of
-from striate.anatomy.shapes import quick_result, tensors_in
-from striate.anatomy.tensors import dims_along, key_of, named_arguments, shape_of
+from striate.anatomy.tensors import MetaMode, dims_along, key_of, named_arguments, shape_of, tensors_in
 from striate.nets.hooks import hooked
-from striate.nets.metadevice import LightMode
 
 _SPLITS = {"split", "split_with_sizes", "unbind", "chunk"}
 
@@ -55,7 +52,7 @@ class _Value:
 
 
 @dataclass(eq=False)
-class Recorder(LightMode):  # type: ignore[no-untyped-call]
+class Recorder(MetaMode):  # type: ignore[no-untyped-call]
     """Records each aten operation as a Node, and runs it on the meta device whatever device its tensors are on."""
 
     module: nn.Module
@@ -68,7 +65,6 @@ class Recorder(LightMode):  # type: ignore[no-untyped-call]
         self.nodes: list[Node] = []
         self.values: dict[tuple[Any, ...], _Value] = {}
         self.aliases: dict[int, list[tuple[Any, ...]]] = {}  # storage -> keys of the tensors on it
-        self.metas: dict[tuple[Any, ...], Tensor] = {}
         self.sizes: dict[str, int] = {}  # values of each parameter
         self.alive: list[Tensor] = []  # so that no storage's address is used again
         for name, parameter in self.module.named_parameters():
@@ -100,43 +96,28 @@ class Recorder(LightMode):  # type: ignore[no-untyped-call]
         kwargs = kwargs or {}
         tensors = tensors_in(*args, kwargs)
         values = [self.values.get(key_of(tensor)) or _Value(None) for tensor in tensors]
-        on_meta = any(tensor.is_meta for tensor in tensors)
-        if on_meta and not all(tensor.is_meta for tensor in tensors):
-            args, kwargs = tree_map_only(Tensor, self._to_meta, (tuple(args), kwargs))
-        if on_meta and "device" in kwargs:
-            kwargs = {**kwargs, "device": torch.device("meta")}
-        shapes = [tuple(tensor.shape) for tensor in tensors]
+        shapes = tuple(tuple(tensor.shape) for tensor in tensors)
         try:
-            output = quick_result(func, args, kwargs) if on_meta else None
-            output = func(*args, **kwargs) if output is None else output
+            output = self.run(func, args, kwargs)
             _check_not_empty(output)
         except Exception:
-            self.failed = (func.overloadpacket.__name__, tuple(shapes))
+            self.failed = (func.overloadpacket.__name__, shapes)
             raise
-        self._record(func, args, kwargs, list(zip(tensors, values, strict=True)), output)
+        if outputs := tensors_in(output):
+            self._record(func, named_arguments(func, args, kwargs), list(zip(tensors, values, strict=True)), outputs)
         return output
-
-    def _to_meta(self, tensor: Tensor) -> Tensor:
-        if tensor.is_meta:
-            return tensor
-        return self.metas.setdefault(key_of(tensor), tensor.detach().to("meta"))
 
     def _record(
         self,
         func: OpOverload,
-        args: Sequence[Any],
-        kwargs: Mapping[str, Any],
+        arguments: Mapping[str, Any],
         operands: list[tuple[Tensor, _Value]],
-        output: Any,
+        outputs: list[Tensor],
     ) -> None:
-        outputs = tensors_in(output)
-        if not outputs:
-            return
         parameters = tuple(dict.fromkeys(name for _, value in operands for name in value.parameters))
         inputs = tuple(value.node for _, value in operands if value.node is not None)
         picture = any(value.picture for _, value in operands)
         name = name_of(func.namespace, func.overloadpacket.__name__)
-        arguments = named_arguments(func, args, kwargs)
         attributes = _attributes(name, arguments, operands)
         shapes = tuple(tuple(tensor.shape) for tensor, _ in operands)
         values = sum(self.sizes[parameter] for parameter in parameters)

@@ -18,19 +18,6 @@ from torch._ops import OpOverload
 _aten = torch.ops.aten
 
 
-def tensors_in(*values: Any) -> list[Tensor]:
-    """The tensors among arguments or results, those in lists and dicts too, in order."""
-    found: list[Tensor] = []
-    for value in values:
-        if isinstance(value, Tensor):
-            found.append(value)
-        elif isinstance(value, list | tuple):
-            found += tensors_in(*value)
-        elif isinstance(value, dict):
-            found += tensors_in(*value.values())
-    return found
-
-
 def quick_result(func: OpOverload, args: Sequence[Any], kwargs: Mapping[str, Any]) -> Any:
     """An empty result of the right shape and type, or None where there is no rule for these arguments."""
     rule = _RULES.get(func)

@@ -3,64 +3,53 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import product
 
 from striate.errors import UsageError
 
 
-def convolution_size(length: int, *, kernel: int, stride: int = 1, padding: int = 0, dilation: int = 1) -> int:
-    """Output length of a convolution or a pool; 0 or less where the window does not fit."""
-    return (length - dilation * (kernel - 1) - 1 + 2 * padding) // stride + 1
-
-
-def transposed_size(
-    length: int, *, kernel: int, stride: int = 1, padding: int = 0, dilation: int = 1, output_padding: int = 0
-) -> int:
-    """Output length of a transposed convolution."""
-    return (length - 1) * stride - 2 * padding + dilation * (kernel - 1) + output_padding + 1
-
-
-def convolution_sum(length: int, *, kernel: int, stride: int = 1, padding: int = 0, dilation: int = 1) -> str:
-    """`floor((227 - 11 + 2*0) / 4) + 1 = 55`"""
-    window = str(kernel) if dilation == 1 else f"({dilation}*({kernel} - 1) + 1)"
-    size = convolution_size(length, kernel=kernel, stride=stride, padding=padding, dilation=dilation)
-    return f"floor(({length} - {window} + 2*{padding}) / {stride}) + 1 = {size}"
-
-
-def pool_sum(
-    length: int, *, kernel: int, stride: int, padding: int = 0, dilation: int = 1, ceil_mode: bool = False
-) -> str:
-    """As a convolution's; rounded up in ceil mode, where a last window that would begin outside is left out."""
-    settings = {"kernel": kernel, "padding": padding, "dilation": dilation}
-    if not ceil_mode:
-        return convolution_sum(length, stride=stride, **settings)
-    window = str(kernel) if dilation == 1 else f"({dilation}*({kernel} - 1) + 1)"
-    size = -(-(length - dilation * (kernel - 1) - 1 + 2 * padding) // stride) + 1
-    text = f"ceil(({length} - {window} + 2*{padding}) / {stride}) + 1 = {size}"
-    if (size - 1) * stride >= length + padding:
-        text += f", but the last window would begin outside: {size - 1}"
-    return text
-
-
-def transposed_sum(
-    length: int, *, kernel: int, stride: int = 1, padding: int = 0, dilation: int = 1, output_padding: int = 0
-) -> str:
-    """`(13 - 1)*2 - 2*1 + 3 = 25`"""
-    window = str(kernel) if dilation == 1 else f"({dilation}*({kernel} - 1) + 1)"
-    more = f" + {output_padding}" if output_padding else ""
-    size = transposed_size(
-        length, kernel=kernel, stride=stride, padding=padding, dilation=dilation, output_padding=output_padding
-    )
-    return f"({length} - 1)*{stride} - 2*{padding} + {window}{more} = {size}"
-
-
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Setting:
-    """Kernel, stride, padding and dilation of a convolution."""
+class Window:
+    """Kernel, stride, padding and dilation of a convolution or a pool along one axis, in pixels."""
 
     kernel: int
     stride: int = 1
     padding: int = 0
     dilation: int = 1
+
+    @property
+    def span(self) -> int:
+        """Pixels from its first tap to its last."""
+        return self.dilation * (self.kernel - 1) + 1
+
+    def size(self, length: int) -> int:
+        """Output length; 0 or less where the window does not fit."""
+        return (length - self.span + 2 * self.padding) // self.stride + 1
+
+    def transposed_size(self, length: int, output_padding: int = 0) -> int:
+        """Output length of a transposed convolution."""
+        return (length - 1) * self.stride - 2 * self.padding + self.span + output_padding
+
+    def sum(self, length: int, *, ceil_mode: bool = False) -> str:
+        """`floor((227 - 11 + 2*0) / 4) + 1 = 55`; rounded up in ceil mode, where a last window that would begin outside is left
+        out."""
+        steps = f"({length} - {self._spelled_span} + 2*{self.padding}) / {self.stride}"
+        if not ceil_mode:
+            return f"floor({steps}) + 1 = {self.size(length)}"
+        size = -(-(length - self.span + 2 * self.padding) // self.stride) + 1
+        outside = (size - 1) * self.stride >= length + self.padding
+        more = f", but the last window would begin outside: {size - 1}" if outside else ""
+        return f"ceil({steps}) + 1 = {size}{more}"
+
+    def transposed_sum(self, length: int, output_padding: int = 0) -> str:
+        """`(13 - 1)*2 - 2*1 + 3 = 25`"""
+        more = f" + {output_padding}" if output_padding else ""
+        size = self.transposed_size(length, output_padding)
+        return f"({length} - 1)*{self.stride} - 2*{self.padding} + {self._spelled_span}{more} = {size}"
+
+    @property
+    def _spelled_span(self) -> str:
+        return str(self.kernel) if self.dilation == 1 else f"({self.dilation}*({self.kernel} - 1) + 1)"
 
     def __str__(self) -> str:
         text = f"kernel {self.kernel}, stride {self.stride}, padding {self.padding}"
@@ -72,7 +61,7 @@ class SizeSum:
     """What the calculator says about one convolution along one axis."""
 
     input: int
-    setting: Setting
+    setting: Window
     transposed: bool
     output: int
     sum: str
@@ -81,7 +70,7 @@ class SizeSum:
     """Pixels at the end that no window reaches, because the stride does not divide evenly; 0 if transposed."""
     same_padding: int | None
     """Padding that keeps the size at stride 1: (window - 1) / 2; None where that is no whole number."""
-    same_size: tuple[Setting, ...]
+    same_size: tuple[Window, ...]
     """Other usual settings that make the same output of the same input, nearest first."""
 
     def __str__(self) -> str:
@@ -109,55 +98,42 @@ def conv_sizes(
     ):  # fmt: skip
         if value < least:
             raise UsageError(f"{name} must be at least {least}, got {value}")
-    setting = Setting(kernel=kernel, stride=stride, padding=padding, dilation=dilation)
-    window = dilation * (kernel - 1) + 1
-    if not transposed and window > input + 2 * padding:
+    window = Window(kernel=kernel, stride=stride, padding=padding, dilation=dilation)
+    padded = input + 2 * padding
+    if not transposed and window.span > padded:
         raise UsageError(
-            f"a window of {window} pixels does not fit into {input} + 2*{padding} = {input + 2 * padding}: use a kernel of at "
-            f"most {(input + 2 * padding - 1) // dilation + 1}, or a padding of at least {-(-(window - input) // 2)}"
+            f"a window of {window.span} pixels does not fit into {input} + 2*{padding} = {padded}: use a kernel of at most "
+            f"{(padded - 1) // dilation + 1}, or a padding of at least {-(-(window.span - input) // 2)}"
         )
-    output = _size(input, setting, transposed)
+    output = window.transposed_size(input) if transposed else window.size(input)
+    spelled = window.transposed_sum(input) if transposed else window.sum(input)
     if output < 1:
-        raise UsageError(f"nothing is left: {_sum(input, setting, transposed)}; use less padding")
+        raise UsageError(f"nothing is left: {spelled}; use less padding")
     return SizeSum(
         input=input,
-        setting=setting,
+        setting=window,
         transposed=transposed,
         output=output,
-        sum=_sum(input, setting, transposed),
-        unused=0 if transposed else max(0, (input + 2 * padding - window) % stride - padding),
-        same_padding=(window - 1) // 2 if window % 2 else None,
-        same_size=_alternatives(input, setting, transposed, output),
+        sum=spelled,
+        unused=0 if transposed else max(0, input + padding - (output - 1) * stride - window.span),
+        same_padding=(window.span - 1) // 2 if window.span % 2 else None,
+        same_size=_alternatives(input, window, transposed, output),
     )
 
 
-def _size(length: int, setting: Setting, transposed: bool) -> int:
-    size = transposed_size if transposed else convolution_size
-    return size(
-        length, kernel=setting.kernel, stride=setting.stride, padding=setting.padding, dilation=setting.dilation
-    )
-
-
-def _sum(length: int, setting: Setting, transposed: bool) -> str:
-    spell = transposed_sum if transposed else convolution_sum
-    return spell(
-        length, kernel=setting.kernel, stride=setting.stride, padding=setting.padding, dilation=setting.dilation
-    )
-
-
-def _alternatives(length: int, setting: Setting, transposed: bool, output: int, most: int = 8) -> tuple[Setting, ...]:
+def _alternatives(length: int, window: Window, transposed: bool, output: int, most: int = 8) -> tuple[Window, ...]:
     """Usual settings: kernels of 1 to 11, strides to 8, at most half a window of padding (torch's own limit for pools)."""
     same = []
-    for kernel in range(1, 12):
-        for stride in range(1, 9):
-            for padding in range(kernel // 2 + 1):
-                other = Setting(kernel=kernel, stride=stride, padding=padding, dilation=setting.dilation)
-                fits = transposed or setting.dilation * (kernel - 1) + 1 <= length + 2 * padding
-                if other != setting and stride <= kernel and fits and _size(length, other, transposed) == output:
-                    same.append(other)
+    for kernel, stride in product(range(1, 12), range(1, 9)):
+        for padding in range(kernel // 2 + 1) if stride <= kernel else ():
+            other = Window(kernel=kernel, stride=stride, padding=padding, dilation=window.dilation)
+            fits = transposed or other.span <= length + 2 * padding
+            size = other.transposed_size(length) if transposed else other.size(length)
+            if other != window and fits and size == output:
+                same.append(other)
 
-    def distance(other: Setting) -> tuple[int, int, int]:
-        changed = (other.stride != setting.stride, other.kernel != setting.kernel, other.padding != setting.padding)
-        return (sum(changed), abs(other.stride - setting.stride), abs(other.kernel - setting.kernel))
+    def distance(other: Window) -> tuple[int, int, int]:
+        changed = (other.stride != window.stride, other.kernel != window.kernel, other.padding != window.padding)
+        return (sum(changed), abs(other.stride - window.stride), abs(other.kernel - window.kernel))
 
     return tuple(sorted(same, key=distance)[:most])

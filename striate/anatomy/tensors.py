@@ -1,4 +1,4 @@
-"""Tensors as a dispatch mode sees them: which ones share a storage and how, and the arguments of an operation by name."""
+"""Tensors as a dispatch mode sees them: run on the meta device, known by their storage, named as arguments of an operation."""
 
 from __future__ import annotations
 
@@ -8,8 +8,42 @@ from typing import Any
 import torch
 from torch import Tensor
 from torch._ops import OpOverload
+from torch.utils._pytree import tree_map_only
 
+from striate.anatomy.shapes import quick_result
+from striate.nets.metadevice import LightMode
+
+META = torch.device("meta")
 Key = tuple[int, ...]
+
+
+class MetaMode(LightMode):  # type: ignore[no-untyped-call]
+    """Runs what reads a tensor on the meta device there, whatever device its other tensors are on."""
+
+    def run(self, func: OpOverload, args: Sequence[Any], kwargs: Mapping[str, Any]) -> Any:
+        """The result of an operation."""
+        on_meta = [tensor.is_meta for tensor in tensors_in(*args, kwargs)]
+        if not any(on_meta):
+            return func(*args, **kwargs)
+        if not all(on_meta):
+            args, kwargs = tree_map_only(Tensor, lambda tensor: tensor.detach().to(META), (tuple(args), dict(kwargs)))
+        if "device" in kwargs:
+            kwargs = {**kwargs, "device": META}
+        output = quick_result(func, args, kwargs)
+        return func(*args, **kwargs) if output is None else output
+
+
+def tensors_in(*values: Any) -> list[Tensor]:
+    """The tensors among arguments or results, those in lists and dicts too, in order."""
+    found: list[Tensor] = []
+    for value in values:
+        if isinstance(value, Tensor):
+            found.append(value)
+        elif isinstance(value, list | tuple):
+            found += tensors_in(*value)
+        elif isinstance(value, dict):
+            found += tensors_in(*value.values())
+    return found
 
 
 def storage_of(tensor: Tensor) -> int:

@@ -22,6 +22,10 @@ class Lost(Exception):
     """Positions cannot be followed."""
 
 
+class Nothing(Exception):
+    """What is left reads no pixel."""
+
+
 class Factor(NamedTuple):
     """A part of a dimension's index."""
 
@@ -108,6 +112,11 @@ class Term:
         return tuple(prod(factor.size for factor in dim) for dim in self.dims)
 
     @property
+    def rank(self) -> int:
+        """Number of dimensions of the tensor."""
+        return len(self.dims)
+
+    @property
     def moving(self) -> list[tuple[int, int]]:
         """Factors that positions lie in: dimension and place."""
         return [(d, i) for d, dim in enumerate(self.dims) for i, factor in enumerate(dim) if factor.step]
@@ -123,7 +132,22 @@ class Term:
         return self.largest.advance == 0 and self.largest.first[0] <= 0 and self.largest.last[0] >= self.pixels - 1
 
     def moves(self, dim: int) -> bool:
+        """Whether positions of the image lie along a dimension."""
         return any(factor.step or factor.step is None for factor in self.dims[dim])
+
+    def told_apart(self, dim: int) -> bool:
+        """Whether the indices of a dimension read different things."""
+        return self.moves(dim) or any(not factor.full for factor in self.dims[dim])
+
+    def with_length(self, dim: int, length: int) -> Term:
+        """The term with another length of a dimension whose indices all read the same; Lost if they do not."""
+        if self.told_apart(dim):
+            raise Lost
+        return self.with_dim(dim, plain(length))
+
+    def everywhere(self, shape: Shape) -> Term:
+        """Every element of a tensor of that shape reads what all elements of this one read together."""
+        return replace(self.summed(range(self.rank)), dims=tuple(map(plain, shape)))
 
     def change(self, reach: Callable[[int], Sequence[int]], positions: int = 1, sources: int = 1) -> Term:
         return replace(
@@ -199,25 +223,21 @@ class Term:
             term = replace(term, dims=tuple(uneven(length) for length in after))
         else:
             for d in dims:
-                term = term.with_dim(d, uneven(prod(factor.size for factor in self.dims[d])))
+                term = term.with_dim(d, uneven(self.shape[d]))
         return replace(term, smallest=self.smallest if self.scattered_somewhere else self.smallest.at(0))
 
-    def at(self, places: dict[int, int]) -> Term:
-        """One index of some dimensions, which stay with length 1. Raises Lost if it is not known what that reads, Nothing if it
+    def at(self, dim: int, index: int) -> Term:
+        """One index of a dimension, which stays with length 1. Raises Lost if it is not known what that reads, Nothing if it
         reads nothing."""
-        term = self
-        for d, index in places.items():
-            shift = 0
-            for factor in reversed(self.dims[d]):
-                index, digit = divmod(index, factor.size)
-                if factor.step is None:
-                    raise Lost
-                if not factor.low <= digit < factor.high:
-                    raise Nothing
-                shift += factor.step * digit
-            term = term.with_dim(d, ())
-            term = term.shifted(shift)
-        return term
+        shift = 0
+        for factor in reversed(self.dims[dim]):
+            index, digit = divmod(index, factor.size)
+            if factor.step is None:
+                raise Lost
+            if not factor.low <= digit < factor.high:
+                raise Nothing
+            shift += factor.step * digit
+        return self.with_dim(dim, ()).shifted(shift)
 
     def single(self, dim: int) -> Term:
         """The same term with one factor, of step 1, as the only place where positions lie; Lost if it cannot be written so."""
@@ -243,10 +263,6 @@ class Term:
             length = factors[0].size * inner
             term = term.change(place, inner, outer).with_dim(dim, (whole_factor(length, 1),))
         return term
-
-
-class Nothing(Exception):
-    """What is left reads no pixel."""
 
 
 def _rising(factors: Sequence[Factor]) -> bool:

@@ -15,13 +15,10 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 from torch._ops import OpOverload
-from torch.utils._pytree import tree_leaves, tree_map_only
 
-from striate.anatomy.shapes import quick_result, tensors_in
-from striate.anatomy.tensors import key_of, named_arguments, storage_of
-from striate.nets.external import inner
+from striate.anatomy.tensors import MetaMode, key_of, named_arguments, storage_of, tensors_in
+from striate.nets.external import inner, outputs_in
 from striate.nets.hooks import hooked, set_mode
-from striate.nets.metadevice import LightMode
 
 Shape = tuple[int, ...]
 _OURS = (str(Path(torch.__file__).parent), str(Path(__file__).parents[1]))
@@ -130,8 +127,8 @@ def unowned(module: nn.Module) -> dict[str, Tensor]:
 
 
 @dataclass(eq=False)
-class _Watcher(LightMode):  # type: ignore[no-untyped-call]
-    """Records the steps; on the meta device it brings every tensor there."""
+class _Watcher(MetaMode):  # type: ignore[no-untyped-call]
+    """Records the steps."""
 
     module: nn.Module
     image: Tensor
@@ -144,7 +141,6 @@ class _Watcher(LightMode):  # type: ignore[no-untyped-call]
         self.made: dict[tuple[Any, ...], tuple[int, ...]] = {}  # tensor -> steps that made it
         self.on: dict[int, list[tuple[Any, ...]]] = {}  # storage -> tensors on it
         self.alive: list[Any] = []  # so that no storage's address is used again
-        self.metas: dict[tuple[Any, ...], Tensor] = {}
         self.owned: dict[int, str] = {}
         for name, tensor in (*inner(self.module).named_buffers(), *inner(self.module).named_parameters()):
             self.owned[storage_of(tensor)] = name
@@ -160,38 +156,21 @@ class _Watcher(LightMode):  # type: ignore[no-untyped-call]
     def __torch_dispatch__(
         self, func: OpOverload, types: Sequence[type], args: Sequence[Any] = (), kwargs: Mapping[str, Any] | None = None
     ) -> Any:
-        kwargs = dict(kwargs or {})
+        kwargs = kwargs or {}
         given = tensors_in(*args, kwargs)
-        if self.image.is_meta:
-            args, kwargs = tree_map_only(Tensor, self._to_meta, (tuple(args), kwargs))
-            if "device" in kwargs:
-                kwargs = {**kwargs, "device": torch.device("meta")}
-        operands = tensors_in(*args, kwargs)
-        output = quick_result(func, args, kwargs) if operands and self.image.is_meta else None
-        output = func(*args, **kwargs) if output is None else output
-        results = [leaf for leaf in tree_leaves(output) if isinstance(leaf, Tensor)]
-        if results:
-            self._record(func, (args, kwargs), given, results)
+        output = self.run(func, args, kwargs)
+        if results := tensors_in(output):
+            self._record(func, named_arguments(func, args, kwargs), given, results)
         return output
 
-    def _to_meta(self, tensor: Tensor) -> Tensor:
-        if tensor.is_meta:
-            return tensor
-        return self.metas.setdefault(key_of(tensor), tensor.detach().to("meta"))
-
     def _record(
-        self,
-        func: OpOverload,
-        called: tuple[Sequence[Any], Mapping[str, Any]],
-        given: list[Tensor],
-        results: list[Tensor],
+        self, func: OpOverload, arguments: Mapping[str, Any], given: list[Tensor], results: list[Tensor]
     ) -> None:
         name = func.overloadpacket.__name__
-        arguments = named_arguments(func, *called)
         states = [storage_of(tensor) for tensor in given]
         fresh = [tensor for tensor in given if key_of(tensor) not in self.made and storage_of(tensor) not in self.on]
         loose = [t for t in fresh if t.is_floating_point() and storage_of(t) not in self.owned and name != "lift_fresh"]
-        changed = _changed(func, *called) if func._schema.is_mutable else []
+        changed = _changed(func, arguments) if func._schema.is_mutable else []
         index = len(self.steps)
         floats = [] if not self.values else [t for t in results if t.is_floating_point() and t.numel()]
         known = {**self.loose, **self.owned}
@@ -229,8 +208,7 @@ class _Watcher(LightMode):  # type: ignore[no-untyped-call]
         self.alive.append(tensor)
 
     def result(self, output: Any) -> Watched:
-        outputs = [leaf for leaf in tree_leaves(output) if isinstance(leaf, Tensor)]
-        stack = [index for tensor in outputs for index in self.made.get(key_of(tensor), ())]
+        stack = [index for tensor in outputs_in(output) for index in self.made.get(key_of(tensor), ())]
         live: set[int] = set()
         while stack:
             index = stack.pop()
@@ -247,11 +225,10 @@ def _draws(func: OpOverload, arguments: Mapping[str, Any]) -> bool:
     return not any(arguments.get(name, True) in (0, False) for name in _SWITCHES)
 
 
-def _changed(func: OpOverload, args: Sequence[Any], kwargs: Mapping[str, Any]) -> list[Tensor]:
+def _changed(func: OpOverload, arguments: Mapping[str, Any]) -> list[Tensor]:
     """The operands that it writes into."""
-    found = named_arguments(func, args, kwargs)
     written = [item.name for item in func._schema.arguments if item.alias_info is not None and item.alias_info.is_write]
-    return [tensor for name in written for tensor in tensors_in(found.get(name))]
+    return [tensor for name in written for tensor in tensors_in(arguments.get(name))]
 
 
 def _line() -> str:

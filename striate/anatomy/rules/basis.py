@@ -29,11 +29,6 @@ def each(change: Callable[[Node, Term], Term]) -> Rule:
     return rule
 
 
-def rank_of(term: Term) -> int:
-    """Number of dimensions of the tensor."""
-    return len(term.dims)
-
-
 def dim_of(node: Node, key: str, rank: int, usual: int = 0) -> int:
     """The dimension that an argument names, from 0."""
     return int(node.attributes.get(key, usual)) % max(rank, 1)
@@ -50,16 +45,3 @@ def dims_of(node: Node, rank: int, key: str = "dim") -> list[int]:
 def positional(terms: Sequence[Term], dim: int) -> bool:
     """Whether positions of the image lie along a dimension."""
     return any(term.moves(dim) for term in terms)
-
-
-def told_apart(term: Term, dim: int) -> bool:
-    """Whether the indices of a dimension read different things."""
-    return term.moves(dim) or any(not factor.full for factor in term.dims[dim])
-
-
-def setting_of(node: Node, key: str, side: int, usual: int) -> int:
-    """A number that is given for each side of a window, or once for all."""
-    value = node.attributes.get(key)
-    if isinstance(value, int):
-        return value
-    return int(value[side % len(value)]) if value else usual

@@ -7,8 +7,8 @@ from dataclasses import replace
 from math import prod
 
 from striate.anatomy.graph import Node
-from striate.anatomy.rules.basis import Terms, dim_of, positional, rank_of
-from striate.anatomy.terms import Factor, Lost, Term, joined, plain, uneven, whole_factor
+from striate.anatomy.rules.basis import Terms, dim_of, positional
+from striate.anatomy.terms import Factor, Lost, Term, joined, uneven, whole_factor
 
 
 def concatenated(node: Node, inputs: Sequence[Terms]) -> list[Term]:
@@ -40,10 +40,7 @@ def concatenated(node: Node, inputs: Sequence[Terms]) -> list[Term]:
         going_on = _going_on(parts, dim, starts, total)
         if going_on is not None:
             return going_on
-    made = []
-    for terms in parts:
-        made += [term.scattered([dim]).with_dim(dim, uneven(total)) for term in terms]
-    return made
+    return [term.scattered([dim]).with_dim(dim, uneven(total)) for terms in parts for term in terms]
 
 
 def _placed(term: Term, dim: int, start: int, total: int) -> Term:
@@ -51,20 +48,16 @@ def _placed(term: Term, dim: int, start: int, total: int) -> Term:
     if len(factors) > 1:
         if all(factor.full for factor in factors):
             raise Lost
-        term = term.scattered([dim])
-        return term.with_dim(dim, uneven(total))
+        return term.scattered([dim]).with_dim(dim, uneven(total))
     low, high = (factors[0].low, factors[0].high) if factors else (0, 1)
     return term.with_dim(dim, joined([Factor(total, 0, start + low, start + high)]))
 
 
 def shifted_dim(term: Term, dim: int, start: int, total: int) -> Term:
     """A dimension with more indices, before and behind; those read nothing."""
-    factors = term.dims[dim]
     if not term.moves(dim):
-        if any(not factor.full for factor in factors):
-            raise Lost
-        return term.with_dim(dim, plain(total))
-    if len(factors) > 1:
+        return term.with_length(dim, total)
+    if len(term.dims[dim]) > 1:
         term = term.single(dim)
     step = term.dims[dim][0].step
     if step is None:
@@ -81,16 +74,8 @@ def _going_on(parts: Sequence[Sequence[Term]], dim: int, starts: Sequence[int], 
         ]
     except Lost:
         return None
-    first = wide[0]
-    same = all(
-        len(terms) == len(first)
-        and all(
-            (a.axis, a.dims, a.largest, a.smallest) == (b.axis, b.dims, b.largest, b.smallest)
-            for a, b in zip(terms, first, strict=True)
-        )
-        for terms in wide
-    )
-    return first if same else None
+    alike = [[(term.axis, term.dims, term.largest, term.smallest) for term in terms] for terms in wide]
+    return wide[0] if all(terms == alike[0] for terms in alike) else None
 
 
 def bordered(node: Node, inputs: Sequence[Terms]) -> list[Term]:
@@ -101,23 +86,18 @@ def bordered(node: Node, inputs: Sequence[Terms]) -> list[Term]:
 
 def _padded(node: Node, term: Term, held: Sequence[int]) -> Term:
     pads = [int(p) for p in node.attributes.get("pad") or node.attributes.get("padding") or []]
-    rank = rank_of(term)
-    for dim in range(rank):
-        place = 2 * (rank - 1 - dim)
-        before, after = pads[place : place + 2] if place < len(pads) else (0, 0)
-        if not before and not after:
+    for place in range(0, len(pads), 2):
+        dim = term.rank - 1 - place // 2
+        before, after = pads[place : place + 2]
+        factors, length = term.dims[dim], node.shape[dim]
+        if before == after == 0:
             continue
-        length = node.shape[dim]
-        if (node.operation == "constant_pad_nd" and dim not in held) or term.moves(dim):
-            if not term.moves(dim) and before >= 0 and after >= 0 and term.dims[dim] and len(term.dims[dim]) == 1:
-                (factor,) = term.dims[dim]
-                term = term.with_dim(dim, (Factor(length, 0, factor.low + before, factor.high + before),))
-            elif term.moves(dim) or not term.dims[dim]:
-                term = shifted_dim(term, dim, before, length)
-            else:
-                raise Lost
+        if term.moves(dim):
+            term = shifted_dim(term, dim, before, length)
+        elif node.operation != "constant_pad_nd" or dim in held or not factors:
+            term = term.with_length(dim, length)
+        elif len(factors) == 1 and before >= 0 and after >= 0:
+            term = term.with_dim(dim, (Factor(length, 0, factors[0].low + before, factors[0].high + before),))
         else:
-            if any(not factor.full for factor in term.dims[dim]):
-                raise Lost
-            term = term.with_dim(dim, plain(length))
+            raise Lost
     return term

@@ -7,7 +7,7 @@ from dataclasses import replace
 from math import prod
 
 from striate.anatomy.graph import Node, Shape
-from striate.anatomy.rules.basis import Terms, positional, rank_of
+from striate.anatomy.rules.basis import Terms, positional
 from striate.anatomy.terms import Factor, Lost, Term, plain
 
 
@@ -58,11 +58,9 @@ def written(node: Node, inputs: Sequence[Terms]) -> list[Term]:
     for term in inputs[-1]:
         dims = []
         for length, place in zip(node.shape, places, strict=True):
-            if place >= 0 and prod(f.size for f in term.dims[place]) == length:
+            if place >= 0 and term.shape[place] == length:
                 dims.append(term.dims[place])
-            elif (place >= 0 and any(f.step or f.step is None for f in term.dims[place])) or positional(
-                made, len(dims)
-            ):
+            elif (place >= 0 and term.moves(place)) or positional(made, len(dims)):
                 raise Lost
             else:
                 dims.append(plain(length))
@@ -76,7 +74,7 @@ def expanded(node: Node, term: Term) -> Term:
 
 def repeated(node: Node, term: Term) -> Term:
     times = [int(count) for count in node.attributes["repeats"]]
-    dims = [()] * (len(times) - rank_of(term)) + list(term.dims)
+    dims = [()] * (len(times) - term.rank) + list(term.dims)
     return replace(
         term, dims=tuple((*plain(count), *dim) if count > 1 else dim for count, dim in zip(times, dims, strict=True))
     )

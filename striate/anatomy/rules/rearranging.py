@@ -7,45 +7,40 @@ from dataclasses import replace
 from math import prod
 
 from striate.anatomy.graph import Node
-from striate.anatomy.rules.basis import Terms, dim_of, dims_of, rank_of, told_apart
+from striate.anatomy.rules.basis import Terms, dim_of, dims_of
 from striate.anatomy.terms import Factor, Lost, Nothing, Term, joined, plain, regrouped, whole_factor
 
 
 def reshaped(node: Node, term: Term) -> Term:
-    if "dtype" in node.attributes and tuple(prod(f.size for f in d) for d in term.dims) != node.shape:
-        raise Lost
-    if prod(node.shape) != prod(f.size for d in term.dims for f in d):
+    if prod(term.shape) != prod(node.shape) or ("dtype" in node.attributes and term.shape != node.shape):
         raise Lost
     return regrouped(term, node.shape)
 
 
 def permutation(node: Node, rank: int) -> list[int]:
     """Which dimension of the input each of the output is."""
+    if "dims" in node.attributes:
+        return [int(dim) % rank for dim in node.attributes["dims"]]
     order = list(range(rank))
-    attributes = node.attributes
-    if "dims" in attributes:
-        return [int(dim) % rank for dim in attributes["dims"]]
-    if rank > 1 and ("dim0" in attributes or node.operation.rstrip("_") == "t"):
-        one, other = (int(attributes.get(key, usual)) % rank for key, usual in (("dim0", 0), ("dim1", 1)))
+    if rank > 1:
+        if "dim0" not in node.attributes and node.operation.rstrip("_") != "t":
+            raise Lost
+        one, other = dim_of(node, "dim0", rank, 0), dim_of(node, "dim1", rank, 1)
         order[one], order[other] = order[other], order[one]
-        return order
-    if rank < 2:
-        return order
-    raise Lost
+    return order
 
 
 def permuted(node: Node, term: Term) -> Term:
-    return replace(term, dims=tuple(term.dims[d] for d in permutation(node, rank_of(term))))
+    return replace(term, dims=tuple(term.dims[d] for d in permutation(node, term.rank)))
 
 
 def sliced(term: Term, dim: int, begin: int, length: int, step: int = 1) -> Term:
     """`length` indices of a dimension from `begin` on."""
     factors = term.dims[dim]
-    size = prod(factor.size for factor in factors)
-    if begin == 0 and length == size and step == 1:
+    if begin == 0 and length == term.shape[dim] and step == 1:
         return term
     if length == 1:
-        return term.at({dim: begin})
+        return term.at(dim, begin)
     if not factors:
         raise Lost
     if len(factors) > 1 and not (step == 1 and _aligned(factors, begin, length)):
@@ -80,11 +75,11 @@ def _aligned(factors: Sequence[Factor], begin: int, length: int) -> bool:
 def part(node: Node, term: Term) -> Term:
     """A slice, a part of a split, or one index, whose dimension goes."""
     name, attributes = node.operation, node.attributes
-    dim = dim_of(node, "dim", rank_of(term))
-    size = prod(factor.size for factor in term.dims[dim])
+    dim = dim_of(node, "dim", term.rank)
+    size = term.shape[dim]
     if name in ("select", "unbind"):
         index = int(attributes["index"] if name == "select" else attributes.get("part", 0))
-        return term.at({dim: index % size}).without([dim])
+        return term.at(dim, index % size).without([dim])
     if name == "slice":
         begin = int(attributes.get("start") or 0)
         begin = min(max(0, begin + size) if begin < 0 else begin, size)
@@ -99,7 +94,7 @@ def part(node: Node, term: Term) -> Term:
 
 
 def flipped(node: Node, term: Term) -> Term:
-    for dim in dims_of(node, rank_of(term), "dims"):
+    for dim in dims_of(node, term.rank, "dims"):
         factors = []
         for factor in term.dims[dim]:
             if factor.step:
@@ -111,16 +106,15 @@ def flipped(node: Node, term: Term) -> Term:
 
 
 def rolled(node: Node, term: Term) -> Term:
-    dims = node.attributes.get("dims") or []
-    if not dims:
-        return term.scattered(range(rank_of(term)))
-    touched = [int(d) % rank_of(term) for d in dims if told_apart(term, int(d) % rank_of(term))]
+    if not node.attributes.get("dims"):
+        return term.scattered(range(term.rank))
+    touched = [d for d in dims_of(node, term.rank, "dims") if term.told_apart(d)]
     return term.scattered(touched) if touched else term
 
 
 def turned(node: Node, term: Term) -> Term:
     turns = int(node.attributes.get("k", 1)) % 4
-    one, other = (int(d) % rank_of(term) for d in node.attributes.get("dims", (0, 1)))
+    one, other = (int(d) % term.rank for d in node.attributes.get("dims", (0, 1)))
     over = {0: [], 1: [other], 2: [one, other], 3: [one]}[turns]
     term = flipped(replace(node, attributes={"dims": over}), term) if over else term
     if turns % 2:
@@ -135,19 +129,15 @@ def complex_to_real(node: Node, term: Term) -> Term:
 
 
 def real_to_complex(node: Node, term: Term) -> Term:
-    last = rank_of(term) - 1
+    last = term.rank - 1
     return term.summed([last]).without([last])
-
-
-def same(node: Node, term: Term) -> Term:
-    return term
 
 
 def gated(node: Node, inputs: Sequence[Terms]) -> list[Term]:
     """One half of a dimension gates the other."""
     made = []
     for term in inputs[0]:
-        dim = dim_of(node, "dim", rank_of(term), -1)
+        dim = dim_of(node, "dim", term.rank, -1)
         half = node.shape[dim]
         for begin in (0, half):
             try:
@@ -175,8 +165,8 @@ def shuffled(node: Node, term: Term) -> Term:
 def unshuffled(node: Node, term: Term) -> Term:
     factor = int(node.attributes["downscale_factor"])
     *rest, channels, _, _ = term.dims
-    high, down = split_dim(term, rank_of(term) - 2, (node.shape[-2], factor))
-    wide, right = split_dim(term, rank_of(term) - 1, (node.shape[-1], factor))
+    high, down = split_dim(term, term.rank - 2, (node.shape[-2], factor))
+    wide, right = split_dim(term, term.rank - 1, (node.shape[-1], factor))
     return replace(term, dims=(*rest, joined([*channels, *down, *right]), high, wide))
 
 
@@ -197,14 +187,14 @@ def indexed(node: Node, inputs: Sequence[Terms]) -> list[Term]:
     made = []
     for term in inputs[0]:
         if node.operation == "index_select":
-            dim, rank = dim_of(node, "dim", rank_of(term)), 1
+            dim, rank = dim_of(node, "dim", term.rank), 1
         else:
             given = node.attributes.get("indexed")
             if given is None or len(given) != 1:
                 raise Lost
             dim, rank = given[0]
-        if term.moves(dim) or any(not factor.full for factor in term.dims[dim]):
+        if term.told_apart(dim):
             raise Lost
-        new = [plain(length) for length in node.shape[dim : dim + rank]]
+        new = map(plain, node.shape[dim : dim + rank])
         made.append(replace(term, dims=(*term.dims[:dim], *new, *term.dims[dim + 1 :])))
     return made
