@@ -22,7 +22,6 @@ from striate.anatomy.tensors import META, MetaMode, tensors_in
 from striate.anatomy.tracing import wants_values
 from striate.nets.copying import Copies
 from striate.nets.hooks import set_mode
-from striate.nets.metadevice import LightMode
 from striate.nets.undisturbed import undisturbed
 
 _aten = torch.ops.aten

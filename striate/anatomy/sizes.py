@@ -22,24 +22,32 @@ class Window:
         """Pixels from its first tap to its last."""
         return self.dilation * (self.kernel - 1) + 1
 
-    def size(self, length: int) -> int:
-        """Output length; 0 or less where the window does not fit."""
-        return (length - self.span + 2 * self.padding) // self.stride + 1
+    def size(self, length: int, ceil_mode: bool = False) -> int:
+        """Output length; 0 or less where the window does not fit.
+
+        In ceil mode it is rounded up, and a last window that would begin outside is left out.
+        """
+        room = length - self.span + 2 * self.padding
+        if not ceil_mode:
+            return room // self.stride + 1
+        size = -(-room // self.stride) + 1
+        return size - ((size - 1) * self.stride >= length + self.padding)
 
     def transposed_size(self, length: int, output_padding: int = 0) -> int:
         """Output length of a transposed convolution."""
         return (length - 1) * self.stride - 2 * self.padding + self.span + output_padding
 
     def sum(self, length: int, *, ceil_mode: bool = False) -> str:
-        """`floor((227 - 11 + 2*0) / 4) + 1 = 55`; rounded up in ceil mode, where a last window that would begin outside is left
-        out."""
-        steps = f"({length} - {self._spelled_span} + 2*{self.padding}) / {self.stride}"
+        """`floor((227 - 11 + 2*0) / 4) + 1 = 55`"""
+        steps, size = (
+            f"({length} - {self._spelled_span} + 2*{self.padding}) / {self.stride}",
+            self.size(length, ceil_mode),
+        )
         if not ceil_mode:
-            return f"floor({steps}) + 1 = {self.size(length)}"
-        size = -(-(length - self.span + 2 * self.padding) // self.stride) + 1
-        outside = (size - 1) * self.stride >= length + self.padding
-        more = f", but the last window would begin outside: {size - 1}" if outside else ""
-        return f"ceil({steps}) + 1 = {size}{more}"
+            return f"floor({steps}) + 1 = {size}"
+        rounded = -(-(length - self.span + 2 * self.padding) // self.stride) + 1
+        more = f", but the last window would begin outside: {size}" if size < rounded else ""
+        return f"ceil({steps}) + 1 = {rounded}{more}"
 
     def transposed_sum(self, length: int, output_padding: int = 0) -> str:
         """`(13 - 1)*2 - 2*1 + 3 = 25`"""
