@@ -114,9 +114,9 @@ def show_checks(checks: Sequence[Check], as_json: bool) -> None:
 
 def show_search(found: Found, path: Path, as_json: bool) -> None:
     """The end of `striate train --find-lr PNG`."""
+    from striate.drawing.vega import png
     from striate.files import write_new
-    from striate.report.charts import png
-    from striate.report.charts.finder import rate_search
+    from striate.report.charts.learning import rate_search
 
     marks = {"steepest": found.steepest} if found.steepest is not None else {}
     write_new(path, png(rate_search(found.rates, found.losses, {**marks, "lowest loss": found.lowest})))

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import functools
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import altair as alt
 
@@ -99,25 +99,40 @@ def themed(chart: Chart, palette: Palette) -> Chart:
     return chart
 
 
-def percent_axis(span: float) -> alt.Axis:
+def plotted(rows: Iterable[Mapping[str, object]]) -> alt.Chart:
+    """A chart of rows, which lie in its definition."""
+    return alt.Chart(alt.InlineData(values=list(rows)))
+
+
+def tooltips(**titles: str) -> list[alt.Tooltip]:
+    """Fields that are shown as text under the pointer, with their titles."""
+    return [alt.Tooltip(f"{field}:N", title=title) for field, title in titles.items()]
+
+
+def exactly(low: float, high: float) -> alt.Scale:
+    """A scale that begins and ends there."""
+    return alt.Scale(domain=[low, high], nice=False, zero=False)
+
+
+def below(share: float) -> float:
+    """A multiple of 5 % below a share, for an axis to begin with."""
+    return max(0.0, math.floor(20 * share - 0.2) / 20)
+
+
+def percent_axis(span: float, **options: Any) -> alt.Axis:
     """An axis of fractions, labelled `85 %`; with a decimal where the axis spans less than six points."""
-    digits = 0 if span >= 0.06 else 1
-    return alt.Axis(title=None, labelExpr=PERCENT_LABEL.format(digits=digits), tickCount=6, minExtent=LABELS)
+    label = PERCENT_LABEL.format(digits=0 if span >= 0.06 else 1)
+    usual: dict[str, Any] = {"title": None, "labelExpr": label, "tickCount": 6, "minExtent": LABELS}
+    return alt.Axis(**usual | options)
 
 
-def names_param(names: Sequence[str]) -> alt.Parameter:
+def named(names: Sequence[str]) -> alt.Parameter:
+    """The parameter of a chart whose axes are `name_axis`."""
     return alt.param(name="names", value=list(names))
 
 
-def name_axis(palette: Palette, *, grid: bool = False) -> alt.Axis:
+def name_axis(palette: Palette, **options: Any) -> alt.Axis:
     """An axis of positions, labelled from the chart's parameter `names`."""
-    return alt.Axis(
-        title=None,
-        labelExpr="names[datum.value]",
-        labelFontSize=12,
-        labelColor=palette.text,
-        labelPadding=8,
-        labelOverlap=False,
-        maxExtent=900,
-        grid=grid,
-    )
+    usual: dict[str, Any] = {"title": None, "labelExpr": "names[datum.value]", "labelFontSize": 12, "labelPadding": 8}
+    usual |= {"labelColor": palette.text, "labelOverlap": False, "maxExtent": 900, "grid": False}
+    return alt.Axis(**usual | options)

@@ -6,7 +6,7 @@ Importing this package is light: Altair and vl-convert are loaded when the first
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -23,7 +23,6 @@ if TYPE_CHECKING:
     from striate.data.images import Pictures
     from striate.outcome import Row
     from striate.run import Run
-    from striate.runforms.evaluation import EvaluationFigures
 
 __all__ = ["undrawable", "worst_mistakes", "write_all", "write_mistakes", "write_samples"]
 
@@ -34,45 +33,39 @@ LARGE_MISTAKE = 168  # six of them
 
 def undrawable() -> str | None:
     """Why no charts can be drawn in this process; None if they can."""
-    from striate.report import charts
+    from striate.drawing import vega
 
-    return charts.undrawable()
+    return vega.undrawable()
 
 
 def write_all(run: Run) -> list[Path]:
-    """Write all that can be made from the run's files alone, and return what was written: curves.png, the charts of
+    """Writes all that can be made from the run's files alone, and returns what was written: curves.png, the charts of
     each evaluation, report.html and README.md. Images come first (`write_samples`, `write_mistakes`,
     `striate.report.attention.write_attention`), since the report shows them. Where no charts can be drawn (`undrawable`),
     their files are left out."""
-    from striate.report import card, charts, html
+    from striate.drawing.vega import save_png
+    from striate.report import card, html
 
-    written = []
-    metrics = run.metrics
-    if charts.undrawable() is None:
-        if metrics:
-            written.append(charts.save_png(charts.curves(metrics), run.path / "curves.png"))
-        for key, found in run.evaluations.items():
-            written += _write_charts(run.path / "evaluations" / key, found)
+    written = [save_png(chart, run.path / name) for name, chart in _charts(run)] if undrawable() is None else []
     return [*written, html.write_report(run), card.write_card(run)]
 
 
-def _write_charts(folder: Path, found: EvaluationFigures) -> list[Path]:
-    """confusion.png and per_class.png of an evaluation; reliability.png, coverage.png and robustness.png where there
-    are the figures for them."""
-    from striate.report import charts
+def _charts(run: Run) -> Iterator[tuple[str, alt.TopLevelMixin]]:
+    """Each chart with the name of its file; those without figures are left out."""
+    from striate.report.charts import classes, confidence, learning, robustness
 
-    drawn: dict[str, alt.TopLevelMixin] = {
-        "confusion": charts.confusion(found.confusion, found.classes),
-        "per_class": charts.per_class(found.per_class),
-    }
-    if found.reliability:
-        drawn["reliability"] = charts.reliability(found.reliability)
-    if found.by_confidence:
-        drawn["coverage"] = charts.coverage(found.by_confidence)
-    robustness = read_robustness(folder)
-    if robustness:
-        drawn["robustness"] = charts.robustness(robustness)
-    return [charts.save_png(chart, folder / f"{name}.png") for name, chart in drawn.items()]
+    if metrics := run.metrics:
+        yield "curves.png", learning.curves(metrics)
+    for key, found in run.evaluations.items():
+        folder = f"evaluations/{key}"
+        yield f"{folder}/confusion.png", classes.confusion(found.confusion, found.classes)
+        yield f"{folder}/per_class.png", classes.per_class(found.per_class)
+        if found.reliability:
+            yield f"{folder}/reliability.png", confidence.reliability(found.reliability)
+        if found.by_confidence:
+            yield f"{folder}/coverage.png", confidence.coverage(found.by_confidence)
+        if worse := read_robustness(run.path / folder):
+            yield f"{folder}/robustness.png", robustness.robustness(worse)
 
 
 def write_samples(run: Run, pixels: Pictures, labels: NDArray[np.integer[Any]]) -> Path:

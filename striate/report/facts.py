@@ -109,11 +109,6 @@ def read_views(run: Run, evaluations: Evaluations) -> list[ViewsOf]:
     return found
 
 
-def several_views(evaluations: Sequence[EvaluationFigures]) -> bool:
-    """Whether any of them saw its images more than once."""
-    return any(found.views_each > 1 for found in evaluations)
-
-
 def lacking(evaluation: EvaluationFigures) -> list[str]:
     """What its figures leave out or count otherwise, in sentences: images without an answer, classes without an image, classes
     that were matched by position."""
@@ -178,7 +173,7 @@ def has_weights(run: Run) -> bool:
     return any((run.path / "weights").glob("*.safetensors"))
 
 
-def course(metrics: Sequence[Row], quantity: str) -> str:
+def describe_curve(metrics: Sequence[Row], quantity: str) -> str:
     """Where a curve began and ended, in words: `Training from 1.601 to 0.497, validation from ... .`; empty without
     any figure."""
     parts = []
@@ -218,11 +213,6 @@ def worst_mistakes(predictions: Sequence[Row], count: int = 24) -> list[Row]:
     return sorted(wrong, key=lambda row: (-row["loss"], row["index"]))[:count]
 
 
-def most_common_share(evaluation: EvaluationFigures) -> float:
-    """The accuracy of always answering the most frequent class of the images evaluated."""
-    return max(row.support for row in evaluation.per_class) / evaluation.n
-
-
 def parts(data: Data) -> dict[str, int]:
     """Images in each part of the data that has any: training, validation, test, then whatever else there is."""
     order = list(PARTS)
@@ -230,12 +220,7 @@ def parts(data: Data) -> dict[str, int]:
     return known | {part: count for part, count in data.counts.items() if count}
 
 
-def support(evaluation: EvaluationFigures, name: str) -> int:
-    """How many of the images evaluated are of class `name`."""
-    return next(row.support for row in evaluation.per_class if row.class_ == name)
-
-
-def ignorance(evaluation: EvaluationFigures) -> float:
+def chance_loss(evaluation: EvaluationFigures) -> float:
     """The loss of giving every class the same probability: ln(number of classes)."""
     return math.log(len(evaluation.classes))
 
@@ -271,7 +256,7 @@ def pace(metrics: Sequence[Row]) -> float:
     return float(statistics.median(row["pictures_per_second"] for row in metrics if row.get("pictures_per_second")))
 
 
-def reading(metrics: Sequence[Row]) -> str:
+def interpret_accuracy(metrics: Sequence[Row]) -> str:
     """What the accuracy curves say, in a sentence or two."""
     seen = [(row["epoch"], number) for row in metrics if (number := measured(row, "val_accuracy")) is not None]
     if not seen:

@@ -12,18 +12,17 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from striate import texts
 from striate.drawing import page
 from striate.drawing.images import data_uri
 from striate.drawing.page import chart_for_page
 from striate.drawing.sheet import read_tiles
 from striate.drawing.theme import PAGE
 from striate.files import write_atomic
-from striate.report import facts, wording
-from striate.report.limits import limits
-from striate.report.places import without_places
+from striate.report import facts
+from striate.report.charts import classes, confidence, learning, robustness
+from striate.report.templating import context_of, environment_of
+from striate.report.wording import duration, percent, share
 from striate.runfiles import place
-from striate.runforms.evaluation import leading
 
 if TYPE_CHECKING:
     from striate.outcome import Row
@@ -31,21 +30,9 @@ if TYPE_CHECKING:
     from striate.runforms.data import Data
     from striate.runforms.evaluation import EvaluationFigures
 
-FILTERS = {
-    "percent": wording.percent,
-    "share": wording.share,
-    "thousands": texts.thousands,
-    "large": wording.large,
-    "duration": wording.duration,
-    "value": texts.value,
-    "moment": texts.moment,
-    "counted": wording.counted,
-    "points": wording.points,
-}
-
 
 def write_report(run: Run) -> Path:
-    """Write report.html of the run, from its files, and return its path."""
+    """Writes report.html of the run, from its files, and returns its path."""
     path = run.path / "report.html"
     write_atomic(path, render(run))
     return path
@@ -53,38 +40,25 @@ def write_report(run: Run) -> Path:
 
 def render(run: Run) -> str:
     """The page as text. Sections for which the run has no material are left out."""
-    environment = page.templates("striate.report")
-    environment.filters.update(FILTERS)
-    public = without_places(run)
-    environment.filters["public"] = public
-    metrics, evaluations = run.metrics, run.evaluations
-    lead = leading(run.config, evaluations)
-    ordered = dict(sorted(evaluations.items(), key=lambda pair: pair[0] != lead))
-    views = facts.read_views(run, evaluations)
+    known, metrics = context_of(run), run.metrics
+    lead = known["key"]
+    ordered = dict(sorted(run.evaluations.items(), key=lambda pair: pair[0] != lead))
+    views = facts.read_views(run, run.evaluations)
     elsewhere = {row.key for table in views for row in table.rows} - {lead}
-    detailed = [_evaluation(run, key, found) for key, found in facts.first_of_each(ordered).items()]
-    return environment.get_template("report.html.j2").render(
-        run=run,
-        config=run.config,
-        data=run.data,
-        environment=run.environment.values,
-        summary=run.summary,
-        calibration=run.calibration,
-        metrics=metrics,
-        last=metrics[-1] if metrics else None,
-        lead=evaluations.get(lead) if lead else None,
-        evaluations=[found for key, found in ordered.items() if key not in elsewhere],
-        views=views,
-        detailed=detailed,
-        limits=[public(limit) for limit in limits(run, evaluations.get(lead) if lead else None)],
-        facts=facts,
-        ledger=_ledger(run.data),
-        curves=list(_curves(metrics)),
-        time_spent=_time_spent(run.summary.seconds),
-        samples=_sheet(run.path, "samples.png"),
-        version=run.config.striate,
-        vega=page.vega_bundle(),
-    )
+    known |= {
+        "metrics": metrics,
+        "last": metrics[-1] if metrics else None,
+        "evaluations": [found for key, found in ordered.items() if key not in elsewhere],
+        "views": views,
+        "detailed": [_evaluation(run, key, found) for key, found in facts.first_of_each(ordered).items()],
+        "ledger": _ledger(run.data),
+        "curves": list(_curves(metrics)),
+        "time_spent": _time_spent(run.summary.seconds),
+        "samples": _sheet(run.path, "samples.png"),
+        "version": run.config.striate,
+        "vega": page.vega_bundle(),
+    }
+    return environment_of(run).get_template("report.html.j2").render(known)
 
 
 def _sheet(run: Path, name: str) -> dict[str, object] | None:
@@ -115,89 +89,73 @@ def _ledger(data: Data) -> list[str]:
 
 
 def _curves(metrics: Sequence[Row]) -> Iterator[dict[str, object]]:
-    from striate.report import charts
-
     if not metrics:
         return
-    for quantity in charts.drawable(metrics):
-        words = facts.course(metrics, quantity)
-        yield chart_for_page(charts.curve(metrics, quantity, PAGE), f"{quantity.capitalize()} by epoch. {words}", 340)
+    for quantity in learning.drawable(metrics):
+        said = f"{quantity.capitalize()} by epoch. {facts.describe_curve(metrics, quantity)}"
+        yield chart_for_page(learning.curve(metrics, quantity, PAGE), said, 340)
     first, last = metrics[0]["lr"], metrics[-1]["lr"]
     said = f"Learning rate by epoch, from {first:.4g} to {last:.4g}."
-    yield chart_for_page(charts.rate(metrics, PAGE), said, 340)
+    yield chart_for_page(learning.rate(metrics, PAGE), said, 340)
 
 
 def _time_spent(seconds: dict[str, float]) -> dict[str, object] | None:
-    from striate.report import charts
-
     phases = {phase: spent for phase, spent in seconds.items() if phase != "total"}
     if not any(phases.values()):
         return None
     most = max(phases, key=lambda phase: phases[phase])
-    alt = f"Seconds by phase. The longest: {facts.PHASES.get(most, most)}, {wording.duration(phases[most])}."
-    return chart_for_page(charts.time_spent(seconds, PAGE), alt, 560)
+    alt = f"Seconds by phase. The longest: {facts.PHASES.get(most, most)}, {duration(phases[most])}."
+    return chart_for_page(learning.time_spent(seconds, PAGE), alt, 560)
 
 
 def _evaluation(run: Run, key: str, found: EvaluationFigures) -> dict[str, object]:
     """What the page shows of an evaluation: the figures, its charts and its worst mistakes."""
-    from striate.report import charts
-
     folder = run.path / "evaluations" / key
-    worst = charts.worst_classes(found.per_class)
-    n = len(found.classes)
-    right = wording.share(found, "accuracy")
-    matrix = f"Confusion matrix of {n} classes: {right} of {found.n} images lie on its diagonal."
-    classes = f"Precision, recall and F1 by class. Lowest F1: {worst[0].class_}, {wording.percent(worst[0].f1)}."
+    worst, n = classes.worst_classes(found.per_class), len(found.classes)
+    matrix = f"Confusion matrix of {n} classes: {share(found, 'accuracy')} of {found.n} images lie on its diagonal."
+    lowest = f"Precision, recall and F1 by class. Lowest F1: {worst[0].class_}, {percent(worst[0].f1)}."
+    drawn = classes.confusion(found.confusion, found.classes, PAGE)
+    location = run.config.data.location
+    mistakes = facts.worst_mistakes(facts.read_predictions(folder))
     return {
         "figures": found,
-        "per_class": chart_for_page(charts.per_class(worst, PAGE), classes, 560),
+        "per_class": chart_for_page(classes.per_class(worst, PAGE), lowest, 560),
         "shown_classes": len(worst),
-        "confusion": chart_for_page(
-            charts.confusion(found.confusion, found.classes, PAGE), matrix, 960 if n > 25 else 540
-        ),
-        "merged": n > charts.MOST_DRAWN,
-        "mistakes": _sheet(run.path, f"evaluations/{folder.name}/mistakes.png"),
-        "worst": _worst(run, folder),
+        "confusion": chart_for_page(drawn, matrix, 960 if n > 25 else 540),
+        "merged": n > classes.MOST_DRAWN,
+        "mistakes": _sheet(run.path, f"evaluations/{key}/mistakes.png"),
+        "worst": [{**row, "path": facts.place_in(row["path"], location) if row["path"] else ""} for row in mistakes],
         "confidence": list(_confidence(found)),
         "robustness": _robustness(folder),
-        "attention": _sheet(run.path, f"evaluations/{folder.name}/attention.png"),
+        "attention": _sheet(run.path, f"evaluations/{key}/attention.png"),
     }
 
 
-def _worst(run: Run, folder: Path) -> list[Row]:
-    location = run.config.data.location
-    rows = facts.worst_mistakes(facts.read_predictions(folder))
-    return [{**row, "path": facts.place_in(row["path"], location) if row["path"] else ""} for row in rows]
-
-
 def _confidence(found: EvaluationFigures) -> Iterator[dict[str, object]]:
-    """Reliability as the net says and, where there is a temperature, after it; accuracy by confidence."""
-    from striate.report import charts
-
-    for bins, error, title in (
-        (found.reliability, found.ece, "Reliability, as the net says"),
-        (found.reliability_calibrated, found.ece_calibrated, "Reliability, with the temperature"),
+    """Reliability before and, where there is a temperature, after temperature scaling; accuracy by confidence."""
+    for bins, error, when in (
+        (found.reliability, found.ece, "before" if found.reliability_calibrated else "without"),
+        (found.reliability_calibrated, found.ece_calibrated, "after"),
     ):
         if bins and error is not None:
-            said = f"{title}: calibration error {wording.percent(error)}."
-            yield chart_for_page(charts.reliability(bins, PAGE, title), said, 340)
+            title = f"Reliability {when} temperature scaling"
+            said = f"{title}: calibration error {percent(error)}."
+            yield chart_for_page(confidence.reliability(bins, PAGE, title), said, 340)
     if found.by_confidence:
         half = facts.accuracy_of_surest(found.by_confidence, 0.5)
-        said = f"Accuracy by confidence: {wording.percent(half)} on the half of which it is surest."
-        yield chart_for_page(charts.coverage(found.by_confidence, PAGE), said, 340)
+        said = f"Accuracy by confidence: {percent(half)} on the most confident half."
+        yield chart_for_page(confidence.coverage(found.by_confidence, PAGE), said, 340)
 
 
 def _robustness(folder: Path) -> dict[str, object] | None:
     """The curves of robustness.json, and its figures; None where it was not tried."""
-    from striate.report import charts
-
     found = facts.read_robustness(folder)
     if found is None:
         return None
     drawn = []
-    for name in charts.kinds(found):
+    for name in robustness.kinds(found):
         worst = min(row.accuracy for row in found.corruptions if row.name == name)
-        figures = f"accuracy {wording.percent(worst)} at worst, {wording.percent(found.clean)} without"
-        said = f"{charts.KINDS[name].title}: {figures}."
-        drawn.append(chart_for_page(charts.robustness_curve(found, name, PAGE), said, 300))
-    return {"found": found, "kinds": charts.KINDS, "charts": drawn}
+        title = robustness.KINDS[name].title
+        said = f"{title}: accuracy {percent(worst)} at worst, {percent(found.clean)} without."
+        drawn.append(chart_for_page(robustness.robustness_curve(found, name, PAGE), said, 300))
+    return {"found": found, "kinds": robustness.KINDS, "charts": drawn}

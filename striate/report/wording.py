@@ -9,6 +9,7 @@ from striate import texts
 
 Given = ParamSpec("Given")
 SPACE = "\u00a0"
+INTERVAL = f"95{SPACE}% interval"
 
 
 def _unbroken(said: Callable[Given, str]) -> Callable[Given, str]:

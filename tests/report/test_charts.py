@@ -11,8 +11,9 @@ from PIL import Image
 from run_files import FASHION, evaluation_of, metrics_of, robustness_of, with_certainty
 from scipy.stats import binomtest
 
+from striate.drawing import vega
 from striate.drawing.theme import NIGHT, PAGE, PAPER
-from striate.report import charts
+from striate.report.charts import classes, confidence, learning, robustness
 from striate.runforms.evaluation import EvaluationFigures, Robustness
 
 CHINESE = ["靴", "帽子", "衬衫"]
@@ -22,20 +23,20 @@ SECONDS = {"load": 0.4, "forward": 12.0, "report": 0.0, "other": 75.26, "total":
 
 def chart_of(kind: str, subject, palette=PAPER):
     if kind == "curves":
-        return charts.curves(subject, palette)
+        return learning.curves(subject, palette)
     if kind == "time":
-        return charts.time_spent(subject, palette)
+        return learning.time_spent(subject, palette)
     if kind == "robustness":
-        return charts.robustness(Robustness.from_dict(robustness_of(subject)), palette)
+        return robustness.robustness(Robustness.from_dict(robustness_of(subject)), palette)
     evaluation, rows = evaluation_of(subject, 20)
     evaluation = EvaluationFigures.from_dict(with_certainty(evaluation, rows))
     if kind == "reliability":
-        return charts.reliability(evaluation.reliability, palette)
+        return confidence.reliability(evaluation.reliability, palette)
     if kind == "coverage":
-        return charts.coverage(evaluation.by_confidence, palette)
+        return confidence.coverage(evaluation.by_confidence, palette)
     if kind == "classes":
-        return charts.per_class(evaluation.per_class, palette)
-    return charts.confusion(evaluation.confusion, subject, palette)
+        return classes.per_class(evaluation.per_class, palette)
+    return classes.confusion(evaluation.confusion, subject, palette)
 
 
 def without_validation(epochs: int):
@@ -61,24 +62,24 @@ CASES = [
 def test_is_valid_and_nothing_touches_its_edge(kind, subject):
     chart = chart_of(kind, subject)
     chart.to_dict()  # checks it against the schema, and would raise
-    image = np.asarray(Image.open(io.BytesIO(charts.png(chart, scale=1))).convert("RGB"))
+    image = np.asarray(Image.open(io.BytesIO(vega.png(chart, scale=1))).convert("RGB"))
     assert (image != 255).any()
     edges = (image[:6], image[-6:], image[:, :6], image[:, -6:])
     assert all((edge == 255).all() for edge in edges), "something is cut, or nearly"
 
 
 def texts(chart) -> list[str]:
-    return re.findall(r"<text[^>]*>([^<]*)</text>", charts.svg(charts.definition(chart)))
+    return re.findall(r"<text[^>]*>([^<]*)</text>", vega.svg(vega.definition(chart)))
 
 
 @pytest.mark.parametrize("epochs", [1, 12])
 def test_curves_show_every_epoch(epochs):
     """Each epoch is a point of each series; a single one too, which is no line."""
     rows = metrics_of(epochs)
-    drawn = charts.svg(charts.definition(charts.curve(rows, "accuracy")))
+    drawn = vega.svg(vega.definition(learning.curve(rows, "accuracy")))
     for colour in (PAPER.first, PAPER.second):
         assert len(re.findall(f'<path [^>]*fill="{colour}"', drawn)) == epochs + 1  # the legend has one too
-    plotted = charts.definition(charts.curve(rows, "accuracy"))["datasets"].values()
+    plotted = vega.definition(learning.curve(rows, "accuracy"))["datasets"].values()
     values = {(row["epoch"], row["series"]): row["value"] for data in plotted for row in data if "series" in row}
     assert values == {
         (row["epoch"], name): row[key]
@@ -88,16 +89,16 @@ def test_curves_show_every_epoch(epochs):
 
 
 def test_curves_leave_out_what_was_not_measured():
-    assert "validation" not in texts(charts.curve(without_validation(3), "loss"))
-    assert {"training", "validation"} <= set(texts(charts.curve(metrics_of(3), "loss")))
+    assert "validation" not in texts(learning.curve(without_validation(3), "loss"))
+    assert {"training", "validation"} <= set(texts(learning.curve(metrics_of(3), "loss")))
 
 
 @pytest.mark.parametrize("names", [["ants", "bees"], FASHION])
 def test_matrix_has_every_count_at_its_place(names):
     evaluation, _ = evaluation_of(names, 50)
     matrix = np.array(evaluation["confusion"])
-    chart = charts.confusion(matrix.tolist(), names)
-    (cells,) = charts.definition(chart)["datasets"].values()
+    chart = classes.confusion(matrix.tolist(), names)
+    (cells,) = vega.definition(chart)["datasets"].values()
     drawn = np.zeros_like(matrix)
     for cell in cells:
         drawn[cell["truth"], cell["predicted"]] = int(cell["images"])
@@ -118,7 +119,7 @@ def test_a_very_large_matrix_keeps_the_classes_of_most_mistakes():
     names = [f"class {i}" for i in range(200)]
     evaluation, _ = evaluation_of(names, 5)
     matrix = np.array(evaluation["confusion"])
-    part, kept, totals = charts.most_confused_part(matrix.tolist(), names, most=10)
+    part, kept, totals = classes.most_confused_part(matrix.tolist(), names, most=10)
     assert kept[-1] == "the other 190"
     mistakes = {name: matrix[i].sum() + matrix[:, i].sum() - 2 * matrix[i, i] for i, name in enumerate(names)}
     assert min(mistakes[name] for name in kept[:-1]) >= max(mistakes[name] for name in names if name not in kept)
@@ -131,13 +132,13 @@ def test_a_very_large_matrix_keeps_the_classes_of_most_mistakes():
 
 
 def plotted(chart) -> list[dict]:
-    return [row for rows in charts.definition(chart)["datasets"].values() for row in rows]
+    return [row for rows in vega.definition(chart)["datasets"].values() for row in rows]
 
 
 def test_reliability_draws_every_bin_with_its_interval():
     evaluation, rows = evaluation_of(FASHION, 40)
     bins = EvaluationFigures.from_dict(with_certainty(evaluation, rows)).reliability
-    drawn = [row for row in plotted(charts.reliability(bins)) if "n" in row]
+    drawn = [row for row in plotted(confidence.reliability(bins)) if "n" in row]
     assert [(row["n"], row["confidence"], row["accuracy"]) for row in drawn] == [
         (part.n, part.confidence, part.accuracy) for part in bins
     ]
@@ -149,38 +150,38 @@ def test_reliability_draws_every_bin_with_its_interval():
 def test_coverage_and_robustness_draw_every_figure():
     evaluation, rows = evaluation_of(FASHION, 40)
     found = EvaluationFigures.from_dict(with_certainty(evaluation, rows)).by_confidence
-    drawn = [(row["kept"], row["accuracy"]) for row in plotted(charts.coverage(found))]
+    drawn = [(row["kept"], row["accuracy"]) for row in plotted(confidence.coverage(found))]
     assert drawn == [(row.kept, row.accuracy) for row in found]
     tried = Robustness.from_dict(robustness_of(0.8))
-    assert charts.kinds(tried) == ["gaussian-noise", "blur", "rotation", "contrast"]
-    for name in charts.kinds(tried):
+    assert robustness.kinds(tried) == ["gaussian-noise", "blur", "rotation", "contrast"]
+    for name in robustness.kinds(tried):
         wanted = {0: 0.8} | {row.level: row.accuracy for row in tried.corruptions if row.name == name}
-        points = [row for row in plotted(charts.robustness_curve(tried, name)) if "shown" in row]
+        points = [row for row in plotted(robustness.robustness_curve(tried, name)) if "shown" in row]
         assert {row["level"]: row["accuracy"] for row in points} == wanted
 
 
 def test_the_interval_of_recall_is_a_line_where_it_is_known():
     evaluation, rows = evaluation_of(FASHION, 100)
     known = EvaluationFigures.from_dict(with_certainty(evaluation, rows)).per_class
-    lines = {row["place"]: (row["low"], row["high"]) for row in plotted(charts.per_class(known)) if row.get("low")}
-    worst = charts.worst_classes(known)
+    lines = {row["place"]: (row["low"], row["high"]) for row in plotted(classes.per_class(known)) if row.get("low")}
+    worst = classes.worst_classes(known)
     assert lines == {place: (row.low, row.high) for place, row in enumerate(worst)}
     assert not [
-        row for row in plotted(charts.per_class(EvaluationFigures.from_dict(evaluation).per_class)) if row.get("low")
+        row for row in plotted(classes.per_class(EvaluationFigures.from_dict(evaluation).per_class)) if row.get("low")
     ]
 
 
 def test_classes_come_worst_first_with_their_f1():
     evaluation, _ = evaluation_of(FASHION, 100)
     order = sorted(evaluation["per_class"], key=lambda row: row["f1"])
-    shown = texts(charts.per_class(EvaluationFigures.from_dict(evaluation).per_class))
+    shown = texts(classes.per_class(EvaluationFigures.from_dict(evaluation).per_class))
     assert [text for text in shown if text in FASHION] == [row["class"] for row in order]
     figures = [f"{100 * row['f1']:.1f}\u00a0%" for row in order]
     assert [text for text in shown if re.fullmatch(r"\d+\.\d\u00a0%", text)] == figures
 
 
 def test_time_is_shown_with_its_share():
-    shown = texts(charts.time_spent(SECONDS))
+    shown = texts(learning.time_spent(SECONDS))
     assert "12\u00a0s · 13.7\u00a0%" in shown
     assert "1\u00a0min\u00a015\u00a0s · 85.9\u00a0%" in shown
     assert "report and charts" not in shown  # it took nothing yet
@@ -190,7 +191,7 @@ def test_time_is_shown_with_its_share():
 def test_the_page_palette_names_variables_only():
     """Drawn for the page, a chart has no colour of its own, so that it follows light, dark and print."""
     for kind, subject in dict(CASES).items():
-        assert not re.findall(r"#[0-9a-fA-F]{6}", json.dumps(charts.definition(chart_of(kind, subject, PAGE))))
+        assert not re.findall(r"#[0-9a-fA-F]{6}", json.dumps(vega.definition(chart_of(kind, subject, PAGE))))
 
 
 def linear(colour: str) -> np.ndarray:
@@ -249,14 +250,14 @@ def test_the_matrix_is_even_and_its_numbers_legible(palette, kind):
     assert (np.sign(steps) == np.sign(steps[0])).all()
     assert np.abs(steps).max() <= 2 * np.abs(steps).mean()
     for share, rgb in zip(shares, inks, strict=True):
-        text = palette.on_ink if share > charts.DENSE else palette.off_ink
+        text = palette.on_ink if share > classes.DENSE else palette.off_ink
         light, dark = sorted((luminance(rgb), luminance(linear(text))), reverse=True)
         assert (light + 0.05) / (dark + 0.05) >= 4.3, share
 
 
 def test_png_is_written_at_scale(tmp_path):
-    chart = charts.time_spent(SECONDS)
-    charts.save_png(chart, tmp_path / "small.png", scale=1)
-    charts.save_png(chart, tmp_path / "large.png", scale=2)
+    chart = learning.time_spent(SECONDS)
+    vega.save_png(chart, tmp_path / "small.png", scale=1)
+    vega.save_png(chart, tmp_path / "large.png", scale=2)
     small, large = (Image.open(io.BytesIO((tmp_path / f"{name}.png").read_bytes())).size for name in ("small", "large"))
     assert large == pytest.approx((2 * small[0], 2 * small[1]), abs=2)

@@ -3,24 +3,22 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
 from typing import NamedTuple
 
 import altair as alt
 
 from striate.drawing.theme import PAPER, Palette
-from striate.drawing.vega import percent_axis, themed
-from striate.report.wording import SPACE, percent
-from striate.runforms.evaluation import Corruption, Robustness
+from striate.drawing.vega import exactly, percent_axis, plotted, themed, tooltips
+from striate.report.wording import INTERVAL, percent
+from striate.runforms.evaluation import Robustness
 from striate.texts import thousands
 
 
 class Kind(NamedTuple):
-    """A corruption in words."""
+    """A corruption in words. `unit`: what its value is."""
 
     title: str
     unit: str
-    """What its value is."""
 
 
 KINDS = {
@@ -41,11 +39,8 @@ def kinds(found: Robustness) -> list[str]:
 
 def robustness(found: Robustness, palette: Palette = PAPER) -> alt.VConcatChart:
     """All corruptions on one sheet, three in a row. `found`: robustness.json."""
-    names = kinds(found)
-    rows = [
-        alt.hconcat(*(_curve(found, name, palette, 230) for name in names[start : start + 3]), spacing=28)
-        for start in range(0, len(names), 3)
-    ]
+    charts = [_curve(found, name, palette, 230) for name in kinds(found)]
+    rows = [alt.hconcat(*charts[start : start + 3], spacing=28) for start in range(0, len(charts), 3)]
     return themed(alt.vconcat(*rows, spacing=22), palette)
 
 
@@ -59,12 +54,13 @@ def _curve(found: Robustness, name: str, palette: Palette, width: int) -> alt.La
     """Accuracy by level, its 95 % interval as a band; the dashed line is the accuracy on the same images as they are."""
     rows = sorted((row for row in found.corruptions if row.name == name), key=lambda row: row.level)
     title, unit = KINDS[name]
-    points: list[dict[str, object]] = [
-        {"level": 0, "accuracy": found.clean, "shown": percent(found.clean), "value": "none"}
-    ]
-    points += [
-        {"level": row.level, "accuracy": row.accuracy, "low": row.low, "high": row.high}
-        | {
+    clean: dict[str, object] = {"level": 0, "accuracy": found.clean, "shown": percent(found.clean), "value": "none"}
+    levels = [
+        {
+            "level": row.level,
+            "accuracy": row.accuracy,
+            "low": row.low,
+            "high": row.high,
             "value": f"{row.value:.2g}",
             "shown": percent(row.accuracy),
             "interval": f"{percent(row.low)} to {percent(row.high)}",
@@ -72,44 +68,26 @@ def _curve(found: Robustness, name: str, palette: Palette, width: int) -> alt.La
         }
         for row in rows
     ]
-    scale = alt.Scale(domain=_range(found.corruptions, found.clean), nice=False, zero=False)
+    # The same scale for all: from a multiple of 10 % below everything to one above.
+    low = min([found.clean, *(row.low for row in found.corruptions)])
+    high = max([found.clean, *(row.high for row in found.corruptions)])
+    scale = exactly(math.floor(10 * low) / 10, math.ceil(10 * high) / 10)
     values = ["none", *(f"{row.value:.2g}" for row in rows)]
-    label = f"{values!r}[datum.value]"
-    x = alt.X(
-        "level:Q",
-        scale=alt.Scale(domain=[0, max(5, len(rows))], nice=False),
-        axis=alt.Axis(
-            title=unit, values=list(range(len(values))), labelExpr=label, labelOverlap=False, labelFlush=False
-        ),
-    )
+    ticks = alt.Axis(
+        title=unit, values=list(range(len(values))), labelExpr=f"{values!r}[datum.value]", labelOverlap=False,
+        labelFlush=False,
+    )  # fmt: skip
+    x = alt.X("level:Q", scale=exactly(0, max(5, len(rows))), axis=ticks)
     y = alt.Y("accuracy:Q", scale=scale, axis=percent_axis(1))
-    base = alt.Chart(alt.InlineData(values=points))
-    clean = (
-        alt.Chart(alt.InlineData(values=[{"accuracy": found.clean}]))
-        .mark_rule(color=palette.muted, strokeDash=[5, 4])
-        .encode(y=y)
-    )
-    band = (
-        alt.Chart(alt.InlineData(values=points[1:]))
-        .mark_area(color=palette.first, opacity=0.18)
-        .encode(x=x, y=alt.Y("low:Q", scale=scale), y2="high:Q")
-    )
-    line = base.mark_line(color=palette.first, strokeWidth=2.5).encode(x=x, y=y)
-    dots = base.mark_point(filled=True, size=50, opacity=1, color=palette.first).encode(
-        x=x,
-        y=y,
-        tooltip=[
-            alt.Tooltip("value:N", title=title.lower()),
-            alt.Tooltip("shown:N", title="accuracy"),
-            alt.Tooltip("interval:N", title=f"95{SPACE}% interval"),
-            alt.Tooltip("images:N"),
-        ],
-    )
-    return alt.LayerChart(layer=[clean, band, line, dots]).properties(width=width, height=170, title=title)
-
-
-def _range(rows: Sequence[Corruption], clean: float) -> list[float]:
-    """The same for all: from a multiple of 10 % below everything to one above."""
-    low = min([clean, *(row.low for row in rows)])
-    high = max([clean, *(row.high for row in rows)])
-    return [math.floor(10 * low) / 10, math.ceil(10 * high) / 10]
+    base = plotted([clean, *levels]).encode(x=x, y=y)
+    dashed = plotted([{"accuracy": found.clean}]).mark_rule(color=palette.muted, strokeDash=[5, 4]).encode(y=y)
+    band = plotted(levels).mark_area(color=palette.first, opacity=0.18)
+    dots = base.mark_point(filled=True, size=50, opacity=1, color=palette.first)
+    tooltip = tooltips(value=title.lower(), shown="accuracy", interval=INTERVAL, images="images")
+    layers = [
+        dashed,
+        band.encode(x=x, y=alt.Y("low:Q", scale=scale), y2="high:Q"),
+        base.mark_line(color=palette.first, strokeWidth=2.5),
+        dots.encode(tooltip=tooltip),
+    ]
+    return alt.LayerChart(layer=layers).properties(width=width, height=170, title=title)

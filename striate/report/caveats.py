@@ -1,4 +1,4 @@
-"""What one must not expect of a run's net, as far as its files tell."""
+"""What a run's net cannot do, as far as its files show."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from striate.runforms.evaluation import EvaluationFigures
 
 
-def limits(run: Run, evaluation: EvaluationFigures | None) -> list[str]:
+def caveats(run: Run, evaluation: EvaluationFigures | None) -> list[str]:
     """Sentences; `evaluation` is the leading one."""
     classes, title = run.data.classes, run.data.called
     names = f": {', '.join(classes)}" if len(classes) <= 12 else ""

@@ -1,4 +1,4 @@
-"""Where things lie on somebody's machine: nobody's business in what is handed out."""
+"""Paths of this machine are private: they are taken out of what is handed out."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ if TYPE_CHECKING:
     from striate.run import Run
 
 
-def without_places(run: Run) -> Callable[[str], str]:
-    """A function that takes out of a text the folders in which the run, its data and the file of its net lie, and
-    shortens the home folder: `/home/ann/photos/ants` becomes `photos/ants` where the data are `photos`.
+def redact_paths(run: Run) -> Callable[[str], str]:
+    """A function that removes from a text the folders of the run, of its data and of its net's file, and shortens the
+    home folder: `/home/ann/photos/ants` becomes `photos/ants` if the data is `photos`.
 
     The run itself keeps them in config.yaml, since it cannot be repeated without.
     """
