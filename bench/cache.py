@@ -29,8 +29,7 @@ from striate.data.batches import Batches
 from striate.machine import usable_cores, use_cores
 from striate.nets import build
 from striate.recipe import named_recipe
-from striate.training.optimizers import make_optimizer
-from striate.training.step import TrainingStep
+from striate.training.step import TrainingStep, make_optimizer
 
 SIZE, REPEATS, BATCH = 224, 5, 32
 LARGER = {"given": None, "3 MP": (2048, 1536), "12 MP": (4000, 3000)}

@@ -31,8 +31,7 @@ from striate.data import ImageData
 from striate.data.preprocessing import preprocessing_for
 from striate.nets import build
 from striate.recipe import FAST_NORM
-from striate.training import make_job, measure
-from striate.training.job import Manner
+from striate.training import Execution, make_job, measure
 
 SEEDS, LOOK = 3, 60.0
 """`LOOK`: a budget that makes `measure` take a good look, 4.8 s."""
@@ -41,12 +40,12 @@ RUNS = {
     "cifar10": "resnet18-native --size 32 --epochs 30 --augment flip,shift=4",
 }
 """The first is that of the CPU (LOG.md). The second has not been tuned."""
-MANNERS = {
-    "nchw": Manner(1, "nchw"),
-    "nhwc": Manner(1, "nhwc"),
-    "nchw, bf16": Manner(1, "nchw", "bf16"),
-    "nhwc, bf16": Manner(1, "nhwc", "bf16"),
-    "nhwc, bf16, compiled": Manner(1, "nhwc", "bf16", True),
+EXECUTIONS = {
+    "nchw": Execution(1, "nchw"),
+    "nhwc": Execution(1, "nhwc"),
+    "nchw, bf16": Execution(1, "nchw", "bf16"),
+    "nhwc, bf16": Execution(1, "nhwc", "bf16"),
+    "nhwc, bf16, compiled": Execution(1, "nhwc", "bf16", True),
 }
 
 
@@ -128,7 +127,7 @@ def plain_step(scene: Scene) -> float:
     return a_call(scene.device, step)
 
 
-def our_step(scene: Scene, manner: Manner, look: float = LOOK) -> float:
+def our_step(scene: Scene, execution: Execution, look: float = LOOK) -> float:
     """Seconds of a step of ours, which gathers its images and normalises them too; `measure` waits for each."""
     pixels = np.random.default_rng(0).integers(0, 256, (2 * scene.batch, scene.side, scene.side, 3), np.uint8)
     labels = np.arange(2 * scene.batch, dtype=np.int64) % 1000
@@ -136,7 +135,7 @@ def our_step(scene: Scene, manner: Manner, look: float = LOOK) -> float:
     preprocessing = preprocessing_for(data, (scene.side, scene.side), None)
     recipe = replace(FAST_NORM, batch_size=scene.batch, budget=look)
     job = make_job(recipe, preprocessing, (data, None), scene.device, build(scene.net, channels=3, classes=1000))
-    return measure(job, [manner]).step
+    return measure(job, [execution]).step
 
 
 def peak(device: torch.device, side: int) -> float:
@@ -146,10 +145,10 @@ def peak(device: torch.device, side: int) -> float:
 
 
 def steps(scene: Scene, side: int = 8192) -> list[dict[str, Any]]:
-    """The plain loop, then ours in each of `MANNERS`, three times over; of each arm the median."""
+    """The plain loop, then ours in each of `EXECUTIONS`, three times over; of each arm the median."""
     arms: dict[str, Callable[[], float]] = {"torchvision, plain loop: nhwc, bf16": lambda: plain_step(scene)}
-    for name, manner in MANNERS.items():
-        arms[name] = lambda manner=manner: our_step(scene, manner)  # type: ignore[misc]
+    for name, execution in EXECUTIONS.items():
+        arms[name] = lambda execution=execution: our_step(scene, execution)  # type: ignore[misc]
     seconds: dict[str, list[float]] = {name: [] for name in arms}
     for _ in range(3):
         for name, arm in arms.items():

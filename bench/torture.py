@@ -91,7 +91,7 @@ def decoding(case: Case, folder: Path) -> Iterator[None]:
             place = folder / "no-cache"
             place.touch()  # a file: no cache can be made in it
             stack.enter_context(patch("striate.data.cache.fits_memory", lambda size: False))
-            stack.enter_context(patch("striate.experiment.resuming.usable_cores", lambda: case.threads))
+            stack.enter_context(patch("striate.experiment.resumed.usable_cores", lambda: case.threads))
         stack.enter_context(patch.dict(os.environ, {"STRIATE_CACHE": str(place)}))
         yield
 

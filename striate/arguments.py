@@ -22,6 +22,7 @@ from striate.errors import UsageError, either, param
 
 _P = ParamSpec("_P")
 _T = TypeVar("_T")
+_S = TypeVar("_S")
 _NUMBERS: dict[object, tuple[type, str]] = {
     int: (numbers.Integral, "a whole number"),
     float: (numbers.Real, "a number"),
@@ -61,6 +62,20 @@ def checked(function: Callable[_P, _T]) -> Callable[_P, _T]:
         return function(*args, **kwargs)
 
     return wrapper
+
+
+def takes(make: Callable[_P, _S]) -> Callable[[Callable[[_S], _T]], Callable[_P, _T]]:
+    """Gives a function of one object the signature by which that object is made, for people, editors and type checkers."""
+
+    def wrap(work: Callable[[_S], _T]) -> Callable[_P, _T]:
+        @functools.wraps(work)
+        def call(*args: _P.args, **kwargs: _P.kwargs) -> _T:
+            return work(make(*args, **kwargs))
+
+        call.__signature__ = inspect.signature(make)  # type: ignore[attr-defined]
+        return call
+
+    return wrap
 
 
 def check_fields(thing: Any, **names: Any) -> None:

@@ -7,15 +7,14 @@ config keeps. Loads nothing heavy: the command line reads it to answer `--help`.
 from __future__ import annotations
 
 import hashlib
-import inspect
 import json
 import numbers
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import KW_ONLY, dataclass, field, fields
 from functools import cache
 from pathlib import Path
 from types import NoneType, SimpleNamespace, UnionType
-from typing import TYPE_CHECKING, Any, Literal, ParamSpec, TypeVar, get_args, get_type_hints
+from typing import TYPE_CHECKING, Any, Literal, get_args, get_type_hints
 
 from striate.arguments import check_fields
 from striate.choices import (
@@ -49,10 +48,6 @@ if TYPE_CHECKING:
     from striate.data.athand import MapStyle
     from striate.data.augmentation import Augmentation
     from striate.recipe import Recipe
-
-P = ParamSpec("P")
-S = TypeVar("S")
-R = TypeVar("R")
 
 INDIFFERENT = frozenset({"name", "out", "log", "report", "on_bad", "data_dir"})
 """Settings that change nothing about the result."""
@@ -362,18 +357,3 @@ def plain_types() -> dict[str, tuple[Any, bool]]:
 def asked(settings: Settings) -> dict[str, object]:
     """The fields that differ from their defaults, in their order."""
     return {item.name: value for item in fields(settings) if (value := getattr(settings, item.name)) != item.default}
-
-
-def takes(make: Callable[P, S]) -> Callable[[Callable[[S], R]], Callable[P, R]]:
-    """Gives a function of one object the signature by which that object is made, for people, editors and type checkers."""
-
-    def wrap(work: Callable[[S], R]) -> Callable[P, R]:
-        def call(*args: P.args, **kwargs: P.kwargs) -> R:
-            return work(make(*args, **kwargs))
-
-        call.__name__, call.__qualname__, call.__module__ = work.__name__, work.__qualname__, work.__module__
-        call.__doc__ = work.__doc__
-        call.__signature__ = inspect.signature(make)  # type: ignore[attr-defined]
-        return call
-
-    return wrap

@@ -89,7 +89,7 @@ def test_a_set_shows_itself_in_few_lines_and_goes_into_a_loader():
 
 
 def test_a_loaded_set_trains_as_its_name_does_and_resumes(pictures, tmp_path, monkeypatch):
-    monkeypatch.setattr("striate.training.job.MEASURE_SECONDS", 0)
+    monkeypatch.setattr("striate.training.timing.MEASURE_SECONDS", 0)
     data = striate.load_data(pictures, size=(32, 32), fit="squash", exclude=["00.png"])
     options = {
         "epochs": 2,

@@ -11,7 +11,7 @@ OUR_STEP = gpu.our_step
 
 def test_steps_of_both_loops_are_timed(monkeypatch):
     monkeypatch.setattr(gpu, "a_call", lambda device, what, repeats=1: (what(), 0.25)[1])
-    monkeypatch.setattr(gpu, "MANNERS", {"nchw": gpu.Manner(1, "nchw")})
+    monkeypatch.setattr(gpu, "EXECUTIONS", {"nchw": gpu.Execution(1, "nchw")})
     monkeypatch.setattr(gpu, "our_step", lambda scene, manner, look=0.01: OUR_STEP(scene, manner, look))
     plain, ours = gpu.steps(TINY, side=16)
     assert plain["pictures_per_second"] == 8

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from striate.errors import UsageError
-from striate.experiment.preparing import normed
+from striate.experiment.recipes import normed
 from striate.nets import CATALOGUE, build
 from striate.recipe import FAST_NORM, FAST_PLAIN, FAST_SMALL, PAPER, TUTORIAL, Recipe, named_recipe
 

@@ -19,7 +19,7 @@ import pytest
 from faults import NOBODY, Warm, until
 from PIL import Image
 
-from striate.experiment.finishing import write_summary
+from striate.experiment.finish import write_summary
 from striate.machine import process_start
 from striate.run import Run
 from striate.training.clock import Clock

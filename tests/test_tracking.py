@@ -88,7 +88,7 @@ def train(tmp_path, **settings):
 
 
 def test_tensorboard_shows_what_metrics_csv_has_also_after_resume(tmp_path, monkeypatch):
-    monkeypatch.setattr("striate.experiment.finishing.write_all", lambda run: [])  # the report is no part of this
+    monkeypatch.setattr("striate.experiment.finish.write_all", lambda run: [])  # the report is no part of this
     run = train(tmp_path, epochs=2, name="board", log="tensorboard")
     assert Run.open(run.path).config.log == "tensorboard"
     first = tensorboard(run)

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
-from multiprocessing.connection import Connection
+from contextlib import contextmanager
 
 from striate.errors import Interrupted, Signalled, StriateError
 from striate.events import Event, EventFile, Failed, Finished, Observer, Reading, Said, Stopped, Warned
@@ -107,15 +106,3 @@ class Audience:
             raise StriateError(
                 f"the observer {name} failed at the event {event.kind()}: {type(raised).__name__}: {raised}. {said}"
             ) from raised
-
-
-class Sending:
-    """An observer that sends events to the process that started the ranks; where that is gone, training goes on without it."""
-
-    def __init__(self, sender: Connection) -> None:
-        self.sender = sender
-
-    def __call__(self, event: Event) -> None:
-        """Sends it."""
-        with suppress(OSError):
-            self.sender.send(event)

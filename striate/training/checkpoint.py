@@ -153,6 +153,11 @@ class Checkpoints:
         return bool(self.saved == state["step"])
 
 
+def has_checkpoint(run: Path) -> bool:
+    """Whether the run in a folder can be resumed; it may have died before its first step."""
+    return any((run / "checkpoints").glob("step-*.pt"))
+
+
 def _newest_first(run: Run) -> list[Path]:
     return sorted((run.path / "checkpoints").glob("step-*.pt"), reverse=True)
 

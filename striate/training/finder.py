@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable, Iterator
 from dataclasses import asdict, dataclass
 
 from striate.nets.copying import copied
 from striate.training.job import Job, seed_step
-from striate.training.optimizers import make_optimizer
-from striate.training.step import TrainingStep
+from striate.training.step import TrainingStep, make_optimizer
 
 STEPS, LOWEST, HIGHEST = 120, 1e-6, 10.0
 SMOOTHING = 0.9
@@ -42,28 +42,17 @@ def find_rate(job: Job, steps: int = STEPS) -> Found:
 
     The batches are those of the first epochs, and the draws those of the recipe, so that the same job gives the same answer.
     """
-    net = copied(job.net).train()
-    step, optimizer = TrainingStep(net, job.recipe.label_smoothing, job.step.weights), make_optimizer(net, job.recipe)
     rates: list[float] = []
     losses: list[float] = []
     mean = 0.0
-    for number in range(steps):
-        rate = LOWEST * (HIGHEST / LOWEST) ** (number / (steps - 1))
-        seed_step(job.recipe.seed, number, job.device)
-        epoch, batch = divmod(number, job.batches.steps_per_epoch)
-        loss, _ = step(*job.batches.batch(epoch, batch))
-        value = float(loss.detach())
+    rising = [LOWEST * (HIGHEST / LOWEST) ** (number / (steps - 1)) for number in range(steps)]
+    for rate, value in zip(rising, trial(job, rising), strict=True):
         mean = SMOOTHING * mean + (1 - SMOOTHING) * value
-        smoothed = mean / (1 - SMOOTHING ** (number + 1))
+        smoothed = mean / (1 - SMOOTHING ** (len(rates) + 1))
         if not math.isfinite(value) or (losses and smoothed > RISEN * min(losses)):
             break
         rates.append(rate)
         losses.append(smoothed)
-        for group in optimizer.param_groups:
-            group["lr"] = rate
-        optimizer.zero_grad(set_to_none=True)
-        loss.backward()
-        optimizer.step()
     return Found(tuple(rates), tuple(losses), steepest(rates, losses), rates[losses.index(min(losses))])
 
 
@@ -75,3 +64,20 @@ def steepest(rates: list[float], losses: list[float]) -> float | None:
     if not falls or max(falls)[0] <= 0:
         return None
     return rates[max(falls)[1] + width // 2]
+
+
+def trial(job: Job, rates: Iterable[float]) -> Iterator[float]:
+    """The loss of each step of a training with these rates, before its update: of a copy of the job's net, with the batches of
+    the first epochs.
+    """
+    net = copied(job.net).train()
+    step, optimizer = TrainingStep(net, job.recipe.label_smoothing, job.step.weights), make_optimizer(net, job.recipe)
+    for number, rate in enumerate(rates):
+        seed_step(job.recipe.seed, number, job.device)
+        loss, _ = step(*job.batches.batch(*divmod(number, job.batches.steps_per_epoch)))
+        yield float(loss.detach())
+        for group in optimizer.param_groups:
+            group["lr"] = rate
+        optimizer.zero_grad(set_to_none=True)
+        loss.backward()
+        optimizer.step()

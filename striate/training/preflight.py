@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import asdict, dataclass
 from typing import Literal
 
@@ -17,9 +17,9 @@ from striate.nets.copying import copied
 from striate.nets.hooks import hooked
 from striate.outcome import JUMP, STILL, rate_to_try
 from striate.texts import percent
+from striate.training.finder import trial
 from striate.training.job import Job, seed_step
-from striate.training.learning import chance
-from striate.training.optimizers import make_optimizer
+from striate.training.rows import chance
 from striate.training.step import TrainingStep
 
 PICTURES = 32
@@ -34,7 +34,7 @@ RATE_STEPS, RISE = 60, 10
 FAR = 1.5
 """A loss at the start more than so many times ln(classes) is far from it."""
 DEAD = 0.5
-"""Share of a layer's ReLUs that are zero for every image of a batch from which it is worth a word."""
+"""Share of a layer's ReLUs that are zero for every image of a batch, above which a warning is given."""
 
 Verdict = Literal["ok", "warning", "failed"]
 
@@ -44,8 +44,8 @@ class Check:
     """One question and its answer.
 
     Attributes:
-        name: `loss at the start`, `gradients`, `dead ReLUs`, `32 images by heart`, `learning rate`.
-        verdict: `failed`: training will come to nothing; `warning`: it may come to less than it could.
+        name: `initial loss`, `gradients`, `dead ReLUs`, `can overfit 32 images`, `learning rate`.
+        verdict: `failed`: the net will not learn; `warning`: it may learn less than it could.
         said: the figures, and what to do where the answer is bad.
     """
 
@@ -64,79 +64,64 @@ def preflight(job: Job, seconds: float = SECONDS, usual: float | None = None) ->
     `usual`: the rate that the recipe has by itself, if another one was asked for.
     """
     with _rng_kept(job.device):
-        return [*first_step(job), _by_heart(job, seconds * 2 / 3), _rate(job, seconds / 3, usual)]
+        return [
+            *first_step(job),
+            Check(f"can overfit {PICTURES} images", *_overfits(job, seconds * 2 / 3)),
+            Check("learning rate", *_rate(job, seconds / 3, usual)),
+        ]
 
 
 def first_step(job: Job) -> list[Check]:
     """Loss, gradients and ReLUs of the first batch, before anything is learned; on a copy of the net, for the cost of a step."""
     with _rng_kept(job.device):
         seed_step(job.recipe.seed, 0, job.device)
-        return _first_step(job)
+        net = copied(job.net).train()
+        step = TrainingStep(net, job.recipe.label_smoothing, job.step.weights)
+        x, targets = job.batches.batch(0, 0)
+        with _silent_units(net) as silent:
+            logits = net(x).detach()
+        labels = targets if targets.ndim == 1 else targets.argmax(1)
+        total, _ = step(x, targets)
+        total.backward()
+    loss = float(F.cross_entropy(logits.float(), labels))
+    return [
+        Check("initial loss", *_initial_loss(loss, logits, job.batches.classes)),
+        Check("gradients", *_gradients(net)),
+        Check("dead ReLUs", *_dead(silent)),
+    ]
 
 
-def _first_step(job: Job) -> list[Check]:
-    net = copied(job.net).train()
-    step = TrainingStep(net, job.recipe.label_smoothing, job.step.weights)
-    x, targets = job.batches.batch(0, 0)
-    with _silent_units(net) as silent:
-        logits = net(x)
-    labels = targets if targets.ndim == 1 else targets.argmax(1)
-    loss = float(F.cross_entropy(logits.detach().float(), labels))
-    total, _ = step(x, targets)
-    total.backward()
-    return [_start(loss, logits, job.batches.classes), _gradients(net), _dead(silent)]
-
-
-def _start(loss: float, logits: Tensor, classes: int) -> Check:
+def _initial_loss(loss: float, logits: Tensor, classes: int) -> tuple[Verdict, str]:
     expected = math.log(classes)
     said = f"{loss:.3f}; chance level for {classes} classes is ln({classes}) = {expected:.3f}"
     if not math.isfinite(loss):
-        return Check("initial loss", "failed", f"{loss} before training: look for a division by zero or a log of zero")
-    sums = logits.detach().sum(1)
-    if bool((logits.detach() >= 0).all()) and bool((sums - 1).abs().max() < 1e-3):
-        return Check(
-            "initial loss",
-            "failed",
-            f"{said}; the net outputs probabilities: remove its softmax, the loss applies one",
-        )
+        return "failed", f"{loss} before training: look for a division by zero or a log of zero"
+    if bool((logits >= 0).all()) and bool((logits.sum(1) - 1).abs().max() < 1e-3):
+        return "failed", f"{said}; the net outputs probabilities: remove its softmax, the loss applies one"
     if loss > FAR * expected:
-        return Check(
-            "initial loss",
-            "warning",
-            f"{said}: the initial weights are too large for these images (are they scaled to mean 0 and deviation 1?)",
-        )
-    return Check("initial loss", "ok", said)
+        scaled = "are they scaled to mean 0 and deviation 1?"
+        return "warning", f"{said}: the initial weights are too large for these images ({scaled})"
+    return "ok", said
 
 
-def _gradients(net: nn.Module) -> Check:
+def _gradients(net: nn.Module) -> tuple[Verdict, str]:
     named = [(name, p.grad) for name, p in net.named_parameters() if p.requires_grad]
-    unused = [name for name, grad in named if grad is None]
-    bad = [name for name, grad in named if grad is not None and not bool(torch.isfinite(grad).all())]
-    if bad:
-        return Check(
-            "gradients", "failed", f"not finite in {_some(bad)} before the first step, so a lower --lr will not help"
-        )
-    if unused:
-        return Check("gradients", "warning", f"none reaches {_some(unused)}: the loss does not depend on them")
-    return Check("gradients", "ok", f"finite in all {len(named)} parameter tensors")
+    if bad := [name for name, grad in named if grad is not None and not bool(torch.isfinite(grad).all())]:
+        return "failed", f"not finite in {_some(bad)} before the first step, so a lower --lr will not help"
+    if unused := [name for name, grad in named if grad is None]:
+        return "warning", f"none reaches {_some(unused)}: the loss does not depend on them"
+    return "ok", f"finite in all {len(named)} parameter tensors"
 
 
-def _dead(silent: dict[str, float]) -> Check:
-    worst = {name: share for name, share in silent.items() if share > DEAD}
-    if worst:
-        shown = _some([f"{name} ({percent(share, 0)})" for name, share in worst.items()])
-        return Check(
-            "dead ReLUs", "warning", f"zero for every image of a batch: {shown}; try --init paper, or a lower --lr"
-        )
-    most = max(silent.values(), default=0.0)
-    return Check(
-        "dead ReLUs", "ok", f"at most {percent(most, 0)} of a layer's channels are zero for every image of a batch"
-    )
+def _dead(silent: dict[str, float]) -> tuple[Verdict, str]:
+    if worst := [f"{name} ({percent(share, 0)})" for name, share in silent.items() if share > DEAD]:
+        return "warning", f"zero for every image of a batch: {_some(worst)}; try --init paper, or a lower --lr"
+    most = percent(max(silent.values(), default=0.0), 0)
+    return "ok", f"at most {most} of a layer's channels are zero for every image of a batch"
 
 
-def _by_heart(job: Job, seconds: float) -> Check:
+def _overfits(job: Job, seconds: float) -> tuple[Verdict, str]:
     """Whether the net can learn a few images by heart, without augmentation, dropout or schedule."""
-    name = f"can overfit {PICTURES} images"
     net = copied(job.net).train()
     for module in net.modules():
         if isinstance(module, nn.modules.dropout._DropoutNd):
@@ -154,60 +139,43 @@ def _by_heart(job: Job, seconds: float) -> Check:
         loss, hits, done = float(value.detach()), int(found), done + 1
         first = loss if done == 1 else first
         if hits == len(chosen):
-            return Check(name, "ok", f"all of {len(chosen)} after {done} steps")
+            return "ok", f"all of {len(chosen)} after {done} steps"
     said = f"{hits} of {len(chosen)} after {done} steps, loss {first:.3f} to {loss:.3f}"
     if not loss < 0.9 * first and done >= 20:
-        return Check(
-            name, "failed", f"{said}: the net does not learn; check its activations, and that labels match images"
-        )
-    if done < STEPS:
-        return Check(
-            name, "ok" if loss < first else "warning", f"{said}: not enough time to finish, {_pace(loss < first)}"
-        )
-    return Check(
-        name, "warning", f"{said}: it learns slowly; identical images with different labels could be the reason"
-    )
+        return "failed", f"{said}: the net does not learn; check its activations, and that labels match images"
+    if done == STEPS:
+        return "warning", f"{said}: it learns slowly; identical images with different labels could be the reason"
+    if loss < first:
+        return "ok", f"{said}: not enough time to finish, but the loss falls"
+    return "warning", f"{said}: not enough time to finish, and the loss does not fall yet"
 
 
-def _rate(job: Job, seconds: float, usual: float | None) -> Check:
+def _rate(job: Job, seconds: float, usual: float | None) -> tuple[Verdict, str]:
     """Whether the loss explodes within some steps at the recipe's highest rate, to which the rate rises as fast as it can."""
-    net = copied(job.net).train()
-    step, optimizer = TrainingStep(net, job.recipe.label_smoothing, job.step.weights), make_optimizer(net, job.recipe)
-    begin, losses = time.perf_counter(), list[float]()
-    while len(losses) < RATE_STEPS and (len(losses) < 2 * RISE or time.perf_counter() - begin < seconds):
-        done = len(losses)
-        seed_step(job.recipe.seed, done, job.device)
-        loss, _ = step(*job.batches.batch(*divmod(done, job.batches.steps_per_epoch)))
-        losses.append(float(loss.detach()))
-        if not math.isfinite(losses[-1]):
+    begin, losses, lr = time.perf_counter(), list[float](), job.recipe.lr
+    rates = (lr * (min(1.0, step / RISE) if job.recipe.warmup else 1.0) for step in range(1, RATE_STEPS + 1))
+    for loss in trial(job, rates):
+        losses.append(loss)
+        enough = len(losses) >= 2 * RISE and time.perf_counter() - begin >= seconds
+        if enough or not math.isfinite(loss):
             break
-        for group in optimizer.param_groups:
-            group["lr"] = job.recipe.lr * (min(1.0, (done + 1) / RISE) if job.recipe.warmup else 1.0)
-        optimizer.zero_grad(set_to_none=True)
-        loss.backward()
-        optimizer.step()
     last = sum(losses[-RISE:]) / len(losses[-RISE:])
-    said = f"{job.recipe.lr:.4g}: in {len(losses)} steps the loss went from {losses[0]:.3f} to {last:.4g}"
+    said = f"{lr:.4g}: in {len(losses)} steps the loss went from {losses[0]:.3f} to {last:.4g}"
     guessing = chance(job).loss
     far = JUMP * max(losses[0], guessing)
     if not last <= far or (max(losses) > far and last > STILL * guessing):  # NaN too
-        wanted = rate_to_try(job.recipe.lr, usual)
-        return Check("learning rate", "failed", f"{said}: it diverges, try --lr {wanted:g}")
-    return Check("learning rate", "ok", said)
+        return "failed", f"{said}: it diverges, try --lr {rate_to_try(lr, usual):g}"
+    return "ok", said
 
 
 def _of_every_class(job: Job) -> Tensor:
-    """int64 (n,): positions of IMAGES training images, as many of each class as can be."""
+    """int64 (n,): positions of PICTURES training images, as many of each class as can be."""
     labels = job.batches.labels.cpu()
     turn = torch.zeros_like(labels)
     for label in labels.unique().tolist():  # type: ignore[no-untyped-call]
         members = (labels == label).nonzero().flatten()
         turn[members] = torch.arange(len(members))
     return torch.argsort(turn, stable=True)[:PICTURES].to(job.device)
-
-
-def _pace(falling: bool) -> str:
-    return "but the loss falls" if falling else "and the loss does not fall yet"
 
 
 def _some(names: list[str], most: int = 3) -> str:
@@ -228,7 +196,5 @@ def _silent_units(net: nn.Module) -> Iterator[dict[str, float]]:
         yield found
 
 
-@contextmanager
-def _rng_kept(device: torch.device) -> Iterator[None]:
-    with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
-        yield
+def _rng_kept(device: torch.device) -> AbstractContextManager[None]:
+    return torch.random.fork_rng(devices=[device] if device.type == "cuda" else [])

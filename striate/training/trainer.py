@@ -6,22 +6,24 @@ import math
 import time
 
 import torch
+import torch.nn.functional as F
 
 from striate.errors import Interrupted, StriateError
-from striate.events import EndMoved, EpochEnded, Observer, Saved, Started, Stepped, Trained, Warned
+from striate.events import EndMoved, EpochEnded, Event, Observer, Saved, Started, Stepped, Trained, Warned
+from striate.inference import BATCH, logits, predicted_of
 from striate.live import STOP
+from striate.nets import Net
 from striate.run import Run
 from striate.training.audience import Audience
 from striate.training.checkpoint import SECONDS, Checkpoints
 from striate.training.clock import Clock
 from striate.training.guard import Guard
-from striate.training.job import Job, more_parts
-from striate.training.keeping import BestWeights, LearningWatch, MetricsFile
-from striate.training.learning import out_of_patience
-from striate.training.length import Length
-from striate.training.pace import Pace
+from striate.training.job import Job
+from striate.training.length import Length, Pace
+from striate.training.rows import best_weights, learning_watch, metrics_file, out_of_patience
+from striate.training.signals import Stop
 from striate.training.state import State
-from striate.training.validation import validate
+from striate.training.timing import more_parts
 
 SHOWN_SECONDS = 0.25
 """Between two events Stepped: to read where training stands makes the host wait for an accelerator."""
@@ -52,10 +54,10 @@ class Trainer:
         self.checkpoints: Checkpoints | None = None
         if job.ranks.first:
             self.observers = [
-                BestWeights(job, run, state),
-                MetricsFile(run, state, audience),
+                best_weights(job, run, state),
+                metrics_file(run, state, audience),
                 audience,
-                LearningWatch(job, run, state, audience),
+                learning_watch(job, plan, state, audience),
             ]
             self.checkpoints = Checkpoints(run, state.saved, audience.warn)
             self.stop.file = run.path / "checkpoints" / STOP
@@ -179,7 +181,7 @@ class Trainer:
         """After the last step."""
         self._tell(Trained(step=self.state.step))
 
-    def _tell(self, event: EndMoved | EpochEnded | Saved | Started | Stepped | Trained | Warned) -> None:
+    def _tell(self, event: Event) -> None:
         for observer in self.observers:
             observer(event)
 
@@ -242,3 +244,26 @@ class Trainer:
             saved = self.checkpoints.save(self.state.as_dict(self.job, totals), must=must)
         if saved:
             self._tell(Saved(step=self.state.step))
+
+
+def validate(job: Job, stop: Stop, net: Net) -> tuple[float, float]:
+    """(mean cross-entropy, accuracy) of `net` on the job's validation images, without augmentation or smoothing.
+
+    Each rank takes its share of them, in batches of about the size that training has, so that it needs no more memory, and that a
+    signal is heard between two of them; the result is of the images until then.
+    """
+    assert job.validation is not None
+    size = min(BATCH, max(32, job.recipe.batch_size))
+    job.ranks.same_buffers(net)
+    share = job.ranks.share(len(job.validation))
+    sums = torch.zeros(3, dtype=torch.float64)  # of loss, hits and images
+    for start in range(share.start, share.stop, size):
+        chosen = slice(start, min(start + size, share.stop))
+        outputs = logits(net, job.preprocessing, job.validation.pixels[chosen], job.device, size)
+        labels = torch.from_numpy(job.validation.labels[chosen])
+        loss = F.cross_entropy(outputs.double(), labels, reduction="sum")
+        sums += torch.stack((loss, (predicted_of(outputs) == labels).sum(), torch.tensor(len(labels))))
+        if stop.heard():
+            break
+    loss, hits, seen = job.ranks.gathered(sums).sum(0).tolist()
+    return loss / seen, hits / seen

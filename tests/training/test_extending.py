@@ -12,7 +12,7 @@ from test_exactness import QUIET, StopAfter, same_bits, training_columns, weight
 import striate
 from striate.cli import main
 from striate.errors import Interrupted, UsageError
-from striate.experiment.repeating import repeat_command
+from striate.experiment.repeat import repeat_command
 from striate.recipe import FAST_NORM
 from striate.runforms.config import Span
 from striate.training import Length, Progress, checkpoint

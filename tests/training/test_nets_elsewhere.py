@@ -67,10 +67,10 @@ def data(tmp_path):
 @pytest.fixture(autouse=True)
 def quick(monkeypatch, request):
     """No looks at the machine's speed, and no report but where one is read."""
-    monkeypatch.setattr("striate.training.job.MEASURE_SECONDS", 0)
+    monkeypatch.setattr("striate.training.timing.MEASURE_SECONDS", 0)
     if "[FILE]" not in request.node.name:
-        monkeypatch.setattr("striate.experiment.finishing._report", lambda *_: None)
-        monkeypatch.setattr("striate.experiment.evaluating.write_all", lambda *_: None)
+        monkeypatch.setattr("striate.experiment.finish._report", lambda *_: None)
+        monkeypatch.setattr("striate.experiment.reported.write_all", lambda *_: None)
 
 
 class Stopping(Progress):

@@ -16,15 +16,15 @@ from striate.data.images import ImageData
 from striate.data.preprocessing import Preprocessing
 from striate.errors import StriateError, UsageError
 from striate.experiment import Settings
-from striate.experiment.preparing import for_length
+from striate.experiment.recipes import for_length
 from striate.nets import build
 from striate.recipe import LONG_RUN, for_long_runs, named_recipe
 from striate.training import Progress, loop
-from striate.training.average import Average
 from striate.training.clock import Clock
-from striate.training.job import make_job, measure
+from striate.training.job import make_job
 from striate.training.loop import gradients
-from striate.training.state import State, fresh_state
+from striate.training.state import Average, State, fresh_state
+from striate.training.timing import measure
 
 
 def train(tmp_path, net="lenet5", **choices):
@@ -128,8 +128,8 @@ def test_memory_that_does_not_hold_one_picture_is_an_error_with_a_way_out(tmp_pa
 
 
 def test_parts_are_found_when_the_step_is_measured(job, monkeypatch):
-    from striate.training import job as module
-    from striate.training.job import Manner
+    from striate.training import Execution
+    from striate.training import timing as module
 
     plain = module._steps_in_parts
     monkeypatch.setattr(
@@ -141,7 +141,7 @@ def test_parts_are_found_when_the_step_is_measured(job, monkeypatch):
     def fail():
         raise torch.OutOfMemoryError("CUDA out of memory")
 
-    assert measure(job, [Manner(1, "nchw")]).parts == 8
+    assert measure(job, [Execution(1, "nchw")]).parts == 8
 
 
 class Said(Progress):
@@ -295,7 +295,7 @@ def test_fast_alters_the_pictures_of_a_long_run_unless_told_otherwise(job, given
 
 
 def test_a_long_run_is_the_one_that_asked_for_what_it_got(tmp_path, monkeypatch):
-    monkeypatch.setattr("striate.experiment.preparing.LONG_RUN", 1)
+    monkeypatch.setattr("striate.experiment.recipes.LONG_RUN", 1)
     long, asked = train(tmp_path, epochs=1), train(tmp_path, epochs=1, augment="flip,shift=2")
     assert long.config.recipe == asked.config.recipe
     long, asked = weights(long), weights(asked)

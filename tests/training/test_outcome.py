@@ -11,15 +11,14 @@ from torch import nn
 
 import striate
 from striate.errors import StriateError, UsageError
-from striate.experiment.extending import extended
+from striate.experiment.resumed import extended
 from striate.files import write_csv, write_json, write_yaml
 from striate.outcome import Chance, Learning, judge, rate_to_try
 from striate.run import Run
 from striate.runforms.summary import Ended, Summary
 from striate.training import Progress
-from striate.training.keeping import COLUMNS
-from striate.training.learning import chance, out_of_patience
 from striate.training.preflight import preflight
+from striate.training.rows import COLUMNS, chance, out_of_patience
 
 QUIET = Progress(quiet=True)
 TEN = Chance(loss=math.log(10), accuracy=0.1, classes=10, pictures=1000, validating=100)

@@ -7,12 +7,12 @@ import pytest
 import run_config
 from tiny import HELD, RECIPE, same_bits
 
-from striate.experiment.preparing import REPORT_SECONDS, plan
 from striate.run import Run
 from striate.runforms.config import Span
-from striate.training import Audience, Length, Manner, Speed, fit
+from striate.training import Audience, Execution, Length, Speed, fit, plan_steps
 from striate.training.clock import Clock
-from striate.training.pace import LOOKS, Pace
+from striate.training.length import LOOKS, Pace
+from striate.training.timing import REPORT_SECONDS
 
 PLAN = run_config.plan(100, 1000, seconds_per_step=1.0, seconds_per_epoch=1000.0)
 
@@ -69,8 +69,8 @@ def test_calibration_and_test_are_kept_free_of_a_budget(tiny, at):
     run = tiny(budget=100.0)
     clock = Clock(0.0)
     at(10.0)
-    speed = Speed(manner=Manner(1, "nchw"), step=1.0, picture=0.5)
-    plan(run.job, speed, tests=20, clock=clock)
+    speed = Speed(execution=Execution(1, "nchw"), step=1.0, image=0.5)
+    plan_steps(run.job, speed, judged=20, clock=clock)
     pictures = 20 + 2 * HELD  # all 16 of validation are references too
     assert clock.until == pytest.approx(98 - REPORT_SECONDS - pictures * 0.5)
 

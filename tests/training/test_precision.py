@@ -1,4 +1,4 @@
-"""bfloat16, torch.compile and deterministic operations are manners of computing the same training."""
+"""bfloat16, torch.compile and deterministic operations are other executions of the same training."""
 
 import numpy as np
 import pytest
@@ -7,9 +7,9 @@ from test_exactness import QUIET, weights
 
 import striate
 from striate.errors import UsageError
-from striate.experiment.repeating import repeat_command
+from striate.experiment.repeat import repeat_command
 from striate.nets import build
-from striate.training.job import Manner
+from striate.training import Execution
 from striate.training.step import TrainingStep
 
 
@@ -53,15 +53,17 @@ def test_bf16_rounds_what_the_net_computes_and_neither_weights_nor_loss():
 
 def test_a_run_keeps_how_it_was_computed_and_goes_on_so(few, monkeypatch):
     adopted, switched = [], []
-    adopt = Manner.adopt
-    monkeypatch.setattr(Manner, "adopt", lambda manner, step: (adopted.append(manner), adopt(manner, step)))
+    adopt = Execution.apply_to
+    monkeypatch.setattr(
+        Execution, "apply_to", lambda execution, step: (adopted.append(execution), adopt(execution, step))
+    )
     monkeypatch.setattr(torch, "use_deterministic_algorithms", switched.append)
     run = striate.train("lenet5", epochs=1, precision="bf16", deterministic=True, **few)
     assert run.config.plan.precision == "bf16"
     assert "--precision bf16 --deterministic" in repeat_command(run.config)
     adopted.clear()
     striate.resume(run.path, epochs=2, progress=QUIET)
-    assert adopted == [Manner(1, "nchw", "bf16")]
+    assert adopted == [Execution(1, "nchw", "bf16")]
     assert switched == [True, True]
 
 

@@ -43,7 +43,7 @@ from striate.events import (
     Stopped,
     Trained,
 )
-from striate.experiment.restarting import begun_before, check_restarts
+from striate.experiment.restarts import check_restarts, previous_attempt
 from striate.inference import logits
 from striate.machine import leave
 from striate.metrics.classification import confusion_matrix
@@ -58,7 +58,7 @@ from striate.training.clock import Clock
 from striate.training.job import seed_step
 from striate.training.ranks import Ranks, joined, spread
 from striate.training.signals import Stop
-from striate.training.validation import validate
+from striate.training.trainer import validate
 
 STEPS, BATCH, PICTURES = 50, 12, 95
 """A batch of 12 or 11, which neither 2, 3 nor 4 ranks share equally; 8 steps an epoch."""
@@ -578,13 +578,13 @@ def test_ten_ranks_killed_under_torchrun(tmp_path):
 def test_torchrun_that_may_restart_wants_a_name_and_takes_no_run_of_another_launch(tmp_path, monkeypatch):
     monkeypatch.setenv("TORCHELASTIC_MAX_RESTARTS", "3")
     with pytest.raises(UsageError, match="add name='NAME'"):
-        begun_before(tmp_path, None)
-    assert begun_before(tmp_path, "run") is None
+        previous_attempt(tmp_path, None)
+    assert previous_attempt(tmp_path, "run") is None
     (tmp_path / "run").mkdir()
-    assert begun_before(tmp_path, "run") == tmp_path / "run"
+    assert previous_attempt(tmp_path, "run") == tmp_path / "run"
     begun = datetime.fromtimestamp(psutil.Process(os.getppid()).create_time() - 5, UTC).isoformat(timespec="seconds")
     (tmp_path / "run" / "summary.json").write_text(json.dumps({"started": begun}))
-    assert begun_before(tmp_path, "run") is None
+    assert previous_attempt(tmp_path, "run") is None
 
 
 @pytest.mark.slow

@@ -13,7 +13,7 @@ from test_exactness import QUIET, same_bits
 import striate
 from striate.cli import main
 from striate.data.augmentation import Augmentation
-from striate.experiment.repeating import repeat_command, why_none
+from striate.experiment.repeat import repeat_command, why_none
 from striate.recipe import FAST_SMALL, TUTORIAL, Milestones, ResizeSchedule
 from striate.runforms.config import Origin
 

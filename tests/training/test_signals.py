@@ -12,7 +12,7 @@ from tiny import same_bits
 
 import striate
 from striate.errors import Interrupted
-from striate.training import Stop, validation
+from striate.training import Stop, trainer
 from striate.training.checkpoint import load_checkpoint
 
 SLOW = """
@@ -79,7 +79,7 @@ def test_the_running_step_ends_and_is_saved(tiny, number, code, at):
 def test_a_validation_is_left_and_made_by_the_resumed_run(tiny, monkeypatch):
     whole = tiny("whole")
     whole.fit()
-    asked, real = [], validation.logits
+    asked, real = [], trainer.logits
 
     def logits(net, preprocessing, pixels, *rest):
         asked.append(len(pixels))
@@ -87,7 +87,7 @@ def test_a_validation_is_left_and_made_by_the_resumed_run(tiny, monkeypatch):
             os.kill(os.getpid(), signal.SIGTERM)
         return real(net, preprocessing, pixels, *rest)
 
-    monkeypatch.setattr(validation, "logits", logits)
+    monkeypatch.setattr(trainer, "logits", logits)
     made = tiny("stopped")
     with pytest.raises(Interrupted):
         made.fit()
@@ -105,7 +105,7 @@ def test_validation_in_portions_is_validation(tiny):
     made = tiny(batch_size=1)
     made.job.net.train()
     labels = torch.from_numpy(made.job.validation.labels)
-    loss, accuracy = validation.validate(made.job, Stop(), made.job.net)
+    loss, accuracy = trainer.validate(made.job, Stop(), made.job.net)
     made.job.net.eval()
     with torch.no_grad():
         outputs = made.job.net(made.job.preprocessing.tensor(made.job.validation.pixels))

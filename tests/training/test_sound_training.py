@@ -121,10 +121,10 @@ class LastState(Plain):
 @pytest.fixture(autouse=True)
 def quick(monkeypatch):
     """No looks at the machine's speed, and no report."""
-    monkeypatch.setattr("striate.training.job.MEASURE_SECONDS", 0)
-    monkeypatch.setattr("striate.experiment.finishing._report", lambda *_: None)
-    monkeypatch.setattr("striate.experiment.evaluating.write_all", lambda *_: None)
-    monkeypatch.setattr("striate.experiment.evaluating.show", lambda *_: None)
+    monkeypatch.setattr("striate.training.timing.MEASURE_SECONDS", 0)
+    monkeypatch.setattr("striate.experiment.finish._report", lambda *_: None)
+    monkeypatch.setattr("striate.experiment.reported.write_all", lambda *_: None)
+    monkeypatch.setattr("striate.experiment.reported.show", lambda *_: None)
 
 
 @pytest.fixture

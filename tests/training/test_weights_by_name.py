@@ -9,7 +9,7 @@ from torch import nn
 
 import striate
 from striate.errors import DataError
-from striate.experiment.weights import begin_with
+from striate.experiment.initial_net import begin_with
 from striate.inference import save_weights
 from striate.nets import CATALOGUE, build
 from striate.nets.classifier import classifier

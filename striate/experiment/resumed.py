@@ -1,4 +1,6 @@
-"""A run that goes on from its newest whole checkpoint."""
+"""A run that goes on from its newest whole checkpoint, also with its end moved: a finished one is extended, an interrupted one
+made longer or shorter.
+"""
 
 from __future__ import annotations
 
@@ -7,30 +9,30 @@ import time
 from collections import Counter
 from collections.abc import Sequence
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import KW_ONLY, dataclass, replace
 from pathlib import Path
 
 import torch
 
-from striate.arguments import checked
+from striate.arguments import check_fields, checked, takes
 from striate.data import DataLike, DataSet, is_name, read_data
 from striate.errors import DataError, UsageError, param
 from striate.evaluation.subject import SHOWN, require_place
 from striate.events import Observer
-from striate.experiment.extending import extended
-from striate.experiment.finishing import finish, naming_disk, write_summary
-from striate.experiment.holding import held
-from striate.experiment.preparing import split
-from striate.experiment.restarting import check_restarts
+from striate.experiment.finish import finish, held, naming_disk, write_summary
+from striate.experiment.images import split
+from striate.experiment.restarts import check_restarts
 from striate.inference import build_net
 from striate.machine import be_deterministic, usable_cores, use_cores
-from striate.outcome import Ending
+from striate.outcome import Row
 from striate.recipe import Recipe
 from striate.run import Run
-from striate.texts import dimensions
-from striate.training import Audience, Job, Manner, Progress, Stop, make_job, resumed_state
+from striate.runforms.config import RunConfig
+from striate.texts import counted, dimensions
+from striate.training import Audience, Execution, Job, Length, Progress, Stop, make_job, resumed_state
 from striate.training.clock import Clock
 from striate.training.ranks import Ranks, spread
+from striate.training.rows import out_of_patience
 
 RANKS_A_CORE = 4
 """Processes that a run may ask for by itself."""
@@ -44,21 +46,30 @@ class Source:
     given: DataLike | None = None
 
 
+@dataclass(frozen=True, slots=True)
+class _Call:
+    """The arguments of `resume`."""
+
+    path: str | Path
+    _: KW_ONLY
+    epochs: float | None = None
+    module: torch.nn.Module | None = None
+    trust_code: bool = False
+    processes: int | None = None
+    data: DataLike | None = None
+    data_dir: str | Path | None = None
+    progress: Progress | None = None
+    observers: Sequence[Observer] = ()
+    stop: Stop | None = None
+    started: float | None = None
+
+    def __post_init__(self) -> None:
+        check_fields(self)
+
+
 @checked
-def resume(
-    path: str | Path,
-    *,
-    epochs: float | None = None,
-    module: torch.nn.Module | None = None,
-    trust_code: bool = False,
-    processes: int | None = None,
-    data: DataLike | None = None,
-    data_dir: str | Path | None = None,
-    progress: Progress | None = None,
-    observers: Sequence[Observer] = (),
-    stop: Stop | None = None,
-    started: float | None = None,
-) -> Run:
+@takes(_Call)
+def resume(call: _Call) -> Run:
     """Goes on with a run from its newest whole checkpoint, with its own settings; then evaluates and reports.
 
     On the CPU it ends with the bits of a run that nothing interrupted, if nothing but the run's end is changed.
@@ -80,35 +91,29 @@ def resume(
         DataError: no checkpoint, or the data is no longer what the run was trained on.
         Interrupted, StriateError: see `train`.
     """
-    started = started if started is not None else time.perf_counter()
+    started = call.started if call.started is not None else time.perf_counter()
     check_restarts()
-    run = Run.open(path, module=module, trust_code=trust_code)
-    if finished(run) and epochs is None:
+    run = Run.open(call.path, module=call.module, trust_code=call.trust_code)
+    if finished(run) and call.epochs is None:
+        ending = run.ending
+        further = ending.planned_epochs * (1 if ending.steps < ending.planned_steps else 2)
         raise UsageError(
-            f"{run.path} is {run.ending}. To train it longer, say how many epochs it is to have in all: "
-            f"striate train --resume {shlex.quote(str(run.path))} --epochs {further(run.ending):g}"
+            f"{run.path} is {ending}. To train it longer, say how many epochs it is to have in all: "
+            f"striate train --resume {shlex.quote(str(run.path))} --epochs {further:g}"
         )
+    processes = call.processes
     if processes is None and Ranks.here().count == 1:
         processes = _ranks(run)
-    if isinstance(data, str | Path):
-        config, location = run.config, _absolute(data)
+    source = Source(call.data_dir, call.data)
+    if isinstance(call.data, str | Path):
+        config, location = run.config, str(call.data) if is_name(str(call.data)) else str(Path(call.data).resolve())
         settings = {**config.settings, "data": location} if config.settings else {}
         run.config = replace(config, data=replace(config.data, location=location), settings=settings)
-    source = Source(data_dir, None if isinstance(data, str | Path) else data)
-    audience = Audience([progress or Progress(), *observers], stop)
+        source = Source(call.data_dir)
+    audience = Audience([call.progress or Progress(), *call.observers], call.stop)
     with audience.answered():
-        spread(processes, go_on, audience, run, epochs, source, started)
-    return Run(run.path, module=module, trust_code=trust_code)
-
-
-def further(ending: Ending) -> float:
-    """Epochs in all that a finished run could be given: those that were planned if it has not had them, else twice as many."""
-    return ending.planned_epochs if ending.steps < ending.planned_steps else 2 * ending.planned_epochs
-
-
-def _absolute(data: str | Path) -> str:
-    """A place of data as a config has it."""
-    return str(data) if is_name(str(data)) else str(Path(data).resolve())
+        spread(processes, go_on, audience, run, call.epochs, source, started)
+    return Run(run.path, module=call.module, trust_code=call.trust_code)
 
 
 def _difference(run: Run, dataset: DataSet) -> str:
@@ -152,7 +157,7 @@ def go_on(ranks: Ranks, audience: Audience, run: Run, epochs: float | None, sour
     """What each rank does; gives the run's folder."""
     clock = Clock(started)
     try:
-        with held(ranks, run, audience.warn), audience.recorded(run):
+        with held(ranks, run, audience):
             _go_on(ranks, audience, run, epochs, source, clock)
     except UsageError:
         raise
@@ -200,10 +205,10 @@ def _made_again(ranks: Ranks, run: Run, source: Source, audience: Audience) -> t
     cores = use_cores(ranks.local_count)
     if run.config.deterministic:
         be_deterministic()
-    manner = Manner.of(plan)
+    execution = Execution.of(plan)
     if plan.ranks != ranks.count:
-        manner = replace(manner, threads=min(manner.threads, cores))
-    torch.set_num_threads(manner.threads)  # sums of floats depend on it
+        execution = replace(execution, threads=min(execution.threads, cores))
+    torch.set_num_threads(execution.threads)  # sums of floats depend on it
     if source.given is None:
         require_place(run, location)
     given = location if source.given is None else source.given
@@ -226,5 +231,42 @@ def _made_again(ranks: Ranks, run: Run, source: Source, audience: Audience) -> t
             f"{run.path / 'config.yaml'}: plan.steps_per_epoch is {plan.steps_per_epoch:,}, and its images make {steps:,} "
             f"batches of recipe.batch_size, {job.recipe.batch_size:,}"
         )
-    manner.adopt(job.step)
+    execution.apply_to(job.step)
     return dataset, job
+
+
+def extended(config: RunConfig, done: int, epochs: float, rows: Sequence[Row] = ()) -> tuple[RunConfig, str]:
+    """(config, what is to be said) of a run that is to have `epochs` in all, decided when `done` steps were done.
+
+    A run that its patience ended waits anew from here: it would end at once otherwise.
+
+    Args:
+        rows: of metrics.csv.
+
+    Raises:
+        UsageError: so many are done already.
+    """
+    plan, recipe = config.plan, Recipe.from_dict(config.recipe.values)
+    per_epoch = plan.steps_per_epoch
+    length = Length.of(plan)
+    steps = round(epochs * per_epoch)
+    if steps <= done:
+        raise UsageError(
+            f"epochs counts those that are done too: {done / per_epoch:.4g} are done already, got {epochs:g}; "
+            f"name more than that"
+        )
+    restarted = tuple(step for step in plan.patience_restarted if step < done)
+    impatient = out_of_patience(rows, recipe.patience, restarted) and rows[-1]["step"] == done
+    if steps == length.steps and not impatient:
+        return config, f"it has {counted(epochs, 'epoch')} in all as before"
+    moved = length.moved(done, steps)
+    restarted += (done,) * impatient
+    changed = replace(moved.planned(plan), stopped_after_step=None, patience_restarted=restarted)
+    now, before = counted(steps / per_epoch, "epoch"), counted(length.steps / per_epoch, "epoch")
+    last, rate = (recipe.rate(at.progress(step)) for at, step in ((length, max(0, done - 1)), (moved, done)))
+    end = recipe.rate(moved.progress(steps - 1))
+    anew = f"its patience of {counted(recipe.patience or 0, 'epoch')} begins anew; " if impatient else ""
+    return config.planned(changed, budget=None), (
+        f"{anew}{now} in all instead of {before}: from step {done + 1} on the learning rate is that of a run of {now}, "
+        f"{rate:.3g} after {last:.3g}, and {end:.3g} in the last step"
+    )

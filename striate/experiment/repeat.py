@@ -11,37 +11,14 @@ from typing import Any
 
 from striate.data import GIVEN, is_name
 from striate.data.asked import OF_FILES
-from striate.experiment.preparing import normed
-from striate.nets import Net
-from striate.nets.netspec import NetFacts
 from striate.nets.sources import source_path
-from striate.recipe import PAPER, RECIPES, Recipe, named_recipe
+from striate.recipe import Recipe
 from striate.runforms.config import NetConfig, RunConfig
 from striate.settings import Settings
 from striate.training import Length
 
 AGAIN = "again"
 """The name of the run that the commands make, where several follow each other."""
-
-
-def base_of(row: NetFacts, net: Net, recipe: Recipe) -> dict[str, object]:
-    """The settings `recipe` and `set` that give a recipe: a named one, and what differs from it in the fields that are no setting
-    of their own.
-    """
-    settings = {item.name for item in fields(Settings)} | {"source", "augmentation"}
-    known = row.family in PAPER or recipe.name != "paper"
-    name = recipe.name if recipe.name in RECIPES and known else "tutorial"
-    params = sum(parameter.numel() for parameter in net.parameters())
-    base = named_recipe(name, family=row.family, batch_norm=normed(net), params=params).as_dict()
-    ours = recipe.as_dict()
-    return {
-        "recipe": name,
-        "set": {
-            field: str(getattr(recipe, field)) if isinstance(value, list) else value
-            for field, value in ours.items()
-            if field not in settings and value != base[field]
-        },
-    }
 
 
 def why_none(config: RunConfig) -> str | None:

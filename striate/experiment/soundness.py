@@ -11,7 +11,7 @@ from striate.anatomy.finding import Finding
 from striate.anatomy.findings import BOUNDED, HEADS
 from striate.anatomy.soundness import NAMES
 from striate.errors import StriateError, UsageError
-from striate.experiment.beginning import Begun
+from striate.experiment.setup import Setup
 from striate.inference import HEAVY, keep_answer, kept_images, load_net
 from striate.nets import Net
 from striate.nets.external import ExternalFacts, adapt
@@ -24,35 +24,35 @@ NAME = "one image"
 """Name of the check of `striate train --try`."""
 
 
-def asked_of(begun: Begun) -> Asked:
+def asked_of(setup: Setup) -> Asked:
     """What the net of a job answers to the fixed images before it has learned anything."""
-    job = begun.job
+    job = setup.job
     images = images_as_fed(job.preprocessing, job.device)
-    return ask(job.net, images, heavy=(begun.totals.macs or HEAVY + 1) > HEAVY, again=_builder(begun))
+    return ask(job.net, images, heavy=(setup.totals.macs or HEAVY + 1) > HEAVY, again=_builder(setup))
 
 
-def require_sound(begun: Begun) -> None:
+def require_sound(setup: Setup) -> None:
     """Raises UsageError if the net of a job is no function of one image, or bounds its logits; with the cause and its place."""
-    if (fault := asked_of(begun).fault) is not None:
-        raise UsageError(f"{begun.row.name} is no function of one image. {fault}")
-    if bounded := [finding for finding in begun.mistakes if finding.name in BOUNDED]:
-        raise UsageError(f"{begun.row.name} cannot be trained as it ends. {bounded[0]}")
+    if (fault := asked_of(setup).fault) is not None:
+        raise UsageError(f"{setup.row.name} is no function of one image. {fault}")
+    if bounded := [finding for finding in setup.mistakes if finding.name in BOUNDED]:
+        raise UsageError(f"{setup.row.name} cannot be trained as it ends. {bounded[0]}")
 
 
-def soundness(begun: Begun) -> list[Check]:
+def soundness(setup: Setup) -> list[Check]:
     """The answers of `--try`: whether the net is a function of one image, and what its operations show to be mistakes."""
-    fault = asked_of(begun).fault
+    fault = asked_of(setup).fault
     if fault is not None:
         checks = [Check(NAME, "failed", str(fault))]
     else:
         checks = [Check(NAME, "ok", "finite, the same twice, the same alone and among others, on 4 fixed images")]
-    seen = [finding for finding in begun.mistakes if fault is None or finding.name != fault.name]
+    seen = [finding for finding in setup.mistakes if fault is None or finding.name != fault.name]
     return [*checks, *(Check(finding.name, _verdict(finding), _said(finding)) for finding in seen)]
 
 
-def worries(begun: Begun) -> dict[str, str]:
+def worries(setup: Setup) -> dict[str, str]:
     """Mistakes in the net that training cannot mend, in words, for the announcement."""
-    told = [str(finding) for finding in begun.mistakes if finding.name in (*NAMES, *HEADS)]
+    told = [str(finding) for finding in setup.mistakes if finding.name in (*NAMES, *HEADS)]
     return {"mistake": "\n        ".join(told)} if told else {}
 
 
@@ -73,13 +73,13 @@ def require_saved(run: Run, job: Job, net: Net) -> None:
         raise StriateError(f"{net.spec.name} is no function of one image. {lost_by_loading(net)}")
 
 
-def _builder(begun: Begun) -> Callable[[], torch.nn.Module] | None:
+def _builder(setup: Setup) -> Callable[[], torch.nn.Module] | None:
     """What builds the net of a file anew; None for nets of the catalogue and of libraries: they are asked when they are saved."""
-    row = begun.row
+    row = setup.row
     origin = row.origin
     if not isinstance(row, ExternalFacts) or "given" in origin or source_path(origin.get("target", "")) is None:
         return None
-    channels, classes = begun.job.net.channels, begun.job.net.classes
+    channels, classes = setup.job.net.channels, setup.job.net.classes
     return lambda: adapt(row.make(channels, classes, False).module, row, channels, classes)
 
 

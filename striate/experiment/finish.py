@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import replace
 from datetime import UTC, datetime
+from typing import Any
 
 from striate.choices import Judge
 from striate.classifier import Classifier
@@ -16,24 +17,29 @@ from striate.errors import Interrupted, Signalled, StriateError
 from striate.evaluation import Evaluation, score, write_evaluation
 from striate.evaluation.calibration import calibrate
 from striate.events import Evaluated
-from striate.experiment.evaluating import show
-from striate.experiment.repeating import repeat_command, why_none
-from striate.experiment.sounding import require_saved
+from striate.experiment.repeat import repeat_command, why_none
+from striate.experiment.reported import show
+from striate.experiment.soundness import require_saved
 from striate.files import write_json
 from striate.inference import load_net, save_weights
+from striate.live import free, take
 from striate.nets import Net
 from striate.outcome import Ending, How, Learning
 from striate.report import undrawable, write_all, write_samples
 from striate.report.card import write_card
 from striate.run import Run
-from striate.runforms.evaluation import EvaluationFigures
 from striate.runforms.summary import Ended
 from striate.texts import storage
 from striate.tracking import Log
 from striate.training import Audience, Job, State, fit
+from striate.training.checkpoint import has_checkpoint
 from striate.training.clock import Clock
 from striate.training.guard import NotFinite
-from striate.training.learning import learning
+from striate.training.ranks import Ranks
+from striate.training.rows import learning
+
+FIGURES = ("accuracy", "low", "high", "top5", "macro_f1", "loss", "ece")
+"""Figures of an evaluation that are reported."""
 
 
 def finish(run: Run, job: Job, dataset: DataSet, state: State, clock: Clock, audience: Audience) -> None:
@@ -55,7 +61,9 @@ def finish(run: Run, job: Job, dataset: DataSet, state: State, clock: Clock, aud
                 require_saved(run, job, net)
                 evaluation = _evaluate(run, job, net, dataset)
             if evaluation is not None:
-                audience(_evaluated(evaluation.summary))
+                summary = evaluation.summary
+                figures = {name: getattr(summary, name) for name in FIGURES}
+                audience(Evaluated(data=summary.data, split=summary.split, n=summary.n, figures=figures))
             if log.seconds:
                 clock.add("log", log.seconds)
             write_summary(run, "finished", clock, known)
@@ -72,16 +80,14 @@ def finish(run: Run, job: Job, dataset: DataSet, state: State, clock: Clock, aud
             write_summary(run, "interrupted" if stopped else "failed", clock, known, _missing(run))
         with suppress(OSError):
             write_card(run)
-        if isinstance(error, Signalled):
-            raise _after_training(run, error) from error
-        raise
-
-
-def _after_training(run: Run, error: Signalled) -> Interrupted:
-    """What is said of a signal that came when the run was not training."""
-    saved = any((run.path / "checkpoints").glob("step-*.pt"))
-    way = f"everything is saved. To go on: striate train --resume {run.path}" if saved else "nothing was trained yet"
-    return Interrupted(f"stopped by {error.name} between training and the end of the report; {way}", 128 + error.number)
+        if not isinstance(error, Signalled):
+            raise
+        way = f"everything is saved. To go on: striate train --resume {run.path}"
+        raise Interrupted(
+            f"stopped by {error.name} between training and the end of the report; "
+            f"{way if has_checkpoint(run.path) else 'nothing was trained yet'}",
+            128 + error.number,
+        ) from error
 
 
 def judged(judge: Judge, job: Job, dataset: DataSet) -> ImageData | None:
@@ -90,8 +96,8 @@ def judged(judge: Judge, job: Job, dataset: DataSet) -> ImageData | None:
 
 
 def _evaluate(run: Run, job: Job, net: Net, dataset: DataSet) -> Evaluation | None:
-    """Calibrates the net on the validation images and evaluates it on what the run is judged by. What former weights came to
-    goes.
+    """Calibrates the net on the validation images and evaluates it on what the run is judged by; results of former weights are
+    removed.
     """
     shutil.rmtree(run.path / "evaluations", ignore_errors=True)
     (run.path / "curves.png").unlink(missing_ok=True)
@@ -104,32 +110,17 @@ def _evaluate(run: Run, job: Job, net: Net, dataset: DataSet) -> Evaluation | No
     judge = run.config.judge
     if (pictures := judged(judge, job, dataset)) is None:
         return None
-    evaluation = score(
-        classifier,
-        pictures,
-        name=run.config.data.name,  # also where the data lies in a folder of another name by now
-        split=judge,
-        temperature=temperature,
-    )
+    name = run.config.data.name  # also where the data lies in a folder of another name by now
+    evaluation = score(classifier, pictures, name=name, split=judge, temperature=temperature)
     write_evaluation(run, evaluation)
     return evaluation
-
-
-def _evaluated(found: EvaluationFigures) -> Evaluated:
-    """What is told of the final evaluation."""
-    figures = {name: getattr(found, name) for name in FIGURES}
-    return Evaluated(data=found.data, split=found.split, n=found.n, figures=figures)
 
 
 def _outcome(run: Run, job: Job, state: State, how: How | None = None) -> tuple[Ended, Learning]:
     """How training ended and whether the net learned; by the steps that are done unless `how` says it."""
     planned = run.config.plan.steps
-    ending = Ending(
-        how=how or ("schedule" if state.step >= planned else "patience"),
-        steps=state.step,
-        planned_steps=planned,
-        per_epoch=job.batches.steps_per_epoch,
-    )
+    how = how or ("schedule" if state.step >= planned else "patience")
+    ending = Ending(how=how, steps=state.step, planned_steps=planned, per_epoch=job.batches.steps_per_epoch)
     return Ended.of(ending), learning(job, run.config.plan, state)
 
 
@@ -144,8 +135,23 @@ def _note_events(run: Run, job: Job, state: State) -> None:
         run.keep(replace(run.config, plan=plan))
 
 
-FIGURES = ("accuracy", "low", "high", "top5", "macro_f1", "loss", "ece")
-"""Figures of an evaluation that are reported."""
+@contextmanager
+def held(ranks: Ranks, run: Run, audience: Audience) -> Iterator[None]:
+    """Inside, no other process trains this run, and its events are recorded. Rank 0 holds the lock for all ranks; the system
+    frees it when that process ends, however it ends. Where the disk knows no locks, as some network disks do not, a warning says
+    so and nobody is kept out.
+
+    Raises:
+        UsageError: another process has it; it is named.
+    """
+    locks: list[Any] = []  # only at rank 0, which does not send it
+    ranks.decided(lambda: locks.append(take(run, audience.warn)))
+    try:
+        with audience.recorded(run):
+            yield
+    finally:
+        for lock in filter(None, locks):
+            free(run, lock)
 
 
 @contextmanager
@@ -160,12 +166,12 @@ def naming_disk(run: Run) -> Iterator[None]:
     except OSError as error:
         if error.errno not in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO, errno.EROFS):
             raise
-        saved = any((run.path / "checkpoints").glob("step-*.pt"))
+        saved = has_checkpoint(run.path)
         way = f"go on with: striate train --resume {run.path}" if saved else "start again"
-        free = storage(shutil.disk_usage(run.path.parent).free)
+        left = storage(shutil.disk_usage(run.path.parent).free)
         file = error.filename if isinstance(error.filename, str) else "what is to be written"
         raise StriateError(
-            f"the disk of {run.path} does not take {file} ({error.strerror}; {free} are free): "
+            f"the disk of {run.path} does not take {file} ({error.strerror}; {left} are free): "
             f"make room there and {way}"
         ) from error
 
@@ -173,7 +179,7 @@ def naming_disk(run: Run) -> Iterator[None]:
 @contextmanager
 def nothing_half(run: Run) -> Iterator[None]:
     """Removes a run that could not be begun, unless an earlier start of it has left something."""
-    fresh = not any((run.path / "checkpoints").glob("step-*.pt"))
+    fresh = not has_checkpoint(run.path)
     try:
         yield
     except BaseException:
@@ -186,8 +192,7 @@ def _report(run: Run, job: Job, evaluation: Evaluation | None) -> None:
     if not run.config.report:
         write_card(run)
         return
-    training = job.batches
-    write_samples(run, training.data.pixels, training.data.labels)
+    write_samples(run, job.batches.data.pixels, job.batches.data.labels)
     if evaluation is not None:
         show(run, evaluation)
     write_all(run)

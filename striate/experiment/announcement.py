@@ -2,14 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 from striate.anatomy.operations import in_words
-from striate.checkup import Finding
-from striate.data import DataSet
 from striate.data.augmentation import Augmentation
 from striate.data.splits import seen_in_training
-from striate.experiment.beginning import Begun
+from striate.experiment.setup import Setup
 from striate.recipe import Recipe
 from striate.runforms.config import Plan
 from striate.texts import counted, dimensions, duration, percent
@@ -18,9 +14,9 @@ TOLD = ("unreadable", "leakage")
 """Kinds of findings that other lines of the announcement report already."""
 
 
-def announcement(begun: Begun) -> dict[str, str]:
+def announcement(setup: Setup) -> dict[str, str]:
     """One line each for net, data, recipe and device."""
-    job, dataset, recipe = begun.job, begun.dataset, begun.job.recipe
+    job, dataset, recipe = setup.job, setup.dataset, setup.job.recipe
     validating = f", {len(job.validation):,} validation" if job.validation else ""
     testing = f", {len(dataset.splits['test']):,} test" if "test" in dataset.splits else ""
     dial = f"a budget of {duration(recipe.budget)}" if recipe.budget else counted(recipe.epochs, "epoch")
@@ -28,15 +24,11 @@ def announcement(begun: Begun) -> dict[str, str]:
     if not dataset.flippable and not recipe.augmentation.flip:
         augmented.append("no flip (mirroring can change the class here)")
     seen = [f"{number:,} of {len(dataset.splits[part]):,} {part}" for part, number in seen_in_training(dataset).items()]
-    leaked = (
-        {"shared": f"{' and '.join(seen)} images are also training images: their accuracy is too optimistic"}
-        if seen
-        else {}
-    )
-    notes = "".join(f"; {note}" for note in (*begun.net.notes, *begun.net.pretrained))
-    macs = in_words(begun.totals.macs_counted, begun.totals.not_counted)
+    shared = f"{' and '.join(seen)} images are also training images: their accuracy is too optimistic"
+    notes = "".join(f"; {note}" for note in (*setup.net.notes, *setup.net.pretrained))
+    macs = in_words(setup.totals.macs_counted, setup.totals.not_counted)
     return {
-        "net": f"{begun.row.name} ({begun.row.title}), {begun.totals.parameters:,} parameters, {macs} per image{notes}",
+        "net": f"{setup.row.name} ({setup.row.title}), {setup.totals.parameters:,} parameters, {macs} per image{notes}",
         "data": f"{dataset.name}: {len(job.batches.labels):,} training{validating}{testing} images; "
         f"{dimensions((*job.preprocessing.size, job.preprocessing.channels))}, {len(dataset.classes)} classes",
         **({} if dataset.ledger is None else {"ledger": "\n        ".join(dataset.ledger.lines())}),
@@ -51,7 +43,7 @@ def announcement(begun: Begun) -> dict[str, str]:
             ]
         ),
         **({"cache": dataset.place} if dataset.place.startswith("no cache") else {}),
-        **leaked,
+        **({"shared": shared} if seen else {}),
         "device": f"{job.device.type}, {job.ranks.count} ranks" if job.ranks.count > 1 else str(job.device),
     }
 
@@ -60,30 +52,30 @@ def _further(recipe: Recipe) -> list[str]:
     """The parts of a recipe that differ from the usual."""
     return [
         *([] if recipe.balance == "none" else [f"balanced by {recipe.balance}"]),
-        *([] if not recipe.resize_schedule else [f"sizes {recipe.resize_schedule}"]),
-        *([] if recipe.micro_batches == 1 else [f"in {recipe.micro_batches} parts"]),
-        *([] if not recipe.freeze else [f"body frozen for {percent(recipe.freeze, 0)}"]),
-        *([] if not recipe.ema else [f"mean of the weights, decay {recipe.ema:g}"]),
+        *([f"sizes {recipe.resize_schedule}"] if recipe.resize_schedule else []),
+        *([] if recipe.micro_batches == 1 else [f"in {recipe.micro_batches} micro-batches"]),
+        *([f"body frozen for {percent(recipe.freeze, 0)}"] if recipe.freeze else []),
+        *([f"moving average of the weights, decay {recipe.ema:g}"] if recipe.ema else []),
         *([] if recipe.keep == "last" else ["the best epoch is kept"]),
         *([] if recipe.patience is None else [f"patience {recipe.patience}"]),
     ]
 
 
-def worth_a_word(findings: Sequence[Finding], dataset: DataSet, wanting: Sequence[str] = ()) -> dict[str, str]:
+def remarks(setup: Setup) -> dict[str, str]:
     """What the splits lack, and the check-up's findings that `announcement` does not report: warnings in words, hints counted."""
-    told = [finding for finding in findings if finding.kind not in TOLD]
-    lines = [f"{words[0].upper()}{words[1:]}." for words in wanting]
+    told = [finding for finding in setup.findings if finding.kind not in TOLD]
+    lines = [f"{words[0].upper()}{words[1:]}." for words in setup.remarks]
     lines += [f"{finding.title}. {finding.words}" for finding in told if finding.severity != "hint"]
     if hints := sum(finding.severity == "hint" for finding in told):
-        lines.append(f"{hints} more {'hint' if hints == 1 else 'hints'}; see: striate data check {dataset.location}")
+        lines.append(f"{counted(hints, 'more hint')}; see: striate data check {setup.dataset.location}")
     return {"check": "\n        ".join(lines)} if lines else {}
 
 
 def prediction(plan: Plan) -> str:
     """The measured plan: how long an epoch and the whole training take on this machine."""
     threads = f", {counted(plan.threads, 'thread')}" if plan.device == "cpu" else ""
-    manner = [plan.layout, *(["bf16"] * (plan.precision == "bf16")), *(["compiled"] * plan.compiled)]
+    execution = [plan.layout, *(["bf16"] * (plan.precision == "bf16")), *(["compiled"] * plan.compiled)]
     return (
         f"{counted(plan.epochs, 'epoch')} of {plan.steps_per_epoch} steps, {duration(plan.seconds_per_epoch)} per epoch, "
-        f"{duration(plan.seconds)} in all{threads}, {', '.join(manner)}"
+        f"{duration(plan.seconds)} in all{threads}, {', '.join(execution)}"
     )

@@ -23,7 +23,7 @@ def check_restarts() -> None:
         )
 
 
-def begun_before(out: Path, name: str | None) -> Path | None:
+def previous_attempt(out: Path, name: str | None) -> Path | None:
     """The run that this launch of torchrun began before a rank died; None the first time, and without torchrun --max-restarts.
 
     How often it was restarted does not tell: where there are several nodes, each agent counts by itself.
@@ -39,22 +39,11 @@ def begun_before(out: Path, name: str | None) -> Path | None:
             f"{param('name', 'NAME')}"
         )
     path = out / name
-    return path if path.is_dir() and _began(path) >= _launched() else None
-
-
-def has_checkpoint(path: Path) -> bool:
-    """Whether a run can be gone on with; it may have died before its first step."""
-    return any((path / "checkpoints").glob("step-*.pt"))
-
-
-def _began(path: Path) -> float:
-    """Seconds since the epoch when a run was begun."""
-    started = Run(path).summary.started
-    return datetime.fromisoformat(started).timestamp() if started else path.stat().st_mtime
-
-
-def _launched() -> float:
-    """Seconds since the epoch when torchrun began on this machine, down to the second that a run's summary has."""
+    if not path.is_dir():
+        return None
     import psutil
 
-    return float(psutil.Process(os.getppid()).create_time() // 1)
+    started = Run(path).summary.started
+    began = datetime.fromisoformat(started).timestamp() if started else path.stat().st_mtime
+    launched = psutil.Process(os.getppid()).create_time() // 1  # a summary has whole seconds
+    return path if began >= launched else None

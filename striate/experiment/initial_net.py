@@ -1,0 +1,192 @@
+"""The net that a run starts with: its weights drawn with the seed, published ones, or those of a file or a run."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import torch
+
+from striate.anatomy.soundness import layers_nobody_owns
+from striate.anatomy.targets import check_fit
+from striate.data import DataSet
+from striate.errors import DataError, UsageError, param
+from striate.inference import MOST_BYTES
+from striate.nets import CATALOGUE, Net, build
+from striate.nets.classifier import classifier
+from striate.nets.external import ExternalFacts, adapt, inner, input_channels
+from striate.nets.netspec import NetFacts
+from striate.nets.torchvision import Pretrained, pretrained
+from striate.nets.weightfiles import load_weights
+from striate.run import Run
+from striate.runfiles import place
+from striate.runforms.kinds import LARGEST_SIDE
+from striate.settings import Settings
+
+IMAGENET = 1000
+"""Classes of published weights, except some of timm's."""
+SHOWN = 5
+"""Classes that a note names."""
+_PUBLISHED = "there are as many classes as the published weights have"
+
+
+def build_initial_net(
+    row: NetFacts, dataset: DataSet, size: tuple[int, int], settings: Settings
+) -> tuple[Net, Pretrained | None]:
+    """The net for the data's channels and classes, its weights drawn with the seed or published ones.
+
+    An external net keeps its own number of channels where it takes no other: images are converted to it.
+
+    Args:
+        size: (H, W) of the images that it will be fed.
+
+    Raises:
+        UsageError: the net cannot have so many classes or such images, or has no published weights.
+        StriateError: the published weights could not be downloaded.
+    """
+    channels, classes = settings.channels or dataset.train.shape[2], len(dataset.classes)
+    torch.manual_seed(settings.first_seed)
+    if settings.pretrained and settings.weights is not None:
+        raise UsageError(
+            f"{param('pretrained')} and {param('weights')} cannot both be given: a net begins with the one or the other"
+        )
+    published: Pretrained | None = None
+    if isinstance(row, ExternalFacts):
+        net, published = _build_external(row, dataset, size, settings)
+    elif settings.pretrained:
+        published = pretrained(row.name, channels=channels, classes=classes)
+        net = published.net
+        if classes == IMAGENET:
+            published = replace(published, notes=(*published.notes, by_position(_PUBLISHED, dataset.classes)))
+    else:
+        net = build(row.name, channels=channels, classes=classes, init=settings.init)
+    if settings.weights is not None:
+        published = begin_with(net, settings.weights, dataset.classes, size)
+    return net, published
+
+
+def _build_external(
+    row: ExternalFacts, dataset: DataSet, size: tuple[int, int], settings: Settings
+) -> tuple[Net, Pretrained | None]:
+    if settings.init != "default":
+        raise UsageError(
+            f"{param('init', settings.init)} is for nets of the catalogue: {row.name} draws its weights itself"
+        )
+    channels, classes = settings.channels or dataset.train.shape[2], len(dataset.classes)
+    made = row.make(channels, classes, settings.pretrained)
+    own = input_channels(made.module) or row.input[0]
+    if own not in (1, 3):
+        raise UsageError(f"{row.name} takes images of {own} channels: images have 1 (grey) or 3 (colour)")
+    converted = "grey" if own == 1 else "colour"
+    notes = (*made.notes, f"images are converted to {converted}") if own != channels else made.notes
+    if settings.pretrained and classes == getattr(made.module, "default_cfg", {}).get("num_classes", IMAGENET):
+        notes = (*notes, by_position(_PUBLISHED, dataset.classes))
+    net = adapt(made.module, row, own, classes)
+    try:
+        notes = (*notes, *check_fit(net, size, classes, dataset.name))
+    except UsageError as error:
+        if (fault := layers_nobody_owns(made.module)) is not None:  # which also hides what channels it takes
+            raise UsageError(f"{row.name} is no function of one image. {fault}") from error
+        raise
+    if made.mean is None or made.std is None:
+        net.notes = notes
+        return net, None
+    return net, Pretrained(net=net, mean=made.mean, std=made.std, notes=notes)
+
+
+def begin_with(net: Net, weights: str | Path, classes: Sequence[str], size: tuple[int, int]) -> Pretrained:
+    """Puts the weights of a file, or of a run's folder, into a net that is to tell `classes` apart, and says what was done.
+
+    The weights of a run name their classes. With the same names the rows of the classifier go where those are here; with other
+    ones the classifier begins anew, as it does with another number of classes. A file that names none keeps it by position.
+
+    Args:
+        size: (H, W) of the images.
+
+    Raises:
+        DataError: the file is refused, or is that of another net; the run has no finished weights.
+    """
+    path, names = _file(Path(weights))
+    module = inner(net)
+    drawn = {
+        name: one.clone() for name, one in module.state_dict().items() if one.dim() and len(one) == len(classes)
+    }  # fmt: skip
+    loaded = load_weights(net, path, new_classifier=True)
+    note = None if loaded.new_classifier else _matched(net, drawn, names or loaded.classes, classes, size)
+    notes = (*loaded.notes, *([note] if note else []))
+    return Pretrained(net=net, mean=loaded.mean, std=loaded.std, notes=notes)
+
+
+def _file(weights: Path) -> tuple[Path, tuple[str, ...] | None]:
+    """(the file, the names of classes that the run beside it has; None without one)."""
+    if weights.is_dir():
+        run = Run.open(weights)
+        found = place(run.path, f"weights/{run.recipe.keep}.safetensors", most=MOST_BYTES)
+        if found is None:
+            raise DataError(f"{run.path} has no finished weights: go on with striate train --resume {run.path}")
+        return found, run.data.classes
+    folder = weights.absolute().parent
+    if folder.name == "weights" and (folder.parent / "config.yaml").is_file():
+        try:
+            return weights, Run.open(folder.parent).data.classes
+        except DataError:  # then the file speaks for itself
+            return weights, None
+    return weights, None
+
+
+def _matched(
+    net: Net,
+    drawn: dict[str, torch.Tensor],
+    given: Sequence[str] | None,
+    classes: Sequence[str],
+    size: tuple[int, int],
+) -> str | None:
+    """Brings the rows of the classifier to their classes; gives what is to be said of it.
+
+    Args:
+        drawn: the tensors that the net had before.
+        given: the names of the file's classes, None if it does not say.
+    """
+    if given is None or len(given) != len(classes) or len(set(given)) != len(given):
+        return by_position("the file does not name its classes", classes)
+    if tuple(given) == tuple(classes):
+        return None
+    head = classifier(net, size)
+    state = inner(net).state_dict()
+    if not head:
+        return by_position(f"its classes are {_listed(given)}, and which tensors speak of them cannot be told", classes)
+    order = [given.index(name) for name in classes] if set(given) == set(classes) else None
+    with torch.no_grad():
+        for name in head:
+            state[name].copy_(drawn[name] if order is None else state[name][order])
+    if order is None:
+        return f"its classifier begins anew: its classes were {_listed(given)}, and are {_listed(classes)}"
+    return "the rows of its classifier are put where these classes have them, by name"
+
+
+def by_position(why: str, classes: Sequence[str]) -> str:
+    """What to say of a classifier that is kept as it lies."""
+    return f"{why}: its classifier is kept by position, and its rows are taken for {_listed(classes)}, in this order"
+
+
+def _listed(names: Sequence[str]) -> str:
+    more = f" and {len(names) - SHOWN} more" if len(names) > SHOWN else ""
+    return ", ".join(names[:SHOWN]) + more
+
+
+def check_size(row: NetFacts, size: tuple[int, int]) -> None:
+    """Raises UsageError if images of `size` (H, W) are too large for any run, or too small for the net; it names nets of its
+    family that take them.
+    """
+    if min(size) < row.min_size:
+        others = [
+            name for name, other in CATALOGUE.items() if other.family == row.family and other.min_size <= min(size)
+        ]
+        instead = f", or {' or '.join(others[:3])}" if others else ""
+        raise UsageError(
+            f"{row.name} needs images of at least {row.min_size}x{row.min_size}, got {size[0]}x{size[1]}: "
+            f"use {param('size', row.min_size)}{instead}"
+        )
+    if max(size) > LARGEST_SIDE:
+        raise UsageError(f"images can have at most {LARGEST_SIDE}x{LARGEST_SIDE} pixels, got {size[0]}x{size[1]}")
