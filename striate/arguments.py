@@ -72,7 +72,8 @@ def takes(make: Callable[_P, _S]) -> Callable[[Callable[[_S], _T]], Callable[_P,
         def call(*args: _P.args, **kwargs: _P.kwargs) -> _T:
             return work(make(*args, **kwargs))
 
-        call.__signature__ = inspect.signature(make)  # type: ignore[attr-defined]
+        returns = inspect.signature(work).return_annotation
+        call.__signature__ = inspect.signature(make).replace(return_annotation=returns)  # type: ignore[attr-defined]
         return call
 
     return wrap
