@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any
@@ -194,10 +195,9 @@ class EventFile:
         self.path = path
         self.lost = 0
         self.next_step = 0.0
-        whole = path.read_bytes().rfind(b"\n") + 1 if path.exists() else 0
+        self.end = path.read_bytes().rfind(b"\n") + 1 if path.exists() else 0
         self.descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o644)
-        os.ftruncate(self.descriptor, whole)
-        self.end = whole
+        os.ftruncate(self.descriptor, self.end)
 
     def __call__(self, event: Event) -> None:
         if isinstance(event, Reading) or (isinstance(event, Stepped) and event.time < self.next_step):
@@ -208,17 +208,14 @@ class EventFile:
         if self.lost:
             gap = Warned(text=f"{self.lost} events before this line could not be written: the disk did not take them")
             lines = f"{to_json(gap.as_dict())}\n".encode() + lines
-        try:
+        with suppress(OSError):
             os.lseek(self.descriptor, self.end, os.SEEK_SET)
-            if os.write(self.descriptor, lines) < len(lines):
-                os.ftruncate(self.descriptor, self.end)
-                self.lost += 1
+            if os.write(self.descriptor, lines) == len(lines):
+                self.end += len(lines)
+                self.lost = 0
                 return
-        except OSError:
-            self.lost += 1
-            return
-        self.end += len(lines)
-        self.lost = 0
+            os.ftruncate(self.descriptor, self.end)
+        self.lost += 1
 
     def close(self) -> None:
         """Closes the file."""

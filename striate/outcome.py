@@ -92,22 +92,20 @@ class Learning(Form):
         return self if known else replace(self, said=_PLAINLY[self.verdict])
 
 
-_NUMBER = r"([<>]?-?[0-9.]{1,12}(e[+-]?[0-9]{1,3})?|nan|inf)"
-_SAID = tuple(
-    re.compile(re.escape(words).replace("X", _NUMBER).replace("%", " ?%"))
-    for words in (
-        "",
-        "the loss exploded: it rose to X in epoch X and is now X (chance level: X); the learning rate is too high for this net, "
-        "try --lr X",
-        "the loss exploded: it had fallen to X, jumped and is now X (chance level: X); the learning rate is too high for this "
-        "net, try --lr X",
-        "the loss is still at chance level (X) after X steps: check the net with striate train --try, or find a learning rate "
-        "with --find-lr",
-        "validation accuracy is X%, below the chance level of X% for X classes: check that training and validation labels mean "
-        "the same, and that both hold the same kind of images",
-    )
+_TOO_HIGH = "the learning rate is too high for this net, {}"
+ROSE = f"the loss exploded: it rose to {{}} in epoch {{}} and is now {{}} (chance level: {{}}); {_TOO_HIGH}"
+JUMPED = f"the loss exploded: it had fallen to {{}}, jumped and is now {{}} (chance level: {{}}); {_TOO_HIGH}"
+STUCK = (
+    "the loss is still at chance level ({}) after {} steps: check the net with striate train --try, or find a learning rate "
+    "with --find-lr"
 )
-"""What `judge` says, X being numbers."""
+BELOW = (
+    "validation accuracy is {}, below the chance level of {} for {} classes: check that training and validation labels mean "
+    "the same, and that both hold the same kind of images"
+)
+"""What `judge` says."""
+_FIGURE = r"(try --lr )?(([<>]?-?[0-9.]{1,12}(e[+-]?[0-9]{1,3})?( ?%)?)|nan|inf)"
+_SAID = [re.compile(_FIGURE.join(map(re.escape, words.split("{}")))) for words in ("", ROSE, JUMPED, STUCK, BELOW)]
 _PLAINLY: Mapping[Verdict, str] = {
     "learned": "",
     "exploded": "the loss exploded",
@@ -119,19 +117,18 @@ _PLAINLY: Mapping[Verdict, str] = {
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Chance:
-    """What guessing comes to.
+    """What guessing gives.
 
     Attributes:
-        loss: of giving every image the shares of the classes, as training reckons it (smoothing and auxiliary heads included).
+        loss: of giving every image the shares of the classes, as training computes it (smoothing and auxiliary heads included).
         accuracy: of always naming the most frequent class.
         classes: how many there are.
-        pictures, validating: in training and validation.
+        validating: images in validation.
     """
 
     loss: float
     accuracy: float
     classes: int
-    pictures: int
     validating: int = 0
 
 
@@ -161,52 +158,33 @@ def judge(rows: Sequence[Row], chance: Chance, first: float, advice: str) -> Lea
         guessing = last["val_loss"] > STILL * chance.loss and not right
     if guessing and last["train_loss"] > STILL * chance.loss:
         return _nothing_learned(rows, chance, first, advice)
-    if accuracy is not None and _beats(1 - accuracy, 1 - 1 / chance.classes, chance.validating, deviations=3):
-        return Learning(
-            verdict="below chance",
-            said=f"validation accuracy is {percent(accuracy)}, below the chance level of {percent(1 / chance.classes)} for "
-            f"{chance.classes} classes: check that training and validation labels mean the same, and that both hold the same "
-            "kind of images",
-        )
+    guess = 1 / chance.classes
+    deviation = math.sqrt(guess * (1 - guess) / chance.validating) if chance.validating else 1.0
+    if accuracy is not None and accuracy < guess - 3 * deviation:
+        said = BELOW.format(percent(accuracy), percent(guess), chance.classes)
+        return Learning(verdict="below chance", said=said)
     return Learning(verdict="learned")
 
 
 def _nothing_learned(rows: Sequence[Row], chance: Chance, first: float, advice: str) -> Learning:
-    last = rows[-1]
-    highest, epoch = max((max(_losses(row)), int(row["epoch"])) for row in rows)
+    last, keys = rows[-1], ("train_loss", "highest_loss", "val_loss")
+    highest, epoch = max(
+        (float(row[key]), int(row["epoch"])) for row in rows for key in keys if row.get(key) is not None
+    )
     lowest = min(float(row["train_loss"]) for row in rows)
-    stands = f"is now {last['train_loss']:.4g} (chance level: {chance.loss:.3f})"
-    blame = f"the learning rate is too high for this net, {advice}"
+    stands = f"{last['train_loss']:.4g}", f"{chance.loss:.3f}", advice
     if highest > JUMP * max(chance.loss, first if math.isfinite(first) else 0.0):
-        said = f"the loss exploded: it rose to {highest:.4g} in epoch {epoch} and {stands}; {blame}"
-        return Learning(verdict="exploded", said=said)
+        return Learning(verdict="exploded", said=ROSE.format(f"{highest:.4g}", epoch, *stands))
     if lowest < FALLEN * chance.loss:
-        said = f"the loss exploded: it had fallen to {lowest:.4g}, jumped and {stands}; {blame}"
-        return Learning(verdict="exploded", said=said)
+        return Learning(verdict="exploded", said=JUMPED.format(f"{lowest:.4g}", *stands))
     if last["step"] < ENOUGH_STEPS:
         return Learning(verdict="unknown")
-    return Learning(
-        verdict="stuck",
-        said=f"the loss is still at chance level ({chance.loss:.3f}) after {last['step']} steps: check the net with striate "
-        "train --try, or find a learning rate with --find-lr",
-    )
-
-
-def _losses(row: Row) -> list[float]:
-    """The losses of a row."""
-    keys = ("train_loss", "highest_loss", "val_loss")
-    return [float(row[key]) for key in keys if row.get(key) is not None]
+    return Learning(verdict="stuck", said=STUCK.format(f"{chance.loss:.3f}", last["step"]))
 
 
 def _far_above(accuracy: float, chance: Chance) -> bool:
-    """Whether an accuracy is more than a net with weights drawn at random has, which may well be twice that of guessing."""
+    """Whether an accuracy is above that of a net with random weights, which may well be twice that of guessing."""
     return accuracy > chance.accuracy + 0.25 * (1 - chance.accuracy)
-
-
-def _beats(share: float, other: float, pictures: int, deviations: float) -> bool:
-    """Whether the share of some images lies above another by more than luck, which has that deviation."""
-    luck = math.sqrt(other * (1 - other) / pictures) if pictures else 1.0
-    return share > other + deviations * luck
 
 
 def rate_to_try(rate: float, usual: float | None, at: float | None = None) -> float:

@@ -60,12 +60,10 @@ class Run:
 
     @classmethod
     def create(cls, out: Path, name: str | None, fallback: str) -> Run:
-        """Makes a new, empty run directory in `out`.
+        """Makes a new, empty run directory in `out`, which is made if it is not there.
 
         Args:
-            out: made if it is not there.
-            name: what the user asked for; an error if it is taken.
-            fallback: the name where none was asked for; -2, -3, ... is added while it is taken.
+            name: what the user asked for; None for `fallback`, to which -2, -3, ... is added while it is taken.
 
         Raises:
             UsageError: the name is taken or cannot be a folder's name.
@@ -91,9 +89,8 @@ class Run:
         """The run in that directory.
 
         Args:
-            path: the directory.
-            module: a net like the one that was given to `striate.train`; needed where the run was trained so, and then for
-                what uses the net only. It is copied, not changed.
+            module: a net like the one that was given to `striate.train`; needed where the run was trained so, and then only for
+                what uses the net. It is copied, not changed.
             trust_code: run the file that holds the run's net, which no training on this machine has run as it is, and trust it
                 from then on. To load such a net is to run that file: read it first. See `striate.trust`.
 
@@ -175,8 +172,7 @@ class Run:
     @cached_property
     def data(self) -> Data:
         """What it was trained on: name, classes, counts, fingerprint. Raises DataError where there is none."""
-        found = read_json(self.path, "data.json", Data)
-        if found is None:
+        if (found := read_json(self.path, "data.json", Data)) is None:
             raise DataError(f"{self.path / 'data.json'} is not there")
         return found
 
@@ -193,8 +189,7 @@ class Run:
     @property
     def answer(self) -> list[list[float]] | None:
         """What its net answered to two fixed images when it was saved: logits, NaN for no number; None if not kept."""
-        found = read_json(self.path, "answer.json", Answer)
-        if found is None:
+        if (found := read_json(self.path, "answer.json", Answer)) is None:
             return None
         return [[math.nan if value is None else float(value) for value in row] for row in found.logits]
 
@@ -234,18 +229,17 @@ class Run:
         """Folder name -> evaluation.json, in the order in which they were made."""
         folder, dated = self.path / "evaluations", []
         try:
-            names = [entry.name for entry in os.scandir(folder)] if folder.is_dir() else []
+            names = [entry.name for entry in os.scandir(folder) if entry.is_dir()] if folder.is_dir() else []
             if len(names) > MOST_EVALUATIONS:
-                raise DataError(f"{folder} has {len(names):,} entries, and at most {MOST_EVALUATIONS:,} are read")
+                raise DataError(f"{folder} has {len(names):,} folders, and at most {MOST_EVALUATIONS:,} are read")
             for name in names:
-                file = place(self.path, f"evaluations/{name}/evaluation.json") if (folder / name).is_dir() else None
-                if file is not None:
-                    dated.append((file.stat().st_mtime_ns, name))
+                if (
+                    found := read_json(self.path, f"evaluations/{name}/evaluation.json", EvaluationFigures)
+                ) is not None:
+                    dated.append(((folder / name / "evaluation.json").stat().st_mtime_ns, name, found))
         except OSError as error:
             raise DataError(f"{folder} cannot be read ({error.strerror})") from error
-        files = {name: f"evaluations/{name}/evaluation.json" for _, name in sorted(dated)}
-        read = {name: read_json(self.path, file, EvaluationFigures) for name, file in files.items()}
-        return {name: found for name, found in read.items() if found is not None}
+        return {name: found for _, name, found in sorted(dated, key=lambda one: one[:2])}
 
     def predict(self, *pictures: Any, top: int = 3, abstain: bool = False) -> Predictions:
         """What the net sees in images, or in one list or Dataset of them: see `striate.classifier.Classifier.predict`."""

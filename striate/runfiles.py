@@ -89,8 +89,7 @@ def check_folders(folder: Path) -> None:
 
 def read_text(folder: Path, name: str) -> str | None:
     """The text of a run's file; None if there is none. Raises DataError as `place`, or if it is no UTF-8."""
-    path = place(folder, name)
-    if path is None:
+    if (path := place(folder, name)) is None:
         return None
     try:
         return path.read_bytes().decode()
@@ -101,21 +100,14 @@ def read_text(folder: Path, name: str) -> str | None:
 
 
 def read_yaml(folder: Path, name: str, form: type[Read]) -> Read:
-    """What a YAML file says.
-
-    Raises:
-        DataError: it is not there, damaged, or not as its form says; it names the field.
-    """
-    text = read_text(folder, name)
+    """What a YAML file says. Raises DataError where it is missing, damaged, or not as its form says; it names the field."""
     path = folder / name
-    if text is None:
+    if (text := read_text(folder, name)) is None:
         raise DataError(f"{path} is not there")
     try:
         content = yaml.safe_load(text)
     except (yaml.YAMLError, ValueError, TypeError, RecursionError) as error:
         raise DataError(f"{path} is damaged: {' '.join(str(error).split())[:300]}") from error
-    if not isinstance(content, dict):
-        raise DataError(f"{path} is damaged: it holds no settings")
     if _values(content, MOST_SETTINGS) > MOST_SETTINGS:
         raise DataError(f"{path} is damaged: it holds more than {MOST_SETTINGS:,} settings")
     return _formed(content, path, form)
@@ -123,8 +115,7 @@ def read_yaml(folder: Path, name: str, form: type[Read]) -> Read:
 
 def read_json(folder: Path, name: str, form: type[Read]) -> Read | None:
     """As `read_yaml`, of a JSON file; None if it is not there."""
-    text = read_text(folder, name)
-    if text is None:
+    if (text := read_text(folder, name)) is None:
         return None
     path = folder / name
     if text.count("[") + text.count("{") > MOST_LISTS or text.count(",") > MOST_VALUES:
@@ -133,8 +124,6 @@ def read_json(folder: Path, name: str, form: type[Read]) -> Read | None:
         content = json.loads(text)
     except (ValueError, RecursionError) as error:
         raise DataError(f"{path} is damaged: {error}") from error
-    if not isinstance(content, dict):
-        raise DataError(f"{path} is damaged: it holds no names and values")
     return _formed(content, path, form)
 
 
@@ -144,8 +133,7 @@ def read_csv(folder: Path, name: str, row_of: Callable[[dict[str, str]], Row]) -
     Raises:
         DataError: it is damaged, or `row_of` raised ValueError or KeyError; it names the line.
     """
-    text = read_text(folder, name)
-    if text is None:
+    if (text := read_text(folder, name)) is None:
         return []
     path, rows = folder / name, []
     if text.count("\n") > MOST_ROWS or text.partition("\n")[0].count(",") >= MOST_COLUMNS:
@@ -171,7 +159,7 @@ def number(text: str) -> int | float | None:
     return float(text) if any(mark in text for mark in ".einf") else int(text)
 
 
-def _formed(content: dict[str, object], path: Path, form: type[Read]) -> Read:
+def _formed(content: object, path: Path, form: type[Read]) -> Read:
     try:
         return form.from_dict(content)
     except DataError as error:

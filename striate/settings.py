@@ -16,29 +16,8 @@ from pathlib import Path
 from types import NoneType, SimpleNamespace, UnionType
 from typing import TYPE_CHECKING, Any, Literal, get_args, get_type_hints
 
+from striate import choices
 from striate.arguments import check_fields
-from striate.choices import (
-    Balance,
-    Batch,
-    Count,
-    Epochs,
-    Fit,
-    Init,
-    Judge,
-    Keep,
-    Layout,
-    LogKind,
-    OnBad,
-    Part,
-    Patience,
-    Precision,
-    Rate,
-    Seconds,
-    Seed,
-    Share,
-    Side,
-    takes_old_names,
-)  # fmt: skip
 from striate.errors import UsageError, param, unknown_name
 
 if TYPE_CHECKING:
@@ -58,8 +37,6 @@ def option(default: Any, help: str, group: Group, *, short: str = "", environmen
     """A field with what the command line says of it.
 
     Args:
-        default: its value where nothing is asked for.
-        help: what it does, for both the command line and Python.
         group: the heading that `--help` shows it under.
         short: a one-letter option besides the long one, as in `-b`.
         environment: a variable that gives the value where no option does.
@@ -69,23 +46,21 @@ def option(default: Any, help: str, group: Group, *, short: str = "", environmen
     return field(default=default, metadata=about)
 
 
-@takes_old_names
+@choices.takes_old_names
 @dataclass(frozen=True, slots=True)
 class Settings:
     """Everything that can be asked of a training run. Where a field is None, the recipe decides, or a measurement.
 
-    `data` may also be what `load_data` takes from Python: (images, labels), a Dataset, a dict of splits. Or a DataSet; then
-    the fields that decide how files are read (`group_by`, `exclude`,
-    `splits`, `fit`, `range`, `size`, `channels`) are those of `load_data`. `net` may also be a module: it is copied, not changed,
-    and training starts from its present weights. `recipe` may be a Recipe; other fields that are given override it. `augment` may
-    be an Augmentation, and `resize_schedule` the tuple that `Recipe` has. `budget` is in seconds. Floating-point sums depend on
-    `threads` and `layout`: two runs with the same seed are bit-equal if these are equal too.
+    `data` may also be what `load_data` takes from Python: (images, labels), a Dataset, a dict of splits. If it is a DataSet, the
+    fields that decide how files are read (`group_by`, `exclude`, `splits`, `fit`, `range`, `size`, `channels`) are those of
+    `load_data`. `net` may also be a module: it is copied, not changed, and training starts from its present weights. `recipe` may
+    be a Recipe; other fields that are given override it. `augment` may be an Augmentation, and `resize_schedule` the tuple that
+    `Recipe` has. `budget` is in seconds. Floating-point sums depend on `threads` and `layout`: two runs with the same seed are
+    bit-equal if these are equal too.
     """
 
     net: str | nn.Module = option(
-        "lenet5",
-        "Network: a name from `striate nets`, FILE.py:OBJECT, torchvision:NAME or timm:NAME.",
-        "Data",
+        "lenet5", "Network: a name from `striate nets`, FILE.py:OBJECT, torchvision:NAME or timm:NAME.", "Data"
     )
     data: str | Path | DataSet | MapStyle = option(
         "fashion-mnist-sample",
@@ -94,8 +69,8 @@ class Settings:
         "Data",
     )
     _: KW_ONLY
-    epochs: Epochs | None = option(None, "Passes over the training images.", "Training")
-    budget: Seconds | None = option(
+    epochs: choices.Epochs | None = option(None, "Passes over the training images.", "Training")
+    budget: choices.Seconds | None = option(
         None, "Time limit for the whole command, instead of --epochs: 90s, 5m, 1h30m.", "Training", metavar="TIME"
     )
     recipe: str | Path | Recipe = option(
@@ -107,18 +82,20 @@ class Settings:
         "Training",
         metavar="FIELD=VALUE",
     )
-    batch_size: Batch | None = option(None, "Batch size.", "Training", short="-b")
-    lr: Rate | None = option(None, "Peak learning rate.", "Training")
-    seed: Seed | None = option(None, "Random seed for weights, data order and augmentation.", "Training")
+    batch_size: choices.Batch | None = option(None, "Batch size.", "Training", short="-b")
+    lr: choices.Rate | None = option(None, "Peak learning rate.", "Training")
+    seed: choices.Seed | None = option(None, "Random seed for weights, data order and augmentation.", "Training")
     augment: str | Augmentation | None = option(
         None, "Augmentation of the training images, such as flip,shift=4,colour; see docs/data.md.", "Training"
     )
-    size: Side | None = option(None, "Image size in pixels (height and width).", "Data")
+    size: choices.Side | None = option(None, "Image size in pixels (height and width).", "Data")
     channels: int | None = option(
         None, "Image channels: 1 (grey) or 3 (colour). Default: those of the images, 1 if all are grey.", "Data"
     )
-    fit: Fit = option("crop", "How non-square images are resized: crop the centre, pad with black, or squash.", "Data")
-    validation: Part | None = option(None, "Fraction of the training images held out for validation.", "Data")
+    fit: choices.Fit = option(
+        "crop", "How non-square images are resized: crop the centre, pad with black, or squash.", "Data"
+    )
+    validation: choices.Part | None = option(None, "Fraction of the training images held out for validation.", "Data")
     splits: str | None = option(
         None,
         "Which folders are splits, such as train=training_set,test=test_set; none if every folder is a class. "
@@ -134,17 +111,17 @@ class Settings:
     exclude: Sequence[str] = option(
         (), "Skip files whose path or name matches, such as 'ants/*.gif'; may be repeated.", "Data"
     )
-    on_bad: OnBad = option("skip", "Unreadable files: skip them and list them, or stop with an error.", "Data")
-    balance: Balance | None = option(
-        None,
-        "Class imbalance: weight the loss (weights), oversample rare classes (sampler), or none.",
-        "Training",
+    on_bad: choices.OnBad = option("skip", "Unreadable files: skip them and list them, or stop with an error.", "Data")
+    balance: choices.Balance | None = option(
+        None, "Class imbalance: weight the loss (weights), oversample rare classes (sampler), or none.", "Training"
     )
-    patience: Patience | None = option(
+    patience: choices.Patience | None = option(
         None, "Early stopping: epochs without improvement on the validation images before training stops.", "Training"
     )
-    keep: Keep | None = option(None, "Weights to keep: the last, or the best by validation accuracy.", "Training")
-    ema: Part | None = option(
+    keep: choices.Keep | None = option(
+        None, "Weights to keep: the last, or the best by validation accuracy.", "Training"
+    )
+    ema: choices.Part | None = option(
         None, "Exponential moving average (EMA) of the weights: decay per step, such as 0.99.", "Training"
     )
     resize_schedule: str | Sequence[tuple[float, int]] | None = option(
@@ -152,40 +129,40 @@ class Settings:
         "Progressive resizing, such as 112,168@0.5: 112 pixels, then 168 from half of training on; full turns it off.",
         "Training",
     )
-    freeze: Share | None = option(
+    freeze: choices.Share | None = option(
         None, "Fraction of training, at its start, with a frozen backbone (only the head learns).", "Training"
     )
-    init: Init = option("default", "Weight initialisation: PyTorch's default, or that of the paper.", "Start")
+    init: choices.Init = option("default", "Weight initialisation: PyTorch's default, or that of the paper.", "Start")
     pretrained: bool = option(False, "Start from the ImageNet weights published by torchvision or timm.", "Start")
     weights: str | Path | None = option(
         None, "Start from the weights in this file (.pth or .safetensors); see docs/sharing.md.", "Start"
     )
-    micro_batches: Count | None = option(
+    micro_batches: choices.Count | None = option(
         None, "Gradient accumulation: micro-batches that each batch is split into, to save memory.", "Machine"
     )
     device: str = option("auto", "Device: auto, cpu, cuda, cuda:1 or mps.", "Machine")
-    threads: Count | None = option(None, "CPU threads. Default: the fastest, measured.", "Machine")
-    layout: Layout | None = option(None, "Memory layout of the weights. Default: the faster, measured.", "Machine")
-    precision: Precision | None = option(
+    threads: choices.Count | None = option(None, "CPU threads. Default: the fastest, measured.", "Machine")
+    layout: choices.Layout | None = option(
+        None, "Memory layout of the weights. Default: the faster, measured.", "Machine"
+    )
+    precision: choices.Precision | None = option(
         None, "fp32, or bf16 (bfloat16 where it is safe). Default: fp32; on CUDA the faster, measured.", "Machine"
     )
     compile: bool = option(False, "Train with torch.compile.", "Machine")
     deterministic: bool = option(False, "Bit-identical results on CUDA too; slower.", "Machine")
-    processes: Count | None = option(
+    processes: choices.Count | None = option(
         None, "Processes (DDP), each with its share of every batch; see docs/scale.md.", "Machine"
     )
     data_dir: str | Path | None = option(
         None, "Folder to look for known data sets in first.", "Data", environment="STRIATE_DATA"
     )
-    judge: Judge = option(
-        "test",
-        "Split for the final evaluation: test, validation or none. Only test opens the test split.",
-        "Output",
+    judge: choices.Judge = option(
+        "test", "Split for the final evaluation: test, validation or none. Only test opens the test split.", "Output"
     )
     report: bool = option(True, "Write report.html with charts at the end.", "Output")
     name: str | None = option(None, "Name of the run. Default: net and data.", "Output")
     out: str | Path = option(Path("runs"), "Folder that runs are written to.", "Output")
-    log: LogKind | None = option(None, "Also log to TensorBoard or MLflow; see docs/tracking.md.", "Output")
+    log: choices.LogKind | None = option(None, "Also log to TensorBoard or MLflow; see docs/tracking.md.", "Output")
 
     def __post_init__(self) -> None:
         """Raises UsageError for a value of another type. Who makes settings trains, so what is imported here is needed anyway."""
@@ -200,9 +177,7 @@ class Settings:
         if self.resize_schedule is not None and not isinstance(self.resize_schedule, str):
             object.__setattr__(self, "resize_schedule", ResizeSchedule(self.resize_schedule))
         object.__setattr__(self, "set", _set_fields(self.set))
-        if isinstance(self.recipe, Path) or (
-            isinstance(self.recipe, str) and Path(self.recipe).suffix in (".yaml", ".yml")
-        ):
+        if isinstance(self.recipe, Path) or str(self.recipe).endswith((".yaml", ".yml")):
             object.__setattr__(self, "recipe", Recipe.load(self.recipe))
 
     def of_recipe(self) -> dict[str, Any]:
@@ -211,11 +186,7 @@ class Settings:
 
         own = {item.name for item in fields(Recipe)} & {item.name for item in fields(self)} - {"name"}
         asked = {name: value for name in own if (value := getattr(self, name)) is not None}
-        return asked | ({} if self.augment is None else {"augmentation": self.augment}) | self._set
-
-    @property
-    def _set(self) -> dict[str, Any]:
-        return dict(self.set) if isinstance(self.set, Mapping) else {}
+        return asked | ({} if self.augment is None else {"augmentation": self.augment}) | dict(self.set)
 
     def as_dict(self) -> dict[str, Any]:
         """The settings in plain types, flat, as YAML and JSON take them; `from_dict` reads them.
@@ -246,10 +217,10 @@ class Settings:
     def key(self) -> str:
         """A hash of what decides the result: 16 hexadecimal digits, the same in every process and version of Python.
 
-        In it are the settings that change a bit of the weights or what they are judged by; files of weights and nets by their
-        content. Not in it are the run's name and place, its report and log, and where data is looked for first. A setting that
-        has its default, whatever way it is written, is not in it either: a later setting changes no key. What lies in a folder of
-        images is not looked at.
+        It covers the settings that change a bit of the weights or what they are judged by; files of weights and nets by their
+        content. It leaves out the run's name and place, its report and log, where data is looked for first, and each setting that
+        has its default, however it is written, so that a later setting changes no key. The content of a folder of images is not
+        looked at.
 
         Raises:
             UsageError: the net or the data was given as an object, or a file of a net or of weights cannot be read.
@@ -277,15 +248,11 @@ class Settings:
                 found[name] = str(kind.parse(found[name]))
         found["range"] = found["range"] and list(range_of(found["range"]) or ())
         found["exclude"] = sorted(found["exclude"])
-        found["set"] = {name: _plain(read_field(name, value)) for name, value in self._set.items()}
+        found["set"] = {name: _plain(read_field(name, value)) for name, value in dict(self.set).items()}
         usual = {name: _plain(default) for name, default in decides.items()} | {"set": {}}
-        kept = {name: _same(value) for name, value in found.items() if name not in usual or value != usual[name]}
-        return hashlib.sha256(json.dumps(kept, sort_keys=True).encode()).hexdigest()[:16]
-
-    @property
-    def first_seed(self) -> int:
-        """The seed that the run will have, known before its recipe."""
-        return self.seed if self.seed is not None else int(getattr(self.recipe, "seed", 0))
+        kept = json.dumps({name: value for name, value in found.items() if name not in usual or value != usual[name]})
+        alike = json.loads(kept, parse_int=float)  # 12 and 12.0 are the same
+        return hashlib.sha256(json.dumps(alike, sort_keys=True).encode()).hexdigest()[:16]
 
 
 def _set_fields(given: Sequence[str] | Mapping[str, Any]) -> Mapping[str, Any] | tuple[()]:
@@ -320,40 +287,10 @@ def _plain(value: Any) -> Any:
     return [_plain(one) for one in value]
 
 
-def _same(value: Any) -> Any:
-    """A value so that equal ones are written alike: 12 and 12.0."""
-    if isinstance(value, Mapping):
-        return {name: _same(one) for name, one in value.items()}
-    if isinstance(value, list | tuple):
-        return [_same(one) for one in value]
-    return float(value) if isinstance(value, int) and not isinstance(value, bool) else value
-
-
-class _Own:
-    """Stands for a type of the library that no text becomes."""
-
-
 @cache
 def plain_types() -> dict[str, tuple[Any, bool]]:
-    """Field -> (its type without None and without the library's own types, whether None is possible)."""
-    own = {
-        "nn": SimpleNamespace(Module=_Own),
-        "Augmentation": _Own,
-        "Recipe": _Own,
-        "DataSet": _Own,
-        "MapStyle": _Own,
-    }
-    hints = get_type_hints(Settings, localns=own)
+    """Field -> (its first type, which text can become, and whether None is possible). The library's own types come later."""
+    own = dict.fromkeys(("Augmentation", "Recipe", "DataSet", "MapStyle"), object)
+    hints = get_type_hints(Settings, localns={**own, "nn": SimpleNamespace(Module=object)})
     parts = {name: get_args(hint) if isinstance(hint, UnionType) else (hint,) for name, hint in hints.items()}
-    return {
-        item.name: (
-            next(part for part in parts[item.name] if part not in (_Own, NoneType)),
-            NoneType in parts[item.name],
-        )
-        for item in fields(Settings)
-    }
-
-
-def asked(settings: Settings) -> dict[str, object]:
-    """The fields that differ from their defaults, in their order."""
-    return {item.name: value for item in fields(settings) if (value := getattr(settings, item.name)) != item.default}
+    return {item.name: (parts[item.name][0], NoneType in parts[item.name]) for item in fields(Settings)}

@@ -56,6 +56,11 @@ def counted(number: float, noun: str) -> str:
     return f"{shown} {noun if number == 1 else noun + ('es' if noun.endswith('s') else 's')}"
 
 
+def listed(names: Sequence[str], most: int) -> str:
+    """The first `most` names: `a, b and 3 more`."""
+    return ", ".join(names[:most]) + (f" and {len(names) - most:,} more" if len(names) > most else "")
+
+
 def duration(seconds: float) -> str:
     """0.45 -> `0.45 s`, 8.13 -> `8.1 s`, 53.4 -> `53 s`, 192 -> `3 min 12 s`, 3780 -> `1 h 03 min`."""
     if seconds < 59.5:

@@ -60,11 +60,6 @@ def trust(path: Path, sha256: str, target: str) -> None:
         ) from error
 
 
-def is_trusted(source: Source, target: str) -> bool:
-    """Whether the file, as it was read, and the object that `target` names are on the list."""
-    return _entry(source.path, source.sha256, target) in _read(trusted_files())
-
-
 def trusted_source(kept: Origin, run: Path, trust_code: bool) -> Source:
     """The file that a run names, read, if it may be run; what is run are the bytes that were looked at.
 
@@ -90,26 +85,23 @@ def trusted_source(kept: Origin, run: Path, trust_code: bool) -> Source:
     if trust_code:
         trust(source.path, source.sha256, target)
         return source
+    read_first = (
+        f"It is not run unless you trust it. Read it first; then {param('trust_code', True)} runs it, and it is trusted from "
+        "then on as long as it does not change"
+    )
     if source.path.is_relative_to(run.resolve()):
-        raise UsageError(f"the net of {run} is code that lies in the run's own folder: {path}", _read_first())
+        raise UsageError(f"the net of {run} is code that lies in the run's own folder: {path}", read_first)
     if source.sha256 != kept.sha256:
         raise UsageError(
             f"{path} has changed since {run} was trained: its SHA-256 is {source.sha256[:12]}..., it was {kept.sha256[:12]}...",
             f"Put the old file back, or run the new one all the same with {param('trust_code', True)}",
         )
-    if not path.is_absolute() or not is_trusted(source, target):
+    if not path.is_absolute() or _entry(source.path, source.sha256, target) not in _read(trusted_files()):
         raise UsageError(
             f"the net of {run} is code in {path}, and no training on this machine has run {target} of that file",
-            _read_first(),
+            read_first,
         )
     return source
-
-
-def _read_first() -> str:
-    return (
-        f"It is not run unless you trust it. Read it first; then {param('trust_code', True)} runs it, and it is trusted "
-        "from then on as long as it does not change"
-    )
 
 
 def _entry(path: Path, sha256: str, target: str) -> Entry:

@@ -40,7 +40,7 @@ CONFIGS = {
     "one within itself": ("a: &a [*a]", r"more than 100,000 settings"),
     "deep": ("[" * 5_000, r"is damaged"),
     "an object": ("!!python/object/apply:os.system ['touch canary']", r"is damaged"),
-    "a list": ("- 1\n- 2", r"holds no settings"),
+    "a list": ("- 1\n- 2", r"must be names and values"),
     "no text": ("\x00\x01", r"is damaged"),
     "a format that is a word": (
         "format: new",
@@ -62,7 +62,12 @@ def test_a_config_cannot_ask_for_the_moon(run, kind):
 
 @pytest.mark.parametrize(
     ("text", "reason"),
-    [("[" * 100_000, r"is damaged"), ("[1]", r"no names and values"), ("{", r"is damaged"), ("\x00", r"is damaged")],
+    [
+        ("[" * 100_000, r"is damaged"),
+        ("[1]", r"must be names and values"),
+        ("{", r"is damaged"),
+        ("\x00", r"is damaged"),
+    ],
 )
 def test_nor_can_another_file(run, text, reason):
     (run.path / "data.json").write_text(text)

@@ -16,7 +16,7 @@ import striate
 from striate.cli import main
 from striate.errors import StriateError, UsageError
 from striate.recipe import TUTORIAL, Recipe
-from striate.settings import Settings, asked
+from striate.settings import Settings
 
 NAMES = [item.name for item in fields(Settings)]
 PACKAGE = Path(striate.__file__).parent
@@ -48,10 +48,6 @@ def test_a_wrong_word_names_the_right_ones(capsys):
         main(["train", "--fit", "stretch"])
     assert exited.value.code == 2
     assert "'crop', 'pad', 'squash'" in capsys.readouterr().err
-
-
-def test_what_was_asked_is_what_differs_from_the_defaults():
-    assert asked(Settings(lr=0.1, exclude=["a"])) == {"lr": 0.1, "exclude": ["a"]}
 
 
 def test_reading_the_settings_loads_nothing_heavy():

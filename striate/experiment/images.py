@@ -17,6 +17,7 @@ from striate.nets.external import ExternalFacts
 from striate.nets.netspec import NetFacts
 from striate.recipe import Recipe
 from striate.settings import Settings
+from striate.texts import listed
 from striate.training import Audience
 
 SHOWN = 10
@@ -137,8 +138,7 @@ def _lacking(data: ImageData) -> list[str]:
 
 
 def _named(classes: list[str]) -> str:
-    more = f" and {len(classes) - SHOWN} more" if len(classes) > SHOWN else ""
-    return f"{'class' if len(classes) == 1 else 'classes'} {', '.join(classes[:SHOWN])}{more}"
+    return f"{'class' if len(classes) == 1 else 'classes'} {listed(classes, SHOWN)}"
 
 
 def _excluded(dataset: DataSet) -> str:

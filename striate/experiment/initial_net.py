@@ -23,6 +23,7 @@ from striate.run import Run
 from striate.runfiles import place
 from striate.runforms.kinds import LARGEST_SIDE
 from striate.settings import Settings
+from striate.texts import listed
 
 IMAGENET = 1000
 """Classes of published weights, except some of timm's."""
@@ -46,7 +47,8 @@ def build_initial_net(
         StriateError: the published weights could not be downloaded.
     """
     channels, classes = settings.channels or dataset.train.shape[2], len(dataset.classes)
-    torch.manual_seed(settings.first_seed)
+    # The seed that the run will have; its recipe is resolved later, for this net.
+    torch.manual_seed(int(getattr(settings.recipe, "seed", 0)) if settings.seed is None else settings.seed)
     if settings.pretrained and settings.weights is not None:
         raise UsageError(
             f"{param('pretrained')} and {param('weights')} cannot both be given: a net begins with the one or the other"
@@ -155,24 +157,23 @@ def _matched(
     head = classifier(net, size)
     state = inner(net).state_dict()
     if not head:
-        return by_position(f"its classes are {_listed(given)}, and which tensors speak of them cannot be told", classes)
+        return by_position(
+            f"its classes are {listed(given, SHOWN)}, and which tensors speak of them cannot be told", classes
+        )
     order = [given.index(name) for name in classes] if set(given) == set(classes) else None
     with torch.no_grad():
         for name in head:
             state[name].copy_(drawn[name] if order is None else state[name][order])
     if order is None:
-        return f"its classifier begins anew: its classes were {_listed(given)}, and are {_listed(classes)}"
+        return f"its classifier begins anew: its classes were {listed(given, SHOWN)}, and are {listed(classes, SHOWN)}"
     return "the rows of its classifier are put where these classes have them, by name"
 
 
 def by_position(why: str, classes: Sequence[str]) -> str:
     """What to say of a classifier that is kept as it lies."""
-    return f"{why}: its classifier is kept by position, and its rows are taken for {_listed(classes)}, in this order"
-
-
-def _listed(names: Sequence[str]) -> str:
-    more = f" and {len(names) - SHOWN} more" if len(names) > SHOWN else ""
-    return ", ".join(names[:SHOWN]) + more
+    return (
+        f"{why}: its classifier is kept by position, and its rows are taken for {listed(classes, SHOWN)}, in this order"
+    )
 
 
 def check_size(row: NetFacts, size: tuple[int, int]) -> None:

@@ -78,10 +78,8 @@ class Summary(Form):
             how = "schedule" if last == planned else "patience"
         else:
             how = _STATUS.get(self.status, "unknown")
-        return Ending(
-            how=how, steps=last, planned_steps=planned, per_epoch=config.plan.steps_per_epoch,
-            patience=config.recipe.patience,
-        )  # fmt: skip
+        per_epoch, patience = config.plan.steps_per_epoch, config.recipe.patience
+        return Ending(how=how, steps=last, planned_steps=planned, per_epoch=per_epoch, patience=patience)
 
 
 _STATUS: Mapping[str, How] = {"interrupted": "interrupted", "failed": "failed", "running": "running"}
@@ -92,14 +90,6 @@ _STATUS: Mapping[str, How] = {"interrupted": "interrupted", "failed": "failed", 
 class Environment(Form):
     """environment.json: versions and machine."""
 
-    striate: Name = ""
-    python: Name = ""
-    torch: Name = ""
-    platform: Name = ""
-    cpu: Name = ""
-    cores: Count = 0
-    threads: Count = 0
-    device: Name = ""
     values: Whole = field(default_factory=dict)
 
 

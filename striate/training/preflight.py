@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from striate.nets.copying import copied
 from striate.nets.hooks import hooked
 from striate.outcome import JUMP, STILL, rate_to_try
-from striate.texts import percent
+from striate.texts import listed, percent
 from striate.training.finder import trial
 from striate.training.job import Job, seed_step
 from striate.training.rows import chance
@@ -35,6 +35,9 @@ FAR = 1.5
 """A loss at the start more than so many times ln(classes) is far from it."""
 DEAD = 0.5
 """Share of a layer's ReLUs that are zero for every image of a batch, above which a warning is given."""
+
+SHOWN = 3
+"""Names that an answer lists."""
 
 Verdict = Literal["ok", "warning", "failed"]
 
@@ -107,15 +110,15 @@ def _initial_loss(loss: float, logits: Tensor, classes: int) -> tuple[Verdict, s
 def _gradients(net: nn.Module) -> tuple[Verdict, str]:
     named = [(name, p.grad) for name, p in net.named_parameters() if p.requires_grad]
     if bad := [name for name, grad in named if grad is not None and not bool(torch.isfinite(grad).all())]:
-        return "failed", f"not finite in {_some(bad)} before the first step, so a lower --lr will not help"
+        return "failed", f"not finite in {listed(bad, SHOWN)} before the first step, so a lower --lr will not help"
     if unused := [name for name, grad in named if grad is None]:
-        return "warning", f"none reaches {_some(unused)}: the loss does not depend on them"
+        return "warning", f"none reaches {listed(unused, SHOWN)}: the loss does not depend on them"
     return "ok", f"finite in all {len(named)} parameter tensors"
 
 
 def _dead(silent: dict[str, float]) -> tuple[Verdict, str]:
     if worst := [f"{name} ({percent(share, 0)})" for name, share in silent.items() if share > DEAD]:
-        return "warning", f"zero for every image of a batch: {_some(worst)}; try --init paper, or a lower --lr"
+        return "warning", f"zero for every image of a batch: {listed(worst, SHOWN)}; try --init paper, or a lower --lr"
     most = percent(max(silent.values(), default=0.0), 0)
     return "ok", f"at most {most} of a layer's channels are zero for every image of a batch"
 
@@ -176,11 +179,6 @@ def _of_every_class(job: Job) -> Tensor:
         members = (labels == label).nonzero().flatten()
         turn[members] = torch.arange(len(members))
     return torch.argsort(turn, stable=True)[:PICTURES].to(job.device)
-
-
-def _some(names: list[str], most: int = 3) -> str:
-    more = f" and {len(names) - most} more" if len(names) > most else ""
-    return ", ".join(names[:most]) + more
 
 
 @contextmanager

@@ -7,19 +7,7 @@ import time
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, TextIO
 
-from striate.events import (
-    EndMoved,
-    EpochEnded,
-    Event,
-    Failed,
-    Reading,
-    Said,
-    Started,
-    Stepped,
-    Stopped,
-    Trained,
-    Warned,
-)
+from striate import events
 from striate.terminal import plain
 from striate.texts import duration, percent
 
@@ -30,12 +18,7 @@ READING_SECONDS = 2.0
 
 
 class Progress:
-    """An observer that prints the course of training.
-
-    Args:
-        quiet: nothing at all.
-        stream: stderr unless given.
-    """
+    """An observer that prints the course of training; nothing if `quiet`. `stream`: stderr if None."""
 
     def __init__(self, quiet: bool = False, stream: TextIO | None = None) -> None:
         self.quiet = quiet
@@ -43,26 +26,26 @@ class Progress:
         self._bar: Bar | None = None
         self._reading: tuple[float, int, float] | None = None  # when it began, at which image, when it was said last
 
-    def __call__(self, event: Event) -> None:
-        """Shows an event, if it is one for people. Where the reader of the stream is gone, nothing is said any more."""
+    def __call__(self, event: events.Event) -> None:
+        """Shows an event, if it is one for people."""
         match event:
-            case Said():
+            case events.Said():
                 self.say(f"{event.about:<6}  {event.text}" if event.about else event.text)
-            case Warned():
+            case events.Warned():
                 self.say(f"warning: {event.text}")
-            case Reading():
+            case events.Reading():
                 self.reading(event.done, event.total)
-            case Started():
+            case events.Started():
                 self._begin(event)
-            case Stepped() if self._bar is not None:
+            case events.Stepped() if self._bar is not None:
                 state = f"loss {event.loss:.3f}  accuracy {percent(event.accuracy)}  {event.images_per_second:,.0f} images/s"
                 epoch = f"{event.epoch}/{event.epochs}"
                 self._bar.update(self._bar.task_ids[0], completed=event.step, epoch=epoch, state=state)
-            case EpochEnded():
+            case events.EpochEnded():
                 self._epoch(event)
-            case EndMoved():
+            case events.EndMoved():
                 self._move(event)
-            case Trained() | Stopped() | Failed() if self._bar is not None:
+            case events.Trained() | events.Stopped() | events.Failed() if self._bar is not None:
                 self._bar.stop()
                 self._bar = None
 
@@ -80,7 +63,7 @@ class Progress:
             self.quiet = True
 
     def reading(self, done: int, total: int) -> None:
-        """So many of `total` files are decoded. Said only where it takes long."""
+        """So many of `total` files are decoded. Shown only where it takes long."""
         now = time.perf_counter()
         if done == 0 or self._reading is None:
             self._reading = (now, done, now)
@@ -91,7 +74,7 @@ class Progress:
         left = (now - began) / max(done - before, 1) * (total - done)
         self.say(f"read    {done:,} of {total:,} images" + (f", {duration(left)} left" if left else ""))
 
-    def _begin(self, event: Started) -> None:
+    def _begin(self, event: events.Started) -> None:
         """Shows the bar, on a terminal."""
         if self.quiet or not self.stream.isatty():
             return
@@ -110,22 +93,21 @@ class Progress:
         self._bar.start()
         self._bar.add_task("", total=event.steps, completed=event.step, epoch="", state="")
 
-    def _epoch(self, event: EpochEnded) -> None:
+    def _epoch(self, event: events.EpochEnded) -> None:
         """One line for a finished epoch."""
         row: Mapping[str, Any] = event.row
-        epochs = str(event.epochs)
+        number = f"{row['epoch']:>{len(str(event.epochs))}}/{event.epochs}"
         validation = "" if row["val_accuracy"] is None else f"  validation {percent(row['val_accuracy'])}"
         left = "" if event.last else f"  {duration(event.seconds_left)} left"
         self.say(
-            f"epoch {row['epoch']:>{len(epochs)}}/{epochs}  loss {row['train_loss']:.3f}  train {percent(row['train_accuracy'])}"
-            f"{validation}  {row['pictures_per_second']:,.0f} images/s{left}"
+            f"epoch {number}  loss {row['train_loss']:.3f}  train {percent(row['train_accuracy'])}{validation}  "
+            f"{row['pictures_per_second']:,.0f} images/s{left}"
         )
 
-    def _move(self, event: EndMoved) -> None:
+    def _move(self, event: events.EndMoved) -> None:
         """One line, and the bar is as long as the run is now."""
         if self._bar is not None:
             self._bar.update(self._bar.task_ids[0], total=event.steps)
         word = "slower" if event.epochs < event.planned_epochs else "faster"
-        self.say(
-            f"{word} than estimated: {event.epochs:.4g} epochs instead of {event.planned_epochs:.4g}, to meet the budget"
-        )
+        epochs = f"{event.epochs:.4g} epochs instead of {event.planned_epochs:.4g}"
+        self.say(f"{word} than estimated: {epochs}, to meet the budget")

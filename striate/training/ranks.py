@@ -124,11 +124,6 @@ class Ranks:
         dist.all_reduce(tensor, dist.ReduceOp.MAX)
         return [int(value) for value in tensor]
 
-    def greatest(self, tensor: Tensor) -> None:
-        """Replaces a tensor, on its device, by its greatest values over all ranks."""
-        if self.count > 1:
-            dist.all_reduce(tensor, dist.ReduceOp.MAX)
-
     def summed(self, tensor: Tensor) -> Tensor:
         """The sum of a tensor over all ranks, the same bits at each."""
         if self.count == 1:

@@ -50,7 +50,6 @@ def chance(job: Job) -> Chance:
         loss=float(-(targets * targets.clamp(min=1e-12).log()).sum()) * heads,
         accuracy=float(shares.max()),
         classes=len(shares),
-        pictures=len(job.batches.labels),
         validating=len(job.validation or ()),
     )
 

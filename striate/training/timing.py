@@ -142,12 +142,11 @@ def _exchange_seconds(job: Job) -> float:
     if job.ranks.count == 1:
         return 0.0
     numbers = torch.zeros(sum(parameter.numel() for parameter in job.net.parameters()), device=job.device)
-    job.ranks.greatest(numbers)  # connects
-    _wait(job.device)
-    begin = time.perf_counter()
-    for _ in range(3):
-        job.ranks.greatest(numbers)
-    _wait(job.device)
+    begin = 0.0
+    for _ in range(4):
+        job.ranks.summed(numbers)
+        _wait(job.device)
+        begin = begin or time.perf_counter()  # the first one connects
     return (time.perf_counter() - begin) / 3
 
 

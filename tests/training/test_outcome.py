@@ -21,7 +21,7 @@ from striate.training.preflight import preflight
 from striate.training.rows import COLUMNS, chance, out_of_patience
 
 QUIET = Progress(quiet=True)
-TEN = Chance(loss=math.log(10), accuracy=0.1, classes=10, pictures=1000, validating=100)
+TEN = Chance(loss=math.log(10), accuracy=0.1, classes=10, validating=100)
 
 
 def row(epoch, train_loss, train_accuracy, val_loss=None, val_accuracy=None, highest=None, steps=100):
@@ -64,7 +64,7 @@ def test_what_the_rows_of_a_run_say_of_its_learning(rows, verdict, words):
 
 def test_of_classes_of_very_different_sizes_naming_the_largest_is_guessing():
     """The loss of ten zeros to one one is 0.305: far below ln 2, and nothing is learned."""
-    uneven = Chance(loss=0.305, accuracy=10 / 11, classes=2, pictures=1100, validating=110)
+    uneven = Chance(loss=0.305, accuracy=10 / 11, classes=2, validating=110)
     assert judge([row(1, 0.306, 0.909, 0.306, 0.909)], uneven, 0.7, "").verdict == "stuck"
     assert judge([row(1, 0.2, 0.95, 0.2, 0.97)], uneven, 0.7, "").verdict == "learned"
 
