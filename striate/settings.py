@@ -177,8 +177,9 @@ class Settings:
         if self.resize_schedule is not None and not isinstance(self.resize_schedule, str):
             object.__setattr__(self, "resize_schedule", ResizeSchedule(self.resize_schedule))
         object.__setattr__(self, "set", _set_fields(self.set))
-        if isinstance(self.recipe, Path) or str(self.recipe).endswith((".yaml", ".yml")):
-            object.__setattr__(self, "recipe", Recipe.load(self.recipe))
+        recipe = self.recipe
+        if isinstance(recipe, Path) or (isinstance(recipe, str) and recipe.endswith((".yaml", ".yml"))):
+            object.__setattr__(self, "recipe", Recipe.load(recipe))
 
     def of_recipe(self) -> dict[str, Any]:
         """The fields of a recipe that are asked for, by name: those with an option of their own, and those in `set`."""
@@ -186,7 +187,11 @@ class Settings:
 
         own = {item.name for item in fields(Recipe)} & {item.name for item in fields(self)} - {"name"}
         asked = {name: value for name in own if (value := getattr(self, name)) is not None}
-        return asked | ({} if self.augment is None else {"augmentation": self.augment}) | dict(self.set)
+        return asked | ({} if self.augment is None else {"augmentation": self.augment}) | self._set
+
+    @property
+    def _set(self) -> dict[str, Any]:
+        return dict(self.set) if isinstance(self.set, Mapping) else {}
 
     def as_dict(self) -> dict[str, Any]:
         """The settings in plain types, flat, as YAML and JSON take them; `from_dict` reads them.
@@ -248,7 +253,7 @@ class Settings:
                 found[name] = str(kind.parse(found[name]))
         found["range"] = found["range"] and list(range_of(found["range"]) or ())
         found["exclude"] = sorted(found["exclude"])
-        found["set"] = {name: _plain(read_field(name, value)) for name, value in dict(self.set).items()}
+        found["set"] = {name: _plain(read_field(name, value)) for name, value in self._set.items()}
         usual = {name: _plain(default) for name, default in decides.items()} | {"set": {}}
         kept = json.dumps({name: value for name, value in found.items() if name not in usual or value != usual[name]})
         alike = json.loads(kept, parse_int=float)  # 12 and 12.0 are the same
