@@ -78,8 +78,8 @@ class Summary(Form):
             how = "schedule" if last == planned else "patience"
         else:
             how = _STATUS.get(self.status, "unknown")
-        per_epoch, patience = config.plan.steps_per_epoch, config.recipe.patience
-        return Ending(how=how, steps=last, planned_steps=planned, per_epoch=per_epoch, patience=patience)
+        per_epoch, waits = config.plan.steps_per_epoch, config.recipe.patience
+        return Ending(how=how, steps=last, planned_steps=planned, per_epoch=per_epoch, patience=waits)
 
 
 _STATUS: Mapping[str, How] = {"interrupted": "interrupted", "failed": "failed", "running": "running"}
