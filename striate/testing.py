@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from striate.anatomy import Anatomy, inspect
 from striate.anatomy.asking import answers, ask, images_as_fed, reproduces
 from striate.anatomy.recording import picture_type
-from striate.anatomy.targets import check_fit, facts
+from striate.anatomy.targets import check_fit, describe
 from striate.data.preprocessing import Preprocessing
 from striate.errors import CheckError, UsageError, short_of_means, unknown_name
 from striate.nets.copying import copied, plain
@@ -85,7 +85,7 @@ def check_net(
     if not isinstance(module, nn.Module):
         raise UsageError(f"what makes a net must give a torch.nn.Module, got {type(module).__name__}")
     before, generator = _state(module), torch.get_rng_state()
-    row = facts(module)
+    row = describe(module)
     image = tuple(input or row.input)
     anatomy = inspect(module, image, classes=classes)
     given = anatomy.graph.nodes[anatomy.graph.outputs[0]].shape[-1] if classes is None else classes

@@ -6,10 +6,10 @@ from striate.anatomy.explain import Bottleneck
 from striate.anatomy.finding import Finding
 from striate.anatomy.findings import find_mistakes
 from striate.anatomy.graph import Graph, Node
-from striate.anatomy.inspecting import Anatomy, Totals, inspect
+from striate.anatomy.inspecting import Anatomy, inspect
 from striate.anatomy.memory import Memory, estimate_memory
 from striate.anatomy.receptive import ReceptiveField, receptive_fields
-from striate.anatomy.rows import Row
+from striate.anatomy.rows import Row, Totals
 from striate.anatomy.sizes import SizeSum, conv_sizes
 from striate.anatomy.targets import Target, resolve
 from striate.anatomy.tracing import trace

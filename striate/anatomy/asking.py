@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from functools import partial
+from functools import cached_property
 from typing import Any
 
 import torch
@@ -119,15 +119,16 @@ class _Exact:
 
     def __init__(self, net: nn.Module, images: Tensor) -> None:
         self.net, self.images = net, images
-        self.made: nn.Module | None = None
 
-    def __call__(self, places: Sequence[int]) -> Tensor | None:
-        """float64 logits of those images; None where the net cannot compute so."""
+    @cached_property
+    def _made(self) -> nn.Module:
+        return copied(self.net).double()
+
+    def pair(self, group: Sequence[int]) -> tuple[Tensor, Tensor] | None:
+        """float64 logits of those images, of a call for all images and of one for them; None where the net cannot compute so."""
         try:
-            if self.made is None:
-                self.made = copied(self.net).double()
-            found: Tensor = self.made(self.images[list(places)].double())
-            return found.double()
+            whole, part = (self._made(self.images[list(places)].double()) for places in (range(IMAGES), group))
+            return whole.double()[list(group)], part.double()
         except Exception:
             return None
 
@@ -161,16 +162,20 @@ def _shape_fault(output: Any, count: int, classes: int | None = None) -> Finding
 
 def _not_finite(net: nn.Module, images: Tensor, whole: Tensor, exact: _Exact) -> Finding | None:
     """The fault where answers are NaN or infinite; None where float32 only overflowed, as fresh deep nets let it."""
-    double = exact(range(IMAGES))
-    if double is not None and bool(double.isfinite().all()):
+    double = exact.pair(range(IMAGES))
+    if double is not None and bool(double[0].isfinite().all()):
         return None
     bad = (~whole.isfinite().all(1)).nonzero().flatten().tolist()
     kind = "NaN" if bool(whole.isnan().any()) else "infinity"
     which = "a blank image" if bad == [0] else f"{len(bad)} of {IMAGES} images"
+    return _no_number(_first_not_finite(net, images), why=f"For {which} it gives {kind}, which is no answer")
+
+
+def _no_number(*where: str, why: str) -> Finding:
     return Finding(
         name="not-finite",
-        where=(_first_not_finite(net, images),),
-        why=f"For {which} it gives {kind}, which is no answer: look for {_BLANK}.",
+        where=where or ("the output",),
+        why=f"{why}: look for {_BLANK}.",
         remedy="Add a small number to what it divides by, as in x / (deviation + 1e-5), or to what the logarithm is taken of.",
     )
 
@@ -206,13 +211,13 @@ def _among_others(net: nn.Module, images: Tensor, whole: Tensor | None, exact: _
             return _caused(net, images, "company", said)
         if (fault := _shape_fault(found, len(group), None if whole is None else whole.shape[1])) is not None:
             return fault
-        if whole is not None and _equal(whole[group], found.float(), partial(_double_pair, exact, group)):
+        if whole is not None and _equal(whole[group], found.float(), exact, group):
             continue
         if whole is None:  # in float32 it overflowed
-            pair = _double_pair(exact, group)
+            pair = exact.pair(group)
             if pair is None or bool((pair[0] - pair[1]).abs().max() <= ROUNDING_64 * pair[0].abs().max()):
                 continue
-        if not _equal(net(images).float(), net(images).float(), lambda: _twice(exact)):
+        if not _equal(net(images).float(), net(images).float(), exact, range(IMAGES)):
             return _caused(net, images, "call", "A second call with the same images gives other answers.")
         if whole is not None and 0 in group and _only_blank(net, images, whole, exact):
             return _blank_is_rounding(net, images)
@@ -224,40 +229,25 @@ def _among_others(net: nn.Module, images: Tensor, whole: Tensor | None, exact: _
 def _only_blank(net: nn.Module, images: Tensor, whole: Tensor, exact: _Exact) -> bool:
     """Whether all images but the blank one have the same answers in other company and alone."""
     groups = [[1, 2, 3], [1], [2], [3]]
-    return all(
-        _equal(whole[group], net(images[group]).float(), partial(_double_pair, exact, group)) for group in groups
-    )
+    return all(_equal(whole[group], net(images[group]).float(), exact, group) for group in groups)
 
 
 def _blank_is_rounding(net: nn.Module, images: Tensor) -> Finding:
     """The fault of a net that divides by what is 0 for a blank image, and by chance is a rounding error instead."""
     steps = watch(net, images[:1]).steps
-    divisions = [step for step in steps if step.operation in ("div", "reciprocal", "rsqrt", "log")]
-    return Finding(
-        name="not-finite",
-        where=tuple(dict.fromkeys(step.place for step in divisions)) or ("the output",),
-        why=f"For a blank image its answer is a rounding error, and NaN with other neighbours: look for {_BLANK}.",
-        remedy="Add a small number to what it divides by, as in x / (deviation + 1e-5), or to what the logarithm is taken of.",
+    divisions = [step.place for step in steps if step.operation in ("div", "reciprocal", "rsqrt", "log")]
+    return _no_number(
+        *dict.fromkeys(divisions), why="For a blank image its answer is a rounding error, and NaN with other neighbours"
     )
 
 
-def _twice(exact: _Exact) -> tuple[Tensor, Tensor] | None:
-    one, other = exact(range(IMAGES)), exact(range(IMAGES))
-    return None if one is None or other is None else (one, other)
-
-
-def _double_pair(exact: _Exact, group: list[int]) -> tuple[Tensor, Tensor] | None:
-    whole, part = exact(range(IMAGES)), exact(group)
-    return None if whole is None or part is None else (whole[group], part)
-
-
-def _equal(a: Tensor, b: Tensor, exactly: Callable[[], tuple[Tensor, Tensor] | None]) -> bool:
-    """Whether logits are the same but for rounding."""
+def _equal(a: Tensor, b: Tensor, exact: _Exact, group: Sequence[int]) -> bool:
+    """Whether logits of a group of images, among all images and by themselves, are the same but for rounding."""
     scale = float(a.abs().max())
     difference = float((a - b).abs().max())
     if difference <= ROUNDING * scale:
         return True
-    pair = exactly()
+    pair = exact.pair(group)
     if pair is None:
         return difference <= ROUNDING_ALONE * scale
     left = float((pair[0] - pair[1]).abs().max())

@@ -3,55 +3,55 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from dataclasses import dataclass
+from itertools import pairwise
 
-from striate.anatomy.layout import arrange
+from striate.anatomy.graph import Graph
+from striate.anatomy.rows import Row, Totals
 from striate.anatomy.table import quantity
-from striate.anatomy.units import Unit, edges_between, entrances, layer_units, stage_units, typical_block
+from striate.anatomy.units import Edge, Unit, edges_between, entrances, layer_units, stage_units, typical_block
 from striate.drawing.svg import FAINT, bold, box, document, path, text, text_width
 from striate.texts import dimensions
-
-if TYPE_CHECKING:
-    from striate.anatomy.inspecting import Anatomy
 
 _FITS = 18  # layers that one still reads on a slide; more are folded into stages
 _WIDTH = 1280.0
 _GAP, _MARGIN, _LINE = 30.0, 28.0, 15.0
 
 
-def draw_graph(anatomy: Anatomy, folded: bool | None = None) -> str:
+def draw_graph(
+    name: str, title: str, graph: Graph, rows: Sequence[Row], totals: Totals, folded: bool | None = None
+) -> str:
     """The drawing. `folded`: a box a stage and one block in detail; None where there are too many layers to show each."""
-    layers = layer_units(anatomy.graph, anatomy.rows)
-    stages = stage_units(anatomy.graph, anatomy.rows)
+    layers, stages = layer_units(graph, rows), stage_units(graph, rows)
     fold = len(layers) > _FITS and len(stages) < len(layers) if folded is None else folded
-    units = stages if fold else layers
-    totals = anatomy.totals
     numbers = (
         f"{totals.parameters:,} parameters, {totals.macs_in_words} (multiply-accumulates) an image. "
         "Below each box: the size of its output, its parameters."
     )
     elements = [
-        bold(text(_MARGIN, 38, anatomy.title, 21, anchor="start")),
+        bold(text(_MARGIN, 38, title, 21, anchor="start")),
         text(_MARGIN, 59, numbers, 13, anchor="start", fill=FAINT),
     ]
-    picture = Unit(title="image", kind="picture", shape=dimensions(anatomy.input), nodes=[0])
-    drawn, width, height = _draw(anatomy, [picture, *units], 84)
+    picture = Unit(title="image", kind="picture", shape=dimensions(graph.input_shape[1:]), nodes=[0])
+    drawn, width, height = _draw(graph, [picture, *(stages if fold else layers)], 84)
     elements += drawn
-    block = typical_block(anatomy.graph, anatomy.rows) if fold else None
+    block = typical_block(graph, rows) if fold else None
     if block is not None:
-        name, inside = block
-        elements.append(bold(text(_MARGIN, height + 40, f"Inside {name.removeprefix('stages.')}", 15, anchor="start")))
-        entrance = Unit(title="in", kind="picture", nodes=entrances(anatomy.graph, inside))
-        drawn, inner_width, height = _draw(anatomy, [entrance, *inside], height + 58)
+        path_of_block, inside = block
+        elements.append(
+            bold(text(_MARGIN, height + 40, f"Inside {path_of_block.removeprefix('stages.')}", 15, anchor="start"))
+        )
+        entrance = Unit(title="in", kind="picture", nodes=entrances(graph, inside))
+        drawn, inner_width, height = _draw(graph, [entrance, *inside], height + 58)
         elements += drawn
         width = max(width, inner_width)
     width = max(width, _MARGIN + text_width(numbers, 13))
-    return document(width + _MARGIN, height + _MARGIN, f"{anatomy.name}: layers and their connections", elements)
+    return document(width + _MARGIN, height + _MARGIN, f"{name}: layers and their connections", elements)
 
 
-def _draw(anatomy: Anatomy, units: Sequence[Unit], top: float) -> tuple[list[str], float, float]:
+def _draw(graph: Graph, units: Sequence[Unit], top: float) -> tuple[list[str], float, float]:
     """Elements, right edge and bottom of a graph of units whose drawing begins at height `top`."""
-    edges = edges_between(anatomy.graph, units)
+    edges = edges_between(graph, units)
     chain = edges == [(i, i + 1) for i in range(len(units) - 1)]
     return _draw_chain(units, top) if chain else _draw_layers(units, edges, top)
 
@@ -121,7 +121,7 @@ def _draw_chain(units: Sequence[Unit], top: float) -> tuple[list[str], float, fl
     return elements, right + (14 if len(lines) > 1 else 0), bottom
 
 
-def _draw_layers(units: Sequence[Unit], edges: Sequence[tuple[int, int]], top: float) -> tuple[list[str], float, float]:
+def _draw_layers(units: Sequence[Unit], edges: Sequence[Edge], top: float) -> tuple[list[str], float, float]:
     """Boxes in columns, with room for branches and skips."""
     plan = arrange(len(units), edges)
     sizes = [_size(unit) for unit in units]
@@ -163,3 +163,68 @@ def _bend(x: float, y: float, to_x: float, to_y: float) -> str:
         return f" H{to_x:.1f}"
     half = (x + to_x) / 2
     return f" C{half:.1f},{y:.1f} {half:.1f},{to_y:.1f} {to_x:.1f},{to_y:.1f}"
+
+
+@dataclass(frozen=True, slots=True)
+class Layout:
+    """Places for the boxes of a graph, left to right."""
+
+    columns: tuple[int, ...]
+    """Column of each box."""
+    heights: tuple[float, ...]
+    """Height of each box in rows; 0 in the middle."""
+    routes: dict[Edge, tuple[tuple[int, float], ...]]
+    """Edge -> (column, height) of each column between its ends."""
+
+
+def arrange(count: int, edges: Sequence[Edge]) -> Layout:
+    """Lays out `count` boxes, numbered in an order in which every edge goes forward."""
+    columns = [0] * count
+    for source, target in sorted(edges, key=lambda edge: edge[1]):
+        columns[target] = max(columns[target], columns[source] + 1)
+    # a box whose readers all come late moves towards them, so that branches are not all pushed to the left
+    for source in range(count - 1, -1, -1):
+        after = [columns[target] for origin, target in edges if origin == source]
+        into = [edge for edge in edges if edge[1] == source]
+        if after and not into:
+            columns[source] = min(after) - 1
+    chains = {edge: [edge] for edge in edges}
+    links: list[Edge] = []
+    total, column_of = count, list(columns)
+    for edge in edges:
+        chain = [edge[0]]
+        for column in range(columns[edge[0]] + 1, columns[edge[1]]):
+            column_of.append(column)
+            chain.append(total)
+            total += 1
+        chain.append(edge[1])
+        chains[edge] = list(pairwise(chain))
+        links += chains[edge]
+    heights = _heights(column_of, links)
+    routes = {edge: tuple((column_of[b], heights[b]) for _, b in chain[:-1]) for edge, chain in chains.items()}
+    return Layout(tuple(columns), tuple(heights[:count]), routes)
+
+
+def _heights(columns: Sequence[int], links: Sequence[Edge]) -> list[float]:
+    """Order within each column by the mean height of the neighbours, both ways, a few times over."""
+    members: list[list[int]] = [[] for _ in range(max(columns, default=0) + 1)]
+    for place, row in enumerate(columns):
+        members[row].append(place)
+    heights = [0.0] * len(columns)
+    for column in members:
+        _spread(column, heights)
+    for sweep in range(8):
+        forward = sweep % 2 == 0
+        for column in members if forward else members[::-1]:
+            wish = {}
+            for place in column:
+                near = [a if forward else b for a, b in links if (b if forward else a) == place]
+                wish[place] = sum(heights[n] for n in near) / len(near) if near else heights[place]
+            column.sort(key=lambda place: wish[place])
+            _spread(column, heights)
+    return heights
+
+
+def _spread(column: Sequence[int], heights: list[float]) -> None:
+    for row, place in enumerate(column):
+        heights[place] = row - (len(column) - 1) / 2

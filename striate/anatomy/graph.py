@@ -8,7 +8,7 @@ reads it.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from striate.anatomy.sizes import Window
@@ -28,22 +28,25 @@ class Node:
     """Path of the innermost module that ran it, as in `named_modules()`; empty for the net itself."""
     call: int
     """Which call of that module, from 0: a module used twice has two."""
-    inputs: tuple[int, ...]
-    """Nodes whose outputs it reads, in the order of its arguments."""
     shape: Shape
     """Shape of its (first) output, the batch dimension first."""
-    attributes: Mapping[str, Any]
-    """Arguments that are no tensors, by aten's names; `kernel` (kh, kw) of a convolution; `weight`, the shape of a weight."""
-    parameters: tuple[str, ...]
-    """Parameters that it reads."""
-    macs: int | None
-    """Multiply-accumulates for the batch that was traced; None if they are not known."""
-    bytes: int
-    """Size of newly stored output; 0 for a view or an in-place write."""
-    operands: tuple[int | None, ...] = ()
+    operands: tuple[int | None, ...]
     """The node behind each tensor argument, the one that made it; None if none did."""
-    operand_shapes: tuple[Shape, ...] = ()
-    reads_picture: bool = True
+    operand_shapes: tuple[Shape, ...]
+    reads_picture: bool
+    attributes: Mapping[str, Any] = field(default_factory=dict)
+    """Arguments that are no tensors, by aten's names; `kernel` (kh, kw) of a convolution; `weight`, the shape of a weight."""
+    parameters: tuple[str, ...] = ()
+    """Parameters that it reads."""
+    macs: int | None = 0
+    """Multiply-accumulates for the batch that was traced; None if they are not known."""
+    bytes: int = 0
+    """Size of newly stored output; 0 for a view or an in-place write."""
+
+    @property
+    def inputs(self) -> tuple[int, ...]:
+        """Nodes whose outputs it reads, in the order of its arguments."""
+        return tuple(index for index in self.operands if index is not None)
 
     def setting(self, name: str, side: int, usual: int = 1) -> int:
         """A number that aten gives for each side of a window, or once for all."""
@@ -82,8 +85,6 @@ class Graph:
     """Name -> number of values, of every parameter, tied ones once."""
     frozen: frozenset[str]
     """Names of the parameters that training leaves as they are (`requires_grad` is False)."""
-    buffers_bytes: int
-    parameter_bytes: int
 
     def consumers(self) -> list[list[int]]:
         """The nodes that read each node's output."""

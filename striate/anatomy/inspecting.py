@@ -14,11 +14,10 @@ from striate.anatomy.explain import explain
 from striate.anatomy.finding import Finding
 from striate.anatomy.findings import find_mistakes
 from striate.anatomy.graph import Graph
-from striate.anatomy.limits import asked_for_values, smallest_input, trace_or_explain
+from striate.anatomy.input_size import smallest_input, trace_or_explain, without_weights_or_with
 from striate.anatomy.maps import draw_maps
 from striate.anatomy.memory import Memory, estimate_memory
-from striate.anatomy.operations import in_words
-from striate.anatomy.rows import Row, make_rows, per_picture, uncounted, unused_parameters
+from striate.anatomy.rows import Row, Totals, make_rows, totals_of, unused_parameters
 from striate.anatomy.table import render, summarise
 from striate.anatomy.targets import Target, resolve
 from striate.arguments import checked
@@ -26,46 +25,11 @@ from striate.errors import UsageError, param
 from striate.nets.netspec import NetFacts
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Totals:
-    """Sums over the rows."""
-
-    parameters: int
-    """Read by the forward pass, tied ones once."""
-    parameters_unused: int
-    """Parameters that are not read by the forward pass in eval mode: auxiliary heads, forgotten layers."""
-    macs: int | None
-    """MACs for one image; FLOPs are 2 x MACs. None if those of some operation are not known: see `not_counted`."""
-    activation_bytes: int
-    """Size of all outputs for one image."""
-    macs_counted: int
-    """Those that are known."""
-    not_counted: Mapping[str, int]
-    """Operations whose MACs are not known: name -> how many."""
-
-    @property
-    def flops(self) -> int | None:
-        return None if self.macs is None else 2 * self.macs
-
-    @property
-    def macs_in_words(self) -> str:
-        """`2,433,600 MACs`, and what they lack."""
-        return in_words(self.macs_counted, self.not_counted)
-
-
 @dataclass(frozen=True, kw_only=True)
 class Anatomy:
     """A net read without data: `print(inspect("lenet5"))`."""
 
     name: str
-    input: tuple[int, int, int]
-    """(C, H, W) of the image."""
-    batch: int
-    """Images a batch, for the memory."""
-    rows: tuple[Row, ...]
-    totals: Totals
-    unused: Mapping[str, int]
-    """Parameters that the forward pass does not read."""
     graph: Graph
     module: nn.Module
     """The net itself; one that was given by name has no weights."""
@@ -73,6 +37,32 @@ class Anatomy:
     """Number of classes that the net should have; None if nothing says so."""
     judged_batch: int | None
     """Images a batch, where that was said; else batch norm is not judged by it."""
+
+    @property
+    def input(self) -> tuple[int, int, int]:
+        """(C, H, W) of the image."""
+        _, channels, height, width = self.graph.input_shape
+        return channels, height, width
+
+    @property
+    def batch(self) -> int:
+        """Images a batch, for the memory."""
+        return self.judged_batch or 1
+
+    @cached_property
+    def rows(self) -> tuple[Row, ...]:
+        """The layers and functional operations, in the order in which they run."""
+        return make_rows(self.graph)
+
+    @cached_property
+    def totals(self) -> Totals:
+        """Sums over the rows."""
+        return totals_of(self.graph, self.rows)
+
+    @property
+    def unused(self) -> Mapping[str, int]:
+        """Parameters that the forward pass does not read."""
+        return unused_parameters(self.graph)
 
     @property
     def title(self) -> str:
@@ -105,15 +95,15 @@ class Anatomy:
 
     def diagram(self, folded: bool | None = None) -> str:
         """The graph as an SVG drawing for a slide. `folded` draws a box a stage; None where the layers are too many."""
-        return draw_graph(self, folded)
+        return draw_graph(self.name, self.title, self.graph, self.rows, self.totals, folded)
 
     def maps(self) -> str:
         """The sizes of the feature maps as an SVG drawing of blocks."""
-        return draw_maps(self)
+        return draw_maps(self.name, self.title, self.graph, self.rows)
 
     def table(self, depth: int | None = None, width: int = 100) -> str:
         """The rows as text of at most `width` columns. `depth` folds modules nested deeper; None unfolds what fits a page."""
-        return render(self, depth, width)
+        return render(self.name, self.graph, self.rows, self.totals, depth, width)
 
     def summary(self) -> str:
         """Memory, smallest input and findings in a few lines."""
@@ -166,38 +156,26 @@ def inspect(
         raise UsageError(f"batch must be at least 1, got {batch}")
     if input is not None and (len(input) != 3 or min(input) < 1):
         raise UsageError(f"input must be channels, height and width, each at least 1, got {tuple(input)}")
-    target = _target(net, input, classes)
-    picture = target.input if input is None else (int(input[0]), int(input[1]), int(input[2]))
-    if picture is None:
-        raise UsageError(
-            f"{target.name} has no default input: say which images it takes, as in {param('input', '3x32x32')}"
-        )
-    try:
+
+    def read(without_weights: bool) -> Anatomy:
+        target = _target(net, input, classes, without_weights)
+        picture = target.input if input is None else tuple(map(int, input))
+        if picture is None:
+            raise UsageError(
+                f"{target.name} has no default input: say which images it takes, as in {param('input', '3x32x32')}"
+            )
         graph = trace_or_explain(target.module, (1, *picture), target.name)
-    except UsageError as error:
-        if not (isinstance(net, str) and asked_for_values(error)):
-            raise
-        target = resolve(net, channels=picture[0], classes=classes, without_weights=False)
-        graph = trace_or_explain(target.module, (1, *picture), target.name)
-    rows = make_rows(graph)
-    unused = unused_parameters(graph)
-    totals = Totals(
-        parameters=sum(row.parameters for row in rows),
-        parameters_unused=sum(unused.values()),
-        macs=per_picture([row.macs for row in rows]),
-        activation_bytes=sum(row.activation_bytes for row in rows),
-        macs_counted=sum(node.macs or 0 for node in graph.nodes),
-        not_counted=uncounted(graph),
-    )
-    return Anatomy(
-        name=target.name, input=picture, batch=batch or 1, rows=rows, totals=totals, unused=unused, graph=graph,
-        module=target.module, classes=target.classes, judged_batch=batch,
-    )  # fmt: skip
+        return Anatomy(
+            name=target.name, graph=graph, module=target.module, classes=target.classes, judged_batch=batch
+        )  # fmt: skip
+
+    return without_weights_or_with(read) if isinstance(net, str) else read(False)
 
 
-def _target(net: nn.Module | str, input: Sequence[int] | None, classes: int | None) -> Target:
+def _target(net: nn.Module | str, input: Sequence[int] | None, classes: int | None, without_weights: bool) -> Target:
     if isinstance(net, str):
-        return resolve(net, channels=None if input is None else int(input[0]), classes=classes)
+        wanted = None if input is None else int(input[0])
+        return resolve(net, channels=wanted, classes=classes, without_weights=without_weights)
     spec = getattr(net, "spec", None)
     if not isinstance(spec, NetFacts):
         return Target(name=type(net).__name__, module=net, input=None, classes=classes)

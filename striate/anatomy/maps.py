@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from math import log2, sqrt
-from typing import TYPE_CHECKING
 
+from striate.anatomy.graph import Graph
+from striate.anatomy.rows import Row
 from striate.anatomy.units import Unit, layer_units, stage_units
 from striate.drawing.svg import FAINT, INK, bold, document, path, polygon, text, text_width
 from striate.drawing.theme import KINDS
-
-if TYPE_CHECKING:
-    from striate.anatomy.inspecting import Anatomy
 
 _MOST = 14
 _TALL, _MARGIN, _GAP = 210.0, 30.0, 26.0
@@ -35,21 +34,13 @@ class _Block:
     """Width of the map; 0 for a vector, whose length is `channels`."""
 
 
-def draw_maps(anatomy: Anatomy) -> str:
+def draw_maps(name: str, title: str, graph: Graph, rows: Sequence[Row]) -> str:
     """A block for each layer or stage whose output has another shape than the one before; vectors are bars."""
-    blocks = _blocks(anatomy)
+    blocks = _blocks(graph, rows)
     largest = max(max(block.height, block.width) for block in blocks)
-    elements = [bold(text(_MARGIN, 38, anatomy.title, 21, anchor="start"))]
-    elements.append(
-        text(
-            _MARGIN,
-            58,
-            "feature maps: height and depth by size, length by channels (both compressed)",
-            12,
-            anchor="start",
-            fill=FAINT,
-        )
-    )
+    elements = [bold(text(_MARGIN, 38, title, 21, anchor="start"))]
+    scale = "feature maps: height and depth by size, length by channels (both compressed)"
+    elements.append(text(_MARGIN, 58, scale, 12, anchor="start", fill=FAINT))
     floor, x = 84 + _TALL * 1.28, _MARGIN
     for number, block in enumerate(blocks):
         tall = (
@@ -71,17 +62,16 @@ def draw_maps(anatomy: Anatomy) -> str:
         elements.append(text(x + room / 2, floor + 24, block.name, 11.5, fill=INK))
         elements.append(text(x + room / 2, floor + 40, size, 11, fill=FAINT))
         x += room + _GAP
-    return document(max(x - _GAP, 560) + _MARGIN, floor + 62, f"{anatomy.name}: sizes of the feature maps", elements)
+    return document(max(x - _GAP, 560) + _MARGIN, floor + 62, f"{name}: sizes of the feature maps", elements)
 
 
-def _blocks(anatomy: Anatomy) -> list[_Block]:
+def _blocks(graph: Graph, rows: Sequence[Row]) -> list[_Block]:
     """The image, then every change of shape; by stages where there are too many."""
-    channels, height, width = anatomy.input
-    first = _Block("picture", "image", channels, height, width)
-    for units in (layer_units(anatomy.graph, anatomy.rows), _with_head(anatomy)):
+    first = _Block("picture", "image", *graph.input_shape[1:])
+    for units in (layer_units(graph, rows), _with_head(graph, rows)):
         blocks = [first]
         for unit in units:
-            block = _block(anatomy, unit)
+            block = _block(graph, unit)
             before = blocks[-1]
             same = (block.channels, block.height, block.width) == (before.channels, before.height, before.width)
             if same and unit.kind not in ("convolution", "linear"):
@@ -94,16 +84,14 @@ def _blocks(anatomy: Anatomy) -> list[_Block]:
     return blocks
 
 
-def _with_head(anatomy: Anatomy) -> list[Unit]:
+def _with_head(graph: Graph, rows: Sequence[Row]) -> list[Unit]:
     """A unit a stage, but the layers of the head one by one."""
-    stages = stage_units(anatomy.graph, anatomy.rows)
-    last = stages[-1]
-    rows = [row for row in anatomy.rows if row.nodes[0] in set(last.nodes)]
-    return [*stages[:-1], *layer_units(anatomy.graph, rows)]
+    *stages, head = stage_units(graph, rows)
+    return [*stages, *layer_units(graph, [row for row in rows if row.nodes[0] in head.nodes])]
 
 
-def _block(anatomy: Anatomy, unit: Unit) -> _Block:
-    shape = anatomy.graph.nodes[unit.nodes[-1]].shape[1:]
+def _block(graph: Graph, unit: Unit) -> _Block:
+    shape = graph.nodes[unit.nodes[-1]].shape[1:]
     name = unit.title.removesuffix(".conv")
     if len(shape) == 3:
         return _Block(unit.kind, name, shape[0], shape[1], shape[2])

@@ -16,10 +16,9 @@ import torch
 from torch import Tensor, nn
 from torch._ops import OpOverload
 
-from striate.anatomy.heads import WithHeads
 from striate.anatomy.recording import picture_type
 from striate.anatomy.tensors import META, MetaMode, tensors_in
-from striate.anatomy.tracing import wants_values
+from striate.anatomy.tracing import WithHeads, wants_values
 from striate.nets.copying import Copies
 from striate.nets.hooks import set_mode
 from striate.nets.undisturbed import undisturbed

@@ -18,7 +18,7 @@ from torch._ops import OpOverload
 
 from striate.anatomy.graph import Graph, Node, Shape
 from striate.anatomy.operations import count_macs, name_of
-from striate.anatomy.tensors import MetaMode, dims_along, key_of, named_arguments, shape_of, tensors_in
+from striate.anatomy.tensors import Tracker, dims_along, key_of, named_arguments, shape_of, storage_of, tensors_in
 from striate.nets.hooks import hooked
 
 _SPLITS = {"split", "split_with_sizes", "unbind", "chunk"}
@@ -52,7 +52,7 @@ class _Value:
 
 
 @dataclass(eq=False)
-class Recorder(MetaMode):  # type: ignore[no-untyped-call]
+class Recorder(Tracker[_Value]):  # type: ignore[no-untyped-call]
     """Records each aten operation as a Node, and runs it on the meta device whatever device its tensors are on."""
 
     module: nn.Module
@@ -61,18 +61,13 @@ class Recorder(MetaMode):  # type: ignore[no-untyped-call]
     failed: tuple[str, tuple[Shape, ...]] | None = None
 
     def __post_init__(self) -> None:
-        super().__init__()  # type: ignore[no-untyped-call]
+        super().__init__()
         self.nodes: list[Node] = []
-        self.values: dict[tuple[Any, ...], _Value] = {}
-        self.aliases: dict[int, list[tuple[Any, ...]]] = {}  # storage -> keys of the tensors on it
-        self.sizes: dict[str, int] = {}  # values of each parameter
-        self.alive: list[Tensor] = []  # so that no storage's address is used again
+        self.sizes = {name: parameter.numel() for name, parameter in self.module.named_parameters()}
         for name, parameter in self.module.named_parameters():
-            self._remember(parameter, _Value(None, (name,)))
-            self.sizes[name] = parameter.numel()
+            self.remember(parameter, _Value(None, (name,)))
         self.picture = torch.empty(self.input_shape, device="meta", dtype=picture_type(self.module))
-        self.nodes.append(self._joint("input", (), self.input_shape, {}, ()))
-        self._remember(self.picture, _Value(0, picture=True))
+        self.remember(self.picture, _Value(self._add("input", (), self.input_shape).index, picture=True))
 
     def following_modules(self) -> AbstractContextManager[None]:
         """Keeps `calls` up to date. Operations of a TorchScript module are those of the module that holds it."""
@@ -95,7 +90,7 @@ class Recorder(MetaMode):  # type: ignore[no-untyped-call]
     ) -> Any:
         kwargs = kwargs or {}
         tensors = tensors_in(*args, kwargs)
-        values = [self.values.get(key_of(tensor)) or _Value(None) for tensor in tensors]
+        values = [self.known.get(key_of(tensor)) or _Value(None) for tensor in tensors]
         shapes = tuple(tuple(tensor.shape) for tensor in tensors)
         try:
             output = self.run(func, args, kwargs)
@@ -114,93 +109,68 @@ class Recorder(MetaMode):  # type: ignore[no-untyped-call]
         operands: list[tuple[Tensor, _Value]],
         outputs: list[Tensor],
     ) -> None:
-        parameters = tuple(dict.fromkeys(name for _, value in operands for name in value.parameters))
-        inputs = tuple(value.node for _, value in operands if value.node is not None)
-        picture = any(value.picture for _, value in operands)
+        values = [value for _, value in operands]
+        read = [(tuple(tensor.shape), value) for tensor, value in operands]
+        parameters = tuple(dict.fromkeys(name for value in values for name in value.parameters))
         name = name_of(func.namespace, func.overloadpacket.__name__)
         attributes = _attributes(name, arguments, operands)
-        shapes = tuple(tuple(tensor.shape) for tensor, _ in operands)
-        values = sum(self.sizes[parameter] for parameter in parameters)
-        macs = count_macs(name, shapes, tuple(outputs[0].shape), attributes, values)
-        if (
-            not inputs and macs == 0
-        ):  # a mask on a weight, a random draw: no part of the graph, but parameters are carried along
-            masked = any(value.masked for _, value in operands) or _hides(name, operands)
+        weights = sum(self.sizes[parameter] for parameter in parameters)
+        macs = count_macs(name, [shape for shape, _ in read], tuple(outputs[0].shape), attributes, weights)
+        if macs == 0 and all(value.node is None for value in values):
+            # a mask on a weight, a random draw: no part of the graph, but parameters are carried along
+            masked = any(value.masked for value in values) or _hides(name, operands)
             for tensor in outputs:
-                self._remember(tensor, _Value(None, parameters, masked=masked))
-            if func._schema.is_mutable and masked:
-                self._masked(outputs[0])
+                self.remember(tensor, _Value(None, parameters, masked=masked))
+            if func._schema.is_mutable and masked:  # an in-place write of a mask into a weight
+                for key in self.on.get(key_of(outputs[0])[0], []):
+                    self.known[key] = replace(self.known[key], masked=True)
             return
-        made_by = tuple(value.node for _, value in operands)
         parts = outputs if name in _SPLITS else outputs[:1]
         for part, tensor in enumerate(parts):
-            if len(parts) > 1:
-                attributes = {**attributes, "part": part}
-            fresh = 0 if tensor.untyped_storage()._cdata in self.aliases else tensor.numel() * tensor.element_size()
-            node = Node(
-                index=len(self.nodes), operation=name, module=self.calls[-1].module, call=self.calls[-1].number,
-                inputs=inputs, shape=tuple(tensor.shape), attributes=attributes, parameters=parameters, macs=macs,
-                bytes=fresh, operands=made_by, operand_shapes=shapes, reads_picture=picture,
-            )  # fmt: skip
-            self.nodes.append(node)
+            own = {**attributes, "part": part} if len(parts) > 1 else attributes
+            fresh = 0 if storage_of(tensor) in self.on else tensor.numel() * tensor.element_size()
+            shape = tuple(tensor.shape)
+            node = self._add(name, read, shape, attributes=own, parameters=parameters, macs=macs, bytes=fresh)
             if func._schema.is_mutable:
                 self._written(tensor, node)
-            self._remember(tensor, _Value(node.index, picture=picture))
+            self.remember(tensor, _Value(node.index, picture=node.reads_picture))
         for tensor in outputs[len(parts) :]:
-            self._remember(tensor, _Value(self.nodes[-1].index, picture=picture))
+            self.remember(tensor, _Value(node.index, picture=node.reads_picture))
 
-    def _masked(self, tensor: Tensor) -> None:
-        """An in-place write of a mask into a weight."""
-        for key in self.aliases.get(key_of(tensor)[0], []):
-            self.values[key] = replace(self.values[key], masked=True)
-
-    def _joint(
-        self, name: str, operands: Sequence[tuple[Shape, _Value]], shape: Shape, attributes: Mapping[str, Any],
-        parameters: tuple[str, ...],
-    ) -> Node:  # fmt: skip
-        """A node that is no operation of torch's: the image, a module that does nothing, what an in-place write changes."""
+    def _add(self, operation: str, operands: Sequence[tuple[Shape, _Value]], shape: Shape, **more: Any) -> Node:
+        """Adds a node: an operation of torch's, the image, a module that does nothing, what an in-place write changes."""
         call = self.calls[-1]
-        return Node(
-            index=len(self.nodes), operation=name, module=call.module, call=call.number, shape=shape, macs=0, bytes=0,
-            inputs=tuple(value.node for _, value in operands if value.node is not None), attributes=attributes,
-            parameters=parameters, operands=tuple(value.node for _, value in operands),
-            operand_shapes=tuple(shape for shape, _ in operands),
-            reads_picture=not operands or any(value.picture for _, value in operands),
+        node = Node(
+            index=len(self.nodes), operation=operation, module=call.module, call=call.number, shape=shape,
+            operands=tuple(value.node for _, value in operands), operand_shapes=tuple(shape for shape, _ in operands),
+            reads_picture=not operands or any(value.picture for _, value in operands), **more,
         )  # fmt: skip
+        self.nodes.append(node)
+        return node
 
     def _passed_through(self, tensor: Tensor) -> None:
         """A module that ran without an operation (dropout in eval mode) gets a node too: readers look for it."""
-        value = self.values.get(key_of(tensor))
+        key, shape = key_of(tensor), tuple(tensor.shape)
+        value = self.known.get(key)
         if value is not None and value.node is not None:
-            shape = tuple(tensor.shape)
-            self.nodes.append(self._joint("identity", [(shape, value)], shape, {}, ()))
-            self.values[key_of(tensor)] = replace(value, node=len(self.nodes) - 1)
+            self.known[key] = replace(value, node=self._add("identity", [(shape, value)], shape).index)
 
     def _written(self, tensor: Tensor, node: Node) -> None:
         """An in-place write changes every tensor that shares the storage: each now depends on what it held and on the write."""
         own = key_of(tensor)
-        for key in self.aliases.get(own[0], []):
-            value = self.values[key]
+        for key in self.on.get(own[0], []):
             if key == own:
                 continue
-            shape = shape_of(key)
+            value, shape = self.known[key], shape_of(key)
             write = (node.shape, _Value(node.index, picture=node.reads_picture))
             operands = [write] if value.node is None else [(shape, value), write]
             places = {"dims": dims_along(key, own)}
-            joined = self._joint("write", operands, shape, places, value.parameters)
-            self.nodes.append(joined)
-            self.values[key] = _Value(joined.index, picture=joined.reads_picture)
-
-    def _remember(self, tensor: Tensor, value: _Value) -> None:
-        key = key_of(tensor)
-        if key not in self.values:
-            self.aliases.setdefault(key[0], []).append(key)
-        self.values[key] = value
-        self.alive.append(tensor)
+            joined = self._add("write", operands, shape, attributes=places, parameters=value.parameters)
+            self.known[key] = _Value(joined.index, picture=joined.reads_picture)
 
     def graph(self, outputs: list[Tensor]) -> Graph:
         """What was recorded so far."""
-        made_by = [self.values.get(key_of(tensor)) for tensor in outputs]
+        made_by = [self.known.get(key_of(tensor)) for tensor in outputs]
         named = list(self.module.named_modules())
         return Graph(
             nodes=tuple(self.nodes),
@@ -210,27 +180,15 @@ class Recorder(MetaMode):  # type: ignore[no-untyped-call]
             leaves=frozenset(name for name, part in named if next(part.children(), None) is None),
             placeholders=frozenset(name for name, part in named if type(part) in (nn.Identity, nn.Sequential)),
             recurrent=frozenset(name for name, part in named if isinstance(part, nn.RNNBase)),
-            parameters={name: parameter.numel() for name, parameter in self.module.named_parameters()},
+            parameters=self.sizes,
             frozen=frozenset(name for name, value in self.module.named_parameters() if not value.requires_grad),
-            parameter_bytes=sum(p.numel() * p.element_size() for p in self.module.parameters()),
-            buffers_bytes=sum(b.numel() * b.element_size() for b in self.module.buffers()),
         )
 
 
 _WEIGHTS_SECOND = {"convolution", "_convolution", "torchvision::deform_conv2d"}
 _MASKING = {
-    "mul",
-    "where",
-    "masked_fill",
-    "masked_scatter",
-    "tril",
-    "triu",
-    "index_put",
-    "copy",
-    "fill",
-    "zero",
-    "scatter",
-}
+    "mul", "where", "masked_fill", "masked_scatter", "tril", "triu", "index_put", "copy", "fill", "zero", "scatter",
+}  # fmt: skip
 
 
 def _attributes(name: str, arguments: Mapping[str, Any], operands: Sequence[tuple[Tensor, _Value]]) -> dict[str, Any]:

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from itertools import groupby
 from math import inf
 from typing import Any
 
 from striate.anatomy.graph import Graph, Node, Shape
+from striate.anatomy.operations import in_words
 from striate.anatomy.receptive import ReceptiveField, receptive_fields
 
 _NAMES = {
@@ -56,29 +57,80 @@ class Row:
     """Number of its parameters that training leaves as they are."""
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Totals:
+    """Sums over the rows."""
+
+    parameters: int
+    """Read by the forward pass, tied ones once."""
+    parameters_unused: int
+    """Parameters that are not read by the forward pass in eval mode: auxiliary heads, forgotten layers."""
+    macs: int | None
+    """MACs for one image; FLOPs are 2 x MACs. None if those of some operation are not known: see `not_counted`."""
+    activation_bytes: int
+    """Size of all outputs for one image."""
+    macs_counted: int
+    """Those that are known."""
+    not_counted: Mapping[str, int]
+    """Operations whose MACs are not known: name -> how many."""
+
+    @property
+    def flops(self) -> int | None:
+        return None if self.macs is None else 2 * self.macs
+
+    @property
+    def macs_in_words(self) -> str:
+        """`2,433,600 MACs`, and what they lack."""
+        return in_words(self.macs_counted, self.not_counted)
+
+
 def make_rows(graph: Graph) -> tuple[Row, ...]:
     """The graph's operations as rows: parameters and MACs summed over the rows are those of the net's forward pass."""
     seen: set[str] = set()
     rows = []
     layers = single_layers(graph)
     fields = receptive_fields(graph)
-    for _, members in groupby(
+    for (module, _, _), members in groupby(
         graph.nodes[1:],
         key=lambda node: (node.module, node.call, None if node.module in layers else node.index),
     ):
         nodes = tuple(members)
         if all(node.operation in INVISIBLE for node in nodes):
             continue
-        if nodes[0].module in graph.placeholders and all(node.operation == "identity" for node in nodes):
+        if module in graph.placeholders and all(node.operation == "identity" for node in nodes):
             continue  # an empty Sequential; a hook on it may compute
         used = dict.fromkeys(name for node in nodes for name in node.parameters if name not in seen)
         seen.update(used)
-        layer = nodes[0].module if nodes[0].module in layers else None
-        parameters = sum(graph.parameters[name] for name in used)
-        row = _row(graph, nodes, layer, parameters, fields[nodes[-1].index])
-        frozen = sum(graph.parameters[name] for name in used if name in graph.frozen)
-        rows.append(replace(row, frozen=frozen) if frozen else row)
+        main = max(nodes, key=lambda node: (weight_of(node), bool(node.parameters)))
+        name, layer = operation_name(main), module in layers
+        rows.append(
+            Row(
+                path=module if layer else f"{main.module}.{name}".removeprefix("."),
+                operation=graph.modules[module] if layer else name,
+                setting=setting(main),
+                shape=nodes[-1].shape[1:],
+                parameters=sum(graph.parameters[name] for name in used),
+                macs=per_picture([node.macs for node in nodes], graph.input_shape[0]),
+                activation_bytes=next((n.bytes for n in reversed(nodes) if n.bytes), 0) // graph.input_shape[0],
+                field=fields[nodes[-1].index],
+                reads_picture=nodes[-1].reads_picture,
+                nodes=tuple(node.index for node in nodes),
+                frozen=sum(graph.parameters[name] for name in used if name in graph.frozen),
+            )
+        )
     return tuple(rows)
+
+
+def totals_of(graph: Graph, rows: Sequence[Row]) -> Totals:
+    """The sums over all rows of a graph."""
+    return Totals(
+        parameters=sum(row.parameters for row in rows),
+        parameters_unused=sum(unused_parameters(graph).values()),
+        macs=per_picture([row.macs for row in rows]),
+        activation_bytes=sum(row.activation_bytes for row in rows),
+        macs_counted=sum(node.macs or 0 for node in graph.nodes),
+        not_counted=dict(Counter(operation_name(node) for node in graph.nodes if node.macs is None)),
+    )
 
 
 def single_layers(graph: Graph) -> frozenset[str]:
@@ -89,26 +141,6 @@ def single_layers(graph: Graph) -> frozenset[str]:
         if node.macs != 0 and node.call == 0:
             products[node.module] = products.get(node.module, 0) + 1
     return frozenset(path for path in graph.leaves if path and (products.get(path, 0) <= 1 or path in graph.recurrent))
-
-
-def _row(
-    graph: Graph, nodes: tuple[Node, ...], layer: str | None, parameters: int, field: ReceptiveField | None
-) -> Row:
-    main = max(nodes, key=lambda node: (weight_of(node), bool(node.parameters)))
-    name = operation_name(main)
-    batch = graph.input_shape[0]
-    return Row(
-        path=layer if layer is not None else f"{main.module}.{name}".removeprefix("."),
-        operation=graph.modules[layer] if layer is not None else name,
-        setting=setting(main),
-        shape=nodes[-1].shape[1:],
-        parameters=parameters,
-        macs=per_picture([node.macs for node in nodes], batch),
-        activation_bytes=next((node.bytes for node in reversed(nodes) if node.bytes), 0) // batch,
-        field=field,
-        reads_picture=nodes[-1].reads_picture,
-        nodes=tuple(node.index for node in nodes),
-    )
 
 
 def weight_of(node: Node) -> float:
@@ -122,11 +154,6 @@ def per_picture(macs: Sequence[int | None], batch: int = 1) -> int | None:
     return sum(known) // batch if len(known) == len(macs) else None
 
 
-def uncounted(graph: Graph) -> Mapping[str, int]:
-    """Operations whose MACs are not known: name -> how many."""
-    return dict(Counter(operation_name(node) for node in graph.nodes if node.macs is None))
-
-
 def setting(node: Node) -> str:
     """A node's kernel, stride, padding, dilation and groups, in short: `3x3/2, pad 1`."""
     attributes = node.attributes
@@ -134,7 +161,7 @@ def setting(node: Node) -> str:
     if not kernel:
         dim = attributes.get("dim", 1)
         return f"dim {dim}" if node.operation == "cat" and dim != 1 else ""
-    text = "x".join(str(size) for size in pair(kernel))
+    text = "x".join(map(str, kernel))
     stride = _short(attributes.get("stride") or kernel)
     words = [text + (f"/{stride}" if stride != "1" else "")]
     for name, word, usual in (("padding", "pad", "0"), ("dilation", "dilation", "1"), ("groups", "groups", "1")):
@@ -146,12 +173,6 @@ def setting(node: Node) -> str:
     if attributes.get("ceil_mode"):
         words.append("ceil")
     return ", ".join(words)
-
-
-def pair(value: int | Sequence[int]) -> tuple[int, int]:
-    """(height, width) of a setting that aten gives as one or two numbers."""
-    values = [value] if isinstance(value, int) else list(value)
-    return (values[0], values[-1])
 
 
 def _short(value: Any) -> str:

@@ -116,20 +116,14 @@ def _draws(seen: Watched) -> Finding | None:
 def _mixed(module: nn.Module, two: Watched, three: Watched) -> list[Finding | None]:
     """Findings for operations along a dimension that holds images, each kind of them by its name."""
     places: dict[str, list[str]] = {}
-    live = set(two.live) & set(three.live)
-    if [step.operation for step in two.steps] != [step.operation for step in three.steps]:
-        pairs = zip(two.steps, three.steps, strict=False)
-        step = next((a for a, b in pairs if a.operation != b.operation), two.steps[-1] if two.steps else None)
-        if step is not None and _in_layer(module, step) == "images-as-sequence":
+    pairs = list(zip(two.steps, three.steps, strict=False))
+    alike = next((index for index, (a, b) in enumerate(pairs) if a.operation != b.operation), len(pairs))
+    if two.steps and alike < max(len(two.steps), len(three.steps)):
+        step = two.steps[min(alike, len(two.steps) - 1)]
+        if _in_layer(module, step) == "images-as-sequence":
             places["images-as-sequence"] = [step.place]
-        count = 0
-        for a, b in zip(two.steps, three.steps, strict=False):
-            if a.operation != b.operation:
-                break
-            count += 1
-        live = {index for index in live if index < count}
-    for index in sorted(live):
-        step, other = two.steps[index], three.steps[index]
+    live = {index for index in two.live if index < alike} & set(three.live)
+    for step, other in (pairs[index] for index in sorted(live)):
         if (kind := _mixes(step, other)) is not None:
             kind = _in_layer(module, step) or kind
             places.setdefault(kind, []).append(step.place)
@@ -206,11 +200,8 @@ def _state(first: Watched, again: Watched) -> Finding | None:
         f"{name} ({step.line})" if step.line else name for step in again.steps for name in step.writes if name in read
     ]
     if len(first.steps) == len(again.steps):
-        places += [
-            after.place
-            for before, after in zip(first.steps, again.steps, strict=True)
-            if before.operation == after.operation and _numbers(before) != _numbers(after)
-        ]
+        pairs = zip(first.steps, again.steps, strict=True)
+        places += [b.place for a, b in pairs if a.operation == b.operation and _numbers(a) != _numbers(b)]
     return make_finding(
         "state-changes-in-evaluation",
         places,

@@ -2,20 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
 from itertools import groupby
 from textwrap import wrap
-from typing import TYPE_CHECKING
 
+from striate.anatomy.finding import Finding
+from striate.anatomy.graph import Graph
+from striate.anatomy.memory import Memory
 from striate.anatomy.receptive import ReceptiveField
-from striate.anatomy.rows import Row, per_picture
+from striate.anatomy.rows import Row, Totals, per_picture, unused_parameters
 from striate.texts import dimensions, storage
-
-if TYPE_CHECKING:
-    from striate.anatomy.finding import Finding
-    from striate.anatomy.inspecting import Anatomy
-    from striate.anatomy.memory import Memory
 
 _PAGE = 90  # lines of a table that one still reads; longer ones are folded unless a depth is asked for
 
@@ -34,22 +31,19 @@ class _Line:
     cells: tuple[str, ...] = ()
 
 
-def render(anatomy: Anatomy, depth: int | None, width: int) -> str:
+def render(name: str, graph: Graph, rows: Sequence[Row], totals: Totals, depth: int | None, width: int) -> str:
     """The table. Lines that stand for several layers (folded) are marked with the number of them."""
-    deepest = max((len(_parts(row.path)) for row in anatomy.rows), default=1)
+    deepest = max((len(_parts(row.path)) for row in rows), default=1)
     lines: list[_Line] = []
     shown = deepest
     for shown in [depth] if depth is not None else range(deepest, 0, -1):
-        lines = _lines(anatomy.rows, max(1, shown))
+        lines = _lines(rows, max(1, shown))
         if len(lines) <= _PAGE:
             break
-    totals = anatomy.totals
-    last = _Line(
-        "total", 0, ("", quantity(totals.parameters), quantity(totals.macs), storage(totals.activation_bytes))
-    )  # fmt: skip
+    sums = ("", quantity(totals.parameters), quantity(totals.macs), storage(totals.activation_bytes))
     head = _Line("", 0, ("output", "parameters", "MACs", "stored", "field", "stride", "centre"))
-    text = [f"{anatomy.name}, one image of {dimensions(anatomy.input)}", ""]
-    text += _align([head, *lines, last], width)
+    text = [f"{name}, one image of {dimensions(graph.input_shape[1:])}", ""]
+    text += _align([head, *lines, _Line("total", 0, sums)], width)
     text.insert(-1, "-" * max(len(line) for line in text))
     text.append("")
     if totals.flops is None:
@@ -57,8 +51,10 @@ def render(anatomy: Anatomy, depth: int | None, width: int) -> str:
     else:
         text.append(f"{totals.macs_in_words} are {totals.flops:,} FLOPs (2 x MACs).")
     if totals.parameters_unused:
-        text.append(f"{totals.parameters_unused:,} more are not read by the forward pass: {_owners(anatomy)}.")
-    if frozen := sum(row.frozen for row in anatomy.rows):
+        text.append(
+            f"{totals.parameters_unused:,} more are not read by the forward pass: {_owners(unused_parameters(graph))}."
+        )
+    if frozen := sum(row.frozen for row in rows):
         text.append(f"{frozen:,} of the parameters are frozen: training leaves them as they are.")
     if depth is None and shown < deepest:
         text.append(f"Folded to {shown} of {deepest} levels; --depth {deepest} shows every operation.")
@@ -85,8 +81,8 @@ def summarise(memory: Memory, smallest_input: int | None, findings: Sequence[Fin
     return "\n".join(lines)
 
 
-def _owners(anatomy: Anatomy) -> str:
-    names = list(dict.fromkeys(_parts(name)[0] for name in anatomy.unused))
+def _owners(parameters: Iterable[str]) -> str:
+    names = list(dict.fromkeys(_parts(name)[0] for name in parameters))
     return ", ".join(names[:3]) + (f" and {len(names) - 3} modules more" if len(names) > 3 else "")
 
 
@@ -119,12 +115,9 @@ def _lines(rows: Sequence[Row], depth: int) -> list[_Line]:
 
 def _folded(group: list[Row]) -> Row:
     """Several rows as one: the last one's output, the sums of the rest."""
-    last = group[-1]
-    return Row(
-        path=last.path, operation="", setting="", shape=last.shape, nodes=last.nodes, field=last.field,
-        reads_picture=last.reads_picture,
-        parameters=sum(row.parameters for row in group), macs=per_picture([row.macs for row in group]),
-        activation_bytes=sum(row.activation_bytes for row in group),
+    return replace(
+        group[-1], operation="", setting="", parameters=sum(row.parameters for row in group),
+        macs=per_picture([row.macs for row in group]), activation_bytes=sum(row.activation_bytes for row in group),
     )  # fmt: skip
 
 

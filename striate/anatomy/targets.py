@@ -9,7 +9,13 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-from striate.anatomy.limits import asked_for_values, check_lazy, first_usual, smallest_input, trace_or_explain
+from striate.anatomy.input_size import (
+    check_lazy,
+    first_usual,
+    smallest_input,
+    trace_or_explain,
+    without_weights_or_with,
+)
 from striate.anatomy.recording import picture_type
 from striate.anatomy.soundness import unsound_causes
 from striate.anatomy.tracing import TraceFailure, trace
@@ -72,7 +78,7 @@ def resolve(
     return Target(name=target, module=net, input=(net.channels, *net.spec.input[1:]), classes=net.classes)
 
 
-def facts(net: object) -> NetFacts:
+def describe(net: object) -> NetFacts:
     """What is known of a net before there is any data: its row of the catalogue, or what running it on shapes tells.
 
     Args:
@@ -82,7 +88,7 @@ def facts(net: object) -> NetFacts:
         UsageError: there is no such net, or it takes no images.
     """
     if isinstance(net, nn.Module):
-        return _facts_of_module(net)
+        return _describe_module(net)
     if not isinstance(net, str):
         what = f"the class {net.__name__}: make one, as in {net.__name__}()" if isinstance(net, type) else repr(net)
         raise UsageError(f"a net is a name or a torch.nn.Module, got {what}")
@@ -91,15 +97,13 @@ def facts(net: object) -> NetFacts:
     scheme, _, name = net.rpartition(":")
     path = source_path(net)
     source = None if path is None else read_source(path)
-    # Three channels: a net that takes any number is to see photos in colour.
-    made = make(net, channels=3, classes=_ANY_CLASSES, without_weights=True, source=source)
-    try:
-        input, smallest = _pictures(made, net)
-    except UsageError as error:
-        if not asked_for_values(error):
-            raise
-        made = make(net, channels=3, classes=_ANY_CLASSES, source=source)
-        input, smallest = _pictures(made, net)
+
+    def tried(without_weights: bool) -> tuple[Input, int]:
+        # Three channels: a net that takes any number is to see photos in colour.
+        made = make(net, channels=3, classes=_ANY_CLASSES, without_weights=without_weights, source=source)
+        return _pictures(made, net)
+
+    input, smallest = without_weights_or_with(tried)
     origin = {"target": net, "min_size": smallest} | (
         {"file": str(source.path), "sha256": source.sha256} if source is not None else {}
     )
@@ -116,7 +120,7 @@ def facts(net: object) -> NetFacts:
     )
 
 
-def _facts_of_module(module: nn.Module) -> NetFacts:
+def _describe_module(module: nn.Module) -> NetFacts:
     module = plain(module)
     kind = type(module)
     name = f"{kind.__module__}:{kind.__qualname__}"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, Generic, TypeVar
 
 import torch
 from torch import Tensor
@@ -15,6 +15,7 @@ from striate.nets.metadevice import LightMode
 
 META = torch.device("meta")
 Key = tuple[int, ...]
+Known = TypeVar("Known")
 
 
 class MetaMode(LightMode):  # type: ignore[no-untyped-call]
@@ -31,6 +32,25 @@ class MetaMode(LightMode):  # type: ignore[no-untyped-call]
             kwargs = {**kwargs, "device": META}
         output = quick_result(func, args, kwargs)
         return func(*args, **kwargs) if output is None else output
+
+
+class Tracker(MetaMode, Generic[Known]):
+    """Keeps what is known of each tensor while operations run."""
+
+    def __init__(self) -> None:
+        super().__init__()  # type: ignore[no-untyped-call]
+        self.known: dict[Key, Known] = {}
+        self.on: dict[int, list[Key]] = {}
+        """Storage -> keys of the tensors on it."""
+        self.alive: list[Tensor] = []
+        """So that no storage's address is used again."""
+
+    def remember(self, tensor: Tensor, what: Known) -> None:
+        key = key_of(tensor)
+        if key not in self.known:
+            self.on.setdefault(key[0], []).append(key)
+        self.known[key] = what
+        self.alive.append(tensor)
 
 
 def tensors_in(*values: Any) -> list[Tensor]:

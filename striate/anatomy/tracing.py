@@ -6,21 +6,21 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from striate.anatomy.graph import Graph, Shape
 from striate.anatomy.recording import Call, Recorder
+from striate.anatomy.tensors import META
 from striate.nets.copying import Copies
 from striate.nets.external import described, outputs_in
 from striate.nets.hooks import set_mode
+from striate.nets.net import Net
 from striate.nets.undisturbed import undisturbed
-
-_META = torch.device("meta")
 
 
 @dataclass(eq=False)
 class TraceFailure(Exception):
-    """The net could not be run on this input. Holds what ran before, and where it stopped; `limits` turns it into advice."""
+    """The net could not be run on this input. Holds what ran before, and where it stopped; `input_size` turns it into advice."""
 
     cause: Exception
     calls: tuple[Call, ...]
@@ -48,21 +48,19 @@ def trace(module: nn.Module | Copies, input_shape: Sequence[int]) -> Graph:
     copies = module if isinstance(module, Copies) else Copies(module)
     shape = tuple(int(size) for size in input_shape)
     with undisturbed(copies.original):
-        first: TraceFailure | None = None
-        if not copies.needs_values:
-            try:
-                return _trace(copies.make(_META), shape)
-            except TraceFailure as failure:
-                if not wants_values(failure.cause):
-                    raise
-                first = failure
-        # It asks for the value of a weight, or of a pixel.
+        if copies.needs_values:
+            return _trace(copies.make(), shape)
         try:
-            graph = _trace(copies.make(), shape)
-        except TraceFailure as again:
-            if first is None or not wants_values(again.cause):
+            return _trace(copies.make(META), shape)
+        except TraceFailure as failure:
+            if not wants_values(failure.cause):
                 raise
-            raise first from first.cause  # a copy with values, and an image without them: that adds nothing
+            try:  # it asks for the value of a weight, or of a pixel
+                graph = _trace(copies.make(), shape)
+            except TraceFailure as again:
+                if not wants_values(again.cause):
+                    raise
+                raise failure from failure.cause  # a copy with values, and an image without them: that adds nothing
         copies.needs_values = True
         return graph
 
@@ -90,3 +88,23 @@ def _trace(module: nn.Module, shape: Shape) -> Graph:
 
 class NothingGiven(Exception):
     """The net ran and gave no tensor."""
+
+
+class WithHeads(nn.Module):
+    """Runs `net` and, if `heads` is set and it is a catalogue net, its auxiliary heads. Its state's names begin with `net.`"""
+
+    def __init__(self, net: nn.Module, heads: bool = True) -> None:
+        super().__init__()
+        self.net = net
+        self.heads = heads
+
+    def forward(self, x: Tensor) -> list[Tensor]:
+        """(N, C, H, W) -> all outputs, the net's own last."""
+        if not (self.heads and isinstance(self.net, Net)):
+            return outputs_in(self.net(x))
+        outputs = []
+        for name, stage in self.net.stages.items():
+            x = stage(x)
+            if name in self.net.auxiliary:
+                outputs.append(self.net.auxiliary[name][1](x))
+        return [*outputs, self.net.head(x)]

@@ -10,7 +10,6 @@ from typing import Literal
 
 from striate.anatomy.graph import Graph, Node
 from striate.anatomy.rows import Row, operation_name, setting, weight_of
-from striate.anatomy.table import quantity
 from striate.texts import dimensions
 
 Kind = Literal["picture", "convolution", "pool", "linear", "join", "other"]
@@ -28,10 +27,6 @@ class Unit:
     shape: str = ""
     parameters: int = 0
     nodes: list[int] = field(default_factory=list)
-
-    @property
-    def count(self) -> str:
-        return f"{quantity(self.parameters)} parameters" if self.parameters else ""
 
 
 Edge = tuple[int, int]

@@ -16,7 +16,7 @@ import torch
 from torch import Tensor, nn
 from torch._ops import OpOverload
 
-from striate.anatomy.tensors import MetaMode, key_of, named_arguments, storage_of, tensors_in
+from striate.anatomy.tensors import Tracker, key_of, named_arguments, storage_of, tensors_in
 from striate.nets.external import inner, outputs_in
 from striate.nets.hooks import hooked, set_mode
 
@@ -127,7 +127,7 @@ def unowned(module: nn.Module) -> dict[str, Tensor]:
 
 
 @dataclass(eq=False)
-class _Watcher(MetaMode):  # type: ignore[no-untyped-call]
+class _Watcher(Tracker[tuple[int, ...]]):  # type: ignore[no-untyped-call]
     """Records the steps."""
 
     module: nn.Module
@@ -136,17 +136,14 @@ class _Watcher(MetaMode):  # type: ignore[no-untyped-call]
     steps: list[Step] = field(default_factory=list)
 
     def __post_init__(self) -> None:
-        super().__init__()  # type: ignore[no-untyped-call]
+        super().__init__()
         self.calls = [""]
-        self.made: dict[tuple[Any, ...], tuple[int, ...]] = {}  # tensor -> steps that made it
-        self.on: dict[int, list[tuple[Any, ...]]] = {}  # storage -> tensors on it
-        self.alive: list[Any] = []  # so that no storage's address is used again
         self.owned: dict[int, str] = {}
         for name, tensor in (*inner(self.module).named_buffers(), *inner(self.module).named_parameters()):
             self.owned[storage_of(tensor)] = name
         loose = unowned(inner(self.module))
         self.loose = {storage_of(tensor): path for path, tensor in loose.items()}
-        self._remember(self.image, (-1,))
+        self.remember(self.image, (-1,))
 
     def following_modules(self) -> AbstractContextManager[None]:
         """Keeps `calls` up to date, by the paths that the author of the module knows."""
@@ -168,7 +165,7 @@ class _Watcher(MetaMode):  # type: ignore[no-untyped-call]
     ) -> None:
         name = func.overloadpacket.__name__
         states = [storage_of(tensor) for tensor in given]
-        fresh = [tensor for tensor in given if key_of(tensor) not in self.made and storage_of(tensor) not in self.on]
+        fresh = [tensor for tensor in given if key_of(tensor) not in self.known and storage_of(tensor) not in self.on]
         loose = [t for t in fresh if t.is_floating_point() and storage_of(t) not in self.owned and name != "lift_fresh"]
         changed = _changed(func, arguments) if func._schema.is_mutable else []
         index = len(self.steps)
@@ -179,7 +176,7 @@ class _Watcher(MetaMode):  # type: ignore[no-untyped-call]
                 operation=name.rstrip("_"),
                 module=self.calls[-1],
                 line=_line(),
-                inputs=tuple(dict.fromkeys(i for t in given for i in self.made.get(key_of(t), ()))),
+                inputs=tuple(dict.fromkeys(i for t in given for i in self.known.get(key_of(t), ()))),
                 operands=tuple(tuple(tensor.shape) for tensor in given),
                 result=tuple(results[0].shape),
                 attributes={key: value for key, value in arguments.items() if not tensors_in(value)},
@@ -195,20 +192,13 @@ class _Watcher(MetaMode):  # type: ignore[no-untyped-call]
         )
         for tensor in changed:
             for key in self.on.get(storage_of(tensor), []):
-                self.made[key] = (*self.made[key], index)
+                self.known[key] = (*self.known[key], index)
         for tensor in (*results, *changed):
-            self._remember(tensor, (index,))
+            self.remember(tensor, (index,))
         self.alive += given
 
-    def _remember(self, tensor: Tensor, steps: tuple[int, ...]) -> None:
-        key = key_of(tensor)
-        if key not in self.made:
-            self.on.setdefault(key[0], []).append(key)
-        self.made[key] = steps
-        self.alive.append(tensor)
-
     def result(self, output: Any) -> Watched:
-        stack = [index for tensor in outputs_in(output) for index in self.made.get(key_of(tensor), ())]
+        stack = [index for tensor in outputs_in(output) for index in self.known.get(key_of(tensor), ())]
         live: set[int] = set()
         while stack:
             index = stack.pop()

@@ -12,8 +12,8 @@ import torch
 from striate import __version__
 from striate.anatomy import Finding as Mistake
 from striate.anatomy import inspect
-from striate.anatomy.inspecting import Totals
-from striate.anatomy.targets import facts
+from striate.anatomy.rows import Totals
+from striate.anatomy.targets import describe
 from striate.checkup import Finding, quick
 from striate.data import NAMED, DataSet, Reading
 from striate.data.asked import OF_FILES
@@ -116,7 +116,7 @@ def set_up(settings: Settings, audience: Audience, ranks: Ranks = ALONE) -> Setu
         DataError: the data is missing, damaged, or nothing for this net.
     """
     require(settings.log)
-    row = facts(settings.net)
+    row = describe(settings.net)
     device = ranks.device(settings.device)
     cores = use_cores(ranks.local_count)
     if settings.deterministic:

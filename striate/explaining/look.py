@@ -8,7 +8,7 @@ from typing import Any
 import altair as alt
 import torch
 
-from striate.anatomy.targets import facts
+from striate.anatomy.targets import describe
 from striate.arguments import checked
 from striate.classifier import Classifier
 from striate.data import Preprocessing
@@ -169,7 +169,7 @@ def _fresh(name: str, device: str, seed: int) -> Classifier:
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         if is_external(name):
-            known = facts(name)
+            known = describe(name)
             net = adapt(make(name).module, known, known.input[0], 0).eval()
             with torch.no_grad():
                 net.classes = net(torch.zeros(1, *known.input)).shape[1]

@@ -12,7 +12,7 @@ import vl_convert
 from torch import Tensor, nn
 
 from striate.anatomy import Anatomy, inspect
-from striate.anatomy.layout import arrange
+from striate.anatomy.diagram import arrange
 from striate.anatomy.units import edges_between, layer_units, stage_units, typical_block
 from striate.drawing.svg import text_width
 from striate.nets import CATALOGUE

@@ -12,7 +12,7 @@ import torchvision
 from torch import nn
 
 import striate
-from striate.anatomy.targets import check_fit, facts
+from striate.anatomy.targets import check_fit, describe
 from striate.errors import StriateError, UsageError
 from striate.nets import external
 from striate.nets.external import adapt, inner, make
@@ -118,17 +118,17 @@ def test_a_file_is_run_only_if_it_is_the_one_that_was_trained_and_came_not_with_
 
 
 def test_facts_are_found_by_running_on_shapes(own):
-    found = facts(f"{own}:Own")
+    found = describe(f"{own}:Own")
     assert (found.input, found.min_size, found.title) == ((3, 224, 224), 3, "Own in own.py")
-    assert facts(f"{own}:fixed").input == (1, 224, 224)
-    assert (facts(f"{own}:flat").input, facts(f"{own}:flat").min_size) == ((1, 28, 28), 28)
-    assert facts("torchvision:squeezenet1_1").min_size == 17
-    assert facts("torchvision:inception_v3").input == (3, 299, 299)
-    assert facts("lenet5") is striate.CATALOGUE["lenet5"]
+    assert describe(f"{own}:fixed").input == (1, 224, 224)
+    assert (describe(f"{own}:flat").input, describe(f"{own}:flat").min_size) == ((1, 28, 28), 28)
+    assert describe("torchvision:squeezenet1_1").min_size == 17
+    assert describe("torchvision:inception_v3").input == (3, 299, 299)
+    assert describe("lenet5") is striate.CATALOGUE["lenet5"]
 
 
 def fitted(target, classes, size=(28, 28)):
-    row = facts(target)
+    row = describe(target)
     made = row.make(1, classes, False)
     net = adapt(made.module, row, external.input_channels(made.module) or row.input[0], classes)
     return check_fit(net, size, classes, "clothes")
@@ -148,7 +148,7 @@ def test_a_net_that_does_not_fit_the_data_is_told_which_layer_to_change(own):
 
 def test_auxiliary_logits_are_left_aside_and_that_is_said():
     module = torchvision.models.googlenet(num_classes=5, init_weights=False, aux_logits=True)
-    net = adapt(module, facts(module), 3, 5)
+    net = adapt(module, describe(module), 3, 5)
     assert check_fit(net, (32, 32), 5, "five") == ("its aux_logits2, aux_logits1 are left aside",)
     assert net.train()(torch.rand(2, 3, 32, 32)).shape == (2, 5)
     assert inner(net) is module
@@ -207,9 +207,9 @@ def test_timms_weights_come_with_their_mean_and_deviation(monkeypatch):
 
 
 def test_a_module_is_found_again_by_its_file_only_where_that_makes_the_same_net(own, imported):
-    assert facts(imported.Own(3, 5)).origin["file"] == str(own)
-    assert "file" not in facts(imported.Own(3, 5, width=8)).origin
+    assert describe(imported.Own(3, 5)).origin["file"] == str(own)
+    assert "file" not in describe(imported.Own(3, 5, width=8)).origin
     strided = imported.Own(3, 5)
     strided.conv.stride = (2, 2)
-    assert "file" not in facts(strided).origin
-    assert facts(nn.Sequential(nn.Conv2d(1, 2, 3), nn.AdaptiveAvgPool2d(1), nn.Flatten())).origin["given"]
+    assert "file" not in describe(strided).origin
+    assert describe(nn.Sequential(nn.Conv2d(1, 2, 3), nn.AdaptiveAvgPool2d(1), nn.Flatten())).origin["given"]

@@ -9,7 +9,7 @@ from odd_modules import READ, REFUSED, snapshot
 
 import striate
 from striate.anatomy.asking import ask, fixed_images
-from striate.anatomy.targets import check_fit, facts
+from striate.anatomy.targets import check_fit, describe
 from striate.errors import UsageError
 from striate.nets.external import adapt
 
@@ -23,7 +23,7 @@ def made(build):
 
 def fitted(net):
     """What `train` does with a net before it has images."""
-    row = facts(net)
+    row = describe(net)
     own = adapt(row.make(3, 10, False).module, row, 3, 10)
     check_fit(own, (32, 32), 10, "ten")
     return own

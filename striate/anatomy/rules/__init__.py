@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from striate.anatomy.rules import joining, pointwise, rearranging, summing, windowing
+from striate.anatomy.rules import pointwise, rearranging, summing, windowing
 from striate.anatomy.rules.basis import Rule, each
 
 RULES: Mapping[str, Rule] = {
@@ -22,8 +22,8 @@ RULES: Mapping[str, Rule] = {
     "flipped": each(rearranging.flipped),
     "rolled": each(rearranging.rolled),
     "turned": each(rearranging.turned),
-    "joined": joining.concatenated,
-    "padded": joining.bordered,
+    "joined": pointwise.concatenated,
+    "padded": pointwise.bordered,
     "complex_to_real": each(rearranging.complex_to_real),
     "real_to_complex": each(rearranging.real_to_complex),
     "part_of_complex": each(lambda node, term: term),

@@ -1,4 +1,4 @@
-"""Rules of operations that work value by value, with broadcasting, and of writes into a tensor."""
+"""Rules of operations that work value by value, with broadcasting; of writes, concatenation and padding."""
 
 from __future__ import annotations
 
@@ -7,8 +7,8 @@ from dataclasses import replace
 from math import prod
 
 from striate.anatomy.graph import Node, Shape
-from striate.anatomy.rules.basis import Terms, positional
-from striate.anatomy.terms import Factor, Lost, Term, plain
+from striate.anatomy.rules.basis import Terms, dim_of, positional
+from striate.anatomy.terms import Factor, Lost, Term, joined, plain, uneven, whole_factor
 
 
 def stretched(term: Term, shape: Shape) -> Term:
@@ -78,3 +78,95 @@ def repeated(node: Node, term: Term) -> Term:
     return replace(
         term, dims=tuple((*plain(count), *dim) if count > 1 else dim for count, dim in zip(times, dims, strict=True))
     )
+
+
+def concatenated(node: Node, inputs: Sequence[Terms]) -> list[Term]:
+    """Concatenation. Where parts have positions along it, the indices read things of their own, unless one part alone does (the
+    rest is like padding) or they go on from one another; else each part keeps its place."""
+    shapes = node.operand_shapes
+    rank = len(node.shape)
+    dim = dim_of(node, "dim", rank)
+    if node.operation == "stack":
+        parts = [[replace(t, dims=(*t.dims[:dim], (), *t.dims[dim:])) for t in terms] for terms in inputs]
+        lengths = [1] * len(inputs)
+    else:
+        used = [i for i, shape in enumerate(shapes) if len(shape) == rank]  # torch lets empty vectors join
+        if len(used) < len(shapes) and any(prod(shapes[i]) for i in range(len(shapes)) if i not in used):
+            raise Lost
+        parts, lengths = [list(inputs[i]) for i in used], [shapes[i][dim] for i in used]
+    starts = [sum(lengths[:i]) for i in range(len(lengths))]
+    total = sum(lengths)
+    if not any(positional(terms, dim) for terms in parts):
+        return [_placed(term, dim, start, total) for start, terms in zip(starts, parts, strict=True) for term in terms]
+    holding = [i for i, terms in enumerate(parts) if terms]
+    if len(holding) == 1:
+        only = holding[0]
+        try:
+            return [shifted_dim(term, dim, starts[only], total) for term in parts[only]]
+        except Lost:
+            pass
+    else:
+        going_on = _going_on(parts, dim, starts, total)
+        if going_on is not None:
+            return going_on
+    return [term.scattered([dim]).with_dim(dim, uneven(total)) for terms in parts for term in terms]
+
+
+def _placed(term: Term, dim: int, start: int, total: int) -> Term:
+    factors = term.dims[dim]
+    if len(factors) > 1:
+        if all(factor.full for factor in factors):
+            raise Lost
+        return term.scattered([dim]).with_dim(dim, uneven(total))
+    low, high = (factors[0].low, factors[0].high) if factors else (0, 1)
+    return term.with_dim(dim, joined([Factor(total, 0, start + low, start + high)]))
+
+
+def shifted_dim(term: Term, dim: int, start: int, total: int) -> Term:
+    """A dimension with more indices, before and behind; those read nothing."""
+    if not term.moves(dim):
+        return term.with_length(dim, total)
+    if len(term.dims[dim]) > 1:
+        term = term.single(dim)
+    step = term.dims[dim][0].step
+    if step is None:
+        raise Lost
+    return term.shifted(-step * start).with_dim(dim, (whole_factor(total, step),))
+
+
+def _going_on(parts: Sequence[Sequence[Term]], dim: int, starts: Sequence[int], total: int) -> list[Term] | None:
+    """Parts of one tensor, put together again in their order."""
+    try:
+        wide = [
+            [shifted_dim(term.settled(), dim, start, total).settled() for term in terms]
+            for start, terms in zip(starts, parts, strict=True)
+        ]
+    except Lost:
+        return None
+    alike = [[(term.axis, term.dims, term.largest, term.smallest) for term in terms] for terms in wide]
+    return wide[0] if all(terms == alike[0] for terms in alike) else None
+
+
+def bordered(node: Node, inputs: Sequence[Terms]) -> list[Term]:
+    """Padding. Where positions lie, what is read outside of them does not matter."""
+    held = [d for d in range(len(node.shape)) if positional(inputs[0], d)]
+    return [_padded(node, term, held) for term in inputs[0]]
+
+
+def _padded(node: Node, term: Term, held: Sequence[int]) -> Term:
+    pads = [int(p) for p in node.attributes.get("pad") or node.attributes.get("padding") or []]
+    for place in range(0, len(pads), 2):
+        dim = term.rank - 1 - place // 2
+        before, after = pads[place : place + 2]
+        factors, length = term.dims[dim], node.shape[dim]
+        if before == after == 0:
+            continue
+        if term.moves(dim):
+            term = shifted_dim(term, dim, before, length)
+        elif node.operation != "constant_pad_nd" or dim in held or not factors:
+            term = term.with_length(dim, length)
+        elif len(factors) == 1 and before >= 0 and after >= 0:
+            term = term.with_dim(dim, (Factor(length, 0, factors[0].low + before, factors[0].high + before),))
+        else:
+            raise Lost
+    return term

@@ -1,4 +1,4 @@
-"""The smallest input, and explanations of what does not fit. Run: pytest tests/anatomy/test_limits.py"""
+"""The smallest input, and explanations of what does not fit. Run: pytest tests/anatomy/test_input_size.py"""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from fast_rows import ROWS
 from torch import Tensor, nn
 
 from striate.anatomy import inspect
-from striate.anatomy.limits import runs, smallest_input
+from striate.anatomy.input_size import runs, smallest_input
 from striate.errors import UsageError
 from striate.nets import CATALOGUE, build
 

@@ -3,19 +3,21 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from math import prod
+from typing import TypeVar
 
 from torch import nn
 
 from striate.anatomy.graph import Graph, Shape
-from striate.anatomy.heads import WithHeads
 from striate.anatomy.recording import Call
-from striate.anatomy.tracing import NothingGiven, TraceFailure, trace, wants_values
+from striate.anatomy.sizes import Window
+from striate.anatomy.tracing import NothingGiven, TraceFailure, WithHeads, trace, wants_values
 from striate.errors import UsageError
 from striate.nets.copying import Copies, UncopyableError
 from striate.texts import dimensions
 
+_T = TypeVar("_T")
 _LARGEST = 1024
 _ON_VALUES = (
     "The net was run on shapes alone, and its forward asks for values, as `if x.sum() > 0`, `.item()`, `.numpy()` and a mask "
@@ -36,9 +38,14 @@ def trace_or_explain(module: nn.Module, input_shape: Sequence[int], name: str) -
         raise UsageError(explain_failure(module, input_shape, name, failure)) from failure
 
 
-def asked_for_values(error: UsageError) -> bool:
-    """Whether a net was refused because it asked for values, which a net that was built without weights has none of."""
-    return isinstance(error.__cause__, TraceFailure) and wants_values(error.__cause__.cause)
+def without_weights_or_with(use: Callable[[bool], _T]) -> _T:
+    """use(without_weights=True), and use(False) if the net was refused because it asked for values, which it has none of then."""
+    try:
+        return use(True)
+    except UsageError as error:
+        if not (isinstance(error.__cause__, TraceFailure) and wants_values(error.__cause__.cause)):
+            raise
+    return use(False)
 
 
 def check_lazy(module: nn.Module, input_shape: Sequence[int], name: str) -> None:
@@ -70,10 +77,8 @@ def smallest_input(module: nn.Module | Copies, channels: int, *, at_most: int = 
             works = middle
         else:
             fails = middle
-    for side in range(1, min(works, 16)):  # sizes below a gap
-        if runs(module, (1, channels, side, side)):
-            return side
-    return works
+    below = range(1, min(works, 16))  # sizes below a gap
+    return next((side for side in below if runs(module, (1, channels, side, side))), works)
 
 
 def _with_heads(module: nn.Module | Copies) -> Copies:
@@ -99,17 +104,14 @@ def first_usual(module: nn.Module | Copies, channels: int, at_most: int = _LARGE
 
 def explain_failure(module: nn.Module, input_shape: Sequence[int], name: str, failure: TraceFailure) -> str:
     """Which layer fails, why, and what to do."""
-    call = failure.calls[-1] if failure.calls else Call("", 0, ())
+    call = failure.calls[-1]
     part = module.get_submodule(call.module)
-    where = (
-        f"layer {call.module} ({type(part).__name__})"
-        if call.module
-        else f"the forward method of {type(part).__name__}"
-    )
-    reason = _reason(part, call, failure)
+    kind = type(part).__name__
+    where = f"layer {call.module} ({kind})" if call.module else f"the forward method of {kind}"
     picture = dimensions(input_shape[1:])
-    lines = [f"{name} does not take an image of {picture}: {where} fails.", reason]
-    lines += [f"What ran before: {trail}." for trail in [_trail(failure.graph)] if trail]
+    lines = [f"{name} does not take an image of {picture}: {where} fails.", _reason(part, call, failure)]
+    if trail := _trail(failure.graph):
+        lines.append(f"What ran before: {trail}.")
     if (failure.operation or failure.calls[1:]) and not _is_mismatch(part, call):
         smallest = smallest_input(module, input_shape[1])
         if smallest is None and (whole := _only_batch(module, input_shape)):
@@ -211,11 +213,8 @@ def _linear_reason(part: nn.Linear, shape: Shape, graph: Graph) -> str:
     if maps is not None and len(shape) == 2 and prod(maps) == got:
         channels, *sides = maps
         text += f" = {channels} channels of {dimensions(sides)}"
-        if (
-            part.in_features % channels == 0
-            and round((part.in_features // channels) ** 0.5) ** 2 * channels == part.in_features
-        ):
-            side = round((part.in_features // channels) ** 0.5)
+        side = round((part.in_features / channels) ** 0.5)
+        if side**2 * channels == part.in_features:
             text += f", where {channels} channels of {side}x{side} were expected"
         return (
             f"{text}. Either build it with in_features={got}, or give the net the image size that it was made for, or pool "
@@ -232,21 +231,23 @@ def _linear_reason(part: nn.Linear, shape: Shape, graph: Graph) -> str:
 def _window_reason(part: nn.Module, shape: Shape) -> str | None:
     """Says that the layer's window is wider than the map; None if it is not."""
 
-    def pair(value: object) -> tuple[int, int]:
-        return (value, value) if isinstance(value, int) else (value[0], value[-1])  # type: ignore[index]
+    def at(side: int, name: str, usual: int) -> int:
+        value = getattr(part, name, usual)
+        return value if isinstance(value, int) else int(value[side % len(value)])
 
-    padding = getattr(part, "padding", 0)
-    if isinstance(padding, str):
+    if isinstance(getattr(part, "padding", 0), str):
         return None
-    kernel, padding = pair(part.kernel_size), pair(padding)
-    dilation = pair(getattr(part, "dilation", 1))
-    for size, k, p, d in zip(shape[2:], kernel, padding, dilation, strict=True):
-        reach = d * (k - 1) + 1
-        if reach > size + 2 * p:
-            wide = f"{reach} pixels ({k} taps, dilation {d})" if d > 1 else f"{k} pixels"
+    for side, size in enumerate(shape[2:]):
+        window = Window(
+            kernel=at(side, "kernel_size", 1), padding=at(side, "padding", 0), dilation=at(side, "dilation", 1)
+        )
+        padded = size + 2 * window.padding
+        if window.span > padded:
+            taps = f" ({window.kernel} taps, dilation {window.dilation})" if window.dilation > 1 else ""
             return (
-                f"Its window is {wide} wide, and the map that reaches it only {size} + 2*{p} = {size + 2 * p}. Earlier layers "
-                "have shrunk the image too much: give a larger image, or take out a pool or a stride before it."
+                f"Its window is {window.span} pixels{taps} wide, and the map that reaches it only {size} + 2*{window.padding} = "
+                f"{padded}. Earlier layers have shrunk the image too much: give a larger image, or take out a pool or a stride "
+                "before it."
             )
     return None
 
