@@ -15,7 +15,7 @@ from striate.errors import UsageError
 from striate.texts import dimensions, storage
 
 if TYPE_CHECKING:
-    from striate.data.cache import CacheInfo
+    from striate.data.caches import CacheInfo
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -27,7 +27,8 @@ app = typer.Typer(
 @app.command("list")
 def list_(as_json: AsJson = False) -> None:
     """List cached folders, the most recently used first."""
-    from striate.data.cache import cache_root, list_caches
+    from striate.data.cache import cache_root
+    from striate.data.caches import list_caches
 
     caches = list_caches()
     if as_json:
@@ -45,7 +46,7 @@ def clear(
     as_json: AsJson = False,
 ) -> None:
     """Remove cached images. The original files stay; they are decoded again when needed."""
-    from striate.data.cache import clear_caches
+    from striate.data.caches import clear_caches
 
     if (source is None) == (not everything):
         raise UsageError("give the folder whose cache is to be removed, or --all")

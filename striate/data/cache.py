@@ -12,15 +12,16 @@ from __future__ import annotations
 import errno
 import hashlib
 import json
+import math
 import os
 import re
 import shutil
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 import PIL
@@ -30,16 +31,30 @@ from striate.data.formats import has_heif
 from striate.data.images import Pixels, Store, content_hash
 from striate.data.kinds import FORMATS
 from striate.data.preprocessing import Preprocessing
-from striate.data.reading import Entry, Files, OnProgress, Status, decoded
+from striate.data.reading import Entry, Files, Known, OnProgress
 from striate.files import write_atomic
+from striate.forms import Form
 from striate.strictjson import to_json
 from striate.texts import storage
+
+if TYPE_CHECKING:
+    from filelock import BaseFileLock
 
 ABOUT, LOCK = "about.json", "lock"
 MEMORY_SHARE = 0.25
 """Share of the free memory for the images of a set."""
 RESERVE = 2**30
 """Bytes of the disk that a cache leaves free."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class About(Form):
+    """What `about.json` in a cache says: whose images it holds, and of what preprocessing."""
+
+    source: str
+    size: tuple[int, int]
+    channels: int
+    fit: str
 
 
 @dataclass(frozen=True, eq=False, slots=True)
@@ -77,35 +92,40 @@ def prepare(
 
     Without a place for a cache the images are decoded into memory; if that cannot hold them, whenever they are needed.
     """
-    found = [_status(path) for path in paths]
-    plan = hashlib.blake2b(repr([*map(str, paths), *found]).encode(), digest_size=12).hexdigest()
-    shape = (len(paths), *preprocessing.size, preprocessing.channels)
-    folder = _folder_of(source, preprocessing)
+    files = Files(paths, preprocessing, workers)
+    plan = hashlib.blake2b(repr([*map(str, paths), *files.statuses]).encode(), digest_size=12).hexdigest()
+    generation = _Generation(_folder_of(source, preprocessing), plan, files.shape)
     on_progress = on_progress or (lambda done, total: None)
     try:
-        folder.mkdir(parents=True, exist_ok=True)
-        if (ready := _opened(folder, plan, shape)) is None:
-            with _lock(folder):
-                _write_about(folder, source, preprocessing)
-                if (ready := _opened(folder, plan, shape)) is None:  # another process may have built it meanwhile
-                    _Builder(folder, plan, paths, found, preprocessing).build(workers, on_progress)
-                    ready = _opened(folder, plan, shape)
+        generation.folder.mkdir(parents=True, exist_ok=True)
+        if (ready := generation.opened()) is None:
+            with lock_of(generation.folder):
+                about = About(
+                    source=str(source.resolve()),
+                    size=preprocessing.size,
+                    channels=preprocessing.channels,
+                    fit=preprocessing.fit,
+                )
+                write_atomic(generation.folder / ABOUT, to_json(about.as_dict(), ascii=True))
+                if (ready := generation.opened()) is None:  # another process may have built it meanwhile
+                    _build(generation, files, on_progress)
+                    ready = generation.opened()
         if ready is not None:
             with suppress(PermissionError):  # a cache that is shared may be for reading only
-                os.utime(folder / ABOUT)
+                os.utime(generation.folder / ABOUT)
             return ready
-        reason = f"no cache in {folder}: it cannot be read back"
+        reason = "it cannot be read back"
     except OSError as error:
-        reason = f"no cache in {folder}: {error.strerror or error}"
-    pixels = np.zeros(shape, dtype=np.uint8) if fits_memory(int(np.prod(shape))) else None
+        reason = str(error.strerror or error)
+    pixels = np.zeros(files.shape, dtype=np.uint8) if fits_memory(generation.size) else None
     entries: list[Entry] = []
-    for portion in decoded(paths, found, preprocessing, workers):
+    for portion in files.decoded(range(len(paths))):
         for entry, picture in portion:
             if picture is not None and pixels is not None:
                 pixels[len(entries)] = picture
             entries.append(entry)
         on_progress(len(entries), len(paths))
-    return Prepared(Files(paths, preprocessing, workers) if pixels is None else pixels, tuple(entries), reason)
+    return Prepared(files if pixels is None else pixels, tuple(entries), f"no cache in {generation.folder}: {reason}")
 
 
 def fits_memory(size: int) -> bool:
@@ -115,61 +135,37 @@ def fits_memory(size: int) -> bool:
     return size < psutil.virtual_memory().available * MEMORY_SHARE
 
 
-class _Builder:
-    """Builds one generation, under the cache's lock."""
+@dataclass(frozen=True, slots=True)
+class _Generation:
+    """The images of one list of files, whose name is `plan`, in a cache; `shape` is (N, H, W, C)."""
 
-    def __init__(
-        self,
-        folder: Path,
-        plan: str,
-        paths: Sequence[Path],
-        found: Sequence[Status],
-        preprocessing: Preprocessing,
-    ) -> None:
-        self.folder, self.plan, self.paths, self.found, self.preprocessing = folder, plan, paths, found, preprocessing
-        self.shape = (len(paths), *preprocessing.size, preprocessing.channels)
-        self.row_bytes = int(np.prod(self.shape[1:]))
-        self.pixels, self.journal, self.index = (folder / f"{plan}.{end}" for end in ("pixels", "journal", "index"))
+    folder: Path
+    plan: str
+    shape: tuple[int, ...]
 
-    def build(self, workers: int, on_progress: OnProgress) -> None:
-        """Decodes what no older generation has, and removes the older ones."""
-        entries = self._begun()
-        older = _Older(self.folder, self.plan, self.shape[1:])
-        todo = [row for row in range(len(self.paths)) if row not in entries]
-        with (
-            self.pixels.open("r+b", buffering=0) as pixels,
-            self.journal.open("a", encoding="utf-8") as journal,
-            ThreadPoolExecutor(1) as background,
-        ):
-            on_progress(len(entries), len(self.paths))
-            chosen = ([self.paths[row] for row in todo], [self.found[row] for row in todo])
-            rows = iter(todo)
-            for portion in decoded(*chosen, self.preprocessing, workers, older):
-                written = [next(rows) for _ in portion]
-                for row, (entry, picture) in zip(written, portion, strict=True):
-                    if picture is not None:
-                        pixels.seek(row * self.row_bytes)
-                        pixels.write(np.ascontiguousarray(picture).data)
-                    entries[row] = entry
-                # After the pixels: what the journal names is there.
-                journal.writelines(to_json([row, *entries[row].as_list()], ascii=True) + "\n" for row in written)
-                journal.flush()
-                background.submit(os.fsync, pixels.fileno())  # while the next ones are decoded
-                on_progress(len(entries), len(self.paths))
-            background.submit(os.fsync, pixels.fileno()).result()
-        content = {"paths": list(map(str, self.paths)), "entries": [entries[row].as_list() for row in sorted(entries)]}
-        write_atomic(self.index, to_json(content, ascii=True))
-        for path in self.folder.iterdir():
-            if path not in (self.pixels, self.index) and path.name not in (ABOUT, LOCK):
-                path.unlink(missing_ok=True)
+    def file(self, ending: str) -> Path:
+        """Its `pixels`, `index` or `journal`."""
+        return self.folder / f"{self.plan}.{ending}"
 
-    def _begun(self) -> dict[int, Entry]:
+    @property
+    def size(self) -> int:
+        """Bytes of its pixels."""
+        return math.prod(self.shape)
+
+    def opened(self) -> Prepared | None:
+        """Its images if it is whole, or None."""
+        read = _read_index(self.file("index"))
+        if read is None or len(read[1]) != self.shape[0] or self.file("pixels").stat().st_size != self.size:
+            return None
+        return Prepared(_mapped(self.file("pixels"), self.shape), tuple(read[1]), str(self.folder))
+
+    def begun(self) -> dict[int, Entry]:
         """Row -> entry of what a builder that was stopped has written rightly; the space of all rows is allocated."""
         entries: dict[int, Entry] = {}
-        size = self.shape[0] * self.row_bytes
-        if self.journal.is_file() and self.pixels.is_file() and self.pixels.stat().st_size == size:
-            stored = _mapped(self.pixels, self.shape)
-            for line in self.journal.read_text(encoding="utf-8").splitlines():
+        pixels, journal = self.file("pixels"), self.file("journal")
+        if journal.is_file() and pixels.is_file() and pixels.stat().st_size == self.size:
+            stored = _mapped(pixels, self.shape)
+            for line in journal.read_text(encoding="utf-8").splitlines():
                 try:
                     row, *values = json.loads(line)
                     entry = Entry.from_list(values)
@@ -182,60 +178,63 @@ class _Builder:
             path.unlink()
             path.with_suffix(".pixels").unlink(missing_ok=True)
         free = shutil.disk_usage(self.folder).free
-        if free < size + RESERVE:
+        if free < self.size + RESERVE:
             raise OSError(
                 errno.ENOSPC,
-                f"it needs {storage(size)} and {storage(free)} are free, of which {storage(RESERVE)} stay so; "
+                f"it needs {storage(self.size)} and {storage(free)} are free, of which {storage(RESERVE)} stay so; "
                 "striate cache clear makes room",
             )
-        self.journal.unlink(missing_ok=True)
-        with self.pixels.open("wb") as file:
-            if hasattr(os, "posix_fallocate") and size:
-                os.posix_fallocate(file.fileno(), 0, size)  # a disk that fills up later cannot hurt then
-            file.truncate(size)
+        with pixels.open("wb") as file:
+            if hasattr(os, "posix_fallocate") and self.size:
+                os.posix_fallocate(file.fileno(), 0, self.size)  # a disk that fills up later cannot hurt then
+            file.truncate(self.size)
         return entries
 
-
-class _Older:
-    """What other generations of a cache hold: images by their files' digests."""
-
-    def __init__(self, folder: Path, plan: str, row: tuple[int, ...]) -> None:
-        self._rows: dict[str, tuple[Entry, Pixels]] = {}
-        self._same: dict[tuple[str, Status], str] = {}
-        for index in folder.glob("*.index"):
-            read = None if index.stem == plan else _read_index(index)
-            if read is None:
+    def older(self) -> Known:
+        """What other generations of its cache hold."""
+        known = Known({}, {})
+        for index in self.folder.glob("*.index"):
+            if index.stem == self.plan or (read := _read_index(index)) is None:
                 continue
-            paths, entries = read
-            stored = _mapped(index.with_suffix(".pixels"), (len(entries), *row))
-            for path, entry, picture in zip(paths, entries, stored, strict=True):
+            stored = _mapped(index.with_suffix(".pixels"), (len(read[1]), *self.shape[1:]))
+            for path, entry, picture in zip(*read, stored, strict=True):
                 if entry.content:
-                    self._rows[entry.digest] = entry, picture
-                    self._same[path, (entry.size, entry.changed)] = entry.digest
-
-    def digest(self, path: Path, status: Status) -> str | None:
-        return self._same.get((str(path), status))
-
-    def picture(self, digest: str) -> tuple[Entry, Pixels] | None:
-        return self._rows.get(digest)
+                    known.images[entry.digest] = entry, picture
+                    known.digests[path, (entry.size, entry.changed)] = entry.digest
+        return known
 
 
-def _status(path: Path) -> Status:
-    """(bytes, time of change in ns); (-1, -1) for what is not there."""
-    try:
-        status = os.stat(path)  # noqa: PTH116 - of 60,000 files: three times as fast
-    except OSError:
-        return -1, -1
-    return status.st_size, status.st_mtime_ns
-
-
-def _opened(folder: Path, plan: str, shape: tuple[int, ...]) -> Prepared | None:
-    """A generation that is whole, or None."""
-    read = _read_index(folder / f"{plan}.index")
-    stored = folder / f"{plan}.pixels"
-    if read is None or len(read[1]) != shape[0] or stored.stat().st_size != int(np.prod(shape)):
-        return None
-    return Prepared(_mapped(stored, shape), tuple(read[1]), str(folder))
+def _build(generation: _Generation, files: Files, on_progress: OnProgress) -> None:
+    """Decodes what no older generation has, and removes the older ones. The cache's lock is held."""
+    count = len(files.paths)
+    entries = generation.begun()
+    todo = [row for row in range(count) if row not in entries]
+    with (
+        generation.file("pixels").open("r+b", buffering=0) as pixels,
+        generation.file("journal").open("a", encoding="utf-8") as journal,
+        ThreadPoolExecutor(1) as background,
+    ):
+        on_progress(len(entries), count)
+        rows = iter(todo)
+        for portion in files.decoded(todo, generation.older()):
+            written = [next(rows) for _ in portion]
+            for row, (entry, picture) in zip(written, portion, strict=True):
+                if picture is not None:
+                    pixels.seek(row * math.prod(generation.shape[1:]))
+                    pixels.write(np.ascontiguousarray(picture).data)
+                entries[row] = entry
+            # After the pixels: what the journal names is there.
+            journal.writelines(to_json([row, *entries[row].as_list()], ascii=True) + "\n" for row in written)
+            journal.flush()
+            background.submit(os.fsync, pixels.fileno())  # while the next ones are decoded
+            on_progress(len(entries), count)
+        background.submit(os.fsync, pixels.fileno()).result()
+    content = {"paths": list(map(str, files.paths)), "entries": [entries[row].as_list() for row in range(count)]}
+    write_atomic(generation.file("index"), to_json(content, ascii=True))
+    kept = {generation.file("pixels").name, generation.file("index").name, ABOUT, LOCK}
+    for path in generation.folder.iterdir():
+        if path.name not in kept:
+            path.unlink(missing_ok=True)
 
 
 def _read_index(path: Path) -> tuple[list[str], list[Entry]] | None:
@@ -257,104 +256,14 @@ def _folder_of(source: Path, preprocessing: Preprocessing) -> Path:
     absolute = source.resolve()
     # What reads the files is among the settings: a file that could not be read before may be read by what was installed since.
     readers = (DECODER, PIL.__version__, FORMATS, has_heif())
-    settings: tuple[Any, ...] = (str(absolute), preprocessing.size, preprocessing.channels, preprocessing.fit, *readers)
-    if preprocessing.range is not None:
-        settings = (*settings, preprocessing.range)
+    stated = () if preprocessing.range is None else (preprocessing.range,)
+    settings = (str(absolute), preprocessing.size, preprocessing.channels, preprocessing.fit, *readers, *stated)
     digest = hashlib.blake2b(repr(settings).encode(), digest_size=8).hexdigest()
     return cache_root() / f"{re.sub(r'[^A-Za-z0-9._-]+', '-', absolute.name)[:40].strip('-.') or 'pictures'}-{digest}"
 
 
-def _lock(folder: Path) -> Any:
+def lock_of(folder: Path) -> BaseFileLock:
+    """The lock of a cache, which its builder holds."""
     from filelock import FileLock
 
     return FileLock(folder / LOCK)
-
-
-def _write_about(folder: Path, source: Path, preprocessing: Preprocessing) -> None:
-    size, channels, fit = preprocessing.size, preprocessing.channels, preprocessing.fit
-    about = {"source": str(source.resolve()), "size": list(size), "channels": channels, "fit": fit}
-    write_atomic(folder / ABOUT, to_json(about, ascii=True))
-
-
-@dataclass(frozen=True, slots=True)
-class CacheInfo:
-    """One cache on this machine.
-
-    Attributes:
-        source: the folder or table whose images it holds; `there`: whether that still exists.
-        size, channels, fit: of its `Preprocessing`.
-        pictures: how many are prepared; `whole`: whether these are all.
-        bytes: on disk.
-        used: seconds since the epoch when it was used last.
-        path: its folder.
-    """
-
-    source: str
-    there: bool
-    size: tuple[int, int]
-    channels: int
-    fit: str
-    pictures: int
-    whole: bool
-    bytes: int
-    used: float
-    path: str
-
-    def as_dict(self) -> dict[str, Any]:
-        """The cache in plain types."""
-        return asdict(self)
-
-
-def list_caches() -> list[CacheInfo]:
-    """All caches of this user, the one used last first."""
-    found = [_info(about) for about in cache_root().glob(f"*/{ABOUT}")]
-    return sorted(found, key=lambda cache: -cache.used)
-
-
-def _info(about: Path) -> CacheInfo:
-    """What is known of the cache that `about` lies in; one whose `about` is damaged is there to be cleared."""
-    folder = about.parent
-    try:
-        values = json.loads(about.read_text(encoding="utf-8"))
-        source, channels, fit = str(values["source"]), int(values["channels"]), str(values["fit"])
-        size = (int(values["size"][0]), int(values["size"][1]))
-    except (OSError, ValueError, TypeError, LookupError):
-        source, size, channels, fit = f"? ({about} is damaged)", (0, 0), 0, "?"
-    indexes = list(folder.glob("*.index"))
-    row = size[0] * size[1] * channels
-    stored = sum(path.stat().st_size for path in folder.glob("*.pixels"))
-    pictures = sum(path.with_suffix(".pixels").stat().st_size // row for path in indexes) if row else 0
-    return CacheInfo(
-        source=source,
-        there=Path(source).exists(),
-        size=size,
-        channels=channels,
-        fit=fit,
-        pictures=pictures,
-        whole=bool(indexes),
-        bytes=stored + sum(path.stat().st_size for path in folder.iterdir() if path.suffix != ".pixels"),
-        used=about.stat().st_mtime,
-        path=str(folder),
-    )
-
-
-def clear_caches(source: Path | None = None) -> list[CacheInfo]:
-    """Removes the caches of a folder or table, or all of them, but for those that are being built; says which were removed."""
-    from filelock import Timeout
-
-    removed = []
-    for cache in list_caches():
-        if source is not None and Path(cache.source) != source.resolve():
-            continue
-        folder = Path(cache.path)
-        try:
-            with _lock(folder).acquire(timeout=0):
-                for path in sorted(folder.iterdir(), key=lambda path: path.suffix != ".index"):
-                    if (
-                        path.name != LOCK
-                    ):  # the index first: a cache without one is none; the lock stays: others may wait for it
-                        path.unlink()
-        except Timeout:
-            continue
-        removed.append(cache)
-    return removed

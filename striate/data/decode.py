@@ -12,8 +12,8 @@ import functools
 import re
 import stat
 import warnings
-from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 from PIL import Image, ImageOps, UnidentifiedImageError
@@ -43,8 +43,7 @@ _QUIET = ("ignore", None, Warning, _PILLOW, 0)
 """As Python keeps the filter of `_silence_pillow`."""
 
 
-@dataclass(frozen=True, slots=True)
-class FileInfo:
+class FileInfo(NamedTuple):
     """What an image's file is, as it was stored: before it was turned upright, converted or scaled.
 
     Attributes:

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import functools
 import hashlib
+import os
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Executor, Future, ThreadPoolExecutor
 from itertools import chain, islice
 from pathlib import Path
-from typing import Any, NamedTuple, Protocol, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
 
@@ -50,10 +51,7 @@ class Entry(NamedTuple):
     def as_list(self) -> list[Any]:
         """Plain values, for JSON."""
         *values, info = self
-        return [
-            *values,
-            *((info.format, info.mode, info.width, info.height, info.grey, *(info.found or ())) if info else ()),
-        ]
+        return values if info is None else [*values, *info[:-1], *(info.found or ())]
 
     @classmethod
     def from_list(cls, values: list[Any]) -> Entry:
@@ -67,14 +65,16 @@ def _info(form: str, mode: str, width: int, height: int, grey: bool, *found: Any
     return FileInfo(form, mode, width, height, grey, Found(*found) if found else None)
 
 
-class Known(Protocol):
-    """Images that were decoded before."""
+class Known(NamedTuple):
+    """Images that were decoded before.
 
-    def digest(self, path: Path, status: Status) -> str | None:
-        """The digest of an unchanged file, without reading it."""
+    Attributes:
+        digests: (path, status) of a file that is unchanged then -> its digest, without reading it.
+        images: digest -> entry and pixels.
+    """
 
-    def picture(self, digest: str) -> tuple[Entry, Pixels] | None:
-        """Entry and pixels of a file with this digest."""
+    digests: dict[tuple[str, Status], str]
+    images: dict[str, tuple[Entry, Pixels]]
 
 
 def in_portions(
@@ -98,49 +98,55 @@ def in_portions(
             future.cancel()
 
 
-def decoded(
-    paths: Sequence[Path],
-    found: Sequence[Status],
-    preprocessing: Preprocessing,
-    workers: int,
-    known: Known | None = None,
-) -> Iterator[list[tuple[Entry, Pixels | None]]]:
-    """Entry and pixels (None: unreadable) of each file in turn, a portion at a time, by `workers` threads."""
-
-    def one(file: tuple[Path, Status]) -> tuple[Entry, Pixels | None]:
-        path, status = file
-        digest = known.digest(path, status) if known else None
-        try:
-            content = b"" if digest else read_bytes(path)
-            digest = digest or hashlib.blake2b(content, digest_size=16).hexdigest()
-            if known and (before := known.picture(digest)):
-                entry, picture = before
-                return Entry(*status, digest, entry.content, "", entry.info), picture
-            try:
-                picture, info = preprocessing.read_with_info(content)
-            except DataError as error:
-                return Entry(*status, digest, "", str(error).removeprefix("the image: "), None), None
-            return Entry(*status, digest, content_hash(picture), "", info), picture
-        except DataError as error:
-            return Entry(*status, "", "", str(error).removeprefix(f"{path}: "), None), None
-
-    with ThreadPoolExecutor(workers) as pool:
-        yield from in_portions(pool, one, zip(paths, found, strict=True), PORTION)
-
-
 class Files:
-    """Images that are decoded whenever they are asked for: a store for sets that neither memory nor disk can hold."""
+    """Images that are decoded whenever they are asked for: a store for sets that neither memory nor disk can hold.
+
+    Attributes:
+        statuses: of each file; (-1, -1) for what is not there.
+    """
 
     def __init__(self, paths: Sequence[Path], preprocessing: Preprocessing, workers: int) -> None:
         self.paths, self.preprocessing, self.workers = paths, preprocessing, workers
+        self.statuses = [_status(path) for path in paths]
         self.shape: tuple[int, ...] = (len(paths), *preprocessing.size, preprocessing.channels)
 
+    def decoded(self, rows: Iterable[int], known: Known | None = None) -> Iterator[list[tuple[Entry, Pixels | None]]]:
+        """Entry and pixels (None: unreadable) of each of these files in turn, a portion at a time."""
+        digests, images = known or ({}, {})
+
+        def one(row: int) -> tuple[Entry, Pixels | None]:
+            path, status = self.paths[row], self.statuses[row]
+            digest = digests.get((str(path), status))
+            try:
+                content = b"" if digest else read_bytes(path)
+                digest = digest or hashlib.blake2b(content, digest_size=16).hexdigest()
+                if digest in images:
+                    entry, picture = images[digest]
+                    return Entry(*status, digest, entry.content, "", entry.info), picture
+                try:
+                    picture, info = self.preprocessing.read_with_info(content)
+                except DataError as error:
+                    return Entry(*status, digest, "", str(error).removeprefix("the image: "), None), None
+                return Entry(*status, digest, content_hash(picture), "", info), picture
+            except DataError as error:
+                return Entry(*status, "", "", str(error).removeprefix(f"{path}: "), None), None
+
+        with ThreadPoolExecutor(self.workers) as pool:
+            yield from in_portions(pool, one, rows, PORTION)
+
     def __getitem__(self, rows: int | Indices) -> Pixels:
-        wanted = [self.paths[row] for row in np.atleast_1d(rows)]
+        wanted = np.atleast_1d(rows).tolist()
         found: list[Pixels] = []
-        for portion in decoded(wanted, [(0, 0)] * len(wanted), self.preprocessing, self.workers):
-            for path, (entry, picture) in zip(wanted[len(found) :], portion, strict=False):
-                if picture is None:
-                    raise DataError(f"{path}: {entry.error}; it could be read when training began")
-                found.append(picture)
+        for row, (entry, picture) in zip(wanted, chain.from_iterable(self.decoded(wanted)), strict=True):
+            if picture is None:
+                raise DataError(f"{self.paths[row]}: {entry.error}; it could be read when training began")
+            found.append(picture)
         return np.stack(found) if np.ndim(rows) else found[0]
+
+
+def _status(path: Path) -> Status:
+    try:
+        status = os.stat(path)  # noqa: PTH116 - of 60,000 files: three times as fast
+    except OSError:
+        return -1, -1
+    return status.st_size, status.st_mtime_ns

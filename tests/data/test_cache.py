@@ -12,7 +12,8 @@ import pytest
 from PIL import Image
 
 from striate.data import Preprocessing, cache, load_data, reading
-from striate.data.cache import Prepared, clear_caches, list_caches, prepare
+from striate.data.cache import Prepared, prepare
+from striate.data.caches import clear_caches, list_caches
 from striate.data.images import LazyPixels
 
 PREPROCESSING = Preprocessing(size=(24, 24), channels=3, mean=(), std=())
