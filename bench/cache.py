@@ -25,7 +25,7 @@ from torchvision import datasets, transforms
 from bench.record import append, conditions
 from striate.data import Preprocessing, load_data
 from striate.data.augmentation import Augmentation
-from striate.data.batches import Batches
+from striate.data.batches import Batches, Order
 from striate.machine import usable_cores, use_cores
 from striate.nets import build
 from striate.recipe import named_recipe
@@ -133,7 +133,7 @@ def make_batches(folder: Path, augmentation: Augmentation | None = None) -> Batc
     """Training batches of a folder."""
     data = load_data(folder, size=(SIZE, SIZE)).train
     preprocessing = Preprocessing(size=(SIZE, SIZE), channels=3, mean=(0.5,) * 3, std=(0.2,) * 3)
-    return Batches(data, preprocessing, augmentation or Augmentation(), BATCH, 0, torch.device("cpu"))
+    return Batches(data, preprocessing, augmentation or Augmentation(), Order(BATCH, 0), torch.device("cpu"))
 
 
 def against_one_batch(folder: Path) -> None:

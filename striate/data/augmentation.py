@@ -8,6 +8,7 @@ from dataclasses import dataclass, fields
 import torch
 from torch import Tensor
 
+from striate.choices import Within
 from striate.data.draws import FLIP, SHIFT_X, SHIFT_Y, Draws
 from striate.data.transforms import affine_parameters, erase, flip, jitter, light, resample, shift
 from striate.errors import UsageError, unknown_name
@@ -17,6 +18,13 @@ USUAL: dict[str, float] = {
     "colour": 0.4, "lighting": 0.1, "erase": 0.25, "mixup": 0.2, "cutmix": 1,
 }  # fmt: skip
 """Every kind, in the order in which they are applied, with the strength that it has if only its name is given."""
+
+
+_LIMITS = {
+    "shift": Within(0, unit="pixels"), "crop": Within(above=0, high=1), "rotate": Within(0, 180, unit="degrees"),
+    "zoom": Within(0, below=1), "shear": Within(0, 60, unit="degrees"), "colour": Within(0, 1), "lighting": Within(0, 10),
+    "erase": Within(0, 1), "mixup": Within(0, 100), "cutmix": Within(0, 100),
+}  # fmt: skip
 
 
 def _exact(value: float) -> str:
@@ -61,20 +69,9 @@ class Augmentation:
     cutmix: float = 0.0
 
     def __post_init__(self) -> None:
-        self._require(self.shift >= 0, "shift", "at least 0 pixels")
-        self._require(0 < self.crop <= 1, "crop", "above 0 and at most 1")
-        self._require(0 <= self.rotate <= 180, "rotate", "from 0 to 180 degrees")
-        self._require(0 <= self.zoom < 1, "zoom", "at least 0 and below 1")
-        self._require(0 <= self.shear <= 60, "shear", "from 0 to 60 degrees")
-        self._require(0 <= self.colour <= 1, "colour", "from 0 to 1")
-        self._require(0 <= self.lighting <= 10, "lighting", "from 0 to 10")
-        self._require(0 <= self.erase <= 1, "erase", "from 0 to 1")
-        self._require(0 <= self.mixup <= 100, "mixup", "from 0 to 100")
-        self._require(0 <= self.cutmix <= 100, "cutmix", "from 0 to 100")
-
-    def _require(self, holds: bool, field: str, limit: str) -> None:
-        if not holds:
-            raise UsageError(f"{field} must be {limit}, got {getattr(self, field)}")
+        for kind, limit in _LIMITS.items():
+            if not limit.holds(value := getattr(self, kind)):
+                raise UsageError(f"{kind} must be {limit}, got {value}")
 
     @classmethod
     def parse(cls, text: str) -> Augmentation:
@@ -138,9 +135,9 @@ class Augmentation:
             span = 2 * self.shift + 1
             pixels = shift(pixels, draws.integers(SHIFT_Y, span), draws.integers(SHIFT_X, span), self.shift)
         if self.crop < 1 or self.rotate or self.zoom or self.shear:
-            height, width = pixels.shape[-2:]
+            size = pixels.shape[-2], pixels.shape[-1]
             parameters = affine_parameters(
-                draws, height, width, crop=self.crop, rotate=self.rotate, zoom=self.zoom, shear=self.shear
+                draws, size, crop=self.crop, rotate=self.rotate, zoom=self.zoom, shear=self.shear
             )
             pixels = resample(pixels.to(torch.float32), parameters)
         if self.colour:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import math
+from dataclasses import dataclass
 
 import torch
 import torch.nn.functional as F
@@ -12,9 +13,25 @@ from torch import Tensor
 from striate.data.augmentation import Augmentation
 from striate.data.draws import PARTNER, Draws, balanced_order, permutation
 from striate.data.images import ImageData, LazyPixels
-from striate.data.mixing import mix
 from striate.data.preprocessing import Preprocessing
-from striate.data.transforms import colour_statistics
+from striate.data.transforms import colour_statistics, mix
+
+
+@dataclass(frozen=True, slots=True)
+class Order:
+    """Which samples make a batch.
+
+    Attributes:
+        batch_size: the largest batch. The ceil(N / batch_size) batches of an epoch differ by at most one in size, so that
+            there is no small last one, whose gradient would weigh too much and whose batch norm could fail.
+        seed: of order and draws.
+        balanced: every class makes the same share of an epoch, which has as many images as ever: of a large class only
+            some come, others in the next epoch; those of a small one come again, each time with draws of its own.
+    """
+
+    batch_size: int
+    seed: int
+    balanced: bool = False
 
 
 class Batches:
@@ -25,12 +42,8 @@ class Batches:
             tensor; those that it does not are gathered for each batch.
         preprocessing: as the run keeps it.
         augmentation: what is done to the images.
-        batch_size: the largest batch. The ceil(N / batch_size) batches of an epoch differ by at most one in size, so that
-            there is no small last one, whose gradient would weigh too much and whose batch norm could fail.
-        seed: of order and draws.
+        order: which samples make a batch.
         device: where images and labels are kept.
-        balanced: every class makes the same share of an epoch, which has as many images as ever: of a large class only
-            some come, others in the next epoch; those of a small one come again, each time with draws of its own.
     """
 
     def __init__(
@@ -38,21 +51,19 @@ class Batches:
         data: ImageData,
         preprocessing: Preprocessing,
         augmentation: Augmentation,
-        batch_size: int,
-        seed: int,
+        order: Order,
         device: torch.device,
-        balanced: bool = False,
     ) -> None:
-        self.data, self.device, self.balanced = data, device, balanced
+        self.data, self.device, self.order = data, device, order
         self._pixels: Tensor | None = None
         if not isinstance(data.pixels, LazyPixels):
             self._pixels = torch.from_numpy(data.pixels).permute(0, 3, 1, 2).contiguous().to(device)  # (N, C, H, W)
         self.labels = torch.from_numpy(data.labels).to(device)
-        self.preprocessing, self.augmentation, self.seed = preprocessing, augmentation, seed
+        self.preprocessing, self.augmentation = preprocessing, augmentation
         self.classes = len(data.classes)
         self._measure_colours()
-        self.steps_per_epoch = math.ceil(len(data) / batch_size)
-        self._order: tuple[int, Tensor] = (-1, torch.empty(0, dtype=torch.int64))
+        self.steps_per_epoch = math.ceil(len(data) / order.batch_size)
+        self._drawn: tuple[int, Tensor] = (-1, torch.empty(0, dtype=torch.int64))
 
     def _measure_colours(self) -> None:
         self._statistics: tuple[Tensor, Tensor] | None = None
@@ -72,14 +83,13 @@ class Batches:
 
         A sample is a position in the split; where images come again, plus N at each return.
         """
-        if self._order[0] != epoch:
-            if self.balanced:
-                order = balanced_order(self.seed, epoch, torch.from_numpy(self.data.labels))
-            else:
-                order = permutation(self.seed, epoch, len(self.labels))
-            self._order = (epoch, order.to(self.device))
+        if self._drawn[0] != epoch:
+            seed, labels = self.order.seed, torch.from_numpy(self.data.labels)
+            balanced = self.order.balanced
+            drawn = balanced_order(seed, epoch, labels) if balanced else permutation(seed, epoch, len(labels))
+            self._drawn = (epoch, drawn.to(self.device))
         start, stop = (len(self.labels) * bound // self.steps_per_epoch for bound in (step, step + 1))
-        return self._order[1][start:stop]
+        return self._drawn[1][start:stop]
 
     def batch(self, epoch: int, step: int) -> tuple[Tensor, Tensor]:
         """Inputs and targets of batch `step` of `epoch`; see `inputs`."""
@@ -101,14 +111,14 @@ class Batches:
 
     def augmented(self, epoch: int, samples: Tensor) -> tuple[Tensor, Tensor]:
         """As `batch`, of these samples, and before they are normalised: uint8, or float32 from 0 to 255."""
-        draws = Draws(self.seed, epoch, samples)
+        draws = Draws(self.order.seed, epoch, samples)
         positions = samples % len(self.labels)
         labels = self.labels[positions]
         pixels = self.augmentation(self.gather(positions), draws, self._statistics)
         if not self.augmentation.mixes:
             return pixels, labels
         partners = draws.integers(PARTNER, len(self.labels))
-        others = self.augmentation(self.gather(partners), Draws(self.seed, epoch, partners), self._statistics)
+        others = self.augmentation(self.gather(partners), Draws(self.order.seed, epoch, partners), self._statistics)
         mixed, share = mix(
             pixels.float(), others.float(), draws, mixup=self.augmentation.mixup, cutmix=self.augmentation.cutmix
         )

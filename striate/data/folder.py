@@ -88,9 +88,7 @@ def _prepared(
     """
 
     def read(channels: int) -> Prepared:
-        plain = Preprocessing(
-            size=reading.size, channels=channels, mean=(), std=(), fit=reading.fit, range=reading.range
-        )
+        plain = Preprocessing(size=reading.size, channels=channels, fit=reading.fit, range=reading.range)
         return prepare(source, paths, plain, workers, on_progress)
 
     if reading.channels is not None:

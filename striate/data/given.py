@@ -136,7 +136,7 @@ def _one_by_one(parts: Mapping[str, Part], reading: Reading, found: list[Found])
     """(uint8 (N, H, W, C) of each split, whether the images had several sizes and so were brought to that of `reading`)."""
     counts = {split: part.count for split, part in parts.items()}
     total = sum(counts.values())
-    fitted = Preprocessing(size=reading.size, channels=3, mean=(), std=(), fit=reading.fit)
+    fitted = Preprocessing(size=reading.size, channels=3, fit=reading.fit)
     images: list[Image.Image] = []
     mixed = False
     for image in _opened(parts, reading, found):
@@ -148,7 +148,7 @@ def _one_by_one(parts: Mapping[str, Part], reading: Reading, found: list[Found])
             _require_memory(images[0], total)
     channels = reading.channels or (1 if all(map(has_no_colour, images)) else 3)
     height, width = reading.size if mixed else (images[0].height, images[0].width)
-    last = Preprocessing(size=(height, width), channels=channels, mean=(), std=(), fit=reading.fit)
+    last = Preprocessing(size=(height, width), channels=channels, fit=reading.fit)
     pixels: dict[str, Pictures] = {}
     start = 0
     for split, count in counts.items():

@@ -5,9 +5,8 @@ from __future__ import annotations
 import functools
 import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
@@ -20,6 +19,7 @@ from striate.data.images import ImageData, Pictures, Pixels, portions
 from striate.data.values import Found, Range, in_doubt
 from striate.drawing.images import to_image
 from striate.errors import DataError
+from striate.forms import Form
 
 PORTION = 2**19
 """Values that are normalised at a time: 2 MB."""
@@ -30,13 +30,13 @@ that changes a value by half a level of 255 on the average (bench/LOG.md).
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Preprocessing:
+class Preprocessing(Form):
     """From a decoded image to what the net is fed.
 
     Attributes:
         size: (H, W) in pixels. An image of this size is left as it is; another is scaled (antialiased bilinear).
         channels: 1 (luma, ITU-R 601-2) or 3 (RGB).
-        mean, std: of each channel, of pixel values divided by 255.
+        mean, std: of each channel, of pixel values divided by 255; empty where nothing is normalised.
         fit: how an image of another shape comes to `size`. `crop`: it is scaled until it covers it and the middle is cut
             out. `pad`: it is scaled until it is inside, and the rest is black. `squash`: each side is scaled by itself.
         range: the values that are black and white in images of more than 8 bits; None where nobody stated them.
@@ -45,8 +45,8 @@ class Preprocessing:
 
     size: tuple[int, int]
     channels: int
-    mean: tuple[float, ...]
-    std: tuple[float, ...]
+    mean: tuple[float, ...] = ()
+    std: tuple[float, ...] = ()
     fit: Fit = "crop"
     range: Range | None = None
     sixteen: bool = False
@@ -96,10 +96,8 @@ class Preprocessing:
         # convolution would choose its kernel, and so the last bits, by an accident.
         fresh = torch.empty(pixels.shape, device=pixels.device)
         # On the CPU some images at a time, so that the second operation finds in the cache what the first one left.
-        each = (
-            max(1, PORTION // fresh[:1].numel()) if pixels.device.type == "cpu" and len(pixels) else max(1, len(pixels))
-        )
-        for start in range(0, len(pixels), each):
+        each = PORTION // max(1, math.prod(pixels.shape[1:])) if pixels.device.type == "cpu" else len(pixels)
+        for start in range(0, len(pixels), max(1, each)):
             part = slice(start, start + each)
             torch.mul(pixels[part], scale, out=fresh[part]).sub_(shift)
         return fresh
@@ -107,24 +105,6 @@ class Preprocessing:
     def tensor(self, pixels: Pixels) -> Tensor:
         """float32 (N, C, H, W) of uint8 (N, H, W, C)."""
         return self.normalise(torch.from_numpy(np.require(pixels, requirements=["C", "W"])).permute(0, 3, 1, 2))
-
-    def as_dict(self) -> dict[str, object]:
-        """Plain lists and numbers, for the run's config."""
-        return {key: list(value) if isinstance(value, tuple) else value for key, value in asdict(self).items()}
-
-    @classmethod
-    def from_dict(cls, values: dict[str, Any]) -> Preprocessing:
-        """The inverse of `as_dict`."""
-        height, width = values["size"]
-        return cls(
-            size=(height, width),
-            channels=values["channels"],
-            mean=tuple(values["mean"]),
-            std=tuple(values["std"]),
-            fit=values.get("fit", "crop"),
-            range=(float(ends[0]), float(ends[1])) if (ends := values.get("range")) else None,
-            sixteen=values.get("sixteen", False),
-        )
 
 
 @functools.cache
@@ -171,14 +151,8 @@ def preprocessing_for(
     data: ImageData, size: Sequence[int] | None, channels: int | None, fit: Fit = "crop"
 ) -> Preprocessing:
     """The preprocessing of a run: size and channels of `data` unless given, mean and deviation of its training images."""
-    height, width, native_channels = data.shape
-    unscaled = Preprocessing(
-        size=(size[0], size[1]) if size else (height, width),
-        channels=channels or native_channels,
-        mean=(),
-        std=(),
-        fit=fit,
-    )
+    height, width, native = data.shape
+    unscaled = Preprocessing(size=(size[0], size[1]) if size else (height, width), channels=channels or native, fit=fit)
     mean, std = statistics(unscaled.resized(data).pixels)
     return replace(unscaled, mean=mean, std=std)
 
@@ -189,23 +163,22 @@ def _cover(image: Image.Image, width: int, height: int) -> Image.Image:
     # The side that decides the scale comes out a rounding too long now and then, and Pillow refuses such a box.
     box_width, box_height = min(width / scale, image.width), min(height / scale, image.height)
     left, top = (image.width - box_width) / 2, (image.height - box_height) / 2
-    box = (left, top, left + box_width, top + box_height)
-    return image.resize((width, height), Image.Resampling.BILINEAR, box=box, reducing_gap=3.0)
+    return _scaled(image, width, height, (left, top, left + box_width, top + box_height))
 
 
 def _pad(image: Image.Image, width: int, height: int) -> Image.Image:
     """Scales the whole image into the middle of width x height; the rest is black."""
     scale = min(width / image.width, height / image.height)
-    inner = max(1, round(image.width * scale)), max(1, round(image.height * scale))
-    scaled = image.resize(inner, Image.Resampling.BILINEAR, reducing_gap=3.0)
+    scaled = _scaled(image, max(1, round(image.width * scale)), max(1, round(image.height * scale)))
     whole = Image.new(image.mode, (width, height))
-    whole.paste(scaled, ((width - inner[0]) // 2, (height - inner[1]) // 2))
+    whole.paste(scaled, ((width - scaled.width) // 2, (height - scaled.height) // 2))
     return whole
 
 
-def _squash(image: Image.Image, width: int, height: int) -> Image.Image:
-    """Scales each side by itself."""
-    return image.resize((width, height), Image.Resampling.BILINEAR, reducing_gap=3.0)
+def _scaled(
+    image: Image.Image, width: int, height: int, box: tuple[float, float, float, float] | None = None
+) -> Image.Image:
+    return image.resize((width, height), Image.Resampling.BILINEAR, box=box, reducing_gap=3.0)
 
 
-_FITS: Mapping[Fit, Callable[[Image.Image, int, int], Image.Image]] = {"crop": _cover, "pad": _pad, "squash": _squash}
+_FITS: Mapping[Fit, Callable[[Image.Image, int, int], Image.Image]] = {"crop": _cover, "pad": _pad, "squash": _scaled}

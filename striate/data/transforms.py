@@ -6,31 +6,16 @@ scalar form of a function may differ in the last bit, and which one a sample mee
 
 from __future__ import annotations
 
+import functools
 import math
 
+import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from striate.data.draws import (
-    BRIGHTNESS,
-    CONTRAST,
-    CROP_AREA,
-    CROP_RATIO,
-    CROP_X,
-    CROP_Y,
-    ERASE,
-    ERASE_AREA,
-    ERASE_RATIO,
-    ERASE_X,
-    ERASE_Y,
-    LIGHTING,
-    ROTATE,
-    SATURATION,
-    SHEAR,
-    ZOOM,
-    Draws,
-)
+from striate.data import draws as streams
+from striate.data.draws import Draws
 from striate.data.images import Pictures, portions
 
 CROP_ASPECT = (3 / 4, 4 / 3)
@@ -39,6 +24,8 @@ ERASED_AREA, ERASED_ASPECT = (0.02, 0.4), (0.3, 1 / 0.3)
 """Share of the image that is erased, and its width to height (Zhong et al. 2017, section 4.2)."""
 LUMA = (0.299, 0.587, 0.114)
 """ITU-R 601-2, as the decoder makes grey images."""
+_KNOTS = 4096
+"""Points at which the quantiles of a beta distribution are computed, between 0 and 1/2."""
 
 
 def flip(pixels: Tensor, chosen: Tensor) -> Tensor:
@@ -58,26 +45,30 @@ def shift(pixels: Tensor, top: Tensor, left: Tensor, margin: int) -> Tensor:
 
 
 def affine_parameters(
-    draws: Draws, height: int, width: int, *, crop: float, rotate: float, zoom: float, shear: float
+    draws: Draws, size: tuple[int, int], *, crop: float, rotate: float, zoom: float, shear: float
 ) -> Tensor:
     """float32 (N, 6), (a, b, c, d, e, f): where the output's pixel (x, y), counted from the middle of the image, comes
     from: (a x + b y + c, d x + e y + f), counted alike. Crop, rotation, zoom and shear are one map, sampled once.
 
     Args:
+        size: (H, W).
         crop: smallest share of the area; the crop's middle lies where it fits into the image. 1: the whole image.
         rotate: greatest angle in degrees, each way.
         zoom: greatest share by which the image is made larger or smaller.
         shear: greatest angle in degrees by which its upright lines lean, each way.
     """
-    angle = _between(draws, ROTATE, -rotate, rotate) * (math.pi / 180)
-    lean = torch.tan(_between(draws, SHEAR, -shear, shear) * (math.pi / 180))
-    scale = 1 / _between(draws, ZOOM, 1 - zoom, 1 + zoom)
+    height, width = size
+    angle = _between(draws, streams.ROTATE, -rotate, rotate) * (math.pi / 180)
+    lean = torch.tan(_between(draws, streams.SHEAR, -shear, shear) * (math.pi / 180))
+    scale = 1 / _between(draws, streams.ZOOM, 1 - zoom, 1 + zoom)
     ones = torch.ones_like(angle)
     box_height, box_width, middle_y, middle_x = ones, ones, 0 * ones, 0 * ones
     if crop < 1:
-        box_height, box_width = _box(draws, (CROP_AREA, CROP_RATIO), (crop, 1.0), CROP_ASPECT, height / width)
-        middle_y = (1 - box_height) * (wide(draws, CROP_Y) - 0.5) * height
-        middle_x = (1 - box_width) * (wide(draws, CROP_X) - 0.5) * width
+        box_height, box_width = _box(
+            draws, (streams.CROP_AREA, streams.CROP_RATIO), (crop, 1.0), CROP_ASPECT, height / width
+        )
+        middle_y = (1 - box_height) * (wide(draws, streams.CROP_Y) - 0.5) * height
+        middle_x = (1 - box_width) * (wide(draws, streams.CROP_X) - 0.5) * width
     cosine, sine = torch.cos(angle), torch.sin(angle)
     a, b = cosine * scale * box_width, (cosine * lean - sine) * scale * box_height
     d, e = sine * scale * box_width, (sine * lean + cosine) * scale * box_height
@@ -105,13 +96,13 @@ def jitter(pixels: Tensor, draws: Draws, strength: float) -> Tensor:
     def factor(stream: int) -> Tensor:
         return _between(draws, stream, 1 - strength, 1 + strength).float().view(-1, 1, 1, 1)
 
-    pixels = (pixels * factor(BRIGHTNESS)).clamp(0, 255)
+    pixels = (pixels * factor(streams.BRIGHTNESS)).clamp(0, 255)
     # A sum of integers is exact, so that it depends on no order of addition, and on no batch size by that.
     mean = (_grey(pixels).round().to(torch.int64).sum((1, 2, 3), keepdim=True) / pixels[0, 0].numel()).float()
-    pixels = (mean + (pixels - mean) * factor(CONTRAST)).clamp(0, 255)
+    pixels = (mean + (pixels - mean) * factor(streams.CONTRAST)).clamp(0, 255)
     if pixels.shape[1] == 3:
         grey = _grey(pixels)
-        pixels = (grey + (pixels - grey) * factor(SATURATION)).clamp(0, 255)
+        pixels = (grey + (pixels - grey) * factor(streams.SATURATION)).clamp(0, 255)
     return pixels
 
 
@@ -142,8 +133,8 @@ def light(pixels: Tensor, draws: Draws, deviation: float, steps: Tensor) -> Tens
     added = torch.zeros(len(pixels), pixels.shape[1], device=pixels.device)
     for component, step in enumerate(steps):
         # Box and Muller 1958; 1 - u is above 0.
-        radius = torch.sqrt(-2 * torch.log(1 - wide(draws, LIGHTING + 2 * component)))
-        normal = radius * torch.cos(2 * math.pi * wide(draws, LIGHTING + 2 * component + 1))
+        radius = torch.sqrt(-2 * torch.log(1 - wide(draws, streams.LIGHTING + 2 * component)))
+        normal = radius * torch.cos(2 * math.pi * wide(draws, streams.LIGHTING + 2 * component + 1))
         added = added + (deviation * normal).float().view(-1, 1) * step
     return (pixels + added[:, :, None, None]).clamp(0, 255)
 
@@ -151,14 +142,14 @@ def light(pixels: Tensor, draws: Draws, deviation: float, steps: Tensor) -> Tens
 def erase(pixels: Tensor, draws: Draws, probability: float, fill: Tensor) -> Tensor:
     """Puts `fill` (C,) over a rectangle of some samples: so many of them as `probability` says (Zhong et al. 2017)."""
     height, width = pixels.shape[-2:]
-    share = _box(draws, (ERASE_AREA, ERASE_RATIO), ERASED_AREA, ERASED_ASPECT, height / width)
+    share = _box(draws, (streams.ERASE_AREA, streams.ERASE_RATIO), ERASED_AREA, ERASED_ASPECT, height / width)
     sizes = [(part * side).round() for part, side in zip(share, (height, width), strict=True)]
     corners = [
         (wide(draws, stream) * (side - size + 1)).floor()
-        for stream, side, size in zip((ERASE_Y, ERASE_X), (height, width), sizes, strict=True)
+        for stream, side, size in zip((streams.ERASE_Y, streams.ERASE_X), (height, width), sizes, strict=True)
     ]
     inside = box_mask(corners[0], corners[0] + sizes[0], corners[1], corners[1] + sizes[1], height, width)
-    chosen = (draws.uniform(ERASE) < probability).view(-1, 1, 1, 1) & inside
+    chosen = (draws.uniform(streams.ERASE) < probability).view(-1, 1, 1, 1) & inside
     return torch.where(chosen, fill.to(pixels.dtype).view(-1, 1, 1), pixels)
 
 
@@ -197,3 +188,61 @@ def _grey(pixels: Tensor) -> Tensor:
         return pixels
     red, green, blue = pixels.unbind(1)
     return (red * LUMA[0] + green * LUMA[1] + blue * LUMA[2])[:, None]
+
+
+def mix(pictures: Tensor, partners: Tensor, draws: Draws, *, mixup: float, cutmix: float) -> tuple[Tensor, Tensor]:
+    """MixUp and CutMix, (float32 (N, C, H, W), float32 (N,)): the mixed images, and what share of each is its own.
+
+    Each sample has a share of its own and a partner drawn over the whole training set, where the usual form has one share a batch
+    and partners within it: so what a sample becomes depends on no batch.
+
+    Args:
+        pictures, partners: float32 (N, C, H, W).
+        mixup, cutmix: the alpha of the beta distribution that the share is drawn from (Zhang et al. 2018; Yun et al. 2019);
+            0 for none. With both, half of the samples get each.
+    """
+    height, width = pictures.shape[-2:]
+    uniform = wide(draws, streams.MIX_SHARE)
+    blended = draws.uniform(streams.MIX_KIND) < (0.5 if mixup and cutmix else float(mixup > 0))
+    share = torch.ones_like(uniform)
+    result = pictures
+    if mixup:
+        part = beta_quantile(uniform, mixup)
+        weight = part.float().view(-1, 1, 1, 1)
+        result = torch.where(blended.view(-1, 1, 1, 1), partners + (pictures - partners) * weight, result)
+        share = torch.where(blended, part, share)
+    if cutmix:
+        side = torch.sqrt(1 - beta_quantile(uniform, cutmix))
+        bounds = []
+        for stream, length in ((streams.BOX_Y, height), (streams.BOX_X, width)):
+            # The middle is anywhere, and the box is cut at the border (Yun et al. 2019, section 3.1).
+            middle, half = wide(draws, stream) * length, side * (length / 2)
+            bounds += [(middle - half).round().clamp(0, length), (middle + half).round().clamp(0, length)]
+        top, bottom, left, right = bounds
+        inside = box_mask(top, bottom, left, right, height, width) & ~blended.view(-1, 1, 1, 1)
+        result = torch.where(inside, partners, result)
+        share = torch.where(blended, share, 1 - (bottom - top) * (right - left) / (height * width))
+    return result, share.float()
+
+
+def beta_quantile(uniform: Tensor, alpha: float) -> Tensor:
+    """The quantiles of Beta(alpha, alpha) at `uniform`, from 0 to 1: its draws, if `uniform` holds uniform ones."""
+    knots = torch.from_numpy(_quantiles(alpha)).to(uniform)
+    folded = torch.minimum(uniform, 1 - uniform) * (2 * _KNOTS)
+    place = folded.floor().clamp(max=_KNOTS - 1)
+    low, high = knots[place.long()], knots[place.long() + 1]
+    tail = (low + (high - low) * (folded - place)) ** (1 / alpha)
+    return torch.where(uniform <= 0.5, tail, 1 - tail)
+
+
+@functools.cache
+def _quantiles(alpha: float) -> np.ndarray[tuple[int], np.dtype[np.float64]]:
+    """u at probabilities 0, 1 / (2 _KNOTS), ..., 1/2, where the quantile is u^(1/alpha).
+
+    The density x^(alpha-1) (1-x)^(alpha-1) is infinite at 0 for alpha < 1. With x = u^(1/alpha) the distribution function is
+    the integral of (1 - u^(1/alpha))^(alpha-1), which is smooth up to x = 1/2; the rest is symmetry.
+    """
+    u = np.linspace(0, 0.5**alpha, 16 * _KNOTS + 1)
+    density = (1 - u ** (1 / alpha)) ** (alpha - 1)
+    integral = np.concatenate(([0.0], np.cumsum((density[1:] + density[:-1]) / 2)))
+    return np.interp(np.linspace(0, 0.5, _KNOTS + 1), integral / (2 * integral[-1]), u)

@@ -10,7 +10,7 @@ import torch
 
 from striate.data import DataSet, Preprocessing
 from striate.data.augmentation import USUAL, Augmentation
-from striate.data.batches import Batches
+from striate.data.batches import Batches, Order
 from striate.drawing.sheet import Sheet, captioned
 from striate.files import write_beside, write_new
 
@@ -66,7 +66,7 @@ def write_augmented_grid(dataset: DataSet, augmentation: Augmentation | None = N
     chosen = torch.from_numpy(np.argsort(data.labels, kind="stable"))[chosen]  # of as many classes as possible
     pictures, captions = [], []
     for name, kind, epoch in rows:
-        batches = Batches(data, preprocessing, kind, len(data), 0, torch.device("cpu"))
+        batches = Batches(data, preprocessing, kind, Order(len(data), 0), torch.device("cpu"))
         pixels, targets = batches.augmented(epoch, chosen)
         pictures.append(pixels.round().to(torch.uint8).permute(0, 2, 3, 1).numpy())
         captions += [f"{name}\n{_shares(data.classes, target)}" for target in targets]

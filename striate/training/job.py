@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import torch
 
-from striate.data.batches import Batches
+from striate.data.batches import Batches, Order
 from striate.data.draws import DROPOUT, draw_key
 from striate.data.images import ImageData
 from striate.data.preprocessing import Preprocessing
@@ -70,8 +70,11 @@ def make_job(
         optimizer=make_optimizer(net, recipe),
         step=TrainingStep(net, recipe.label_smoothing, weights),
         batches=Batches(
-            train, preprocessing, recipe.augmentation, recipe.batch_size, recipe.seed, device,
-            balanced=recipe.balance == "sampler",
+            train,
+            preprocessing,
+            recipe.augmentation,
+            Order(recipe.batch_size, recipe.seed, balanced=recipe.balance == "sampler"),
+            device,
         ),
         validation=validation,
         preprocessing=preprocessing,

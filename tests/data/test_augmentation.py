@@ -11,12 +11,11 @@ from scipy import ndimage, stats
 import striate
 from striate.data import draws as streams
 from striate.data.augmentation import USUAL, Augmentation
-from striate.data.batches import Batches
+from striate.data.batches import Batches, Order
 from striate.data.draws import Draws
 from striate.data.images import ImageData
-from striate.data.mixing import beta_quantile
 from striate.data.preprocessing import Preprocessing
-from striate.data.transforms import colour_statistics
+from striate.data.transforms import beta_quantile, colour_statistics
 from striate.errors import UsageError
 from striate.nets import build
 from striate.training.progress import Progress
@@ -37,7 +36,7 @@ def data():
 def batches(data, augmentation, batch_size=COUNT, seed=11):
     channels = data.shape[2]
     preprocessing = Preprocessing(size=data.shape[:2], channels=channels, mean=(0.0,) * channels, std=(1.0,) * channels)
-    return Batches(data, preprocessing, augmentation, batch_size, seed, torch.device("cpu"))
+    return Batches(data, preprocessing, augmentation, Order(batch_size, seed), torch.device("cpu"))
 
 
 def only(kind, strength=None):

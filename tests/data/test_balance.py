@@ -7,7 +7,7 @@ from sklearn.utils.class_weight import compute_class_weight
 
 import striate
 from striate.data.augmentation import Augmentation
-from striate.data.batches import Batches
+from striate.data.batches import Batches, Order
 from striate.data.draws import balanced_order
 from striate.data.images import ImageData
 from striate.data.preprocessing import Preprocessing
@@ -63,7 +63,7 @@ def test_a_picture_that_comes_again_is_augmented_anew_and_batch_sizes_change_not
 
     def epoch(batch_size):
         augmentation = Augmentation(shift=4)
-        batches = Batches(data, preprocessing, augmentation, batch_size, 0, torch.device("cpu"), balanced=True)
+        batches = Batches(data, preprocessing, augmentation, Order(batch_size, 0, balanced=True), torch.device("cpu"))
         parts = [batches.batch(2, step) for step in range(batches.steps_per_epoch)]
         return torch.cat([x for x, _ in parts]), torch.cat([y for _, y in parts])
 

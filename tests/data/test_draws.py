@@ -10,7 +10,7 @@ import torch
 from scipy import stats
 
 from striate.data.augmentation import Augmentation
-from striate.data.batches import Batches
+from striate.data.batches import Batches, Order
 from striate.data.draws import FLIP, SHIFT_X, SHIFT_Y, Draws, hashes, permutation
 from striate.data.images import ImageData
 from striate.data.preprocessing import Preprocessing
@@ -68,7 +68,7 @@ def batches():
         )
         preprocessing = Preprocessing(size=(8, 8), channels=1, mean=(0.5,), std=(0.25,))
         augmentation = Augmentation(flip=True, shift=2)
-        return Batches(data, preprocessing, augmentation, batch_size, seed, torch.device("cpu"))
+        return Batches(data, preprocessing, augmentation, Order(batch_size, seed), torch.device("cpu"))
 
     return make
 

@@ -10,7 +10,7 @@ from PIL import Image
 
 from striate.data import Preprocessing, load_data
 from striate.data.augmentation import Augmentation
-from striate.data.batches import Batches
+from striate.data.batches import Batches, Order
 from striate.data.inputs import read
 
 
@@ -63,7 +63,7 @@ def test_train_evaluate_and_predict_see_the_same_pixels_of_1000_files(thousand, 
     assert not data.unreadable
     assert sum(len(part) for part in data.splits.values()) == 1000
     for part in data.splits.values():
-        trained = Batches(part, preprocessing, Augmentation(), 64, 0, torch.device("cpu"))
+        trained = Batches(part, preprocessing, Augmentation(), Order(64, 0), torch.device("cpu"))
         for position, path in enumerate(part.paths):
             predicted = read(preprocessing, path)
             assert np.array_equal(predicted, part.pixels[position]), path

@@ -29,7 +29,7 @@ from torch.multiprocessing.spawn import start_processes
 import striate
 from striate.data import ImageData, Preprocessing
 from striate.data.augmentation import Augmentation
-from striate.data.batches import Batches
+from striate.data.batches import Batches, Order
 from striate.errors import StriateError, UsageError
 from striate.events import (
     EpochEnded,
@@ -390,7 +390,7 @@ def test_every_sample_of_a_batch_has_one_rank():
         size, batch, count = draw.randint(1, 300), draw.randint(1, 40), draw.randint(1, 9)
         data = ImageData(np.zeros((size, 1, 1, 1), np.uint8), np.zeros(size, np.int64), ("a",))
         preprocessing = Preprocessing(size=(1, 1), channels=1, mean=(0.5,), std=(0.25,))
-        batches = Batches(data, preprocessing, Augmentation(), batch, draw.randint(0, 99), torch.device("cpu"))
+        batches = Batches(data, preprocessing, Augmentation(), Order(batch, draw.randint(0, 99)), torch.device("cpu"))
         epoch, seen = draw.randint(0, 9), []
         for step in range(batches.steps_per_epoch):
             samples = batches.samples(epoch, step)

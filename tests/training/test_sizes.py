@@ -11,7 +11,7 @@ from tiny import RECIPE, pictures, same_bits
 
 from striate.data import Preprocessing
 from striate.data.augmentation import Augmentation
-from striate.data.batches import Batches
+from striate.data.batches import Batches, Order
 from striate.errors import Interrupted, StriateError, UsageError
 from striate.recipe import Recipe, ResizeSchedule, progressive
 
@@ -58,7 +58,7 @@ def test_work_is_the_share_of_the_area():
 def test_pictures_are_scaled_as_pillow_scales_them():
     data = pictures(6, seed=3)
     preprocessing = Preprocessing(size=(28, 28), channels=1, mean=(0.5,), std=(0.25,))
-    batches = Batches(data, preprocessing, Augmentation(), 6, 0, torch.device("cpu"))
+    batches = Batches(data, preprocessing, Augmentation(), Order(6, 0), torch.device("cpu"))
     samples = torch.arange(6)
     x, labels = batches.inputs(0, samples, 20)
     assert x.shape == (6, 1, 20, 20)
