@@ -16,6 +16,7 @@ PATH_COLUMNS = ("path", "file_name", "filename", "file", "filepath", "image", "i
 LABEL_COLUMNS = ("label", "class", "category", "target")
 _NAME_COLUMNS = ("label_name", "class_name", "category_name", "target_name", "labelname", "classname")
 """Columns that name the class where there is no other one, or say its name where that has numbers."""
+_NUMBER = re.compile(r"[+-]?\d+(\.\d*)?")
 _SPLIT_COLUMNS = ("split", "set", "subset", "data set", "dataset", "data_set", "partition", "usage", "fold")
 
 
@@ -48,88 +49,74 @@ def find_columns(table: Path, names: Sequence[str], rows: Sequence[Sequence[str]
             raise DataError(f"{table} has two columns named {name.strip()!r}: rename or remove one")
     path = next((places[name] for name in PATH_COLUMNS if name in places), None)
     if path is None:
-        _require_heading(table, names)
-        raise DataError(
-            f"{table} has no column for the image's path: name one of its columns {' or '.join(PATH_COLUMNS)}; "
-            f"it has {', '.join(names) or 'none'}"
-        )
-    label = _label_column(table, names, places, rows, notes)
-    split = _split_column(table, names, places, rows, {path, label})
+        if any(name.lower().endswith(SUFFIXES) or "/" in name or "\\" in name for name in names):
+            raise DataError(
+                f"{table} has no heading: its first row is already {', '.join(names)}. Write a first row with the names of the "
+                "columns, as in path,label"
+            )
+        raise _lacks(table, names, "the image's path", PATH_COLUMNS)
+    cells = [[row[place].strip() for row in rows if row] for place in range(len(names))]
+    label = _label_column(table, names, places, cells, notes)
+    split = _split_column(table, names, places, cells, {path, label})
     group = places.get("group")
     used = {path, label, split, group}
     hot: dict[int, str] = {}
     if label is None:
         hot = _hot_columns(table, names, rows, used)
         if not hot:
-            raise DataError(
-                f"{table} has no column for its class: name one of its columns {' or '.join(LABEL_COLUMNS)}; "
-                f"it has {', '.join(names) or 'none'}"
-            )
+            raise _lacks(table, names, "its class", LABEL_COLUMNS)
         notes.append(f"read with a column for each class: {', '.join(hot.values())}")
     if spare := [name for place, name in enumerate(names) if place not in used and place not in hot and name]:
         notes.append(f"columns that are not used: {', '.join(spare)}")
     return Columns(path, label, split, group, hot)
 
 
-def _require_heading(table: Path, names: Sequence[str]) -> None:
-    """Raises DataError if the first row is one of images already."""
-    if any(name.lower().endswith(SUFFIXES) or "/" in name or "\\" in name for name in names):
-        raise DataError(
-            f"{table} has no heading: its first row is already {', '.join(names)}. Write a first row with the names of the "
-            "columns, as in path,label"
-        )
+def _lacks(table: Path, names: Sequence[str], what: str, known: Sequence[str]) -> DataError:
+    return DataError(
+        f"{table} has no column for {what}: name one of its columns {' or '.join(known)}; it has {', '.join(names) or 'none'}"
+    )
 
 
 def _label_column(
-    table: Path, names: Sequence[str], places: Mapping[str, int], rows: Sequence[Sequence[str]], notes: list[str]
+    table: Path, names: Sequence[str], places: Mapping[str, int], cells: Sequence[Sequence[str]], notes: list[str]
 ) -> int | None:
     """The first of the columns that may hold the class, if the others divide the images as it does. Of numbers and names that
     agree, the names.
     """
     found = [places[name] for name in LABEL_COLUMNS if name in places]
     called = [places[name] for name in _NAME_COLUMNS if name in places]
-    first = next(iter([*found, *called]), None)
-    if first is None:
+    if not found and not called:
         return None
-    same = [place for place in [*found, *called] if place == first or _agree(rows, first, place)]
+    first = [*found, *called][0]
+    pairs = {place: set(zip(cells[first], cells[place], strict=True)) for place in [*found, *called]}
+    # Columns agree that divide the rows in the same way.
+    same = [place for place, both in pairs.items() if len({*cells[first]}) == len({*cells[place]}) == len(both)]
     if other := next((place for place in found or called if place not in same), None):
         raise DataError(
             f"{table} has the columns {names[first]} and {names[other]}, and they disagree: rename the one that is not the class"
         )
-    worded = next((place for place in same if _are_words([row[place] for row in rows if row])), first)
+    worded = next(
+        (place for place in same if all(cells[place]) and not all(map(_NUMBER.fullmatch, cells[place]))), first
+    )
     if worded != first:
         notes.append(f"classes are named by the column {names[worded]}, with which the numbers in {names[first]} agree")
     return worded
 
 
-def _agree(rows: Sequence[Sequence[str]], one: int, other: int) -> bool:
-    """Whether two columns divide the rows in the same way."""
-    pairs = {(row[one].strip(), row[other].strip()) for row in rows if row}
-    return len({first for first, _ in pairs}) == len({second for _, second in pairs}) == len(pairs)
-
-
-def _are_words(cells: Sequence[str]) -> bool:
-    """Whether something stands in every cell, and not only numbers."""
-    numbers = sum(re.fullmatch(r"[+-]?\d+(\.\d*)?", cell.strip()) is not None for cell in cells)
-    return numbers < len(cells) and all(cell.strip() for cell in cells)
-
-
 def _split_column(
-    table: Path, names: Sequence[str], places: Mapping[str, int], rows: Sequence[Sequence[str]], taken: set[int | None]
+    table: Path, names: Sequence[str], places: Mapping[str, int], cells: Sequence[Sequence[str]], taken: set[int | None]
 ) -> int | None:
     """The column of the splits: by its name, or by another that says the same if it holds nothing else."""
     if "split" in places:
         return places["split"]
     for place, name in enumerate(names):
-        if place in taken:
-            continue
-        cells = {row[place].strip().lower() for row in rows if row} - {""}
-        if len({SPLIT_OF[cell] for cell in cells if cell in SPLIT_OF}) < 2 or not cells <= SPLIT_OF.keys():
+        held = {cell.lower() for cell in cells[place]} - {""}
+        if place in taken or len({SPLIT_OF.get(cell) for cell in held}) < 2 or not held <= SPLIT_OF.keys():
             continue
         if name.strip().lower() in _SPLIT_COLUMNS:
             return place
         raise DataError(
-            f"{table}: the column {name} holds {', '.join(sorted(cells))}: name it split if it says the split, or remove it"
+            f"{table}: the column {name} holds {', '.join(sorted(held))}: name it split if it says the split, or remove it"
         )
     return None
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -107,12 +108,8 @@ def _whole(what: str, images: Any, reading: Reading, found: list[Found]) -> Pict
 
 
 def _pixels_of(what: str, pixels: np.ndarray[Any, Any], wanted: Range | None, found: list[Found]) -> Pixels:
-    """uint8 (N, H, W, C) of images (N, H, W) or (N, H, W, 1 or 3) of any kind of number.
-
-    What is not known of their values is asked of all of them at once. `found` gets what there is to say of each image.
-
-    Raises:
-        DataError: another shape, one that can be read in two ways, or values whose black and white are not known.
+    """uint8 (N, H, W, C) of images (N, H, W) or (N, H, W, 1 or 3) of any kind of number; `found` gets the values of each. Raises
+    DataError for another shape, one that can be read in two ways, or values whose black and white are not known.
     """
     shape = pixels.shape
     if pixels.ndim == 3:
@@ -134,42 +131,31 @@ def _pixels_of(what: str, pixels: np.ndarray[Any, Any], wanted: Range | None, fo
 
 def _one_by_one(parts: Mapping[str, Part], reading: Reading, found: list[Found]) -> tuple[dict[str, Pictures], bool]:
     """(uint8 (N, H, W, C) of each split, whether the images had several sizes and so were brought to that of `reading`)."""
-    counts = {split: part.count for split, part in parts.items()}
-    total = sum(counts.values())
-    fitted = Preprocessing(size=reading.size, channels=3, fit=reading.fit)
+    counts = [part.count for part in parts.values()]
     images: list[Image.Image] = []
     mixed = False
     for image in _opened(parts, reading, found):
         if images and not mixed and image.size != images[0].size:
             mixed = True
-            images = [_at(fitted, one) for one in images]
-        images.append(_at(fitted, image) if mixed else image)
-        if len(images) == 1 or mixed:
-            _require_memory(images[0], total)
+            images = [_at(reading, one) for one in images]
+        images.append(_at(reading, image) if mixed else image)
+        width, height = images[0].size
+        if (len(images) == 1 or mixed) and not fits_memory(needed := sum(counts) * width * height * 3):
+            raise DataError(
+                f"{sum(counts):,} images of {width}x{height} are {needed / 1e9:.1f} GB, which memory cannot hold: ask for a "
+                "smaller size, or store them in class folders, which are read from disk"
+            )
     channels = reading.channels or (1 if all(map(has_no_colour, images)) else 3)
-    height, width = reading.size if mixed else (images[0].height, images[0].width)
     last = Preprocessing(size=(height, width), channels=channels, fit=reading.fit)
-    pixels: dict[str, Pictures] = {}
-    start = 0
-    for split, count in counts.items():
-        pixels[split] = stack(map(last.pixels, images[start : start + count]), count)
-        start += count
-    return pixels, mixed
+    whole = stack(map(last.pixels, images), len(images))
+    return dict(zip(parts, np.split(whole, np.cumsum(counts)[:-1]), strict=True)), mixed
 
 
-def _at(fitted: Preprocessing, image: Image.Image) -> Image.Image:
-    """The image at the size, as grey or coloured as it was."""
-    one = replace(fitted, channels=1 if image.mode == "L" else 3).pixels(image)
-    return Image.fromarray(one[..., 0] if one.shape[2] == 1 else one)
-
-
-def _require_memory(image: Image.Image, total: int) -> None:
-    needed = total * image.width * image.height * 3
-    if not fits_memory(needed):
-        raise DataError(
-            f"{total:,} images of {image.width}x{image.height} are {needed / 1e9:.1f} GB, which memory cannot hold: ask for a "
-            "smaller size, or store them in class folders, which are read from disk"
-        )
+def _at(reading: Reading, image: Image.Image) -> Image.Image:
+    """The image at the size of `reading`, as grey or coloured as it was."""
+    grey = image.mode == "L"
+    pixels = Preprocessing(size=reading.size, channels=1 if grey else 3, fit=reading.fit).pixels(image)
+    return Image.fromarray(pixels[..., 0] if grey else pixels)
 
 
 def _opened(parts: Mapping[str, Part], reading: Reading, found: list[Found]) -> Iterator[Image.Image]:
@@ -212,8 +198,7 @@ def _labels(
         if names is None:
             names = tuple(sorted({name for row in given.values() for name in row.tolist()}))
             require_distinct(names, "the labels that were given")
-        unknown = sorted({name for row in given.values() for name in row.tolist()} - set(names))
-        if unknown:
+        if unknown := sorted({name for row in given.values() for name in row.tolist()} - set(names)):
             raise DataError(f"{', '.join(unknown)} is none of the classes {', '.join(names)}")
         place = {name: number for number, name in enumerate(names)}
         given = {split: np.asarray([place[name] for name in row.tolist()]) for split, row in given.items()}
@@ -256,24 +241,17 @@ def _labels_of(what: str, given: np.ndarray[Any, Any], count: int) -> Labels:
 def _require_classes(
     where: str, names: tuple[str, ...] | None, labels_in: Mapping[str, Labels], partial: bool
 ) -> tuple[str, ...]:
-    """The names of the classes, or their numbers for want of names.
-
-    Args:
-        labels_in: split -> labels.
-        partial: whether a split may lack classes.
-
-    Raises:
-        DataError: a name twice, labels without a name, or a split that lacks a class.
+    """The names of the classes, or their numbers for want of names. Raises DataError for a name twice, labels without a name, or,
+    unless `partial`, a split that lacks a class.
     """
-    lowest = min(int(labels.min()) for labels in labels_in.values())
-    count = max(int(labels.max()) for labels in labels_in.values()) + 1
-    if names is None:
-        names = tuple(str(label) for label in range(count))
-    if twice := next((name for place, name in enumerate(names) if name in names[:place]), None):
-        raise DataError(f"the classes of {where} hold {twice!r} twice: each class needs a name of its own")
+    present = {split: set(labels.tolist()) for split, labels in labels_in.items()}
+    lowest, count = min(map(min, present.values())), max(map(max, present.values())) + 1
+    names = tuple(map(str, range(count))) if names is None else names
+    if twice := [name for name, times in Counter(names).items() if times > 1]:
+        raise DataError(f"the classes of {where} hold {twice[0]!r} twice: each class needs a name of its own")
     if lowest < 0 or count > len(names) or (len(names) < 2 and not partial):
         raise DataError(f"the labels in {where} run from {lowest} to {count - 1}, and there are {len(names)} classes")
-    for split, labels in labels_in.items():
-        if not partial and (missing := [name for label, name in enumerate(names) if label not in set(labels.tolist())]):
+    for split, labels in present.items():
+        if not partial and (missing := [name for label, name in enumerate(names) if label not in labels]):
             raise DataError(f"the split {split} of {where} lacks: {', '.join(missing)}")
     return names

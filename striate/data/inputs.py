@@ -144,8 +144,7 @@ def at_hand(
         with _LOADING:
             return upright(picture, wanted)
     try:
-        values = _last_channel(picture) if isinstance(picture, torch.Tensor) else _checked(picture)
-        eight, found = eight_bits(values, wanted)
+        eight, found = eight_bits(_values(picture), wanted)
     except Unclear as error:
         raise DataError(str(error)) from None
     return Image.fromarray(eight), found
@@ -177,37 +176,28 @@ def name_of(number: int, picture: Picture) -> str:
     return str(picture) if isinstance(picture, str | Path) else f"image {number}"
 
 
-def _last_channel(picture: torch.Tensor) -> npt.NDArray[Any]:
-    """(H, W) or (H, W, 3) of a tensor (H, W), (1, H, W) or (3, H, W)."""
+def _values(picture: npt.NDArray[Any] | torch.Tensor) -> npt.NDArray[Any]:
+    """(H, W) or (H, W, 3) of an array (H, W), (H, W, 1) or (H, W, 3), or of a tensor (H, W), (1, H, W) or (3, H, W)."""
+    if isinstance(picture, torch.Tensor):
+        wanted = "a tensor must be (H, W), (C, H, W) or (N, C, H, W) with 1 or 3 channels"
+        what, rule, order, place = "a tensor", "(C, H, W)", "first in a tensor, permute(2, 0, 1)", 0
+    else:
+        wanted = "pixels must be (H, W), (H, W, 1) or (H, W, 3)"
+        what, rule, order, place = "an array", "(H, W, C)", "last in an array, transpose(1, 2, 0)", 2
     shape = tuple(picture.shape)
-    if len(shape) not in (2, 3) or (len(shape) == 3 and shape[0] not in (1, 3)) or not picture.numel():
-        hint = ": channels come first in a tensor, permute(2, 0, 1)" if len(shape) == 3 and shape[2] in (1, 3) else ""
-        raise DataError(f"a tensor must be (H, W), (C, H, W) or (N, C, H, W) with 1 or 3 channels, got {shape}{hint}")
-    _require_one_reading("a tensor", shape, "(C, H, W)")
-    if picture.dtype == torch.bfloat16:  # which NumPy does not have
-        picture = picture.float()
-    if picture.is_complex() or picture.is_quantized:
-        raise DataError(f"a tensor of {picture.dtype} is no grey or colour")
-    values = picture.detach().cpu().resolve_neg().numpy()
-    return (
-        values if len(shape) == 2 else values[0] if shape[0] == 1 else np.ascontiguousarray(values.transpose(1, 2, 0))
-    )
-
-
-def _checked(picture: npt.NDArray[Any]) -> npt.NDArray[Any]:
-    """(H, W) or (H, W, 3) of an array (H, W), (H, W, 1) or (H, W, 3)."""
-    shape = picture.shape
-    if len(shape) not in (2, 3) or (len(shape) == 3 and shape[2] not in (1, 3)) or not picture.size:
-        hint = ": channels come last in an array, transpose(1, 2, 0)" if len(shape) == 3 and shape[0] in (1, 3) else ""
-        raise DataError(f"pixels must be (H, W), (H, W, 1) or (H, W, 3), got {picture.dtype} {shape}{hint}")
-    _require_one_reading("an array", shape, "(H, W, C)")
-    return picture[..., 0] if len(shape) == 3 and shape[2] == 1 else picture
-
-
-def _require_one_reading(what: str, shape: tuple[int, ...], rule: str) -> None:
-    """Raises DataError if the channels may be the first axis as well as the last one."""
-    if len(shape) == 3 and shape[0] in (1, 3) and shape[2] in (1, 3) and shape != (1, 1, 1):
+    either_end = len(shape) == 3 and shape[2 - place] in (1, 3)
+    if len(shape) not in (2, 3) or (len(shape) == 3 and shape[place] not in (1, 3)) or 0 in shape:
+        hint = f": channels come {order}" if either_end else ""
+        raise DataError(f"{wanted}, got {shape}{hint}")
+    if either_end and shape != (1, 1, 1):
         raise DataError(
             f"{what} of shape {shape} can have its channels first or last ({rule} is the rule): give a PIL image, or sides of "
             "neither 1 nor 3 pixels"
         )
+    if isinstance(picture, torch.Tensor):
+        if picture.is_complex() or picture.is_quantized:
+            raise DataError(f"a tensor of {picture.dtype} is no grey or colour")
+        picture = picture.float() if picture.dtype == torch.bfloat16 else picture  # which NumPy does not have
+        picture = picture.detach().cpu().resolve_neg().numpy()
+        picture = picture if len(shape) == 2 else np.ascontiguousarray(picture.transpose(1, 2, 0))
+    return picture[..., 0] if len(shape) == 3 and shape[place] == 1 else picture

@@ -4,17 +4,20 @@ from __future__ import annotations
 
 import os
 import unicodedata
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from striate.data.classnames import require_distinct
 from striate.data.columns import PATH_COLUMNS, Columns, find_columns, has_columns
+from striate.data.kinds import SUFFIXES
 from striate.data.layout import SPLIT_NAMES, SPLIT_OF
-from striate.data.rowfiles import MISSING, RowFiles
 from striate.data.tabletext import read_text
+from striate.data.tree import entries_below
 from striate.errors import DataError, UsageError
 
+_MISSING = frozenset({"nan", "null", "n/a", "#n/a", "<na>", "nat", "#ref!", "#value!", "#name?"})
+"""Cells that programs write where there is nothing, in small letters."""
 _PERHAPS_NONE = frozenset(
     {"none", "na", "-", "--", "?", ".", "unknown", "unlabeled", "unlabelled", "undefined", "-1", "-1.0"}
 )
@@ -61,43 +64,42 @@ def read_table(table: Path, split: str = "train", splits: bool = True) -> Table:
     """
     parquet = table.suffix.lower() == ".parquet"
     names, rows, notes = _parquet_rows(table) if parquet else read_text(table, has_columns)
-    result = Table(notes=notes)
-    columns = find_columns(table, names, rows, result.notes)
-    numbered = [(number, row) for number, row in enumerate(rows, start=2) if row]
-    result.empty = len(rows) - len(numbered)
-    paths = RowFiles(table, [(number, row[columns.path].strip()) for number, row in numbered], result.notes)
-    written = (
-        sum(bool(row[columns.split].strip()) for _, row in numbered) if columns.split is not None and splits else 0
+    columns = find_columns(table, names, rows, notes)
+    numbered = {number: row for number, row in enumerate(rows, start=2) if row}
+    result = Table(notes=notes, empty=len(rows) - len(numbered))
+    cells = {number: row[columns.path].strip() for number, row in numbered.items()}
+    paths = find_files(table, cells, notes)
+    stated = (
+        {number: row[columns.split].strip().lower() for number, row in numbered.items()}
+        if columns.split is not None
+        else {}
     )
+    written = sum(map(bool, stated.values())) if splits else 0
     seen: dict[str, tuple[int, Listed]] = {}
-    for number, row in numbered:
-        label = _label_of(table, number, row, columns)
+    for number, row in numbered.items():
         found = Listed(
-            paths.of(number),
-            label,
-            _split_of(table, number, row[columns.split], len(numbered) - written)
-            if written and columns.split is not None
-            else split,
+            paths[number],
+            _label_of(table, number, row, columns),
+            _split_of(table, number, stated[number], len(numbered) - written) if written else split,
             (row[columns.group].strip() if columns.group is not None else "") or None,
         )
-        before = seen.setdefault(os.path.normpath(found.path), (number, found))
-        if before[1] is found:
+        before, first = seen.setdefault(os.path.normpath(found.path), (number, found))
+        if first is found:
             result.files.append(found)
             continue
-        for what in ("label", "split"):
-            one, two = getattr(before[1], what), getattr(found, what)
+        for one, two in ((first.label, found.label), (first.split, found.split)):
             if one != two:
                 raise DataError(
-                    f"{table}: {row[columns.path].strip()} is {one} in row {before[0]} and {two} in row {number}: keep one"
+                    f"{table}: {cells[number]} is {one} in row {before} and {two} in row {number}: keep one"
                 )
-        result.repeated.append(row[columns.path].strip())
+        result.repeated.append(cells[number])
     if not result.files:
         raise DataError(f"{table} has no rows")
     labels = list(dict.fromkeys(file.label for file in result.files))
     require_distinct(labels, str(table))
     _require_single(table, labels)
     if odd := [label for label in labels if label.lower() in _PERHAPS_NONE]:
-        result.notes.append(f"classes by name, which may mean that there is none: {', '.join(odd)}")
+        notes.append(f"classes by name, which may mean that there is none: {', '.join(odd)}")
     return result
 
 
@@ -105,16 +107,15 @@ def _label_of(table: Path, number: int, row: Sequence[str], columns: Columns) ->
     if columns.label is None:
         return next(name for place, name in columns.hot.items() if row[place].strip().lower() in ("1", "1.0", "true"))
     label = unicodedata.normalize("NFC", row[columns.label].strip())
-    if not label or label.lower() in MISSING:
+    if not label or label.lower() in _MISSING:
         raise DataError(f"{table}, row {number}: no class{f', only {label}' if label else ''}")
     return label
 
 
-def _split_of(table: Path, number: int, cell: str, without: int) -> str:
-    named = cell.strip().lower()
+def _split_of(table: Path, number: int, named: str, without: int) -> str:
     if named in SPLIT_OF:
         return SPLIT_OF[named]
-    if named and named not in MISSING:
+    if named and named not in _MISSING:
         raise DataError(f"{table}, row {number}: the split {named!r} is none of {', '.join(SPLIT_OF)}")
     raise DataError(
         f"{table}, row {number}: no split, as in {max(without, 1):,} of its rows, while others have one: write "
@@ -124,17 +125,14 @@ def _split_of(table: Path, number: int, cell: str, without: int) -> str:
 
 def _require_single(table: Path, labels: Sequence[str]) -> None:
     """Raises DataError if a label is several of the others at once."""
-    known = set(labels)
     for label in labels:
         if label.startswith(("[", "{", "(")) and label.endswith(("]", "}", ")")):
             raise DataError(f"{table}: the class {label!r} is a list: an image must have exactly one class")
     for mark in "|;,+/ ":
-        joined = {
-            label: parts
-            for label in labels
-            if mark in label and len(parts := [part.strip() for part in label.split(mark) if part.strip()]) > 1
+        parts = {
+            label: [part.strip() for part in label.split(mark) if part.strip()] for label in labels if mark in label
         }
-        several = [label for label, parts in joined.items() if known.issuperset(parts)]
+        several = [label for label, names in parts.items() if len(names) > 1 and {*labels}.issuperset(names)]
         if len(several) > (mark == " "):
             raise DataError(
                 f"{table}: {several[0]!r} is several classes at once, which there are by themselves too: an image must have "
@@ -168,3 +166,85 @@ def _parquet_rows(table: Path) -> tuple[list[str], list[list[str]], list[str]]:
             )
     rows = [["" if row[name] is None else str(row[name]) for name in names] for row in content.to_pylist()]
     return names, [row if any(row) else [] for row in rows], []
+
+
+def find_files(table: Path, cells: Mapping[int, str], notes: list[str]) -> dict[int, Path]:
+    """Number of a row -> the file that it means: some tables name them as another machine, or no machine, would.
+
+    Raises DataError for a row without a path, or with one that means no file or two.
+    """
+    for number, cell in cells.items():
+        where = f"{table}, row {number}"
+        if not cell or cell.lower() in _MISSING:
+            raise DataError(f"{where}: no path")
+        if "\0" in cell:
+            raise DataError(f"{where}: a zero byte in the path: the file is damaged, or in another encoding")
+        if cell.startswith(("http://", "https://", "s3://", "gs://")):
+            raise DataError(f"{where}: {cell} is an address on the web: download the images, and name the files")
+    found = {number: table.parent / cell for number, cell in cells.items()}
+    for guess in (_slashed, _moved, _by_stem):
+        missing = {number: cell.replace("\\", "/") for number, cell in cells.items() if not _is_file(found[number])}
+        if missing:
+            hits, note = guess(table, missing, len(cells))
+            found |= hits
+            notes += [note] if hits else []
+    return found
+
+
+Guess = tuple[dict[int, Path], str]
+"""Files by the number of their row, and what is to be said of them."""
+
+
+def _slashed(table: Path, cells: Mapping[int, str], total: int) -> Guess:
+    tried = {number: table.parent / cell for number, cell in cells.items()}
+    return {number: path for number, path in tried.items() if _is_file(path)}, "\\ between folders read as /"
+
+
+def _moved(table: Path, cells: Mapping[int, str], total: int) -> Guess:
+    """Paths of another machine, or with a folder too much: the folders that all begin with are left out, the fewest with which
+    most files are there. Of paths below the table only if none of them is there as it stands.
+    """
+    best: dict[int, Path] = {}
+    dropped = ""
+    absolute = [cell.startswith("/") or cell[1:2] == ":" for cell in cells.values()]
+    if not all(absolute) and (any(absolute) or len(cells) < total):
+        return best, dropped
+    parts = {number: [part for part in cell.split("/") if part not in ("", ".")] for number, cell in cells.items()}
+    for skipped in range(1, min(map(len, parts.values()))):
+        beginnings = {"/".join(names[:skipped]) for names in parts.values()}
+        if len(beginnings) > 1:
+            break
+        tried = {number: table.parent.joinpath(*names[skipped:]) for number, names in parts.items()}
+        found = {number: path for number, path in tried.items() if _is_file(path)}
+        if len(found) > max(len(best), len(cells) // 2):
+            best, dropped = found, beginnings.pop()
+    return best, f"paths that begin with {dropped} are read from the table's folder"
+
+
+def _by_stem(table: Path, cells: Mapping[int, str], total: int) -> Guess:
+    """Names without ending: the one image in the table's folder or below it that is called so."""
+    wanted = {number: Path(cell) for number, cell in cells.items() if not cell.lower().endswith(SUFFIXES)}
+    stems: dict[str, list[Path]] = {}
+    for entry in entries_below(table.parent) if wanted else ():
+        stem, ending = os.path.splitext(entry.name)  # noqa: PTH122
+        if ending.lower() in SUFFIXES and not stem.startswith("."):
+            stems.setdefault(stem, []).append(Path(entry.path))
+    hits = {}
+    for number, cell in wanted.items():
+        above = cell.parts[:-1]
+        found = [
+            path for path in stems.get(cell.name, ()) if path.parts[len(path.parts) - 1 - len(above) : -1] == above
+        ]
+        if len(found) > 1:
+            shown = " and ".join(path.relative_to(table.parent).as_posix() for path in sorted(found)[:3])
+            raise DataError(f"{table}, row {number}: {cell} could be {shown}: write the path with its ending")
+        if found:
+            hits[number] = found[0]
+    return hits, "names without ending stand for the one image that is called so"
+
+
+def _is_file(path: Path) -> bool:
+    try:
+        return os.path.isfile(path)  # noqa: PTH113 - of many thousands
+    except ValueError:
+        return False

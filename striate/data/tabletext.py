@@ -1,18 +1,46 @@
-"""The text of a table as programs save it: what stands between its columns, read where that is certain."""
+"""The text of a table as programs save it, read where that is certain: its encoding, by a mark, by the files that it names, or by
+letters that fit one only; and what stands between its columns.
+"""
 
 from __future__ import annotations
 
+import codecs
 import csv
 import io
+import os
 import re
-from collections.abc import Callable, Sequence
+import unicodedata
+from collections.abc import Callable, Collection, Mapping, Sequence
 from pathlib import Path
 
-from striate.data.encodings import SAVE_AS, decoded
+from striate.data.kinds import kind_of
 from striate.errors import DataError
+from striate.terminal import plain
 
-BETWEEN = {",": "commas", ";": "semicolons (;)", "\t": "tabs", "|": "bars (|)"}
+_BETWEEN = {",": "commas", ";": "semicolons (;)", "\t": "tabs", "|": "bars (|)"}
 """What may stand between columns, and its name."""
+_MARKS = (
+    (codecs.BOM_UTF8, "utf-8-sig", ""),
+    (codecs.BOM_UTF32_LE, "utf-32", "UTF-32"),
+    (codecs.BOM_UTF16_LE, "utf-16", "UTF-16, as Excel saves Unicode text"),
+    (codecs.BOM_UTF16_BE, "utf-16", "UTF-16"),
+)
+_OLDER = {"gb18030": "GB18030", "big5": "Big5", "cp932": "Shift JIS", "euc_kr": "EUC-KR", "cp1252": "Windows-1252",
+          "cp1250": "Windows-1250", "cp1251": "Windows-1251"}  # fmt: skip
+"""Encodings of Excel's plain CSV, by the language of the system."""
+_SAVE_AS = "save it again as CSV UTF-8"
+_LETTERS = (*(f"cp{number}" for number in range(1250, 1259)), "koi8_r")
+"""Encodings of alphabets, a byte a letter: European, Greek, Hebrew, Arabic and others."""
+_EVERYDAY = frozenset(
+    re.findall(
+        r"\w+",
+        """猫 狗 鸟 鱼 马 牛 羊 猪 兔 鼠 虎 狮 象 熊 猴 鹿 蛇 蛙 虾 蟹 狼 鹰 花 树 草 车 船 男 女 猫咪 小猫 小狗
+    兔子 老鼠 老虎 狮子 大象 熊猫 猴子 乌龟 螃蟹 青蛙 蝴蝶 蜜蜂 苹果 香蕉 橙子 橘子 葡萄 西瓜 草莓 番茄 黄瓜 玉米 汽车
+    卡车 飞机 轮船 火车 自行车 摩托车 玫瑰 郁金香 蒲公英 向日葵 正常 异常 合格 不合格 缺陷 划痕 良性 恶性 健康 塑料 玻璃
+    金属 纸张 其他 背景""",
+    )
+)
+"""Names of classes in simplified Chinese. The bytes of no two of them name classes in Korean, Japanese or Thai as well."""
 
 
 def read_text(table: Path, known: Callable[[Sequence[str]], bool]) -> tuple[list[str], list[list[str]], list[str]]:
@@ -35,10 +63,10 @@ def read_text(table: Path, known: Callable[[Sequence[str]], bool]) -> tuple[list
     standard = "\t" if table.suffix.lower() == ".tsv" else ","
     between = standard
     if not known(_cells(table, text, standard, first=True)[0]):
-        others = [one for one in BETWEEN if one != standard and known(_cells(table, text, one, first=True)[0])]
+        others = [one for one in _BETWEEN if one != standard and known(_cells(table, text, one, first=True)[0])]
         if len(others) == 1:
             between = others[0]
-            notes.append(f"read with {BETWEEN[between]} between the columns")
+            notes.append(f"read with {_BETWEEN[between]} between the columns")
     rows = _cells(table, text, between)
     if not rows:
         return [], [], notes
@@ -60,7 +88,7 @@ def _fitted(table: Path, number: int, row: list[str], width: int) -> list[str]:
         )
     if any("\0" in cell for cell in row):
         raise DataError(
-            f"{table}, row {number}: a zero byte within a cell: the file is damaged, or in another encoding: {SAVE_AS}"
+            f"{table}, row {number}: a zero byte within a cell: the file is damaged, or in another encoding: {_SAVE_AS}"
         )
     return [*row[:width], *[""] * (width - len(row))]
 
@@ -81,3 +109,135 @@ def _cells(table: Path, text: str, between: str, first: bool = False) -> list[li
         hint = ": is a quotation mark left open?" if "limit" in str(error) or "end of data" in str(error) else ""
         raise DataError(f"{table} cannot be read as a table: line {reader.line_num}: {error}{hint}") from error
     return rows or [[]] if first else rows
+
+
+def decoded(table: Path, content: bytes) -> tuple[str, list[str]]:
+    """(text, notes) of a table's bytes. Raises DataError where their encoding is not certain."""
+    if not content.strip(b"\0 \t\r\n\xef\xbb\xbf"):
+        raise DataError(f"{table} has no rows: it is empty")
+    for mark, encoding, name in _MARKS:
+        if content.startswith(mark):
+            return _strictly(table, content, encoding, name), [f"read as {name}"] if name else []
+    kind = kind_of(content)
+    if kind is not None and kind.title != "text":
+        book = " (an Excel workbook is one): save it as CSV" if kind.title == "a zip archive" else ""
+        raise DataError(f"{table} cannot be read as a table: it is {kind.title}{book}")
+    zeros = [content[place:4096:2].count(0) for place in (0, 1)]
+    if max(zeros) > len(content[:4096]) // 8 and min(zeros) * 8 < max(zeros):
+        encoding = "utf-16-be" if zeros[0] > zeros[1] else "utf-16-le"
+        return _strictly(table, content, encoding, "UTF-16"), ["read as UTF-16, though it does not say so"]
+    try:
+        text = content.decode("utf-8")
+    except UnicodeDecodeError:
+        pass
+    else:
+        plain = text.isascii() or max(text) > "\u07ff"  # three bytes that fit together are no accident
+        return (text, []) if plain or not _pairs_alone(content) else _older(table, content, unsure="utf-8")
+    return _older(table, content)
+
+
+def _strictly(table: Path, content: bytes, encoding: str, name: str) -> str:
+    try:
+        return content.decode(encoding)
+    except UnicodeDecodeError as error:
+        raise DataError(
+            f"{table} cannot be read as a table: it begins as {name or 'UTF-8'} and is damaged: {error}"
+        ) from error
+
+
+def _older(table: Path, content: bytes, unsure: str = "") -> tuple[str, list[str]]:
+    """A text in an encoding that no mark tells: by the files that it names, else where only Chinese can be meant.
+
+    `unsure`: an encoding that may be meant too.
+    """
+    texts: dict[str, str] = {}
+    for encoding in (unsure, "gb18030") if unsure else _OLDER:
+        try:
+            texts[encoding] = content.decode(encoding)
+        except UnicodeDecodeError:
+            continue
+    there = {encoding: _files_there(table, text) for encoding, text in texts.items()}
+    most = max(there.values(), default=0)
+    best = [encoding for encoding, count in there.items() if count == most]
+    if most and len({texts[encoding] for encoding in best}) == 1:
+        if best[0] == unsure:
+            return texts[unsure], []
+        return texts[best[0]], [f"read as {_OLDER[best[0]]}: the files that it names so are there"]
+    if unsure:
+        raise DataError(
+            f"{table} cannot be read as a table: its few letters beyond English ones could be {_read_as(texts)}: "
+            f"{_SAVE_AS}, with its mark (BOM), as Excel does"
+        )
+    if "gb18030" in texts and _only_chinese(content):
+        return texts["gb18030"], ["read as GB18030, as Excel saves Chinese text"]
+    raise DataError(
+        f"{table} cannot be read as a table: it is not UTF-8 but {_read_as(texts) or 'no encoding that is known here'}, as Excel "
+        f"saves plain CSV in some languages: {_SAVE_AS}"
+    )
+
+
+def _read_as(texts: Mapping[str, str]) -> str:
+    """The encodings, each with the first words that are read otherwise in others."""
+    shown = []
+    for encoding, text in texts.items():
+        words = dict.fromkeys(word for word in re.findall(r"[^\s,;|/\\\"]+", text[:5000]) if not word.isascii())
+        shown.append(f"{_OLDER.get(encoding, 'UTF-8')} ({', '.join(plain(word[:12]) for word in list(words)[:2])})")
+    return " or ".join(shown)
+
+
+def _pairs_alone(content: bytes) -> bool:
+    """Whether a text that can be UTF-8 can as well be Chinese of GB2312: in pairs of bytes, none of them beside an English
+    letter, as accented letters are.
+    """
+    if re.search(rb"[A-Za-z][\x80-\xff]|[\x80-\xff][A-Za-z]", content):
+        return False
+    try:
+        content.decode("gb2312")
+    except UnicodeDecodeError:
+        return False
+    return True
+
+
+def _only_chinese(content: bytes) -> bool:
+    """Whether letters beyond ASCII can only be simplified Chinese ones: pairs of bytes of GB2312, that spell no words in an
+    alphabet, and are everyday words for the most part, or common characters of which enough are rare ones in other encodings.
+    """
+    runs: set[bytes] = set(re.findall(rb"[\x80-\xff]+", content))
+    if any(len(run) % 2 for run in runs) or re.search(rb"[A-Za-z][\x80-\xff]|[\x80-\xff][A-Za-z]", content):
+        return False
+    try:
+        known = sum(run.decode("gb2312") in _EVERYDAY for run in runs)
+    except UnicodeDecodeError:
+        return False
+    if any(_are_words(runs, encoding) for encoding in _LETTERS):
+        return False
+    if known >= 2 and 2 * known >= len(runs):
+        return True
+    if _are_words(runs, "cp874") or not any(byte > 0xDF for run in runs for byte in run):
+        return False  # Thai, where most letters can follow each other, or Japanese katakana of half a width
+    first = [pair[0] for pair in {run[place : place + 2] for run in runs for place in range(0, len(run), 2)}]
+    # A quarter of the common characters begin with these bytes, which are 4 in 100 in Big5 and EUC-JP and none in Korean: odds of
+    # 20 to 1 at the least, besides that such a text would have to have the form of this one.
+    rare = sum(byte >= 0xD0 for byte in first)
+    return bool(8 * rare >= 12 + len(first) and 2 * sum(byte <= 0xD7 for byte in first) >= len(first))
+
+
+def _are_words(runs: Collection[bytes], encoding: str) -> bool:
+    """Whether all can be words of an alphabet: letters, in capitals, in small ones, or with a capital at the beginning."""
+    try:
+        words = [run.decode(encoding) for run in runs]
+    except UnicodeDecodeError:
+        return False
+    kinds = [[unicodedata.category(letter)[0] for letter in word] for word in words]
+    cased = all(word in (word.lower(), word.upper(), word[0].upper() + word[1:].lower()) for word in words)
+    return cased and all(kind[0] == "L" and set(kind) <= {"L", "M"} for kind in kinds)
+
+
+def _files_there(table: Path, text: str) -> int:
+    """How many cells with other letters than English ones name a file beside the table."""
+    cells = {cell.strip(' "\r\n') for cell in re.split(r"[,;\t|\n]", text) if not cell.isascii() and len(cell) < 1000}
+    parts = [cell.replace("\\", "/").split("/") for cell in cells if "\0" not in cell]
+    return sum(  # wherever the table says that its folder is: at most so many folders deep
+        any(os.path.isfile(table.parent.joinpath(*names[skipped:])) for skipped in range(min(len(names), 8)))  # noqa: PTH113
+        for names in parts
+    )

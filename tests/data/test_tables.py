@@ -8,7 +8,7 @@ import pytest
 from PIL import Image
 
 from striate.data import load_data
-from striate.data.encodings import decoded
+from striate.data.tabletext import decoded
 from striate.errors import DataError
 
 ROWS = [(f"img/{name}{number}.png", name) for name in ("cat", "dog") for number in range(3)]
