@@ -17,6 +17,7 @@ from PIL import Image
 
 from striate.data.athand import MapStyle, images_in
 from striate.data.decode import LARGEST_FILE, upright
+from striate.data.formats import other_kind
 from striate.data.images import Pixels
 from striate.data.kinds import kind_of
 from striate.data.ledger import Ledger
@@ -100,8 +101,9 @@ def ledger_of(folders: Sequence[ImageFolder], unreadable: Mapping[str, str]) -> 
     """
     whole = Ledger()
     for folder in folders:
-        used: list[FateOf] = [(path, "used", "") for path in folder.files]
-        account(folder.tree, folder.ledger, [*folder.tree.all_others(), *used], unreadable)
+        fates: list[FateOf] = [(path, "other", other_kind(path)) for path in folder.tree.all_others()]
+        fates += [(path, "used", "") for path in folder.files]
+        account(folder.tree, folder.ledger, fates, unreadable)
         whole.add(folder.ledger)
     return whole if folders else None
 

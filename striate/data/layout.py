@@ -56,11 +56,16 @@ class Layout:
 
 def _how() -> str:
     """How folders that could be either are told apart."""
+    example = param("splits", "train=training_set,test=test_set")
     return (
-        f"Say it with {param('splits')}: {param('splits', 'none')} if every folder is a class, or the "
-        f"folder of each split, as in "
-        f"{param('splits', 'train=training_set,test=test_set')}"
+        f"Say it with {param('splits')}: {param('splits', 'none')} if every folder is a class, or the folder of each split, "
+        f"as in {example}"
     )
+
+
+def _excluding(folder: Folder, source: Path) -> str:
+    """The option that leaves a folder out."""
+    return f"{param('exclude')} {shlex.quote(below(source, folder.path))}"
 
 
 def parse_splits(text: str) -> dict[str, str]:
@@ -94,29 +99,32 @@ def lay_out(tree: Folder, splits: str | None) -> Layout:
         return _as_stated(tree, wanted) if wanted else Layout({"train": _unwrapped(tree)})
     root = _unwrapped(tree)
     found, rest = _by_name(root)
-    for folder in root.folders:
-        if _beside(folder) and _split_of(folder.name, ()) is not None:
-            raise DataError(_without_pictures(tree, folder))
-    if not found:
-        return Layout({"train": root})
+    empty = [folder for folder in root.folders if _beside(folder) and _split_of(folder.name) is not None]
+    empty += [folder for folder, _ in found if not folder.any_picture() and not folder.closed]
+    if empty:
+        raise DataError(
+            f"{empty[0].path} is a split by its name and has no images: fill it, or leave it out with "
+            f"{_excluding(empty[0], tree.path)}"
+        )
     roots: dict[str, Folder] = {}
-    left: list[tuple[Folder, str]] = []
     for folder, split in found:
         if split in roots:
             names = " and ".join(repr(one.name) for one, other in found if other == split)
             raise DataError(f"{root.path}: {names} are both a {split} split by their names. {_how()}")
-        if not folder.any_picture() and not folder.closed:
-            raise DataError(_without_pictures(tree, folder))
         roots[split] = folder
+    if not roots:
+        return Layout({"train": root})
     flat = [split for split, folder in roots.items() if is_flat(folder)]
-    if rest and (doubtful := [folder for folder in rest if not (_words(folder.name) & _PARTS and is_flat(folder))]):
+    if doubtful := [folder for folder in rest if not (_words(folder.name) & _PARTS and is_flat(folder))]:
         raise DataError(
             f"{root.path}: {_listed(roots.values())} could be {'a split' if len(roots) == 1 else 'splits'} or "
             f"{'a class' if len(roots) == 1 else 'classes'}, beside {_listed(doubtful)}. {_how()}"
         )
-    if "train" not in flat and len(flat) < len(roots):
-        left = [(roots.pop(split), UNLABELLED) for split in flat]
-    left += [(folder, UNLABELLED) for folder in rest]
+    unlabelled = [roots.pop(split) for split in flat] if "train" not in flat and len(flat) < len(roots) else []
+    return _laid_out(roots, [(folder, UNLABELLED) for folder in (*unlabelled, *rest)])
+
+
+def _laid_out(roots: Mapping[str, Folder], left: Sequence[tuple[Folder, str]]) -> Layout:
     return Layout({split: _unwrapped(roots[split], inside=True) for split in SPLIT_NAMES if split in roots}, left)
 
 
@@ -141,30 +149,25 @@ def class_folders(root: Folder, source: Path, stated: bool) -> list[Folder]:
                     f"{folder.path} has {_listed(inner)} in it: splits must lie above the classes, as in "
                     f"{inner[0].name}/{folder.name}. Move them, or say {param('splits', 'none')} to take them as one"
                 )
-        _require_own_names(root, classes, source)
-        if len(classes) == 1 and classes[0].name.strip().lower() in _NO_CLASS and is_flat(classes[0]):
-            return []
-        if len(classes) > 1 and (odd := [one for one in classes if one.name.strip().lower() in _NO_CLASS]):
+        upper = {folder.name for folder in classes}
+        for folder in classes:  # classes could lie a level deeper
+            inside = {one.name for one in folder.folders if one.any_picture()}
+            if others := sorted(inside & (upper - {folder.name})):
+                raise DataError(
+                    f"{folder.path} holds folders with the names of other classes: {', '.join(map(repr, others))}. Leave it out "
+                    f"with {_excluding(folder, source)}, move their images, or say {param('splits', 'none')} if all are of the "
+                    f"class {folder.name!r}"
+                )
+        odd = [one for one in classes if one.name.strip().lower() in _NO_CLASS]
+        if odd and len(classes) > 1:
             raise DataError(
-                f"{root.path}: {_listed(odd)} {'is' if len(odd) == 1 else 'are'} no class by the name. "
-                f"{param('exclude')} the folder, "
-                f"as in {param('exclude')} {_quoted(odd[-1], source)}, or say {param('splits', 'none')} if it is a class"
+                f"{root.path}: {_listed(odd)} {'is' if len(odd) == 1 else 'are'} no class by the name. {param('exclude')} the "
+                f"folder, as in {_excluding(odd[-1], source)}, or say {param('splits', 'none')} if it is a class"
             )
+        if odd and is_flat(odd[0]):
+            return []
     require_distinct([folder.name for folder in classes], str(root.path))
     return classes
-
-
-def _require_own_names(root: Folder, classes: Sequence[Folder], source: Path) -> None:
-    """Raises DataError where classes could lie a level deeper: one holds folders with the names of others."""
-    inner = {folder.name: {one.name for one in folder.folders if one.any_picture()} for folder in classes}
-    for folder in classes:
-        if others := sorted(inner[folder.name] & (inner.keys() - {folder.name})):
-            raise DataError(
-                f"{folder.path} holds folders with the names of other classes: {', '.join(map(repr, others))}. Leave it out with "
-                f"{param('exclude')} {_quoted(folder, source)}, move their images, "
-                f"or say {param('splits', 'none')} if all are of the class "
-                f"{folder.name!r}"
-            )
 
 
 def require_upper(classes: Sequence[Folder]) -> None:
@@ -175,14 +178,9 @@ def require_upper(classes: Sequence[Folder]) -> None:
     if not any(folder.pictures for folder in classes):
         raise DataError(
             f"{classes[0].path.parent}: classes could be {_listed(classes)}, or {', '.join(map(repr, sorted(found[0])[:6]))}, "
-            f"which lie in each of them. Say {param('splits', 'none')} if they are the upper ones, else put the "
-            "images of each class into "
-            "one folder"
+            f"which lie in each of them. Say {param('splits', 'none')} if they are the upper ones, else put the images of each "
+            "class into one folder"
         )
-
-
-def _quoted(folder: Folder, source: Path) -> str:
-    return shlex.quote(below(source, folder.path))
 
 
 def is_flat(folder: Folder) -> bool:
@@ -194,13 +192,6 @@ def is_flat(folder: Folder) -> bool:
         if inner[0].name != folder.name and not _words(inner[0].name) <= _NEUTRAL:
             return False  # the folder of one class
         folder = inner[0]
-
-
-def _without_pictures(tree: Folder, folder: Folder) -> str:
-    return (
-        f"{folder.path} is a split by its name and has no images: fill it, or leave it out with "
-        f"{param('exclude')} {_quoted(folder, tree.path)}"
-    )
 
 
 def _as_stated(tree: Folder, wanted: Mapping[str, str]) -> Layout:
@@ -220,7 +211,7 @@ def _as_stated(tree: Folder, wanted: Mapping[str, str]) -> Layout:
         if id(folder) not in taken and folder.path not in above:
             left.append((folder, UNNAMED))
             taken |= {id(one) for one in folder.walk()}
-    return Layout({split: _unwrapped(roots[split], inside=True) for split in SPLIT_NAMES if split in roots}, left)
+    return _laid_out(roots, left)
 
 
 def _unwrapped(folder: Folder, inside: bool = False) -> Folder:
@@ -233,7 +224,7 @@ def _unwrapped(folder: Folder, inside: bool = False) -> Folder:
         inner = [one for one in folder.folders if not _beside(one)]
         if len(inner) != 1 or not any(one.any_picture() for one in inner[0].folders):
             return folder
-        if not inside and _split_of(inner[0].name, ()) is not None:
+        if not inside and _split_of(inner[0].name) is not None:
             return folder
         folder = inner[0]
     return folder
@@ -241,51 +232,44 @@ def _unwrapped(folder: Folder, inside: bool = False) -> Folder:
 
 def _beside(folder: Folder) -> bool:
     """Whether a folder without images holds other things, such as annotations: it is no class then, and an empty one may be."""
-    if folder.any_picture() or any(one.closed for one in folder.walk()):
+    if folder.any_picture() or folder.all_closed():
         return False
-    others = [path for one in folder.walk() for path in one.others]
-    return bool(others) and not any(path.suffix.lower() in ARCHIVES for path in others)
+    others = {path.suffix.lower() for path in folder.all_others()}
+    return bool(others) and others.isdisjoint(ARCHIVES)
 
 
 def _by_name(root: Folder) -> tuple[list[tuple[Folder, str]], list[Folder]]:
     """((folder, split) of those that are splits by their names, the others that may be classes)."""
     folders = [folder for folder in root.folders if not _beside(folder)]
-    names = [folder.name for folder in folders]
-    found = [
-        (folder, split)
-        for folder in folders
-        if (split := _split_of(folder.name, [name for name in names if name != folder.name])) is not None
-    ]
-    splits = {id(folder) for folder, _ in found}
+    splits = [_split_of(one.name, [other.name for other in folders if other is not one]) for one in folders]
+    found = [(folder, split) for folder, split in zip(folders, splits, strict=True) if split is not None]
     rest = [
-        one for one in folders if id(one) not in splits and any(part.pictures or part.others for part in one.walk())
+        folder
+        for folder, split in zip(folders, splits, strict=True)
+        if split is None and (folder.any_picture() or any(folder.all_others()))
     ]
     if not found and len(rest) > 1 and all(_words(folder.name) & _PARTS for folder in rest):
         raise DataError(f"{root.path}: {_listed(rest)} are parts of a set by their names, not classes. {_how()}")
     return found, rest
 
 
-def _split_of(name: str, beside: Sequence[str]) -> str | None:
+def _split_of(name: str, beside: Sequence[str] = ()) -> str | None:
     """The split that a name says: alone, with words that say nothing, or with those that another split's name has too."""
     plain = unicodedata.normalize("NFKC", name).strip().lower()
     if plain in SPLIT_OF:
         return SPLIT_OF[plain]
-    words = _words(name)
-    splits = {SPLIT_OF[word] for word in words if word in SPLIT_OF}
+    splits, rest = _said(name)
     if len(splits) != 1:
         return None
-    split = splits.pop()
-    rest = {word for word in words if word not in SPLIT_OF and not word.isdigit()} - _NEUTRAL
-    for other in beside:
-        others = _words(other)
-        found = {SPLIT_OF[word] for word in others if word in SPLIT_OF}
-        if (
-            len(found) == 1
-            and found != {split}
-            and {w for w in others if w not in SPLIT_OF and not w.isdigit()} - _NEUTRAL == rest
-        ):
-            return split
-    return None if rest else split
+    alike = any(len(found) == 1 and found != splits and more == rest for found, more in map(_said, beside))
+    return splits.pop() if alike or not rest else None
+
+
+def _said(name: str) -> tuple[set[str], set[str]]:
+    """(the splits that a name says, its other words, but for numbers and those that say nothing)."""
+    words = _words(name)
+    rest = {word for word in words if word not in SPLIT_OF and not word.isdigit()}
+    return {SPLIT_OF[word] for word in words if word in SPLIT_OF}, rest - _NEUTRAL
 
 
 def _words(name: str) -> set[str]:

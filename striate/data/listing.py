@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from striate.data.asked import Reading
+from striate.data.formats import other_kind
 from striate.data.layout import OUTSIDE, SPLIT_NAMES, UNNAMED, Layout, class_folders, lay_out, require_upper
 from striate.data.ledger import FILES, ROWS, Ledger, below
 from striate.data.tables import Listed, read_table
@@ -164,7 +165,9 @@ def _of_folder(
     ledger.find(sum(file.path not in pictures for file in files))  # rows of a table without a file in the folder
     usual = f"an image that {METADATA} does not name" if tables else OUTSIDE
     why = {path: reason for folder, reason in layout.left for path in folder.all_pictures()}
-    left: list[FateOf] = [one for one in tree.all_others() if one[0] not in tables.values()]
+    left: list[FateOf] = [
+        (path, "other", other_kind(path)) for path in tree.all_others() if path not in tables.values()
+    ]
     left += [(path, "used", "") for path in tables.values()]
     for path in tree.all_pictures():
         if path not in listed:
@@ -206,7 +209,7 @@ def _composed(name: str) -> str:
 
 
 def _without_pictures(source: Path, folder: Folder) -> str:
-    held = [path.name for path, _, _ in folder.all_others()]
+    held = [path.name for path in folder.all_others()]
     there = f"holds {', '.join(held[:3])}: unpack it" if held else "is empty: put images into it"
     return (
         f"no readable image of class {folder.name}: {folder.path} {there}, or leave it out with "

@@ -9,7 +9,7 @@ from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from striate.data.formats import is_picture, other_kind
+from striate.data.formats import is_picture
 from striate.data.kinds import named
 from striate.data.ledger import Fate, Ledger, below
 
@@ -55,9 +55,9 @@ class Folder:
         """The images in it and below; first its own, then those of its folders."""
         return (path for folder in self.walk() for path in folder.pictures)
 
-    def all_others(self) -> list[FateOf]:
-        """What becomes of the files in it and below that are no images: they are of another kind."""
-        return [(path, "other", other_kind(path)) for folder in self.walk() for path in folder.others]
+    def all_others(self) -> Iterator[Path]:
+        """The files in it and below that are no images."""
+        return (path for folder in self.walk() for path in folder.others)
 
     def all_closed(self) -> dict[str, str]:
         """Folder -> why it could not be entered."""
