@@ -27,8 +27,8 @@ from striate.data import Preprocessing, load_data
 from striate.data.augmentation import Augmentation
 from striate.data.batches import Batches, Order
 from striate.machine import usable_cores, use_cores
+from striate.namedrecipes import named_recipe
 from striate.nets import build
-from striate.recipe import named_recipe
 from striate.training.step import TrainingStep, make_optimizer
 
 SIZE, REPEATS, BATCH = 224, 5, 32

@@ -29,8 +29,8 @@ from bench.startup import STRIATE
 from striate.anatomy import inspect
 from striate.data import ImageData
 from striate.data.preprocessing import preprocessing_for
+from striate.namedrecipes import FAST_NORM
 from striate.nets import build
-from striate.recipe import FAST_NORM
 from striate.training import Execution, make_job, measure
 
 SEEDS, LOOK = 3, 60.0

@@ -25,8 +25,9 @@ from striate.data.preprocessing import preprocessing_for
 from striate.events import EpochEnded, Event, Started
 from striate.inference import set_layout
 from striate.machine import use_cores
+from striate.namedrecipes import FAST_SMALL
 from striate.nets import build
-from striate.recipe import FAST_SMALL, Recipe
+from striate.recipe import Recipe
 from striate.run import Run
 from striate.runforms.config import DataConfig, NetConfig, Plan, PreprocessingConfig, RecipeConfig, RunConfig
 from striate.training import Audience, fit, fresh_state, make_job

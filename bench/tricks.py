@@ -20,7 +20,8 @@ import torch
 import striate
 from bench.record import append, conditions
 from striate import machine
-from striate.recipe import FAST_NORM, Recipe, ResizeSchedule
+from striate.namedrecipes import FAST_NORM
+from striate.recipe import Recipe, ResizeSchedule
 from striate.training.progress import Progress
 
 NET, EPOCHS, SEEDS = "lenet5-bn", 3, 3

@@ -19,6 +19,7 @@ from typing import Annotated, Any, Literal, ParamSpec, TypeVar, cast
 
 from striate.choices import Within
 from striate.errors import UsageError, either, param
+from striate.texts import with_article
 
 _P = ParamSpec("_P")
 _T = TypeVar("_T")
@@ -212,5 +213,4 @@ def _words(hint: Any) -> list[str]:
         return [_KNOWN[hint.__name__]]
     if origin is collections.abc.Callable:
         return ["something to call"]
-    name = getattr(hint, "__name__", str(hint))
-    return [f"{'an' if name[:1] in 'AEIOU' else 'a'} {name}"]
+    return [with_article(getattr(hint, "__name__", str(hint)))]

@@ -77,7 +77,9 @@ def written(value: Any) -> Any:
         return value.as_dict()
     if isinstance(value, Mapping):
         return {key: written(one) for key, one in value.items()}
-    return [written(one) for one in value] if isinstance(value, list | tuple) else value
+    if isinstance(value, list | tuple):
+        return [written(one) for one in value]
+    return str(value) if hasattr(value, "parse") else value
 
 
 def read(kind: type[Made], value: object, field: str = "") -> Made:

@@ -13,7 +13,7 @@ from torch.nn import functional
 
 from striate.errors import DataError, UsageError
 from striate.metrics.ood import OF_LOGITS, Scores, nearest_cosine
-from striate.nets.external import logits_in
+from striate.nets.outputs import logits_in
 from striate.run import Run
 from striate.runfiles import place
 from striate.runforms.calibration import Abstain, Score, WithoutReferences

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass, fields, replace
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from types import NoneType, UnionType
 from typing import Annotated, Any, Literal, Self, get_args, get_origin, get_type_hints
@@ -32,8 +32,7 @@ from striate.choices import (
 )  # fmt: skip
 from striate.data.augmentation import Augmentation
 from striate.errors import DataError, UsageError, param, unknown_name
-from striate.forms import read, shown
-from striate.nets import FAMILIES
+from striate.forms import read, shown, written
 
 
 class _ByShare(tuple[tuple[float, Any], ...]):
@@ -239,8 +238,7 @@ class Recipe:
 
     def as_dict(self) -> dict[str, object]:
         """Plain lists and numbers, for the run's config."""
-        pairs = {key: [list(pair) for pair in getattr(self, key)] for key in ("milestones", "resize_schedule")}
-        return {**asdict(self), **pairs, "augmentation": str(self.augmentation)}
+        return {field.name: written(getattr(self, field.name)) for field in fields(self)}
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any], *, newer: bool = False) -> Recipe:
@@ -277,134 +275,3 @@ def read_field(name: str, value: Any) -> Any:
     except (ValueError, KeyError):
         check(name, value, hint)
         raise
-
-
-def for_long_runs(size: Sequence[int], flippable: bool) -> Augmentation:
-    """What recipe `fast` does to the images of runs of LONG_RUN epochs and more: mirrors half of them, where a mirrored
-    image keeps its class, and moves all by up to a fourteenth of their side: 2 pixels of 28.
-    """
-    return Augmentation(flip=flippable, shift=max(1, round(min(size) / 14)))
-
-
-def progressive(size: Sequence[int], least: int) -> ResizeSchedule:
-    """The sizes of recipe `fast`: half the side for half of training, then three quarters of it, then the whole for the last
-    quarter; none below `least`, in multiples of 8, which strides divide. Nothing for images below PROGRESSIVE pixels.
-    """
-    full = min(size)
-    if full < PROGRESSIVE:
-        return ResizeSchedule()
-    wanted = {0.0: full / 2, 0.5: full * 3 / 4, 0.75: full}
-    sides = {share: full if side == full else max(8 * round(side / 8), least) for share, side in wanted.items()}
-    return ResizeSchedule(sides.items() if sides[0.0] < full else ())
-
-
-TUTORIAL = Recipe(
-    name="tutorial",
-    source="the loop of the well-known tutorials: Adam at a constant 1e-3, nothing else",
-    epochs=10,
-    batch_size=64,
-    optimizer="adam",
-    lr=1e-3,
-    schedule="constant",
-)
-
-FAST_SMALL = Recipe(
-    name="fast",
-    source="measured on LeNet-5 for small nets without batch norm: bench/LOG.md",
-    epochs=12,
-    batch_size=128,
-    optimizer="adamw",
-    lr=8e-3,
-    schedule="one-cycle",
-    warmup=0.2,
-)
-SMALL = 1_000_000
-"""Parameters below which a net without batch norm takes the high rate of FAST_SMALL."""
-
-FEWEST_STEPS, SMALLEST_BATCH = 12, 16
-"""Steps of an epoch that `fast` wants at the least, by batches down to this size: measured on 208 photos (bench/LOG.md)."""
-
-FAST_PLAIN = replace(
-    FAST_SMALL,
-    source="a safe rate for nets without batch norm behind every layer, not tuned",
-    lr=1e-3,
-    weight_decay=0.01,
-)
-
-FAST_NORM = Recipe(
-    name="fast",
-    source="measured here for nets with batch norm: bench/LOG.md",
-    epochs=12,
-    batch_size=128,
-    optimizer="sgd",
-    lr=0.2,
-    momentum=0.9,
-    nesterov=True,
-    weight_decay=5e-4,
-    schedule="one-cycle",
-    warmup=0.2,
-    label_smoothing=0.1,
-)
-
-_SGD = Recipe(
-    name="paper",
-    source="",
-    epochs=90,
-    batch_size=128,
-    optimizer="sgd",
-    lr=0.01,
-    momentum=0.9,
-    decay_all=True,
-    schedule="step",
-)
-
-PAPER: dict[str, Recipe] = {
-    family.name: Recipe.from_dict({**_SGD.as_dict(), **family.recipe}) for family in FAMILIES.values()
-}
-"""Family of the catalogue -> how its paper trained it."""
-
-RECIPES = ("fast", "paper", "tutorial")
-LONG_RUN = 20
-"""Epochs from which `fast` alters its images: measured on LeNet-5 (bench/LOG.md)."""
-PROGRESSIVE = 96
-"""Pixels of the shorter side from which `fast` begins with smaller images."""
-
-
-def _of_few(recipe: Recipe, pictures: int) -> Recipe:
-    """Smaller batches, so that an epoch has its `FEWEST_STEPS`, and a rate that fits them: proportional to the batch for SGD
-    (Goyal et al. 2017, section 2.1), to its root for Adam (Malladi et al. 2022).
-    """
-    wanted = 2 ** int(math.log2(max(pictures / FEWEST_STEPS, SMALLEST_BATCH)))
-    share = min(1.0, wanted / recipe.batch_size)
-    rate = recipe.lr * (share if recipe.optimizer == "sgd" else math.sqrt(share))
-    return replace(recipe, batch_size=round(share * recipe.batch_size), lr=rate)
-
-
-def named_recipe(name: str, *, family: str, batch_norm: bool, params: int, pictures: int = 10**9) -> Recipe:
-    """The recipe of that name for a net: `fast`, `paper` or `tutorial`.
-
-    Args:
-        name: one of `RECIPES`.
-        family: the net's file in the catalogue; `paper` has one recipe for each, and none for `external`.
-        batch_norm: whether the net has batch norm behind all its hidden layers; `fast` differs by it.
-        params: the net's trainable parameters; `fast` differs by them where the catalogue's net has no batch norm.
-        pictures: to train on; of few, `fast` makes smaller batches.
-
-    Raises:
-        UsageError: no such recipe, or no paper's recipe for such a net.
-    """
-    if name == "fast":
-        # An external net may be deep however small it is: it gets the safe rate.
-        small = params < SMALL and family in PAPER
-        recipe = _of_few(FAST_NORM if batch_norm else FAST_SMALL if small else FAST_PLAIN, pictures)
-    elif name == "tutorial":
-        recipe = TUTORIAL
-    elif name == "paper":
-        if family not in PAPER:
-            raise UsageError(
-                f"an external net has no paper recipe: use {param('recipe', 'fast')} or {param('recipe', 'tutorial')}"
-            )
-        recipe = PAPER[family]
-    else:
-        raise unknown_name("recipe", name, RECIPES, ", ".join(RECIPES))
-    return recipe

@@ -110,3 +110,8 @@ def moment(iso: str) -> str:
     except ValueError:
         return iso
     return f"{time:%Y-%m-%d %H:%M} {time.tzname() or ''}".rstrip()
+
+
+def with_article(noun: str) -> str:
+    """`a tuple`, `an OrderedDict`."""
+    return f"{'an' if noun[:1].lower() in 'aeiou' else 'a'} {noun}"

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from striate.recipe import FAST_SMALL
+from striate.namedrecipes import FAST_SMALL
 from striate.runforms.config import Plan
 
 

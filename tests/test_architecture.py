@@ -18,7 +18,7 @@ LAYERS = (
     {"catalogue", "data", "nets"},
     {"anatomy", "checkup", "metrics", "machine"},
     {"events", "outcome", "recipe", "runfiles"},
-    {"runforms", "settings"},
+    {"namedrecipes", "runforms", "settings"},
     {"predicting"},
     {"run"},
     {"live", "runlist", "trust"},

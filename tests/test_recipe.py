@@ -7,8 +7,9 @@ import torch
 
 from striate.errors import UsageError
 from striate.experiment.recipes import normed
+from striate.namedrecipes import FAST_NORM, FAST_PLAIN, FAST_SMALL, PAPER, TUTORIAL, named_recipe
 from striate.nets import CATALOGUE, build
-from striate.recipe import FAST_NORM, FAST_PLAIN, FAST_SMALL, PAPER, TUTORIAL, Recipe, named_recipe
+from striate.recipe import Recipe
 
 SHIPPED = {"small": FAST_SMALL, "plain": FAST_PLAIN, "norm": FAST_NORM, "tutorial": TUTORIAL, **PAPER}
 
@@ -76,7 +77,7 @@ def test_unknown_fields_of_a_config_are_named():
 
 def test_of_few_pictures_fast_makes_smaller_batches_with_a_rate_to_fit():
     found = {
-        n: named_recipe("fast", family="resnet", batch_norm=True, params=10**6, pictures=n)
+        n: named_recipe("fast", family="resnet", batch_norm=True, params=10**6, images=n)
         for n in (24, 208, 400, 1000, 1536, 60_000)
     }
     assert {n: recipe.batch_size for n, recipe in found.items()} == {
@@ -88,9 +89,9 @@ def test_of_few_pictures_fast_makes_smaller_batches_with_a_rate_to_fit():
         60_000: 128,
     }
     assert found[208].lr == pytest.approx(0.2 / 8)
-    adam = named_recipe("fast", family="lenet", batch_norm=False, params=60_000, pictures=400)
+    adam = named_recipe("fast", family="lenet", batch_norm=False, params=60_000, images=400)
     assert (adam.batch_size, adam.lr) == (32, pytest.approx(8e-3 / 2))
-    assert named_recipe("tutorial", family="lenet", batch_norm=False, params=60_000, pictures=24).batch_size == 64
+    assert named_recipe("tutorial", family="lenet", batch_norm=False, params=60_000, images=24).batch_size == 64
 
 
 @pytest.mark.parametrize(

@@ -15,7 +15,8 @@ import yaml
 import striate
 from striate.cli import main
 from striate.errors import StriateError, UsageError
-from striate.recipe import TUTORIAL, Recipe
+from striate.namedrecipes import TUTORIAL
+from striate.recipe import Recipe
 from striate.settings import Settings
 
 NAMES = [item.name for item in fields(Settings)]

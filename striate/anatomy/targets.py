@@ -22,20 +22,11 @@ from striate.anatomy.tracing import TraceFailure, trace
 from striate.errors import UsageError, short_of_means
 from striate.nets import build, spec
 from striate.nets.copying import UncopyableError, copied, plain
-from striate.nets.external import (
-    ExternalFacts,
-    ExternalNet,
-    Input,
-    Logits,
-    inner,
-    input_channels,
-    is_external,
-    make,
-    parts_of,
-)
+from striate.nets.external import ExternalFacts, ExternalNet, Input, inner, input_channels, is_external, make
 from striate.nets.metadevice import on_meta_device
 from striate.nets.net import Net
 from striate.nets.netspec import NetFacts
+from striate.nets.outputs import Logits, names_in
 from striate.nets.sources import read_source, source_path
 from striate.nets.undisturbed import undisturbed
 from striate.texts import dimensions
@@ -229,7 +220,7 @@ def check_fit(net: Net, size: tuple[int, int], classes: int, data: str) -> tuple
             f"{name} gives {logits.shape[1]} classes, and {data} has {classes}: give {layer} {classes} outputs, or let what "
             "makes it take an argument `classes`"
         )
-    left = [key for key in parts_of(output) if key != "logits"]
+    left = [key for key in names_in(output) if key != "logits"]
     return (f"its {', '.join(left)} are left aside",) if left else ()
 
 

@@ -12,9 +12,9 @@ from striate.anatomy.graph import Graph, Shape
 from striate.anatomy.recording import Call, Recorder
 from striate.anatomy.tensors import META
 from striate.nets.copying import Copies
-from striate.nets.external import described, outputs_in
 from striate.nets.hooks import set_mode
 from striate.nets.net import Net
+from striate.nets.outputs import described, outputs_in
 from striate.nets.undisturbed import undisturbed
 
 

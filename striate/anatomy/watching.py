@@ -17,8 +17,9 @@ from torch import Tensor, nn
 from torch._ops import OpOverload
 
 from striate.anatomy.tensors import Tracker, key_of, named_arguments, storage_of, tensors_in
-from striate.nets.external import inner, outputs_in
+from striate.nets.external import inner
 from striate.nets.hooks import hooked, set_mode
+from striate.nets.outputs import outputs_in
 
 Shape = tuple[int, ...]
 _OURS = (str(Path(torch.__file__).parent), str(Path(__file__).parents[1]))

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from striate.anatomy.tracing import TraceFailure, trace
 from striate.errors import UsageError, param
 from striate.nets import Net
-from striate.nets.external import Logits
+from striate.nets.outputs import Logits
 
 _FAR = 20_160
 """Pixels, a multiple of all strides that there are (2^6 * 3^2 * 5 * 7): an image so much larger has a larger map for certain."""

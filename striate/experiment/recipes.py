@@ -9,9 +9,10 @@ import torch
 from striate.data import DataSet
 from striate.errors import UsageError
 from striate.experiment.initial_net import check_size
+from striate.namedrecipes import LONG_RUN, PAPER, RECIPES, for_long_runs, named_recipe, progressive
 from striate.nets import Net
 from striate.nets.netspec import NetFacts
-from striate.recipe import LONG_RUN, PAPER, RECIPES, Recipe, for_long_runs, named_recipe, progressive
+from striate.recipe import Recipe
 from striate.settings import Settings
 from striate.training import Job
 
@@ -40,8 +41,8 @@ def resolve_recipe(row: NetFacts, net: Net, dataset: DataSet, size: tuple[int, i
         batch_norm = normed(net)
         params = sum(parameter.numel() for parameter in net.parameters())
         # A batch size that was asked for is taken with the rate that the recipe has for plenty of images.
-        pictures = len(dataset.train) if settings.batch_size is None else 10**9
-        recipe = named_recipe(str(recipe), family=row.family, batch_norm=batch_norm, params=params, pictures=pictures)
+        images = len(dataset.train) if settings.batch_size is None else 10**9
+        recipe = named_recipe(str(recipe), family=row.family, batch_norm=batch_norm, params=params, images=images)
         if recipe.name == "fast":
             recipe = replace(recipe, resize_schedule=progressive(size, row.min_size))
     # No recipe mirrors images that lose their meaning by it, such as digits; who asks for it by name gets it.

@@ -11,9 +11,9 @@ from torch import Tensor, nn
 from striate.anatomy.receptive import MapPlaces, map_places
 from striate.anatomy.tracing import TraceFailure, trace
 from striate.errors import UsageError, param, unknown_name
-from striate.nets.external import Logits
 from striate.nets.hooks import evaluating, hooked, parts_of
 from striate.nets.net import Net
+from striate.nets.outputs import Logits
 
 LEAST = 4
 """Height and width of the smallest maps that still say where: the last stage with such ones is the default."""

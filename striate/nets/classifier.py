@@ -7,8 +7,9 @@ from torch import Tensor, nn
 
 from striate.errors import UsageError
 from striate.nets.copying import copied
-from striate.nets.external import inner, logits_in
+from striate.nets.external import inner
 from striate.nets.net import Net
+from striate.nets.outputs import logits_in
 
 IMAGES = 2
 """Number of images that are looked at: behind a ReLU a class can have no gradient for one of them."""

@@ -26,12 +26,10 @@ from torch._ops import OpOverload, OpOverloadPacket
 
 from striate.errors import UsageError
 from striate.nets.netspec import NetFacts
+from striate.texts import with_article
 
 _Module = TypeVar("_Module", bound=nn.Module)
-_LOCKS: dict[type, Callable[[], Any]] = {
-    type(threading.Lock()): threading.Lock,
-    type(threading.RLock()): threading.RLock,
-}
+_LOCKS: dict[type, Callable[[], Any]] = {type(make()): make for make in (threading.Lock, threading.RLock)}
 _BY_REFERENCE = (
     type, types.ModuleType, types.BuiltinFunctionType, types.CodeType, types.MethodDescriptorType, types.WrapperDescriptorType,
     contextvars.ContextVar, NetFacts, torch.dtype, torch.device, torch.layout, torch.memory_format, bytes, str,
@@ -43,13 +41,9 @@ _WRAPPERS = (nn.DataParallel, nn.parallel.DistributedDataParallel)
 def plain(module: nn.Module) -> nn.Module:
     """The module inside what `torch.compile` or one of torch's wrappers for several devices made of it: its state has the names
     that its author knows."""
-    while True:
-        if isinstance(module, _WRAPPERS):
-            module = module.module
-        elif _is_compiled(module):
-            module = module._orig_mod  # type: ignore[assignment]
-        else:
-            return module
+    while (wrapped := isinstance(module, _WRAPPERS)) or _is_compiled(module):
+        module = cast(nn.Module, module.module if wrapped else module._orig_mod)
+    return module
 
 
 def copied(module: _Module, device: torch.device | str | None = None) -> _Module:
@@ -60,14 +54,12 @@ def copied(module: _Module, device: torch.device | str | None = None) -> _Module
 class Copies:
     """Makes any number of copies of a module as it is now.
 
-    Raises:
-        UsageError: it is too large a tangle of objects to be taken apart. What cannot be copied inside it, such as an open file
-            or a generator, does not stop that: the copy has something in its place that says so when it is used.
+    In place of what cannot be copied, such as an open file or a generator, they have something that says so when it is used.
+    Raises UsageError if objects refer to each other too deep.
     """
 
     def __init__(self, module: nn.Module) -> None:
         self.original = module
-        self.name = type(module).__name__
         self.needs_values = False
         """Whether its forward has been found to ask for values of weights: it cannot be run on the meta device."""
         file = io.BytesIO()
@@ -75,10 +67,7 @@ class Copies:
         try:
             self._pickler.dump(module)
         except RecursionError as error:
-            raise UsageError(
-                f"{self.name} cannot be copied, and nothing is done with a net that was given but on a copy: its objects refer "
-                "to each other more than a thousand deep"
-            ) from error
+            raise self._refused("its objects refer to each other more than a thousand deep") from error
         self._taken = file.getbuffer()
 
     def make(self, device: torch.device | None = None) -> nn.Module:
@@ -87,27 +76,26 @@ class Copies:
         try:
             module: nn.Module = unpickler.load()
         except Exception as error:
-            raise UsageError(
-                f"{self.name} cannot be copied, and nothing is done with a net that was given but on a copy: "
-                f"{type(error).__name__}: {error}"
-            ) from error
+            raise self._refused(f"{type(error).__name__}: {error}") from error
         if unpickler.alive:
             vars(module)["_kept_alive"] = unpickler.alive
         return module
 
+    def _refused(self, why: str) -> UsageError:
+        name = type(self.original).__name__
+        return UsageError(f"{name} cannot be copied, and a net that was given is only ever run as a copy: {why}")
+
 
 class Uncopyable:
     """Stands in a copy for something that cannot be copied."""
-
-    what: str
 
     def __init__(self, what: str) -> None:
         vars(self)["what"] = what
 
     def _refuse(self, *_: Any, **__: Any) -> Any:
         raise UncopyableError(
-            f"its forward uses {self.what}, which cannot be copied, and the net is run on a copy so that it stays as it is: "
-            "make it in forward, or leave it out of the module"
+            f"its forward uses {vars(self)['what']}, which cannot be copied, and only copies of a net are run, so that it stays "
+            "as it is: make it in forward, or leave it out of the module"
         )
 
     __getattr__ = __setattr__ = __call__ = __iter__ = __next__ = __enter__ = __exit__ = __getitem__ = __len__ = _refuse
@@ -138,27 +126,12 @@ class _Uncompiled(nn.Module):
         return self._orig_mod(*args, **kwargs)
 
 
-def _new(kind: type) -> Any:
-    return object.__new__(kind)
-
-
 def _fill(thing: Any, state: dict[str, Any]) -> None:
     vars(thing).update(state)
 
 
-def _new_cell() -> types.CellType:
-    return types.CellType()
-
-
 def _fill_cell(cell: types.CellType, contents: tuple[Any, ...]) -> None:
-    if contents:
-        (cell.cell_contents,) = contents
-
-
-def _new_function(
-    code: types.CodeType, name: str, closure: tuple[types.CellType, ...] | None, scope: dict[str, Any]
-) -> Any:
-    return types.FunctionType(code, scope, name, None, closure)
+    (cell.cell_contents,) = contents
 
 
 def _fill_function(function: Any, state: tuple[Any, ...]) -> None:
@@ -182,9 +155,6 @@ class _Kept:
     thing: Any
 
 
-_MAKERS: set[object] = {_new, _fill, _new_cell, _fill_cell, _new_function, _fill_function, _same, _refer}
-
-
 class _Pickler(pickle.Pickler):
     """Takes a module apart. Tensors, classes, plain functions and the like are kept aside, by number."""
 
@@ -197,7 +167,11 @@ class _Pickler(pickle.Pickler):
         aside = (
             isinstance(thing, (*_BY_REFERENCE, Tensor, torch.jit.ScriptModule, torch.Generator, _Kept))
             or type(thing) in _LOCKS
-            or (type(thing) is types.FunctionType and (thing in _MAKERS or not _has_own(thing)))
+            # A function without objects of its own, which running it could change.
+            or (
+                type(thing) is types.FunctionType
+                and not (thing.__closure__ or thing.__defaults__ or thing.__kwdefaults__ or vars(thing))
+            )
         )
         if not aside:
             return None
@@ -211,14 +185,13 @@ class _Pickler(pickle.Pickler):
             return self._module(thing)
         if isinstance(thing, types.FunctionType):
             state = (thing.__defaults__, thing.__kwdefaults__, dict(vars(thing)), thing.__module__, thing.__qualname__)
-            made = (thing.__code__, thing.__name__, thing.__closure__, _Kept(thing.__globals__))
-            return _new_function, made, state, None, None, _fill_function
+            made = (thing.__code__, _Kept(thing.__globals__), thing.__name__, None, thing.__closure__)
+            return types.FunctionType, made, state, None, None, _fill_function
         if isinstance(thing, types.CellType):
             try:
-                contents: tuple[Any, ...] = (thing.cell_contents,)
+                return types.CellType, (), (thing.cell_contents,), None, None, _fill_cell
             except ValueError:  # nothing is in it yet
-                contents = ()
-            return _new_cell, (), contents, None, None, _fill_cell
+                return types.CellType, ()
         if isinstance(thing, types.MethodType):
             return types.MethodType, (thing.__func__, thing.__self__)
         if isinstance(thing, Uncopyable):
@@ -232,17 +205,16 @@ class _Pickler(pickle.Pickler):
         state: Any = dict(vars(module))
         usual = vars(nn.Module())
         if _is_compiled(module):
-            return _new, (_Uncompiled,), {name: state[name] for name in usual if name in state}, None, None, _fill
+            state = {name: state[name] for name in usual if name in state}
+            return object.__new__, (_Uncompiled,), state, None, None, _fill
         if isinstance(module, torch.fx.GraphModule):  # its graph and code are not changed by running it
-            state = {
-                name: value if name in usual or isinstance(value, Tensor) else _Kept(value)
-                for name, value in state.items()
-            }
+            own = {name for name, value in state.items() if name not in usual and not isinstance(value, Tensor)}
+            state |= {name: _Kept(state[name]) for name in own}
         state.pop("_compiled_call_impl", None)
-        own = kind.__getstate__ not in (nn.Module.__getstate__, object.__getstate__)
-        if own and kind.__module__.split(".")[0] != "torch":  # the author says what its state is
-            return _new, (kind,), module.__getstate__()  # type: ignore[no-untyped-call]
-        return _new, (kind,), state, None, None, _fill
+        said = kind.__getstate__ not in (nn.Module.__getstate__, object.__getstate__)
+        if said and kind.__module__.split(".")[0] != "torch":  # the author says what its state is
+            return object.__new__, (kind,), module.__getstate__()  # type: ignore[no-untyped-call]
+        return object.__new__, (kind,), state, None, None, _fill
 
     def _other(self, thing: Any) -> Any:
         try:
@@ -250,17 +222,9 @@ class _Pickler(pickle.Pickler):
             found = thing.__reduce_ex__(4) if reduced is None else reduced(thing)
         except Exception:
             found = None
-        if isinstance(found, tuple):
-            return found
         if isinstance(found, str):  # it is found by that name
             return _same, (_Kept(thing),)
-        kind = type(thing)
-        return Uncopyable, (f"{'an' if kind.__name__[:1] in 'aeiouAEIOU' else 'a'} {kind.__name__}",)
-
-
-def _has_own(function: types.FunctionType) -> bool:
-    """Whether a function holds objects that running it could change."""
-    return bool(function.__closure__ or function.__defaults__ or function.__kwdefaults__ or vars(function))
+        return found if isinstance(found, tuple) else (Uncopyable, (with_article(type(thing).__name__),))
 
 
 class _Unpickler(pickle.Unpickler):

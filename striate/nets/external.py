@@ -5,20 +5,21 @@ from __future__ import annotations
 import importlib
 import inspect
 import sys
-from collections.abc import Callable, Mapping, Sequence, Set
+from collections.abc import Callable
 from contextlib import redirect_stdout
-from dataclasses import dataclass, fields, is_dataclass, replace
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from striate.errors import StriateError, UsageError, param, short_of_means, unknown_name
 from striate.nets.metadevice import on_meta_device
 from striate.nets.net import Net
 from striate.nets.netspec import NetFacts
+from striate.nets.outputs import Logits
 from striate.nets.sources import Source, arguments, find_object, read_source, source_path
-from striate.nets.torchvision import fold_stem, published
+from striate.nets.torchvision import averaged, fold_note, fold_stem, published
 
 Input = tuple[int, int, int]
 
@@ -55,75 +56,6 @@ class ExternalFacts(NetFacts):
 
     make: Callable[[int, int, bool], ExternalNet]
     """(channels, classes, pretrained) -> the module, its weights drawn from torch's global generator or published ones."""
-
-
-class Logits(nn.Module):
-    """The head of an external net: takes the logits out of what the net gives, a tensor or something with `.logits` or
-    `["logits"]`.
-
-    torchvision's GoogLeNet and Inception give auxiliary logits beside them while they train; those are left aside.
-    """
-
-    def forward(self, output: Any) -> Tensor:
-        logits = logits_in(output)
-        if logits is None:
-            raise UsageError(
-                f"the net gives {described(output)}: its forward must give logits, a tensor (N, classes), or something "
-                'with such a tensor as .logits or ["logits"]'
-            )
-        # A net that computes in half precision, as under autocast, is scored in float32.
-        return logits if logits.dtype is torch.float32 else logits.float()
-
-
-def logits_in(output: object) -> Tensor | None:
-    """What a net gives as its logits; None if it is not known which tensor they are."""
-    found = output.get("logits") if isinstance(output, Mapping) else getattr(output, "logits", output)
-    return found if isinstance(found, Tensor) else None
-
-
-def outputs_in(output: object) -> list[Tensor]:
-    """The tensors in what a net gives, in tuples, dicts, dataclasses and other objects too; those that are its logits first."""
-    logits = logits_in(output)
-    found = {id(tensor): tensor for tensor in ([] if logits is None else [logits]) + _tensors(output, set())}
-    return list(found.values())
-
-
-def _tensors(output: object, seen: set[int]) -> list[Tensor]:
-    if isinstance(output, Tensor):
-        return [output]
-    if id(output) in seen or isinstance(output, str | bytes | type | nn.Module):
-        return []
-    seen.add(id(output))
-    if isinstance(output, Mapping):
-        parts = list(output.values())
-    elif isinstance(output, Sequence | Set):
-        parts = list(output)
-    elif is_dataclass(output):
-        parts = [getattr(output, field.name, None) for field in fields(output)]
-    else:
-        parts = list(getattr(output, "__dict__", {}).values())
-    return [tensor for part in parts for tensor in _tensors(part, seen)]
-
-
-def parts_of(output: object) -> list[str]:
-    """The names of what is in a dict, a named tuple or a dataclass that a net gives, but for those that hold nothing."""
-    if isinstance(output, Mapping):
-        return [str(name) for name, value in output.items() if value is not None]
-    named = [field.name for field in fields(output)] if is_dataclass(output) else getattr(output, "_fields", ())
-    return [name for name in named if getattr(output, name, None) is not None]
-
-
-def described(output: object) -> str:
-    """What a net gives, in words: `a tuple of 2 tensors`, `a dict of features and maps`, `None`."""
-    if output is None:
-        return "None"
-    kind = type(output).__name__
-    name = f"{'an' if kind[:1].lower() in 'aeiou' else 'a'} {kind}"
-    if names := parts_of(output):
-        return f"{name} of {', '.join(names)}"
-    if isinstance(output, list | tuple):
-        return f"{name} of {len(output)} things"
-    return name
 
 
 def adapt(module: nn.Module, facts: NetFacts, channels: int, classes: int) -> Net:
@@ -272,13 +204,12 @@ def _with_channels(name: str, made: ExternalNet, channels: int) -> ExternalNet:
     stem.weight = nn.Parameter(fold_stem(conv.weight.detach(), channels))
     stem.bias = conv.bias
     made.module.set_submodule(path, stem)
-    how = "the sum of its three colours" if channels == 1 else "its three colours in turn, times 3 / channels"
     return replace(
         made,
         input=made.input and (channels, *made.input[1:]),
-        mean=_averaged(made.mean, channels),
-        std=_averaged(made.std, channels),
-        notes=(*made.notes, f"its first convolution takes {channels} channel{'s' * (channels > 1)}: {how}"),
+        mean=made.mean and averaged(made.mean, channels),
+        std=made.std and averaged(made.std, channels),
+        notes=(*made.notes, fold_note(channels)),
     )
 
 
@@ -308,15 +239,10 @@ def _from_timm(
         return made
     return replace(
         made,
-        mean=_averaged(tuple(about["mean"]), channels or default[0]),
-        std=_averaged(tuple(about["std"]), channels or default[0]),
+        mean=averaged(tuple(about["mean"]), channels or default[0]),
+        std=averaged(tuple(about["std"]), channels or default[0]),
         notes=(f"it begins with timm's weights {about.get('architecture', name)}.{about.get('tag', '')}".rstrip("."),),
     )
-
-
-def _averaged(values: tuple[float, ...] | None, channels: int) -> tuple[float, ...] | None:
-    """Figures of three colours for other channels: their mean."""
-    return values if values is None or len(values) == channels else (sum(values) / len(values),) * channels
 
 
 def _construct(build: Callable[[], Any], without_weights: bool) -> Any:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import warnings
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from urllib.error import URLError
 
@@ -61,8 +61,9 @@ def load(name: str, state_dict: Mapping[str, Tensor]) -> Net:
     twin(name)
     with torch.device("meta"):
         names = their_names(build(name))
-    ours_of = {theirs: ours for ours, theirs in names.items()}
-    _check_names(name, state_dict, ours_of)
+    known = list(names.values())
+    if set(known) != state_dict.keys():
+        raise DataError(f"these are not the weights of torchvision's {twin(name)}: {difference(known, state_dict)}")
     renamed = {ours: state_dict[theirs].detach().clone() for ours, theirs in names.items()}
     stem = next(tensor for tensor in renamed.values() if tensor.dim() == 4)
     classes = len(renamed["head.classifier.weight"])
@@ -89,14 +90,14 @@ def save(net: Net) -> dict[str, Tensor]:
     return {theirs: state_dict[ours] for ours, theirs in their_names(net).items()}
 
 
-def _check_names(name: str, given: Mapping[str, Tensor], known: Mapping[str, str]) -> None:
-    missing = [theirs for theirs in known if theirs not in given]
-    left_over = [theirs for theirs in given if theirs not in known]
-    if missing or left_over:
-        raise DataError(
-            f"these are not the weights of torchvision's {twin(name)}: {len(missing)} tensors are missing "
-            f"({', '.join(missing[:3]) or 'none'}), {len(left_over)} left over ({', '.join(left_over[:3]) or 'none'})"
-        )
+def difference(wanted: Collection[str], given: Collection[str]) -> str:
+    """Which tensors a file lacks of those of a net, and which it has besides, in words."""
+    missing = [name for name in wanted if name not in given]
+    left_over = [name for name in given if name not in wanted]
+    return (
+        f"{len(missing)} tensors are missing ({', '.join(missing[:3]) or 'none'}), {len(left_over)} left over "
+        f"({', '.join(left_over[:3]) or 'none'})"
+    )
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -124,6 +125,17 @@ def fold_stem(weight: Tensor, channels: int) -> Tensor:
     return repeated * (3 / channels)
 
 
+def fold_note(channels: int) -> str:
+    """What `fold_stem` did, in words."""
+    how = "the sum of its three colours" if channels == 1 else "its three colours in turn, times 3 / channels"
+    return f"its first convolution takes {channels} channel{'s' * (channels > 1)}: {how}"
+
+
+def averaged(values: tuple[float, ...], channels: int) -> tuple[float, ...]:
+    """Figures of three colours for so many channels: their mean where there are not three."""
+    return values if len(values) == channels else (sum(values) / len(values),) * channels
+
+
 def pretrained(name: str, *, channels: int = 3, classes: int = 1000, progress: bool = True) -> Pretrained:
     """The net of row `name` with torchvision's published ImageNet weights, made to fit channels and classes.
 
@@ -139,22 +151,19 @@ def pretrained(name: str, *, channels: int = 3, classes: int = 1000, progress: b
     net = build(name, channels=channels, classes=classes)
     weights = source.state_dict()
     notes = [f"{name} begins with torchvision's weights {label}"]
-    mean: tuple[float, ...] = (0.485, 0.456, 0.406)
-    std: tuple[float, ...] = (0.229, 0.224, 0.225)
+    mean, std = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
     if name == "googlenet-torchvision":
         mean = std = (0.5, 0.5, 0.5)
         notes.append("its auxiliary heads were not trained; its images have mean and deviation 0.5")
     if channels != 3:
         stem = next(key for key, tensor in weights.items() if tensor.dim() == 4)
         weights[stem] = fold_stem(weights[stem], channels)
-        mean, std = (sum(mean) / 3,) * channels, (sum(std) / 3,) * channels
-        how = "the sum of its three colours" if channels == 1 else "its three colours in turn, times 3 / channels"
-        notes.append(f"the first convolution takes {channels} channels: {how}")
+        notes.append(fold_note(channels))
     if classes != source.classes:
         weights = {key: tensor for key, tensor in weights.items() if ".classifier." not in key}
         notes.append(f"the classifier of {source.classes} classes is replaced by a new one of {classes}")
     net.load_state_dict(net.state_dict() | weights)
-    return Pretrained(net=net, mean=mean, std=std, notes=tuple(notes))
+    return Pretrained(net=net, mean=averaged(mean, channels), std=averaged(std, channels), notes=tuple(notes))
 
 
 def published(name: str, progress: bool) -> tuple[str, dict[str, Tensor]]:

@@ -20,7 +20,8 @@ from striate.errors import DataError
 from striate.nets.external import inner
 from striate.nets.net import Net
 from striate.nets.savedfiles import LARGEST_HEADER, read_saved, refuse
-from striate.nets.torchvision import TWINS, their_names
+from striate.nets.torchvision import TWINS, difference, their_names
+from striate.texts import with_article
 
 ROOM = 3 * 8
 """Bytes a value that a file of a net may have: float64, and an optimizer's two moments beside each weight."""
@@ -92,12 +93,8 @@ def load_weights(net: nn.Module, path: str | Path, *, new_classifier: bool = Fal
         name: _fitting(own[name], given[theirs], theirs, path) for name, theirs in names.items() if name not in replaced
     }
     module.load_state_dict(own | fitting)
-    return Loaded(
-        (f"it begins with the weights in {path.name}", *notes),
-        *_channel_figures(metadata, getattr(net, "channels", None)),
-        classes=_class_names(metadata),
-        new_classifier=bool(replaced),
-    )
+    said = (f"it begins with the weights in {path.name}", *notes)
+    return Loaded(said, *_noted(metadata, getattr(net, "channels", None)), new_classifier=bool(replaced))
 
 
 def read_weights(path: Path, *, most: int) -> tuple[dict[str, Tensor], dict[str, str]]:
@@ -114,9 +111,8 @@ def read_weights(path: Path, *, most: int) -> tuple[dict[str, Tensor], dict[str,
         raise DataError(f"{path} {what}: name a file of weights, .safetensors, .pt or .pth")
     size = path.stat().st_size
     if size > most:
-        refuse(
-            path, f"it has {size:,} bytes, and one with the weights of this net at most {most:,}", "Take the net's own"
-        )
+        reason = f"it has {size:,} bytes, and one with the weights of this net at most {most:,}"
+        refuse(path, reason, "Take the net's own")
     with path.open("rb") as file:
         begin = file.read(16)
         if begin.startswith(b"PK\x03\x04"):
@@ -143,10 +139,8 @@ def _check_safetensors(file: BinaryIO, path: Path, size: int) -> dict[str, str]:
     file.seek(0)
     (length,) = struct.unpack("<Q", file.read(8))
     if length > min(LARGEST_HEADER, size - 8):
-        refuse(
-            path,
-            f"its header should have {length:,} bytes: more than the file, or than the {LARGEST_HEADER:,} that are read",
-        )
+        more = f"more than the file, or than the {LARGEST_HEADER:,} that are read"
+        refuse(path, f"its header should have {length:,} bytes: {more}")
     try:
         header = json.loads(file.read(length), object_pairs_hook=_once)
     except (ValueError, RecursionError) as error:
@@ -189,15 +183,12 @@ def _once(pairs: list[tuple[str, Any]]) -> dict[str, object]:
 
 def _state_dict(saved: Any, path: Path) -> dict[str, Tensor]:
     """The dict of names and tensors in what was saved, which may be that, or have it under a usual name."""
-    candidates = [saved, *(saved[key] for key in _NESTED if key in saved)] if isinstance(saved, dict) else []
-    for found in candidates:
-        if isinstance(found, dict) and found and all(_is_entry(*entry) for entry in found.items()):
-            return dict(found)
-    what = (
-        f"a dict with {', '.join(map(repr, list(saved)[:5])) or 'nothing'}"
-        if isinstance(saved, dict)
-        else f"a {type(saved).__name__}"
-    )
+    what = with_article(type(saved).__name__)
+    if isinstance(saved, dict):
+        for found in (saved, *(saved[key] for key in _NESTED if key in saved)):
+            if isinstance(found, dict) and found and all(map(_is_entry, found, found.values())):
+                return dict(found)
+        what = f"a dict with {', '.join(map(repr, list(saved)[:5])) or 'nothing'}"
     refuse(path, f"it holds {what}, and not names and tensors, nor such a dict as {' or '.join(_NESTED)}")
 
 
@@ -229,17 +220,10 @@ def _matched(
             break
         prefix += f"{heads.pop()}."
         notes = [f"the prefix {prefix} of its names was taken off"]
-    missing = [name for name in own if name not in given]
-    left_over = [name for name in given if name not in own]
+    name = net.spec.name if isinstance(net, Net) else f"this {type(net).__name__}"
     raise DataError(
-        f"{path} does not hold the weights of {_name(net)}: {len(missing)} tensors are missing "
-        f"({', '.join(missing[:3]) or 'none'}), {len(left_over)} left over ({', '.join(left_over[:3]) or 'none'}): "
-        "name the net that they are of (striate nets)"
+        f"{path} does not hold the weights of {name}: {difference(own, given)}: name the net that they are of (striate nets)"
     )
-
-
-def _name(net: nn.Module) -> str:
-    return net.spec.name if isinstance(net, Net) else f"this {type(net).__name__}"
 
 
 def _other_classes(net: nn.Module, own: Tensor, given: Tensor) -> bool:
@@ -276,26 +260,22 @@ def _fitting(own: Tensor, given: Tensor, name: str, path: Path) -> Tensor:
     return tensor
 
 
-def _channel_figures(
+def _noted(
     metadata: Mapping[str, str], channels: int | None
-) -> tuple[tuple[float, ...] | None, tuple[float, ...] | None]:
-    """(mean, deviation) of the net's channels, as the weights of a run say them."""
+) -> tuple[tuple[float, ...] | None, tuple[float, ...] | None, tuple[str, ...] | None]:
+    """(mean and deviation of the net's channels, the names of its classes), as the weights of a run, or those that it exported,
+    say them; None for what makes no sense.
+    """
     try:
-        preprocessing = json.loads(metadata["striate"])["preprocessing"]
-        mean, std = (tuple(float(value) for value in preprocessing[key]) for key in ("mean", "std"))
-    except (KeyError, TypeError, ValueError, OverflowError, RecursionError):
-        return None, None
-    sound = (
-        len(mean) == len(std) == channels and all(map(math.isfinite, mean + std)) and all(value > 0 for value in std)
-    )
-    return (mean, std) if sound else (None, None)
-
-
-def _class_names(metadata: Mapping[str, str]) -> tuple[str, ...] | None:
-    """The names of the classes, as the weights of a run, or those that it exported, say them."""
+        notes = json.loads(metadata["striate"])
+        names = notes.get("classes")
+    except (AttributeError, KeyError, ValueError, RecursionError):
+        return None, None, None
+    named = isinstance(names, list) and names and all(isinstance(name, str) for name in names)
+    classes = tuple(names) if named else None
     try:
-        names = json.loads(metadata["striate"])["classes"]
-    except (KeyError, TypeError, ValueError, RecursionError):
-        return None
-    sound = isinstance(names, list) and names and all(isinstance(name, str) for name in names)
-    return tuple(names) if sound else None
+        mean, std = (tuple(float(value) for value in notes["preprocessing"][key]) for key in ("mean", "std"))
+    except (KeyError, TypeError, ValueError, OverflowError):
+        return None, None, classes
+    sound = len(mean) == len(std) == channels and all(map(math.isfinite, mean + std)) and min(std) > 0
+    return (mean, std, classes) if sound else (None, None, classes)

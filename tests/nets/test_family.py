@@ -27,7 +27,7 @@ PROGRAM = """
 import striate
 from scripts import make_docs
 from striate.nets import FAMILIES
-from striate.recipe import named_recipe
+from striate.namedrecipes import named_recipe
 
 totals = striate.inspect("toy3").totals
 assert (totals.parameters, totals.macs) == (striate.CATALOGUE["toy3"].params, striate.CATALOGUE["toy3"].macs)

@@ -158,7 +158,7 @@ def test_pretrained_on_grey_pictures_is_the_same_grey_in_three_colours(published
     x = torch.randn(1, 1, 64, 64)
     with torch.no_grad():
         torch.testing.assert_close(result.net.eval()(x), published(x.expand(1, 3, 64, 64)), rtol=1e-4, atol=1e-4)
-    assert "takes 1 channels: the sum of its three colours" in result.notes[1]
+    assert "takes 1 channel: the sum of its three colours" in result.notes[1]
     assert result.mean == pytest.approx(((0.485 + 0.456 + 0.406) / 3,))
 
 

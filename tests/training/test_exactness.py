@@ -19,8 +19,9 @@ from striate.data import load_data
 from striate.data.draws import permutation
 from striate.errors import DataError, Interrupted, UsageError
 from striate.events import EpochEnded
+from striate.namedrecipes import FAST_NORM, FAST_PLAIN, TUTORIAL
 from striate.nets import build
-from striate.recipe import FAST_NORM, FAST_PLAIN, TUTORIAL, Recipe
+from striate.recipe import Recipe
 from striate.training import Progress
 from striate.training.checkpoint import load_checkpoint
 from striate.training.job import seed_step

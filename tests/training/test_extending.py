@@ -13,7 +13,7 @@ import striate
 from striate.cli import main
 from striate.errors import Interrupted, UsageError
 from striate.experiment.repeat import repeat_command
-from striate.recipe import FAST_NORM
+from striate.namedrecipes import FAST_NORM
 from striate.runforms.config import Span
 from striate.training import Length, Progress, checkpoint
 

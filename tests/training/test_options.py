@@ -17,8 +17,8 @@ from striate.data.preprocessing import Preprocessing
 from striate.errors import StriateError, UsageError
 from striate.experiment import Settings
 from striate.experiment.recipes import for_length
+from striate.namedrecipes import LONG_RUN, for_long_runs, named_recipe
 from striate.nets import build
-from striate.recipe import LONG_RUN, for_long_runs, named_recipe
 from striate.training import Progress, loop
 from striate.training.clock import Clock
 from striate.training.job import make_job

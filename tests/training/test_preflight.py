@@ -11,8 +11,8 @@ from torch import nn
 from striate.data.augmentation import Augmentation
 from striate.data.images import ImageData
 from striate.data.preprocessing import Preprocessing
+from striate.namedrecipes import named_recipe
 from striate.nets import build
-from striate.recipe import named_recipe
 from striate.training.finder import find_rate, steepest
 from striate.training.job import make_job
 from striate.training.preflight import preflight

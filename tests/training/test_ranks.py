@@ -47,10 +47,10 @@ from striate.experiment.restarts import check_restarts, previous_attempt
 from striate.inference import logits
 from striate.machine import leave
 from striate.metrics.classification import confusion_matrix
+from striate.namedrecipes import FAST_NORM, FAST_PLAIN
 from striate.nets import Net, build
 from striate.nets.blocks import he_init
 from striate.nets.googlenet import GoogLeNetForm, conv, googlenet, inception
-from striate.recipe import FAST_NORM, FAST_PLAIN
 from striate.run import Run
 from striate.runforms.config import RunConfig
 from striate.training import Audience, Progress, fit, fresh_state, make_job, resumed_state

@@ -14,7 +14,8 @@ import striate
 from striate.cli import main
 from striate.data.augmentation import Augmentation
 from striate.experiment.repeat import repeat_command, why_none
-from striate.recipe import FAST_SMALL, TUTORIAL, Milestones, ResizeSchedule
+from striate.namedrecipes import FAST_SMALL, TUTORIAL
+from striate.recipe import Milestones, ResizeSchedule
 from striate.runforms.config import Origin
 
 ODD = "it's two words; $HOME & `x`"

@@ -13,7 +13,8 @@ from striate.data import Preprocessing
 from striate.data.augmentation import Augmentation
 from striate.data.batches import Batches, Order
 from striate.errors import Interrupted, StriateError, UsageError
-from striate.recipe import Recipe, ResizeSchedule, progressive
+from striate.namedrecipes import progressive
+from striate.recipe import Recipe, ResizeSchedule
 
 GROWING = {"resize_schedule": ((0.0, 20), (0.5, 28))}
 

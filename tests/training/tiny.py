@@ -11,8 +11,8 @@ import torch
 from striate.data import ImageData, Preprocessing
 from striate.data.augmentation import Augmentation
 from striate.files import write_yaml
+from striate.namedrecipes import FAST_NORM
 from striate.nets import build
-from striate.recipe import FAST_NORM
 from striate.run import Run
 from striate.training import Audience, Progress, State, fit, fresh_state, make_job, resumed_state
 from striate.training.clock import Clock
