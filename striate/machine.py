@@ -2,18 +2,15 @@
 
 from __future__ import annotations
 
-import ctypes
 import math
 import os
 import platform
 import signal
-import statistics
 import sys
 import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from types import FrameType
 from typing import Any, NoReturn
@@ -107,6 +104,8 @@ def _keep_freed_memory() -> None:
     By default it hands large blocks back to the system, which faults them in again page by page: 1,500 page faults in each
     step of LeNet-5 at batch 128, a quarter of its time (bench/LOG.md). Elsewhere than on glibc nothing is done.
     """
+    import ctypes
+
     trim_threshold, mmap_threshold, largest = -1, -3, 1 << 25  # M_TRIM_THRESHOLD, M_MMAP_THRESHOLD and its limit
     try:
         mallopt = ctypes.CDLL(None).mallopt
@@ -185,6 +184,8 @@ def environment(device: Any) -> dict[str, object]:
 
 def sgemm_gflops(size: int = 2048, repeats: int = 5) -> float:
     """Billions of floating-point operations a second in a float32 matrix product on the CPU: the median of `repeats`."""
+    import statistics
+
     import torch
 
     use_cores()
@@ -214,6 +215,8 @@ def process_start() -> float:
 
 
 def _version(package: str) -> str:
+    from importlib.metadata import PackageNotFoundError, version
+
     try:
         return version(package)
     except PackageNotFoundError:

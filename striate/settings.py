@@ -6,15 +6,11 @@ config keeps. Loads nothing heavy: the command line reads it to answer `--help`.
 
 from __future__ import annotations
 
-import hashlib
-import json
 import numbers
 from collections.abc import Mapping, Sequence
 from dataclasses import KW_ONLY, dataclass, field, fields
-from functools import cache
 from pathlib import Path
-from types import NoneType, SimpleNamespace, UnionType
-from typing import TYPE_CHECKING, Any, Literal, get_args, get_type_hints
+from typing import TYPE_CHECKING, Any
 
 from striate import choices
 from striate.arguments import check_fields
@@ -30,20 +26,16 @@ if TYPE_CHECKING:
 
 INDIFFERENT = frozenset({"name", "out", "log", "report", "on_bad", "data_dir"})
 """Settings that change nothing about the result."""
-Group = Literal["Data", "Training", "Start", "Machine", "Output"]
 
 
-def option(default: Any, help: str, group: Group, *, short: str = "", environment: str = "", metavar: str = "") -> Any:
+def option(default: Any, help: str, group: str = "", **about: Any) -> Any:
     """A field with what the command line says of it.
 
     Args:
         group: the heading that `--help` shows it under.
-        short: a one-letter option besides the long one, as in `-b`.
-        environment: a variable that gives the value where no option does.
-        metavar: what stands for the value in `--help`.
+        about: what else the parser is told, such as `metavar` and `envvar`; `names`, where they are not the field's.
     """
-    about = {"help": help, "group": group, "short": short, "environment": environment, "metavar": metavar}
-    return field(default=default, metadata=about)
+    return field(default=default, metadata={"help": help, "group": group, **about})
 
 
 @choices.takes_old_names
@@ -60,7 +52,7 @@ class Settings:
     """
 
     net: str | nn.Module = option(
-        "lenet5", "Network: a name from `striate nets`, FILE.py:OBJECT, torchvision:NAME or timm:NAME.", "Data"
+        "lenet5", "Network: a name from `striate nets`, FILE.py:OBJECT, torchvision:NAME or timm:NAME.", argument=True
     )
     data: str | Path | DataSet | MapStyle = option(
         "fashion-mnist-sample",
@@ -82,7 +74,7 @@ class Settings:
         "Training",
         metavar="FIELD=VALUE",
     )
-    batch_size: choices.Batch | None = option(None, "Batch size.", "Training", short="-b")
+    batch_size: choices.Batch | None = option(None, "Batch size.", "Training", names="--batch-size -b")
     lr: choices.Rate | None = option(None, "Peak learning rate.", "Training")
     seed: choices.Seed | None = option(None, "Random seed for weights, data order and augmentation.", "Training")
     augment: str | Augmentation | None = option(
@@ -154,7 +146,7 @@ class Settings:
         None, "Processes (DDP), each with its share of every batch; see docs/scale.md.", "Machine"
     )
     data_dir: str | Path | None = option(
-        None, "Folder to look for known data sets in first.", "Data", environment="STRIATE_DATA"
+        None, "Folder to look for known data sets in first.", "Data", envvar="STRIATE_DATA"
     )
     judge: choices.Judge = option(
         "test", "Split for the final evaluation: test, validation or none. Only test opens the test split.", "Output"
@@ -230,6 +222,9 @@ class Settings:
         Raises:
             UsageError: the net or the data was given as an object, or a file of a net or of weights cannot be read.
         """
+        import hashlib
+        import json
+
         from striate.data.augmentation import Augmentation
         from striate.data.ranges import range_of
         from striate.recipe import ResizeSchedule, read_field
@@ -290,12 +285,3 @@ def _plain(value: Any) -> Any:
     if isinstance(value, numbers.Number):
         return value.item() if hasattr(value, "item") else float(value)  # type: ignore[arg-type]  # of NumPy
     return [_plain(one) for one in value]
-
-
-@cache
-def plain_types() -> dict[str, tuple[Any, bool]]:
-    """Field -> (its first type, which text can become, and whether None is possible). The library's own types come later."""
-    own = dict.fromkeys(("Augmentation", "Recipe", "DataSet", "MapStyle"), object)
-    hints = get_type_hints(Settings, localns={**own, "nn": SimpleNamespace(Module=object)})
-    parts = {name: get_args(hint) if isinstance(hint, UnionType) else (hint,) for name, hint in hints.items()}
-    return {item.name: (parts[item.name][0], NoneType in parts[item.name]) for item in fields(Settings)}

@@ -19,9 +19,9 @@ from safetensors.torch import load_file
 import striate
 from striate import run as run_module
 from striate.cli import main
+from striate.cli.anatomy import parse_shape
+from striate.cli.options import parse_duration
 from striate.cli.output import WIDTH, show_fields
-from striate.cli.reading import parse_shape
-from striate.cli.settings import parse_duration
 from striate.errors import UsageError
 from striate.events import EpochEnded, Started, Stepped, Trained
 from striate.nets import torchvision as weights_module

@@ -11,20 +11,21 @@ import typer
 
 from striate import __version__
 from striate.cli import (
+    anatomy,
     cache,
     data,
+    doctor,
     evaluating,
     explaining,
     exporting,
+    nets,
     predicting,
-    reading,
     runs,
     sharing,
     training,
-    watching,
 )
 from striate.cli.ending import ready_streams, run_to_end
-from striate.cli.settings import GroupedCommand, PlainGroup, option_of
+from striate.cli.options import PlainGroup, add_command, option_of
 from striate.errors import commanding
 from striate.machine import leave, sleep_soon
 
@@ -38,23 +39,26 @@ app = typer.Typer(
     help="The workbench for classic convolutional networks: inspect, train, evaluate, explain and export them.",
     epilog="Start with: striate train",
 )
-app.command("train", cls=GroupedCommand)(training.train)
-app.command("evaluate")(evaluating.evaluate)
-app.command("predict")(predicting.predict)
-app.command("export")(exporting.export)
-app.command("explain")(explaining.explain)
-app.command("look")(explaining.look)
-app.command("push")(sharing.push)
-app.command("pull")(sharing.pull)
-app.command("runs")(runs.runs)
-app.command("follow")(watching.follow)
-app.command("stop")(watching.stop)
-app.command("nets")(reading.nets)
-app.command("inspect")(reading.inspect)
-app.command("conv")(reading.conv)
+for name, kind in {
+    "train": training.Train,
+    "evaluate": evaluating.Evaluate,
+    "predict": predicting.Predict,
+    "export": exporting.Export,
+    "explain": explaining.Explain,
+    "look": explaining.Look,
+    "push": sharing.Push,
+    "pull": sharing.Pull,
+    "runs": runs.Runs,
+    "follow": runs.Follow,
+    "stop": runs.Stop,
+    "nets": nets.Nets,
+    "inspect": anatomy.Inspect,
+    "conv": anatomy.Conv,
+    "doctor": doctor.Doctor,
+}.items():
+    add_command(app, name, kind)
 app.add_typer(data.app, name="data")
 app.add_typer(cache.app, name="cache")
-app.command("doctor")(reading.doctor)
 
 
 def _version(wanted: bool) -> None:

@@ -5,11 +5,11 @@ from __future__ import annotations
 import datetime
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING
 
 import typer
 
-from striate.cli.options import AsJson
+from striate.cli.options import Command, add_command, argument, option
 from striate.cli.output import show_json, show_line, show_table
 from striate.errors import UsageError
 from striate.texts import dimensions, storage
@@ -24,43 +24,41 @@ app = typer.Typer(
 )
 
 
-@app.command("list")
-def list_(as_json: AsJson = False) -> None:
+class List(Command):
     """List cached folders, the most recently used first."""
-    from striate.data.cache import cache_root
-    from striate.data.caches import list_caches
 
-    caches = list_caches()
+    def __call__(self) -> None:
+        from striate.data.cache import cache_root
+        from striate.data.caches import list_caches
+
+        caches = list_caches()
+        total = sum(cache.bytes for cache in caches)
+        _show(caches, self.as_json, f"{len(caches)} in {cache_root()}" + (f", {storage(total)}" if caches else ""))
+
+
+class Clear(Command):
+    """Remove cached images. The original files stay; they are decoded again when needed."""
+
+    source: Path | None = argument("Folder or table whose cache is removed.", default=None)
+    everything: bool = option(False, "Remove the caches of all folders.", names="--all")
+
+    def __call__(self) -> None:
+        from striate.data.caches import clear_caches
+
+        if (self.source is None) == (not self.everything):
+            raise UsageError("give the folder whose cache is to be removed, or --all")
+        removed = clear_caches(self.source)
+        if self.source is not None and not removed:
+            raise UsageError(
+                f"there is no cache of {self.source}, or it is being written. List caches with: striate cache list"
+            )
+        _show(removed, self.as_json, f"removed {len(removed)}, {storage(sum(cache.bytes for cache in removed))}")
+
+
+def _show(caches: Sequence[CacheInfo], as_json: bool, total: str) -> None:
     if as_json:
         show_json([cache.as_dict() for cache in caches])
         return
-    _show(caches)
-    total = sum(cache.bytes for cache in caches)
-    show_line(f"{len(caches)} in {cache_root()}" + (f", {storage(total)}" if caches else ""))
-
-
-@app.command()
-def clear(
-    source: Annotated[Path | None, typer.Argument(help="Folder or table whose cache is removed.")] = None,
-    everything: Annotated[bool, typer.Option("--all", help="Remove the caches of all folders.")] = False,
-    as_json: AsJson = False,
-) -> None:
-    """Remove cached images. The original files stay; they are decoded again when needed."""
-    from striate.data.caches import clear_caches
-
-    if (source is None) == (not everything):
-        raise UsageError("give the folder whose cache is to be removed, or --all")
-    removed = clear_caches(source)
-    if source is not None and not removed:
-        raise UsageError(f"there is no cache of {source}, or it is being written. List caches with: striate cache list")
-    if as_json:
-        show_json([cache.as_dict() for cache in removed])
-        return
-    _show(removed)
-    show_line(f"removed {len(removed)}, {storage(sum(cache.bytes for cache in removed))}")
-
-
-def _show(caches: Sequence[CacheInfo]) -> None:
     show_table(
         [
             {
@@ -75,3 +73,8 @@ def _show(caches: Sequence[CacheInfo]) -> None:
         ],
         right=("images", "bytes"),
     )
+    show_line(total)
+
+
+add_command(app, "list", List)
+add_command(app, "clear", Clear)

@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING
 
-import typer
-
-from striate.cli.options import AsJson, DataDir, Device, RunPath, TrustCode
+from striate.cli.options import DataDir, Device, TrustCode, call_with, option, run_path
 from striate.cli.output import aside, show_fields, show_json, show_line, show_table
 from striate.errors import UsageError
 from striate.texts import duration, interval, percent, share
@@ -18,62 +16,45 @@ if TYPE_CHECKING:
     from striate.runforms.evaluation import EvaluationFigures, Robustness
 
 
-def evaluate(
-    run: RunPath,
-    data: Annotated[
-        str | None, typer.Option(help="Data set or folder with the run's classes. Default: the run's own.")
-    ] = None,
-    split: Annotated[str, typer.Option(help="Split: train, validation or test.")] = "test",
-    views: Annotated[
-        str | None,
-        typer.Option(
-            help="Views of each image: centre, flip, ten-crop, multi-crop, dense or multi-scale. Several (centre,dense), or "
-            "all, make a table."
-        ),
-    ] = None,
-    scales: Annotated[
-        str | None,
-        typer.Option(help="Shorter side of the whole image in pixels, such as 224,256,288. Default: that of the view."),
-    ] = None,
-    protocol: Annotated[
-        str | None,
-        typer.Option(help="Views and scales of a paper, such as vgg-table4-256; see docs/evaluation.md."),
-    ] = None,
-    robustness: Annotated[
-        bool, typer.Option("--robustness", help="Also measure accuracy under 30 corruptions of the same images.")
-    ] = False,
-    device: Device = "auto",
-    data_dir: DataDir = None,
-    trust_code: TrustCode = False,
-    as_json: AsJson = False,
-) -> None:
+class Evaluate(Device, DataDir, TrustCode):
     """Evaluate a run on labelled images; adds the result to its report."""
-    from striate import experiment
-    from striate.report import undrawable
-    from striate.run import Run
-    from striate.training import Progress
 
-    names = _names(views, protocol)
-    sides = _sides(scales)
-    opened = Run.open(run, trust_code=trust_code)
-    on_progress = Progress().reading
-    if names is None or len(names) > 1:
-        if sides is not None or robustness:
-            raise UsageError(f"--{'robustness is' if robustness else 'scales are'} for one view: name one with --views")
-        with aside():
-            table = experiment.compare_views(
-                opened, data, split=split, views=names, device=device, data_dir=data_dir, on_progress=on_progress
-            )
-        _show_views(opened, table, as_json)
-    else:
-        with aside():
-            evaluation = experiment.evaluate(
-                opened, data, split=split, views=names[0], scales=sides, robust=robustness, device=device,
-                data_dir=data_dir, on_progress=on_progress,
-            )  # fmt: skip
-        _show_evaluation(opened, evaluation, as_json)
-    if reason := undrawable():
-        typer.echo(f"warning: {reason}", err=True)
+    run: Path = run_path()
+    data: str | None = option(None, "Data set or folder with the run's classes. Default: the run's own.")
+    split: str = option("test", "Split: train, validation or test.")
+    views: str | None = option(
+        None,
+        "Views of each image: centre, flip, ten-crop, multi-crop, dense or multi-scale. Several (centre,dense), or all, make a "
+        "table.",
+    )
+    scales: str | None = option(
+        None, "Shorter side of the whole image in pixels, such as 224,256,288. Default: that of the view."
+    )
+    protocol: str | None = option(None, "Views and scales of a paper, such as vgg-table4-256; see docs/evaluation.md.")
+    robustness: bool = option(False, "Also measure accuracy under 30 corruptions of the same images.")
+
+    def __call__(self) -> None:
+        from striate import experiment
+        from striate.report import undrawable
+        from striate.run import Run
+        from striate.training import Progress
+
+        names, scales = _names(self.views, self.protocol), _scales(self.scales)
+        run, on_progress = Run.open(self.run, trust_code=self.trust_code), Progress().reading
+        if names is None or len(names) > 1:
+            if scales is not None or self.robustness:
+                option = "robustness is" if self.robustness else "scales are"
+                raise UsageError(f"--{option} for one view: name one with --views")
+            with aside():
+                table = call_with(experiment.compare_views, self, run=run, views=names, on_progress=on_progress)
+            _show_views(run, table, self.as_json)
+        else:
+            own = {"views": names[0], "scales": scales, "robust": self.robustness, "on_progress": on_progress}
+            with aside():
+                evaluation = call_with(experiment.evaluate, self, run=run, **own)
+            _show_evaluation(run, evaluation, self.as_json)
+        if reason := undrawable():
+            show_line(f"warning: {reason}", err=True)
 
 
 def _names(views: str | None, protocol: str | None) -> list[str] | None:
@@ -86,7 +67,7 @@ def _names(views: str | None, protocol: str | None) -> list[str] | None:
     return None if names == ["all"] else names
 
 
-def _sides(scales: str | None) -> list[int] | None:
+def _scales(scales: str | None) -> list[int] | None:
     if scales is None:
         return None
     try:

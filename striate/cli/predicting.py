@@ -8,11 +8,11 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING
 
 import typer
 
-from striate.cli.options import AsJson, Device, RunPath, TrustCode
+from striate.cli.options import Device, TrustCode, argument, option, run_path
 from striate.cli.output import aside, show_ledger, show_line
 from striate.errors import UsageError
 
@@ -23,64 +23,59 @@ SECONDS = 5.0
 """Between two lines of progress where there is no terminal for a bar."""
 
 
-def predict(
-    run: RunPath,
-    pictures: Annotated[
-        list[str],
-        typer.Argument(
-            metavar="IMAGE|FOLDER|-...",
-            help="Image files; folders, with their subfolders; - for standard input, which holds paths, one per line, or the "
-            "bytes of one image.",
-        ),
-    ],
-    top: Annotated[int, typer.Option(min=1, max=100_000, help="Number of most probable classes to show.")] = 3,
-    abstain: Annotated[
-        bool,
-        typer.Option("--abstain", help="Answer `unknown` for images unlike the training images (out-of-distribution)."),
-    ] = False,
-    as_csv: Annotated[bool, typer.Option("--csv", help="Print the result as CSV.")] = False,
-    as_json: AsJson = False,
-    as_parquet: Annotated[bool, typer.Option("--parquet", help="Write Parquet; needs --output.")] = False,
-    output: Annotated[Path | None, typer.Option(help="Write to this new file: .csv, .json or .parquet.")] = None,
-    device: Device = "auto",
-    trust_code: TrustCode = False,
-) -> None:
+class Predict(Device, TrustCode):
     """Classify images. Unreadable ones are listed, the others still classified, and the exit code is 3."""
-    from striate.classifier import Classifier
-    from striate.data.inputs import ImageFolder, expanded, from_stream, ledger_of
-    from striate.files import writing
-    from striate.predicting.writing import write_predictions
-    from striate.run import Run
 
-    form = _format({"csv": as_csv, "json": as_json, "parquet": as_parquet}, output)
-    if "-" in pictures and pictures != ["-"]:
-        raise UsageError("- stands for standard input, which names all images: give it alone")
-    folders: list[ImageFolder] = []
-    given = from_stream(sys.stdin.buffer) if pictures == ["-"] else list(expanded(pictures, folders))
-    opened = Run.open(run, trust_code=trust_code)
-    with aside():
-        predictions = Classifier.of(opened, device=device).predict_many(given, top=top, abstain=abstain)
-    count = _Count(len(given) if isinstance(given, list) else None)
-    watched = _watched(predictions, count, quiet=output is None and sys.stdout.isatty())
-    if form is None:
-        for prediction in watched:
-            if prediction.error is None:
-                show_line(prediction)
-    elif output is None:
-        sys.stdout.flush()
-        write_predictions(watched, sys.stdout.buffer, form, top, shown=sys.stdout.isatty())
-    else:
-        with writing(output) as file:
-            write_predictions(watched, file, form, top)
-        show_line(
-            f"{count.done:,} predictions: {output}", err=as_json
-        )  # `--json` promises JSON on stdout, and that is in the file
-    if (ledger := ledger_of(folders, count.errors)) is not None:
-        show_ledger(ledger, beside=True, as_json=form == "json")
-    if count.unanswered:
-        if count.done > 1:
-            show_line(f"{count.unanswered:,} of {count.done:,} images could not be classified", err=True)
-        raise typer.Exit(3)
+    run: Path = run_path()
+    pictures: list[str] = argument(
+        "Image files; folders, with their subfolders; - for standard input, which holds paths, one per line, or the bytes of one "
+        "image.",
+        "IMAGE|FOLDER|-...",
+    )
+    top: int = option(3, "Number of most probable classes to show.", min=1, max=100_000)
+    abstain: bool = option(False, "Answer `unknown` for images unlike the training images (out-of-distribution).")
+    as_csv: bool = option(False, "Print the result as CSV.", names="--csv")
+    as_parquet: bool = option(False, "Write Parquet; needs --output.", names="--parquet")
+    output: Path | None = option(None, "Write to this new file: .csv, .json or .parquet.")
+
+    def __call__(self) -> None:
+        from striate.classifier import Classifier
+        from striate.data.inputs import ImageFolder, expanded, from_stream, ledger_of
+        from striate.files import writing
+        from striate.predicting.writing import write_predictions
+        from striate.run import Run
+
+        form = _format({"csv": self.as_csv, "json": self.as_json, "parquet": self.as_parquet}, self.output)
+        if "-" in self.pictures and self.pictures != ["-"]:
+            raise UsageError("- stands for standard input, which names all images: give it alone")
+        folders: list[ImageFolder] = []
+        given = from_stream(sys.stdin.buffer) if self.pictures == ["-"] else list(expanded(self.pictures, folders))
+        opened = Run.open(self.run, trust_code=self.trust_code)
+        with aside():
+            predictions = Classifier.of(opened, device=self.device).predict_many(
+                given, top=self.top, abstain=self.abstain
+            )
+        count = _Count(len(given) if isinstance(given, list) else None)
+        watched = _watched(predictions, count, quiet=self.output is None and sys.stdout.isatty())
+        if form is None:
+            for prediction in watched:
+                if prediction.error is None:
+                    show_line(prediction)
+        elif self.output is None:
+            sys.stdout.flush()
+            write_predictions(watched, sys.stdout.buffer, form, self.top, shown=sys.stdout.isatty())
+        else:
+            with writing(self.output) as file:
+                write_predictions(watched, file, form, self.top)
+            show_line(
+                f"{count.done:,} predictions: {self.output}", err=self.as_json
+            )  # `--json` promises JSON on stdout, and that is in the file
+        if (ledger := ledger_of(folders, count.errors)) is not None:
+            show_ledger(ledger, beside=True, as_json=form == "json")
+        if count.unanswered:
+            if count.done > 1:
+                show_line(f"{count.unanswered:,} of {count.done:,} images could not be classified", err=True)
+            raise typer.Exit(3)
 
 
 def _format(flags: Mapping[str, bool], output: Path | None) -> str | None:

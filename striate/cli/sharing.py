@@ -1,79 +1,81 @@
-"""striate push, striate pull"""
+"""striate push and striate pull"""
 
 from __future__ import annotations
 
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Any
 
 import typer
 
-from striate.cli.options import AsJson, RunPath
+from striate.cli.options import Command, argument, call_with, option, run_path
 from striate.cli.output import show_fields, show_json, show_line, show_table
 from striate.errors import UsageError
 
 if TYPE_CHECKING:
     from striate.sharing import File
 
-HubName = Annotated[str, typer.Argument(metavar="USER/NAME", help="Name on the Hugging Face Hub.")]
+
+def _hub_name() -> Any:
+    return argument("Name on the Hugging Face Hub.", "USER/NAME")
 
 
-def push(
-    run: RunPath,
-    to: HubName,
-    private: Annotated[bool, typer.Option("--private", help="Create a private repository.")] = False,
-    with_pictures: Annotated[
-        bool, typer.Option("--with-pictures", help="Also upload sample images and file names.")
-    ] = False,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only list what would be uploaded.")] = False,
-    yes: Annotated[bool, typer.Option("--yes", "-y", help="Upload without asking.")] = False,
-    as_json: AsJson = False,
-) -> None:
+class Push(Command):
     """Upload a run to the Hugging Face Hub: figures, class names, weights, report. Images and paths are not uploaded."""
-    from striate import sharing
-    from striate.run import Run
 
-    def agreed(files: Sequence[File]) -> bool:
-        if not as_json:
+    run: Path = run_path()
+    to: str = _hub_name()
+    private: bool = option(False, "Create a private repository.")
+    with_pictures: bool = option(False, "Also upload sample images and file names.")
+    dry_run: bool = option(False, "Only list what would be uploaded.")
+    yes: bool = option(False, "Upload without asking.", names="--yes -y")
+
+    def __call__(self) -> None:
+        from striate.run import Run
+        from striate.sharing import push
+
+        pushed = call_with(push, self, run=Run.open(self.run), agreed=self._agreed)
+        if self.as_json:
+            files = [{"name": file.name, "bytes": file.bytes} for file in pushed.files]
+            show_json({"url": pushed.url, "sent": pushed.sent, "files": files})
+        else:
+            show_fields({"sent to" if pushed.sent else "not sent": pushed.url})
+
+    def _agreed(self, files: Sequence[File]) -> bool:
+        if not self.as_json:
             show_table([{"file": file.name, "bytes": f"{file.bytes:,}"} for file in files], right=("bytes",))
-            whom = "private" if private else "public"
+            whom = "private" if self.private else "public"
             show_line(f"{sum(file.bytes for file in files):,} bytes in {len(files)} files, {whom}", err=True)
-        if dry_run or yes:
-            return yes and not dry_run
+        if self.dry_run or self.yes:
+            return not self.dry_run
         if not sys.stdin.isatty():
             raise UsageError("nothing was uploaded: check the list, then add --yes")
-        return typer.confirm(f"Upload them to {to}?", err=True)
-
-    pushed = sharing.push(Run.open(run), to, private=private, with_pictures=with_pictures, agreed=agreed)
-    if as_json:
-        files = [{"name": file.name, "bytes": file.bytes} for file in pushed.files]
-        show_json({"url": pushed.url, "sent": pushed.sent, "files": files})
-    else:
-        show_fields({"sent to" if pushed.sent else "not sent": pushed.url})
+        return typer.confirm(f"Upload them to {self.to}?", err=True)
 
 
-def pull(
-    source: HubName,
-    out: Annotated[Path, typer.Option(help="Folder that the run is written to.")] = Path("runs"),
-    name: Annotated[str | None, typer.Option(help="Name of the run. Default: its name on the Hub.")] = None,
-    revision: Annotated[str | None, typer.Option(help="Branch, tag or commit. Default: the newest.")] = None,
-    as_json: AsJson = False,
-) -> None:
+class Pull(Command):
     """Download a run from the Hugging Face Hub. No code in it is executed."""
-    from striate import sharing
 
-    run = sharing.pull(source, out=out, name=name, revision=revision)
-    pulled = run.summary.pulled
-    assert pulled is not None, "pull() says where it came from"
-    if as_json:
-        show_json({"run": str(run.path), **pulled.as_dict()})
-        return
-    show_fields(
-        {
-            "run": run.path,
-            "revision": pulled.revision,
-            "report": run.path / "report.html",
-            "next": f"striate predict {run.path} IMAGE",
-        }
-    )
+    source: str = _hub_name()
+    out: Path = option(Path("runs"), "Folder that the run is written to.")
+    name: str | None = option(None, "Name of the run. Default: its name on the Hub.")
+    revision: str | None = option(None, "Branch, tag or commit. Default: the newest.")
+
+    def __call__(self) -> None:
+        from striate.sharing import pull
+
+        run = call_with(pull, self)
+        pulled = run.summary.pulled
+        assert pulled is not None, "pull() says where it came from"
+        if self.as_json:
+            show_json({"run": str(run.path), **pulled.as_dict()})
+            return
+        show_fields(
+            {
+                "run": run.path,
+                "revision": pulled.revision,
+                "report": run.path / "report.html",
+                "next": f"striate predict {run.path} IMAGE",
+            }
+        )

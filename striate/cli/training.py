@@ -5,15 +5,13 @@ from __future__ import annotations
 import shlex
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING
 
 import typer
 
-from striate.cli.options import AsJson, TrustCode
+from striate.cli.options import TrustCode, call_with, option
 from striate.cli.output import aside, show_fields, show_json, show_line
-from striate.cli.settings import with_settings
 from striate.errors import CheckError, UsageError
-from striate.runforms.summary import Ended
 from striate.settings import Settings
 from striate.texts import duration, interval, share
 
@@ -23,82 +21,62 @@ if TYPE_CHECKING:
     from striate.training.preflight import Check
 
 
-@with_settings
-def train(
-    context: typer.Context,
-    settings: Settings,
-    try_out: Annotated[
-        bool,
-        typer.Option("--try", help="Ten-second sanity check of this training; writes nothing."),
-    ] = False,
-    find_lr: Annotated[
-        Path | None,
-        typer.Option(
-            "--find-lr", help="Only search for a learning rate, and plot the search to this PNG file.", metavar="PNG"
-        ),
-    ] = None,
-    resume: Annotated[
-        Path | None,
-        typer.Option(
-            help="Resume this run with its own settings. --epochs changes its length, even if it has finished; --data gives the "
-            "new location of data that was moved.",
-            metavar="RUN",
-        ),
-    ] = None,
-    trust_code: TrustCode = False,
-    as_json: AsJson = False,
-) -> None:
+class Train(TrustCode):
     """Train a network, test it and write a report. Without arguments: LeNet-5 on the bundled sample."""
-    from striate import experiment
-    from striate.machine import process_start, speaks
 
-    started = process_start()
-    if trust_code and resume is None:
-        raise UsageError("--trust-code needs --resume: a FILE.py:OBJECT that you name yourself is always run")
-    if resume is not None:
-        _require_own_settings(context)
-        source = context.get_parameter_source("data")
-        moved = str(settings.data) if source is not None and source.name == "COMMANDLINE" else None
-        with aside():
-            run = experiment.resume(
-                resume,
-                epochs=settings.epochs,
-                trust_code=trust_code,
-                processes=settings.processes,
-                data=moved,
-                data_dir=settings.data_dir,
-                started=started,
+    context: typer.Context
+    settings: Settings
+    try_out: bool = option(False, "Ten-second sanity check of this training; writes nothing.", names="--try")
+    find_lr: Path | None = option(
+        None, "Only search for a learning rate, and plot the search to this PNG file.", metavar="PNG"
+    )
+    resume: Path | None = option(
+        None,
+        "Resume this run with its own settings. --epochs changes its length, even if it has finished; --data gives the new "
+        "location of data that was moved.",
+        metavar="RUN",
+    )
+
+    def __call__(self) -> None:
+        from striate import experiment
+        from striate.machine import process_start, speaks
+
+        started, settings = process_start(), self.settings
+        if self.trust_code and self.resume is None:
+            raise UsageError("--trust-code needs --resume: a FILE.py:OBJECT that you name yourself is always run")
+        if self.resume is not None:
+            with aside():
+                run = call_with(
+                    experiment.resume, settings, path=self.resume, trust_code=self.trust_code, data=self._moved(),
+                    started=started,
+                )  # fmt: skip
+        else:
+            if self.try_out:
+                show_checks(experiment.try_out(settings), self.as_json)
+            if self.find_lr is not None:
+                show_search(experiment.search_rate(settings), self.find_lr, self.as_json)
+            if self.try_out or self.find_lr is not None:
+                return
+            with aside():
+                run = experiment.train_with(settings, started=started)
+        if speaks() and self.as_json:
+            show_json(result(run))
+        elif speaks():
+            show_result(run)
+
+    def _moved(self) -> str | None:
+        """The new location of a resumed run's data, if any. Raises UsageError for options that the run has settled for itself."""
+        sources = {one: self.context.get_parameter_source(one.name or "") for one in self.context.command.params}
+        given = {one.name: one.opts[0] for one, source in sources.items() if source and source.name == "COMMANDLINE"}
+        free = {"resume", "epochs", "trust_code", "processes", "data", "data_dir", "as_json"}
+        if settled := [
+            name if name.startswith("-") else name.upper() for key, name in given.items() if key not in free
+        ]:
+            raise UsageError(
+                f"{', '.join(settled)} cannot be combined with --resume: the run keeps its settings. Only its length (--epochs) "
+                "and the location of its data (--data) can change"
             )
-    else:
-        if try_out:
-            show_checks(experiment.try_out(settings), as_json)
-        if find_lr is not None:
-            show_search(experiment.search_rate(settings), find_lr, as_json)
-        if try_out or find_lr is not None:
-            return
-        with aside():
-            run = experiment.train_with(settings, started=started)
-    if speaks() and as_json:
-        show_json(result(run))
-    elif speaks():
-        show_result(run)
-
-
-def _require_own_settings(context: typer.Context) -> None:
-    """Raises UsageError if something was given that a resumed run has settled for itself."""
-    sources = [(parameter, context.get_parameter_source(parameter.name or "")) for parameter in context.command.params]
-    given = [
-        parameter.opts[0] if parameter.opts[0].startswith("-") else parameter.opts[0].upper()
-        for parameter, source in sources
-        if parameter.name not in ("resume", "epochs", "trust_code", "processes", "data", "data_dir", "as_json")
-        and source
-        and source.name == "COMMANDLINE"
-    ]
-    if given:
-        raise UsageError(
-            f"{', '.join(given)} cannot be combined with --resume: the run keeps its settings. Only its length (--epochs) and "
-            "the location of its data (--data) can change"
-        )
+        return str(self.settings.data) if "data" in given else None
 
 
 def show_checks(checks: Sequence[Check], as_json: bool) -> None:
@@ -131,6 +109,8 @@ def show_search(found: Found, path: Path, as_json: bool) -> None:
 
 def result(run: Run) -> dict[str, object]:
     """What `striate train --json` prints."""
+    from striate.runforms.summary import Ended
+
     key, found = next(iter(run.evaluations.items()), (None, None))
     plan, ledger = run.config.plan, run.data.ledger
     return {
