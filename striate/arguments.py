@@ -24,10 +24,13 @@ from striate.texts import with_article
 _P = ParamSpec("_P")
 _T = TypeVar("_T")
 _S = TypeVar("_S")
-_NUMBERS: dict[object, tuple[type, str]] = {
+_PLAIN: dict[object, tuple[Any, str]] = {
+    None: (types.NoneType, "None"),
+    types.NoneType: (types.NoneType, "None"),
     int: (numbers.Integral, "a whole number"),
     float: (numbers.Real, "a number"),
-    complex: (numbers.Complex, "a number"),
+    str: (str, "a text"),
+    Path: (str | os.PathLike, "a path"),
 }
 _KNOWN = {
     "Run": "a Run, as striate.load() gives it",
@@ -35,6 +38,7 @@ _KNOWN = {
     "MapStyle": "data as striate.load_data() takes it: (images, labels), a torch or Hugging Face Dataset, a dict of splits",
     "Module": "a torch.nn.Module",
 }
+_LISTS = (tuple, list, collections.abc.Sequence, collections.abc.Iterable)
 _SHOWN = 60
 """Characters of a wrong value that an error shows."""
 
@@ -43,10 +47,7 @@ def checked(function: Callable[_P, _T]) -> Callable[_P, _T]:
     """The function with its arguments checked by its annotations, as far as these can be checked without using the values.
 
     NumPy's numbers are numbers; True and False are none; a path may be a text. What only type checkers know is left to the
-    function.
-
-    Raises, when it is called:
-        UsageError: a missing or unknown argument, or one of another type; it is named with what it must be.
+    function. A missing or unknown argument, or one of another type, is a UsageError that says what it must be.
     """
     signature = inspect.signature(function)
 
@@ -82,10 +83,9 @@ def takes(make: Callable[_P, _S]) -> Callable[[Callable[[_S], _T]], Callable[_P,
 
 def check_fields(thing: Any, **names: Any) -> None:
     """As `checked`, for the fields of a dataclass. `names`: what its annotations name and its module does not import."""
-    classes = [kind for kind in reversed(type(thing).__mro__) if is_dataclass(kind)]
-    hints = {
-        name: hint for kind in classes for name, hint in _hints(cast(Hashable, kind), tuple(names.items())).items()
-    }
+    hints: dict[str, Any] = {}
+    for kind in filter(is_dataclass, reversed(type(thing).__mro__)):
+        hints.update(_hints(cast(Hashable, kind), tuple(names.items())))
     for field in fields(thing):
         if field.name in hints:
             check(field.name, getattr(thing, field.name), hints[field.name])
@@ -100,12 +100,11 @@ def check(name: str, value: object, hint: Any) -> None:
     shown = repr(value)
     if len(shown) > _SHOWN or "\n" in shown:
         shown = f"{shown.splitlines()[0][:_SHOWN]}..."
-    kind = type(value).__name__
     wanted = " or ".join(dict.fromkeys(_words(hint)))
     if isinstance(value, type):
         made = f": make one, as in {value.__name__}()" if any(issubclass(value, one) for one in _classes(hint)) else ""
         raise UsageError(f"{param(name)} must be {wanted}, got the class {value.__name__}{made}")
-    of_type = "" if value is None or isinstance(value, str | bool | int | float) else f", a {kind}"
+    of_type = "" if value is None or isinstance(value, str | bool | int | float) else f", a {type(value).__name__}"
     raise UsageError(f"{param(name)} must be {wanted}, got {shown}{of_type}{_instead(value, hint)}")
 
 
@@ -153,17 +152,14 @@ def _hints(annotated: Hashable, names: tuple[tuple[str, Any], ...] = ()) -> Mapp
 
 
 def _fits(value: object, hint: Any) -> bool:
-    if typing.get_origin(hint) is Annotated:
-        return _fits(value, typing.get_args(hint)[0])
-    if hint is None or hint is type(None):
-        return value is None
-    if hint in _NUMBERS:
-        return isinstance(value, _NUMBERS[hint][0]) and not isinstance(value, bool)
-    if hint is bool:
-        return isinstance(value, bool) or type(value).__name__ in ("bool", "bool_")
-    if hint is Path:
-        return isinstance(value, str | os.PathLike) and "\0" not in str(value)
     origin, inside = typing.get_origin(hint), typing.get_args(hint)
+    if origin is Annotated:
+        return _fits(value, inside[0])
+    if hint is bool:
+        return type(value).__name__ in ("bool", "bool_")  # NumPy's too
+    if hint in _PLAIN:
+        right = isinstance(value, _PLAIN[hint][0]) and not isinstance(value, bool)
+        return right and not (hint is Path and "\0" in str(value))
     if origin in (typing.Union, types.UnionType):
         return any(_fits(value, one) for one in inside)
     if origin is Literal:
@@ -171,14 +167,9 @@ def _fits(value: object, hint: Any) -> bool:
     if origin is None:
         unchecked = getattr(hint, "_is_protocol", False) and not getattr(hint, "_is_runtime_protocol", False)
         return not isinstance(hint, type) or unchecked or isinstance(value, hint)
-    if origin in (tuple, list, collections.abc.Sequence, collections.abc.Iterable):
-        return _all_fit(value, origin, inside)
-    return not isinstance(origin, type) or isinstance(value, origin)
-
-
-def _all_fit(value: object, origin: type, inside: tuple[Any, ...]) -> bool:
-    """Whether it is a row of what is wanted. A text is no row of texts."""
-    if isinstance(value, str | bytes):
+    if origin not in _LISTS:
+        return not isinstance(origin, type) or isinstance(value, origin)
+    if isinstance(value, str | bytes):  # a text is no list of texts
         return False
     if origin is collections.abc.Iterable:
         return isinstance(value, collections.abc.Iterable)
@@ -192,22 +183,20 @@ def _all_fit(value: object, origin: type, inside: tuple[Any, ...]) -> bool:
 
 def _words(hint: Any) -> list[str]:
     """What may be given, in words."""
-    if typing.get_origin(hint) is Annotated:
-        return _words(typing.get_args(hint)[0])
-    if hint is None or hint is type(None):
-        return ["None"]
-    if hint in _NUMBERS:
-        return [_NUMBERS[hint][1]]
-    if hint in (str, bool, Path):
-        return [{str: "a text", bool: "True or False", Path: "a path"}[hint]]
     origin, inside = typing.get_origin(hint), typing.get_args(hint)
+    if origin is Annotated:
+        return _words(inside[0])
+    if hint is bool:
+        return ["True or False"]
+    if hint in _PLAIN:
+        return [_PLAIN[hint][1]]
     if origin in (typing.Union, types.UnionType):
         return [word for one in inside for word in _words(one)]
     if origin is Literal:
         return [repr(one) for one in inside]
     if origin is tuple and inside[-1:] != (...,):
         return [f"{len(inside)} values, each {' or '.join(dict.fromkeys(w for one in inside for w in _words(one)))}"]
-    if origin in (tuple, list, collections.abc.Sequence, collections.abc.Iterable):
+    if origin in _LISTS:
         return [f"a list, each of it {' or '.join(_words(inside[0]))}" if inside else "a list"]
     if getattr(hint, "__name__", "") in _KNOWN:
         return [_KNOWN[hint.__name__]]

@@ -33,14 +33,10 @@ LARGEST_EVENTS = 2**32
 
 @checked
 def follow(run: str | Path | Run, *, live: bool = True) -> Iterator[Event]:
-    """The events of a run from its first on, in order: those that there are, then each as it comes, until no process trains the
-    run any more. A run that has ended is told from its file.
+    """The events of a run, or of the run in a folder, from its first on, in order: those that there are, then, if `live`, each as
+    it comes, until no process trains the run any more. Any process may follow it, on any machine that sees the folder.
 
     A resumed run goes on in the same file: an event Started says after which step, and what came before of later steps is void.
-
-    Args:
-        run: the run, or its folder. Any process may follow it, on any machine that sees the folder.
-        live: whether to wait for events that are still to come.
 
     Raises:
         DataError: there is no such run, or a line of its events.jsonl is damaged; the last one may be unfinished.
@@ -68,9 +64,7 @@ def _followed(path: Path, live: bool) -> Iterator[Event]:
 
 
 def _whole_lines(path: Path, at: int) -> Iterator[bytes]:
-    """The lines from a position on that are there now, but for one that is being written or was left unfinished: who writes
-    faster than they are read is not run after.
-    """
+    """The whole lines from a position on that are there now, and none of those that are written meanwhile."""
     if place(path, EVENTS, LARGEST_EVENTS) is None:
         return
     with (path / EVENTS).open("rb") as file:
@@ -92,10 +86,9 @@ def stop(run: str | Path | Run, *, wait: bool = True) -> str:
 
     Args:
         run: the run, or its folder.
-        wait: until that process has let go of the run. Otherwise the request is left for it, and it looks once a second.
+        wait: until that process has ended. Otherwise the request is left for it; it looks once a second.
 
-    Returns: the run's status: `interrupted`, or `finished` where training was over already and only evaluation and report were
-        left; without waiting, `running`.
+    Returns: the run's status: `interrupted`, or `finished` if only evaluation and report were left; `running` without waiting.
 
     Raises:
         DataError: there is no such run.
@@ -130,10 +123,8 @@ def trains(path: Path) -> bool:
 
 
 def take(run: Run, warn: Callable[[str], None]) -> Any:
-    """The lock of a run for this process; None, after a warning, where the disk knows none.
-
-    Raises:
-        UsageError: another process has it; it is named.
+    """The lock of a run for this process; None, after a warning, where the disk knows none. Raises UsageError if another process
+    has it, which is named.
     """
     from filelock import FileLock, Timeout
 
@@ -142,9 +133,7 @@ def take(run: Run, warn: Callable[[str], None]) -> Any:
     lock = FileLock(folder / LOCK)
     try:
         lock.acquire(timeout=LOCK_SECONDS)
-        while not (
-            folder / LOCK
-        ).exists():  # the one before removed it after we had opened it: nobody else would meet us
+        while not (folder / LOCK).exists():  # the one before removed it after we had opened it: no other would see ours
             lock.release()
             lock.acquire(timeout=LOCK_SECONDS)
     except Timeout:

@@ -16,18 +16,15 @@ DEEPEST = 4
 
 @checked
 def list_runs(out: str | Path = "runs") -> list[Run]:
-    """The runs in a folder and in the folders below it, oldest first. None of their files is read yet.
-
-    Folders are searched down to `DEEPEST` levels, each once, whatever links lead to it; a run itself is not searched for others.
+    """The runs in a folder and in those below it, down to `DEEPEST` levels, oldest first. None of their files is read yet. Each
+    folder is searched once, whatever links lead to it, and a run itself is not searched for others.
     """
     return _runs(Path(out))[0]
 
 
 def overviews(out: Path) -> tuple[list[Overview], dict[str, str]]:
-    """(`Run.overview` of each run in a folder that can be read, oldest first; path of each that cannot -> why).
-
-    Raises:
-        DataError: the folder itself cannot be read.
+    """(`Run.overview` of each run in a folder that can be read, oldest first; path of each that cannot -> why). Raises DataError
+    if the folder itself cannot be read.
     """
     runs, closed = _runs(out)
     rows = []

@@ -40,10 +40,7 @@ def trusted_files() -> Path:
 
 def trust(path: Path, sha256: str, target: str) -> None:
     """Puts a file, by its path and the hash of what was run of it, and the object that `target` (`FILE.py:OBJECT`) names on the
-    list.
-
-    Raises:
-        StriateError: the list cannot be written.
+    list. Raises StriateError if the list cannot be written.
     """
     place, entry = trusted_files(), _entry(path, sha256, target)
     try:
@@ -64,8 +61,7 @@ def trusted_source(kept: Origin, run: Path, trust_code: bool) -> Source:
     """The file that a run names, read, if it may be run; what is run are the bytes that were looked at.
 
     Args:
-        kept: the origin of the net in the run's config: `target`, `file`, `sha256`.
-        run: the run's folder.
+        kept: the origin of the net in the run's config; `run` is its folder.
         trust_code: run the file wherever it lies and whatever it holds now, and put it on the list.
 
     Raises:

@@ -139,10 +139,7 @@ def _note_events(run: Run, job: Job, state: State) -> None:
 def held(ranks: Ranks, run: Run, audience: Audience) -> Iterator[None]:
     """Inside, no other process trains this run, and its events are recorded. Rank 0 holds the lock for all ranks; the system
     frees it when that process ends, however it ends. Where the disk knows no locks, as some network disks do not, a warning says
-    so and nobody is kept out.
-
-    Raises:
-        UsageError: another process has it; it is named.
+    so and nobody is kept out. Raises UsageError if another process has it, which is named.
     """
     locks: list[Any] = []  # only at rank 0, which does not send it
     ranks.decided(lambda: locks.append(take(run, audience.warn)))
@@ -156,18 +153,13 @@ def held(ranks: Ranks, run: Run, audience: Audience) -> Iterator[None]:
 
 @contextmanager
 def naming_disk(run: Run) -> Iterator[None]:
-    """Makes an error of the disk one that names it and says the way out.
-
-    Raises:
-        StriateError: the disk is full or broken; what had been saved still is.
-    """
+    """Makes an error of a full or broken disk a StriateError that names it and says the way out; what had been saved still is."""
     try:
         yield
     except OSError as error:
         if error.errno not in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO, errno.EROFS):
             raise
-        saved = has_checkpoint(run.path)
-        way = f"go on with: striate train --resume {run.path}" if saved else "start again"
+        way = f"go on with: striate train --resume {run.path}" if has_checkpoint(run.path) else "start again"
         left = storage(shutil.disk_usage(run.path.parent).free)
         file = error.filename if isinstance(error.filename, str) else "what is to be written"
         raise StriateError(
@@ -209,11 +201,8 @@ def _missing(run: Run) -> tuple[str, ...]:
 def write_summary(
     run: Run, status: str, clock: Clock, known: tuple[Ended, Learning] | None = None, missing: tuple[str, ...] = ()
 ) -> None:
-    """Writes how the run stands into its summary.
-
-    Args:
-        known: how training ended and whether the net learned; None while it trains.
-        missing: what the run has not, where it ended before its time.
+    """Writes how the run stands into its summary: `known`, how training ended and whether the net learned, None while it trains;
+    `missing`, what the run lacks where it ended early.
     """
     now = datetime.now(UTC).isoformat(timespec="seconds")
     before = run.summary

@@ -27,11 +27,8 @@ Indices = npt.NDArray[np.int64]
 
 
 def load(settings: Settings, row: NetFacts, audience: Audience) -> tuple[DataSet, Settings]:
-    """The data, loaded unless it was given so, and the settings that lead to the very same images again.
-
-    Raises:
-        UsageError: it was loaded otherwise than is asked for, or a pattern or range is wrong.
-        DataError: it is missing or damaged, or black and white are not known.
+    """The data, loaded unless it was given so, and the settings that lead to the very same images again. Raises UsageError if
+    it was loaded otherwise than is asked for, and for a wrong pattern or range; DataError if it is missing or damaged.
     """
     size, channels = settings.size, settings.channels
     if channels is None and isinstance(row, ExternalFacts) and row.input[0] in CHANNELS:

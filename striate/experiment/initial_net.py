@@ -35,12 +35,8 @@ _PUBLISHED = "there are as many classes as the published weights have"
 def build_initial_net(
     row: NetFacts, dataset: DataSet, size: tuple[int, int], settings: Settings
 ) -> tuple[Net, Pretrained | None]:
-    """The net for the data's channels and classes, its weights drawn with the seed or published ones.
-
+    """The net for the data's channels and classes and images of `size` (H, W), its weights drawn with the seed or published ones.
     An external net keeps its own number of channels where it takes no other: images are converted to it.
-
-    Args:
-        size: (H, W) of the images that it will be fed.
 
     Raises:
         UsageError: the net cannot have so many classes or such images, or has no published weights.
@@ -111,9 +107,8 @@ def begin_with(net: Net, weights: str | Path, classes: Sequence[str], size: tupl
     """
     path, names = _file(Path(weights))
     module = inner(net)
-    drawn = {
-        name: one.clone() for name, one in module.state_dict().items() if one.dim() and len(one) == len(classes)
-    }  # fmt: skip
+    state = module.state_dict()
+    drawn = {name: one.clone() for name, one in state.items() if one.dim() and len(one) == len(classes)}
     loaded = load_weights(net, path, new_classifier=True)
     note = None if loaded.new_classifier else _matched(net, drawn, names or loaded.classes, classes, size)
     notes = (*loaded.notes, *([note] if note else []))
@@ -144,11 +139,8 @@ def _matched(
     classes: Sequence[str],
     size: tuple[int, int],
 ) -> str | None:
-    """Brings the rows of the classifier to their classes; gives what is to be said of it.
-
-    Args:
-        drawn: the tensors that the net had before.
-        given: the names of the file's classes, None if it does not say.
+    """Brings the rows of the classifier to their classes; gives what is to be said of it. `drawn`: the tensors that the net had
+    before; `given`: the names of the file's classes, None if it does not say.
     """
     if given is None or len(given) != len(classes) or len(set(given)) != len(given):
         return by_position("the file does not name its classes", classes)
@@ -170,10 +162,9 @@ def _matched(
 
 
 def by_position(why: str, classes: Sequence[str]) -> str:
-    """What to say of a classifier that is kept as it lies."""
-    return (
-        f"{why}: its classifier is kept by position, and its rows are taken for {listed(classes, SHOWN)}, in this order"
-    )
+    """What to say of a classifier that is kept as it is."""
+    names = listed(classes, SHOWN)
+    return f"{why}: its classifier is kept by position, and its rows are taken for {names}, in this order"
 
 
 def check_size(row: NetFacts, size: tuple[int, int]) -> None:
@@ -181,9 +172,8 @@ def check_size(row: NetFacts, size: tuple[int, int]) -> None:
     family that take them.
     """
     if min(size) < row.min_size:
-        others = [
-            name for name, other in CATALOGUE.items() if other.family == row.family and other.min_size <= min(size)
-        ]
+        family = [(name, other) for name, other in CATALOGUE.items() if other.family == row.family]
+        others = [name for name, other in family if other.min_size <= min(size)]
         instead = f", or {' or '.join(others[:3])}" if others else ""
         raise UsageError(
             f"{row.name} needs images of at least {row.min_size}x{row.min_size}, got {size[0]}x{size[1]}: "

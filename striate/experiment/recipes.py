@@ -29,10 +29,8 @@ def normed(net: Net) -> bool:
 
 
 def resolve_recipe(row: NetFacts, net: Net, dataset: DataSet, size: tuple[int, int], settings: Settings) -> Recipe:
-    """The recipe with what was asked for laid over it; `size` (H, W) is that of the images.
-
-    Raises:
-        UsageError: an unknown recipe or field of one, epochs and budget both, or a number out of range.
+    """The recipe with what was asked for laid over it; `size` (H, W) is that of the images. Raises UsageError for an unknown
+    recipe or field, epochs and budget both, or a number out of range.
     """
     if settings.epochs is not None and settings.budget is not None:
         raise UsageError("epochs and budget cannot both be given: the budget decides the epochs")
@@ -91,13 +89,10 @@ def base_of(row: NetFacts, net: Net, recipe: Recipe) -> dict[str, object]:
 
 
 def for_length(job: Job, settings: Settings, flippable: bool, steps: int) -> Job:
-    """The job for a run of so many steps: recipe `fast` alters the images of a long one, which would be learnt by heart.
+    """The job for a run of so many steps: recipe `fast` augments the images of a long one, which would be learnt by heart.
 
-    Args:
-        flippable: whether a mirrored image keeps its class.
-
-    Returns:
-        `job` itself where the run is short, or where images or recipe were asked for.
+    It is `job` itself where the run is short, or where augmentation or recipe were asked for. `flippable`: whether a mirrored
+    image keeps its class.
     """
     if settings.recipe != "fast" or settings.augment is not None or steps < LONG_RUN * job.batches.steps_per_epoch:
         return job

@@ -40,7 +40,7 @@ RANKS_A_CORE = 4
 
 @dataclass(frozen=True, slots=True)
 class Source:
-    """Where the data of a run that goes on comes from: a folder to look for named sets in first, and data given in Python."""
+    """The data of a run that goes on: the folder to look for named sets in first, and data given in Python."""
 
     dir: str | Path | None = None
     given: DataLike | None = None
@@ -195,11 +195,7 @@ def _go_on(ranks: Ranks, audience: Audience, run: Run, epochs: float | None, sou
 
 
 def _made_again(ranks: Ranks, run: Run, source: Source, audience: Audience) -> tuple[DataSet, Job]:
-    """The data of a run, and its job as it was before step 1.
-
-    Raises:
-        DataError: the data has changed.
-    """
+    """The data of a run, and its job as it was before step 1. Raises DataError if the data has changed."""
     plan, location = run.config.plan, run.config.data.location
     device = ranks.device(plan.device if ranks.count == 1 else plan.device.split(":")[0])
     cores = use_cores(ranks.local_count)
@@ -236,25 +232,17 @@ def _made_again(ranks: Ranks, run: Run, source: Source, audience: Audience) -> t
 
 
 def extended(config: RunConfig, done: int, epochs: float, rows: Sequence[Row] = ()) -> tuple[RunConfig, str]:
-    """(config, what is to be said) of a run that is to have `epochs` in all, decided when `done` steps were done.
+    """(config, what is to be said) of a run that is to have `epochs` in all, decided when `done` steps were done; `rows`: of
+    metrics.csv. A run that its patience ended waits anew from here: it would end at once otherwise.
 
-    A run that its patience ended waits anew from here: it would end at once otherwise.
-
-    Args:
-        rows: of metrics.csv.
-
-    Raises:
-        UsageError: so many are done already.
+    Raises UsageError if so many are done already.
     """
     plan, recipe = config.plan, Recipe.from_dict(config.recipe.values)
     per_epoch = plan.steps_per_epoch
     length = Length.of(plan)
     steps = round(epochs * per_epoch)
     if steps <= done:
-        raise UsageError(
-            f"epochs counts those that are done too: {done / per_epoch:.4g} are done already, got {epochs:g}; "
-            f"name more than that"
-        )
+        raise UsageError(f"epochs must be more than the {done / per_epoch:.4g} that are done already, got {epochs:g}")
     restarted = tuple(step for step in plan.patience_restarted if step < done)
     impatient = out_of_patience(rows, recipe.patience, restarted) and rows[-1]["step"] == done
     if steps == length.steps and not impatient:

@@ -13,14 +13,10 @@ from striate.training.signals import Stop
 
 
 class Audience:
-    """Those who are told of each event of a training, and the wish to stop that they may utter.
+    """The observers that are called with each event of a training, one after the other, in the thread that trains.
 
-    An observer that raises is told nothing more and stops the training as Ctrl-C does; `answered` then says which it was.
-
-    Args:
-        observers: called with each event, one after the other, in the thread that trains. None for a rank that tells nothing,
-            to nobody and no file: rank 0 does.
-        stop: ends the training when it is asked.
+    One that raises is called no more and stops the training as Ctrl-C does; `answered` then says which it was. `observers` is
+    None for a rank other than 0, which tells nothing. `stop` ends the training when it is asked to.
     """
 
     def __init__(self, observers: Sequence[Observer] | None = (), stop: Stop | None = None) -> None:
@@ -57,7 +53,7 @@ class Audience:
             self.say(text, about)
 
     def warn(self, text: str) -> None:
-        """Tells what a person should know."""
+        """Tells a warning."""
         self(Warned(text=text))
 
     def reading(self, done: int, total: int) -> None:
@@ -66,7 +62,7 @@ class Audience:
 
     @contextmanager
     def recorded(self, run: Run) -> Iterator[None]:
-        """Inside, events go into the run's `events.jsonl` too, those first that were told before; how it ends is told last. A
+        """Inside, events go into the run's `events.jsonl` too, after those that were told before; how it ends is told last. A
         disk that does not take the file costs a warning.
         """
         if not self.tells:

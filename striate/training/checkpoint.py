@@ -28,13 +28,10 @@ SECONDS = 60.0
 
 
 def save_checkpoint(run: Run, state: dict[str, Any]) -> Path:
-    """Writes `state`, which has its `step`; then removes all but the `KEPT` newest up to this step, and any of later steps:
-    those were damaged, or else training would have gone on from them.
+    """Writes `state`, which has its `step` and loads with `weights_only`; then removes all but the `KEPT` newest up to this step,
+    and any of later steps: those were damaged, or training would have gone on from them.
 
-    `state` holds tensors, numbers, strings and containers of them, so that it loads with `weights_only`.
-
-    Raises:
-        OSError: the disk did not take it; the checkpoints that were there still are.
+    Raises OSError if the disk did not take it; the checkpoints that were there still are.
     """
     buffer = io.BytesIO()
     torch.save(state, buffer)
@@ -59,14 +56,11 @@ def save_checkpoint(run: Run, state: dict[str, Any]) -> Path:
 def load_checkpoint(
     run: Run, fits: Callable[[Any], None] | None = None, most: int | None = None
 ) -> tuple[dict[str, Any], list[str]]:
-    """(state, reasons): the newest whole checkpoint, and why each newer one was passed over.
+    """(state, reasons): the newest whole checkpoint, and why each newer one was passed over. Raises DataError if none is whole.
 
     Args:
-        fits: raises DataError if the state is not one of this run, whose checkpoint is passed over then.
+        fits: raises DataError if the state is not one of this run; its checkpoint is passed over then.
         most: bytes that a checkpoint may have.
-
-    Raises:
-        DataError: there is none, or none that is whole.
     """
     reasons: list[str] = []
     for path in _newest_first(run):
@@ -104,12 +98,7 @@ class Checkpoints:
 
     Each is followed by `RATIO` times its cost without another, so that all of them but the last cost 1 / `RATIO` of the
     time. The disk may be full for a while: that costs a warning and no training as long as a whole checkpoint is there.
-
-    Args:
-        run: where they are kept.
-        saved: step of the newest whole one, None where there is none yet.
-        warn: is told of one that could not be written.
-        now: gives the time in seconds.
+    `saved`: step of the newest whole one, None where there is none yet.
     """
 
     def __init__(
@@ -127,29 +116,25 @@ class Checkpoints:
         return self.now() - self.tried >= max(age, self.wait)
 
     def save(self, state: dict[str, Any], *, must: bool) -> bool:
-        """Writes one, unless the newest is of this very step; gives whether it did.
-
-        Raises:
-            OSError: it could not be written, and it `must`, or there is no other.
+        """Writes one, unless the newest is of this very step; gives whether it did. Raises OSError if it could not, and it `must`
+        or there is no other.
         """
         if state["step"] == self.saved:
             return False
-        begin = self.now()
+        begin, least = self.now(), 0.0
         try:
             save_checkpoint(self.run, state)
+            self.saved = int(state["step"])
         except OSError as error:
             if must or self.saved is None:
                 raise
-            self.wait = SECONDS
+            least = SECONDS
             self.warn(
                 f"the checkpoint of step {state['step']} could not be written ({error.strerror}): make room on the disk "
                 f"of {self.run.path}. Training goes on; the checkpoint of step {self.saved} is whole"
             )
-        else:
-            self.saved = state["step"]
-            self.wait = 0.0
         self.tried = self.now()
-        self.wait = max(self.wait, RATIO * (self.tried - begin))
+        self.wait = max(least, RATIO * (self.tried - begin))
         return bool(self.saved == state["step"])
 
 

@@ -11,10 +11,9 @@ class Clock:
     """Adds up seconds by what they were spent on. On an accelerator the work is queued: what waits for it is charged."""
 
     def __init__(self, started: float) -> None:
-        """started: `time.perf_counter()` when the command began."""
+        """started: `time.perf_counter()` when the command began; until: when training is to be over, where there is a budget."""
         self.started = started
         self.until: float | None = None
-        """`time.perf_counter()` at which training and its validations are to be over, where there is a budget."""
         self.seconds: dict[str, float] = {}
 
     @contextmanager

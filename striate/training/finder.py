@@ -19,10 +19,10 @@ RISEN = 3.0
 
 @dataclass(frozen=True, slots=True)
 class Found:
-    """What the search saw.
+    """What the search found.
 
     Attributes:
-        rates, losses: the learning rate of each step, and the smoothed loss before it; of the batches that were trained on.
+        rates, losses: the learning rate of each step, and the smoothed training loss before it.
         steepest: the rate at which the loss fell fastest, a safe peak for a schedule; None if it never fell.
         lowest: the rate with the smallest loss: training breaks soon above it.
     """

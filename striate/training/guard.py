@@ -28,11 +28,10 @@ class Guard:
     weights as they are from the first such step on, and the host learns of it when it reads results anyway.
 
     Args:
-        job: what is trained. Its optimizer must be a fused one where `deferred`.
-        length: of the run; the sizes of the images hang on where in it a step lies.
+        length: of the run; the sizes of the images depend on where in it a step lies.
         step: steps done when the loop begins.
-        parts: that a batch is computed in.
-        deferred: whether the host learns of it later; by default on CUDA.
+        parts: micro-batches that a batch is computed in.
+        deferred: by default on CUDA, and only with a fused optimizer.
         usual: the rate that the recipe has by itself, if it is known.
     """
 
@@ -58,10 +57,7 @@ class Guard:
 
     def before_update(self, loss: Tensor, step: int) -> None:
         """To be called between backward and update of `step` (0, 1, ...), with the loss of all ranks together: their gradients
-        are the same everywhere, and so is then what is found.
-
-        Raises:
-            NotFinite: loss or gradients are not finite; not where that is deferred.
+        are the same everywhere, and so is what is found. Raises NotFinite unless that is deferred.
         """
         gradients = [parameter.grad for parameter in self.parameters if parameter.grad is not None]
         looked_at = [loss.detach().to(gradients[0].dtype), *gradients]
@@ -72,10 +68,8 @@ class Guard:
             self._fail(step)
 
     def before_reading(self) -> None:
-        """To be called before anything that the steps made is read or kept: where deferred, the host waits for the device.
-
-        Raises:
-            NotFinite: a step was not finite; neither it nor a later one changed the weights.
+        """To be called before anything that the steps made is read or kept: where deferred, the host waits for the device. Raises
+        NotFinite if a step was not finite; neither it nor a later one changed the weights.
         """
         if self.deferred and self.found.item():
             self._fail(int(self.taken.item()))
@@ -95,11 +89,8 @@ class Guard:
 
 
 def culprit(job: Job, step: int, parts: int, side: int | None = None) -> str:
-    """What was not finite in `step`, found by computing it again in as many parts, of images of that side: the weights are
-    those that it began with.
-
-    It is the loss, with the module whose output was the first that was not finite, or else the parameter whose gradient was,
-    the first one on the way back.
+    """What was not finite in `step`, found by computing it again, from the weights that it began with: the loss, and the first
+    module whose output was not finite; or else the first parameter, on the way back, whose gradient was not.
     """
     epoch, batch = divmod(step, job.batches.steps_per_epoch)
     seed_step(job.recipe.seed, step, job.device)
@@ -120,7 +111,7 @@ def culprit(job: Job, step: int, parts: int, side: int | None = None) -> str:
 
 @contextmanager
 def _first_not_finite(net: nn.Module) -> Iterator[list[str]]:
-    """Gives a list that gets the names of innermost modules with outputs that are not finite, in the order of computing."""
+    """A list that gets the names of innermost modules with outputs that are not finite, in the order of computing."""
     found: list[str] = []
 
     def look(name: str, output: Any) -> None:

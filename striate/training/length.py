@@ -62,9 +62,7 @@ class Pace:
     """Looks now and then whether a run ends in time, and says where its end is to be moved if not.
 
     Attributes:
-        until: `time.perf_counter()` at which training and its validations are to be over.
-        plan: the run's, with the predicted seconds of a step and of an epoch.
-        began: `time.perf_counter()` at the first step.
+        began, until: `time.perf_counter()` at the first step, and when training and its validations are to be over.
         looked: how many of LOOKS are done.
     """
 

@@ -16,8 +16,8 @@ from striate.training.trainer import Trainer
 
 
 def fit(job: Job, run: Run, state: State, clock: Clock, audience: Audience) -> None:
-    """Trains the job's net from where `state` stands to the end of the run's plan; metrics and checkpoints go into the run,
-    and what happens is told to the audience.
+    """Trains the job's net from where `state` stands to the end of the run's plan. Metrics and checkpoints go into the run,
+    events to the audience.
 
     Raises:
         Interrupted: somebody asked to stop, as SIGINT and SIGTERM do; the step was ended and a checkpoint written.

@@ -50,8 +50,7 @@ class Ranks:
     same order; a process that is alone gets its own values back.
 
     Attributes:
-        rank, count: its number, and how many there are; 0 writes and speaks.
-        local, local_count: the same, of this machine only.
+        rank, count: its number, and how many there are; local, local_count: the same, of this machine only.
         rendezvous: where they meet, as `torch.distributed.init_process_group` takes it.
     """
 
@@ -70,7 +69,7 @@ class Ranks:
 
     @property
     def first(self) -> bool:
-        """Whether this is rank 0."""
+        """Whether this is rank 0, which writes and tells."""
         return self.rank == 0
 
     def share(self, count: int) -> slice:
@@ -172,8 +171,8 @@ def spread(processes: int | None, work: Callable[..., Result], audience: Audienc
     """What `work(ranks, audience, *given)` gives: here; in each rank that torchrun started; or at rank 0 of `processes` started
     here.
 
-    Those are new interpreters, to which `work` and what is given are pickled. A signal to this process goes on to them, and a
-    wish of the audience to stop; what rank 0 tells comes here, to the audience.
+    Those are new interpreters, to which `work` and what is given are pickled. Signals to this process and requests to stop go on
+    to them; the events of rank 0 come here, to the audience.
 
     Raises:
         UsageError: there are ranks already, or fewer than one is asked for.

@@ -28,9 +28,8 @@ def best_epoch(rows: Sequence[Row]) -> int:
 
 
 def out_of_patience(rows: Sequence[Row], patience: int | None, restarted: Sequence[int] = ()) -> bool:
-    """Whether validation was no better for `patience` epochs at the last row.
-
-    `restarted`: the steps after which a run that had ended so was made to go on: it waits anew from there.
+    """Whether validation was no better for `patience` epochs at the last row. A run that had ended so and was made to go on after
+    `restarted` steps waits anew from there.
     """
     if patience is None or not rows:
         return False
@@ -62,9 +61,7 @@ def learning(job: Job, plan: Plan, state: State) -> Learning:
 
 
 def metrics_file(run: Run, state: State, tell: Observer) -> Observer:
-    """Writes metrics.csv anew after each epoch. If the disk does not take it, that is warned of; after the last epoch OSError is
-    raised.
-    """
+    """Writes metrics.csv anew after each epoch. It warns if the disk does not take it, and raises OSError after the last epoch."""
 
     def observe(event: Event) -> None:
         if not isinstance(event, EpochEnded):
@@ -80,9 +77,7 @@ def metrics_file(run: Run, state: State, tell: Observer) -> Observer:
 
 
 def best_weights(job: Job, run: Run, state: State) -> Observer:
-    """Writes weights/best.safetensors after an epoch that is the best so far, where the recipe keeps those. Raises OSError where
-    the disk does not take them.
-    """
+    """Writes weights/best.safetensors after an epoch that is the best so far, where the recipe keeps those."""
 
     def observe(event: Event) -> None:
         rows = state.rows

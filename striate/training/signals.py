@@ -17,13 +17,13 @@ FILE_SECONDS = 1.0
 
 
 class Stop:
-    """A wish that a training stops, which anybody may utter: a signal, another thread, or another process through a file.
+    """A request that a training stops: by a signal, by another thread, or by another process through a file.
 
-    The running step ends then, everything is saved, and `striate.train` raises Interrupted. One is for one training.
+    The running step ends then, everything is saved, and `striate.train` raises Interrupted. Each training needs its own.
 
     Attributes:
-        signal: the one that came, or that a wish without a signal counts as.
-        file: is looked for once a second; that it is there is a wish too.
+        signal: the one that came, or that a request without a signal counts as.
+        file: is looked for once a second; that it is there is a request too.
     """
 
     def __init__(self) -> None:
@@ -51,11 +51,8 @@ class Stop:
 
 @contextmanager
 def catching(stop: Stop, pids: Sequence[int] | None = None) -> Iterator[None]:
-    """Signals become wishes to stop. In threads, where Python allows no handlers, nothing.
-
-    Args:
-        stop: is asked.
-        pids: processes that a second signal goes on to; where None, it acts as if nobody had caught the first.
+    """Signals become requests to stop, except in threads, where Python allows no handlers. A second signal goes on to the
+    processes `pids`; without those it acts as if nobody had caught the first.
     """
     if threading.current_thread() is not threading.main_thread():
         yield

@@ -29,11 +29,8 @@ class Average:
     """A net whose weights are the moving average of another's (Polyak and Juditsky 1992 for the plain mean).
 
     After step t (1, 2, ...) each floating tensor is mean + (1 - d) x (weights - mean) with d = min(decay, t / (t + 10)): the
-    first steps, which are far from where training ends, are forgotten sooner. Counters are copied.
-
-    Args:
-        net: the net that is trained; its present weights are the first mean.
-        decay: share of the mean that a step keeps, 0 < decay < 1.
+    first steps, which are far from where training ends, are forgotten sooner. Counters are copied. The present weights of `net`
+    are the first mean; 0 < decay < 1.
     """
 
     def __init__(self, net: Net, decay: float) -> None:
@@ -108,10 +105,8 @@ def fresh_state(job: Job) -> State:
 
 
 def resumed_state(job: Job, run: Run) -> tuple[State, list[str]]:
-    """(state, warnings) from the run's newest whole checkpoint; the job's net and optimizer are set to it.
-
-    Raises:
-        DataError: there is no whole checkpoint.
+    """(state, warnings) from the run's newest whole checkpoint; the job's net and optimizer are set to it. Raises DataError if
+    there is none.
     """
     state, steps = fresh_state(job), run.config.plan.steps
     most = SPARE + 8 * TENSORS * sum(tensor.numel() for tensor in job.net.state_dict().values())
@@ -144,12 +139,8 @@ class _Numbers:
 
 
 def _require_fit(saved: Any, job: Job, average: Average | None, steps: int) -> None:
-    """Raises DataError, which says what, if a checkpoint does not fit the job: a whole file with the right checksum can still be
-    of another net. Neither is changed.
-
-    Args:
-        saved: what was read.
-        steps: of the run in all.
+    """Raises DataError, which says why, if a checkpoint does not fit the job or a run of `steps` steps: a whole file with the
+    right checksum can still be of another net.
     """
     if not isinstance(saved, dict):
         raise DataError(f"it holds a {type(saved).__name__}")

@@ -97,11 +97,9 @@ def measure(job: Job, tried: Sequence[Execution]) -> Speed:
     """Times training steps on copies of the job's net, and leaves job and torch in the fastest execution of those `tried`.
 
     A later one must be 5 % better to be taken; only the one that is taken is compiled. One thread is tried only where a step is
-    short: such nets can be many times faster on it, where other programs compute too, than on threads that wait for each other
-    at every operation. Where steps are long and few, only the first one is tried: looking would cost more than the best one
-    could win.
-
-    Ranks measure side by side, as they will train, and take what rank 0 found.
+    short: where other programs compute too, such nets can be many times faster on it than on threads that wait for each other.
+    Where steps are long and few, only the first one is tried: trying others would cost more than the best one could gain. Ranks
+    measure side by side, as they will train, and take what rank 0 found.
     """
     limit = MEASURE_SECONDS / len(tried)
     few = job.recipe.budget is None and job.recipe.epochs * job.batches.steps_per_epoch < FEW_STEPS
@@ -151,8 +149,8 @@ def _exchange_seconds(job: Job) -> float:
 
 
 def _time_steps(job: Job, execution: Execution, limit: float, parts: int) -> tuple[float, int]:
-    """(seconds of a training step, parts of a batch that memory holds): the mean of at least three steps (of one where it is
-    long), and of what fits into `limit`.
+    """(seconds of a training step, parts of a batch that memory holds): the mean of as many steps as fit into `limit` seconds, at
+    least three, or one where it is long.
     """
     while True:
         try:
@@ -194,11 +192,8 @@ def _steps_in_parts(job: Job, execution: Execution, limit: float, parts: int, si
 
 
 def more_parts(job: Job, parts: int, error: RuntimeError) -> int:
-    """Twice as many parts for a batch, if `error` says that memory ran out.
-
-    Raises:
-        RuntimeError: `error`, where it is another one.
-        StriateError: memory does not hold the step of a single image.
+    """Twice as many parts for a batch, if `error` says that memory ran out; any other is raised again. Raises StriateError if
+    memory does not hold the step of a single image.
     """
     if not out_of_memory(error):
         raise error
@@ -222,10 +217,7 @@ def _time_inference(job: Job) -> float:
 
 def plan_steps(job: Job, speed: Speed, judged: int, clock: Clock) -> int:
     """How many steps to train, at least one: the recipe's epochs, or what its budget leaves for training and validation after
-    start, evaluation of `judged` images, and report. The clock learns when these are to begin.
-
-    Raises:
-        UsageError: the budget leaves nothing.
+    start, evaluation of `judged` images, and report; `clock.until` is when these begin. Raises UsageError if it leaves nothing.
     """
     per_epoch, held = job.batches.steps_per_epoch, len(job.validation or ())
     if job.recipe.budget is None:

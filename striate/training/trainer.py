@@ -30,13 +30,11 @@ SHOWN_SECONDS = 0.25
 
 
 class Trainer:
-    """The moments of the loop. What is made of them, observers decide; see `striate.events`.
+    """The moments of the loop; observers decide what is made of them, see `striate.events`.
 
-    A checkpoint is there before the first step: a run can be resumed whenever it dies, and a disk that takes none is found
-    before anything is lost.
-
-    Ranks are in step: all of them save, show, validate and stop after the same step. Rank 0 decides when to save and show, and it
-    alone writes and tells.
+    A checkpoint is there before the first step: a run can be resumed whenever it dies, and a disk that takes none is found before
+    anything is lost. All ranks save, show, validate and stop after the same step. Rank 0 decides when, and it alone writes and
+    tells.
     """
 
     def __init__(self, job: Job, run: Run, state: State, clock: Clock, audience: Audience) -> None:
@@ -96,19 +94,14 @@ class Trainer:
             raise StriateError(
                 f"out of memory at rank {self.job.ranks.rank}: start again with --micro-batches {2 * before}, or more ranks"
             ) from error
-        self._tell(
-            Warned(
-                text=f"out of memory in step {self.state.step + 1}: from here on each batch is split into {self.state.parts} "
-                "micro-batches (the step is the same; batch norm sees one micro-batch at a time)"
-            )
+        text = (
+            f"out of memory in step {self.state.step + 1}: from here on each batch is split into {self.state.parts} "
+            "micro-batches (the step is the same; batch norm sees one micro-batch at a time)"
         )
+        self._tell(Warned(text=text))
 
     def look_at(self, sums: torch.Tensor) -> None:
-        """Between gradients and update; `sums` as `gradients` gives them.
-
-        Raises:
-            NotFinite: loss or gradients are not finite.
-        """
+        """Between gradients and update; `sums` as `gradients` gives them. Raises NotFinite if these are not finite."""
         whole = self.job.ranks.summed(sums)
         self.guard.before_update(whole[0], self.state.step)
         loss = whole[0] / whole[2]
@@ -181,30 +174,26 @@ class Trainer:
         """After the last step."""
         self._tell(Trained(step=self.state.step))
 
-    def _tell(self, event: Event) -> None:
-        for observer in self.observers:
-            observer(event)
-
     @property
     def _epochs(self) -> int:
         return math.ceil(self.length.steps / self.per_epoch)
 
+    def _tell(self, event: Event) -> None:
+        for observer in self.observers:
+            observer(event)
+
     def _show(self, now: float) -> None:
         self.next_shown = now + SHOWN_SECONDS
         self.guard.before_reading()
-        if self.job.ranks.first:
-            loss, hits, seen = self.state.totals.tolist()
-            self._tell(
-                Stepped(
-                    step=self.state.step,
-                    steps=self.length.steps,
-                    epoch=self.state.step // self.per_epoch + 1,
-                    epochs=self._epochs,
-                    loss=loss / seen,
-                    accuracy=hits / seen,
-                    images_per_second=self._images_per_second(now),
-                )
+        if not self.job.ranks.first:
+            return
+        step, (loss, hits, seen) = self.state.step, self.state.totals.tolist()
+        self._tell(
+            Stepped(
+                step=step, steps=self.length.steps, epoch=step // self.per_epoch + 1, epochs=self._epochs, loss=loss / seen,
+                accuracy=hits / seen, images_per_second=self._images_per_second(now),
             )
+        )  # fmt: skip
 
     def _keep_pace(self, pace: Pace) -> None:
         """Moves the end of the run if the rest of it does not fit into the budget, or leaves some of it unused."""
