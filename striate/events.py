@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field, fields
 from pathlib import Path
-from typing import Any
+from typing import Any, dataclass_transform
 
 from striate import forms
 from striate.errors import DataError
@@ -21,15 +21,16 @@ STEPS_KEPT_SECONDS = 1.0
 """The file keeps, of the step events, one in this time: some 700 KB an hour."""
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
+@dataclass_transform(frozen_default=True, kw_only_default=True, field_specifiers=(field,))
+@dataclass(frozen=True, kw_only=True)
 class Event:
-    """Something that happened in a training.
-
-    Attributes:
-        time: when, in seconds since 1970.
-    """
+    """Something that happened in a training; each subclass is a frozen dataclass. `time`: when, in seconds since 1970."""
 
     time: float = field(default_factory=time.time)
+
+    def __init_subclass__(cls) -> None:
+        """Makes the subclass a dataclass."""
+        dataclass(frozen=True, kw_only=True)(cls)
 
     @classmethod
     def kind(cls) -> str:
@@ -41,7 +42,6 @@ class Event:
         return {"event": self.kind(), **{one.name: getattr(self, one.name) for one in fields(self)}}
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
 class Said(Event):
     """A line for people. `about`: what it is about, as in `net`, `data` or `plan`; empty for a plain sentence."""
 
@@ -49,14 +49,12 @@ class Said(Event):
     about: str = ""
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
 class Warned(Event):
     """Something that a person should know, and that does not end the training."""
 
     text: str
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
 class Reading(Event):
     """`done` of `total` image files are decoded. `events.jsonl` does not keep it."""
 
@@ -64,7 +62,6 @@ class Reading(Event):
     total: int
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
 class Started(Event):
     """The loop begins after `step` of `steps` steps: 0, or where the run is resumed. What was told of later steps is void."""
 
@@ -74,7 +71,6 @@ class Started(Event):
     steps_per_epoch: int
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
 class Stepped(Event):
     """Where training stands within an epoch, some times a second at the most.
 
@@ -94,7 +90,6 @@ class Stepped(Event):
     images_per_second: float
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
 class EpochEnded(Event):
     """An epoch is done and validated.
 
@@ -111,7 +106,6 @@ class EpochEnded(Event):
     last: bool
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
 class EndMoved(Event):
     """The run has `steps` steps in all from now on, to keep its budget: `epochs` epochs, and `planned_epochs` before."""
 
@@ -121,21 +115,18 @@ class EndMoved(Event):
     planned_epochs: float
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
 class Saved(Event):
     """The checkpoint of `step` is written: the run can be resumed from there."""
 
     step: int
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
 class Trained(Event):
     """Training is over after `step` steps. Calibration, evaluation and report follow."""
 
     step: int
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
 class Evaluated(Event):
     """The net was evaluated. `figures`: accuracy with its interval `low` to `high`, loss and others, by name."""
 
@@ -145,19 +136,16 @@ class Evaluated(Event):
     figures: dict[str, float | None]
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
 class Finished(Event):
     """The run is complete: trained, evaluated, its report written."""
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
 class Stopped(Event):
     """The run was stopped, by a signal or because somebody asked for it. `text` says how to go on."""
 
     text: str
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
 class Failed(Event):
     """The run failed. `text`: the error."""
 

@@ -1,7 +1,6 @@
 """Plain values from a file, checked and made into frozen dataclasses: types and limits stand in the annotations.
 
-    @dataclass(frozen=True, kw_only=True, slots=True)
-    class Net:
+    class Net(Form):
         channels: Annotated[int, Within(1, 64)]
 
     read(Net, {"channels": 99}, "net")  # DataError: net.channels must be a whole number from 1 to 64, got 99
@@ -16,8 +15,9 @@ import functools
 import math
 import reprlib
 import types
+import typing
 from collections.abc import Callable, Mapping
-from dataclasses import MISSING, fields, is_dataclass
+from dataclasses import MISSING, dataclass, field, fields, is_dataclass
 from typing import Annotated, Any, Literal, Self, TypeVar, Union, get_args, get_origin, get_type_hints
 
 from striate.choices import Within
@@ -42,10 +42,15 @@ Rare = Annotated[Made | None, RARE]
 Whole = Annotated[dict[str, object], WHOLE]
 
 
+@typing.dataclass_transform(frozen_default=True, kw_only_default=True, field_specifiers=(field,))
 class Form:
-    """A frozen dataclass that says what a mapping in a file may hold; it raises DataError where fields do not go together."""
+    """What a mapping in a file may hold: each subclass is a frozen dataclass, whose `__post_init__` raises DataError where fields
+    do not go together.
+    """
 
-    __slots__ = ()
+    def __init_subclass__(cls) -> None:
+        """Makes the subclass a dataclass."""
+        dataclass(frozen=True, kw_only=True)(cls)
 
     @classmethod
     def from_dict(cls, values: object) -> Self:

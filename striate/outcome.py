@@ -70,7 +70,6 @@ class Ending:
         return f"{words.get(self.how, 'ended for an unknown reason')} after {self.count}"
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
 class Learning(Form):
     """What a net made of its training.
 

@@ -12,7 +12,6 @@ import time
 import warnings
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
 from datetime import datetime
 from importlib import import_module
 from pathlib import Path
@@ -34,7 +33,6 @@ EXPERIMENT = "striate"
 """Name of the MLflow experiment that runs are filed under, unless MLFLOW_EXPERIMENT_NAME gives another."""
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
 class _Known(Form):
     """tracking.json"""
 

@@ -47,7 +47,6 @@ RESERVE = 2**30
 """Bytes of the disk that a cache leaves free."""
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
 class About(Form):
     """What `about.json` in a cache says: whose images it holds, and of what preprocessing."""
 

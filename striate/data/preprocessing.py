@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -29,7 +29,6 @@ that changes a value by half a level of 255 on the average (bench/LOG.md).
 """
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
 class Preprocessing(Form):
     """From a decoded image to what the net is fed.
 

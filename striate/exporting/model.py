@@ -20,7 +20,6 @@ from striate.runforms.calibration import Calibration
 from striate.strictjson import to_json
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
 class About(Form):
     """What goes along with the weights, whatever the format: no path of this machine is in it.
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Annotated, Literal
 
 from striate.choices import Within
@@ -13,14 +12,12 @@ from striate.runforms.kinds import Count, Figure, Name, Share, Temperature
 Score = Literal["nearest", "energy", "max_logit", "max_softmax"]
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
 class WithoutReferences(Form):
     score: Literal["energy", "max_logit", "max_softmax"]
     keep: Share
     threshold: Figure
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
 class Abstain(Form):
     """The score of an image below whose threshold the net abstains, chosen to keep a share of the validation images.
 
@@ -34,7 +31,6 @@ class Abstain(Form):
     without_references: Rare[WithoutReferences] = None
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
 class Calibration(Form):
     """calibration.json: what was fitted on the validation images.
 
@@ -60,7 +56,6 @@ class Calibration(Form):
     abstain: Rare[Abstain] = None
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
 class Answer(Form):
     """answer.json: the logits that the net gave for the fixed images when it was saved."""
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 from typing import Annotated, Literal
 
 from striate.choices import Fit, Init, Judge, Keep, Layout, LogKind, Precision, Within
@@ -18,7 +18,6 @@ MOST_CLASSES, MOST_CHANNELS = 100_000, 64
 Macs = Annotated[int, Within(0, 10**18)]
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
 class Origin(Form):
     """How an external net is made again."""
 
@@ -29,7 +28,6 @@ class Origin(Form):
     sha256: Rare[Name] = None
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
 class NetConfig(Form):
     """A net, by which it is made again.
 
@@ -54,7 +52,6 @@ class NetConfig(Form):
         return {"published": bool(values.get("pretrained")) and not values.get("weights")} | values
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
 class DataConfig(Form):
     name: Name
     location: Text
@@ -64,7 +61,6 @@ class DataConfig(Form):
     splits: Text | None = None
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
 class PreprocessingConfig(Form):
     """`Run.preprocessing`, without what computes with it, which needs torch."""
 
@@ -77,7 +73,6 @@ class PreprocessingConfig(Form):
     sixteen: bool = False
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
 class RecipeConfig(Form):
     """What lists of runs and their pages say of a recipe. `Run.recipe` reads all of it, which needs torch."""
 
@@ -93,13 +88,11 @@ class RecipeConfig(Form):
     values: Whole
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
 class Span(Form):
     after_step: Count
     steps: Annotated[int, Within(1, 10**12)]
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
 class Plan(Form):
     """What was decided by measuring, and what went otherwise on the way.
 
@@ -146,7 +139,6 @@ class Plan(Form):
             raise DataError(f"plan.lengths must lead from step 0 to plan.steps, {self.steps:,}")
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
 class RunConfig(Form):
     """config.yaml: net, data, preprocessing, recipe and plan, resolved; enough to repeat the run."""
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Annotated, Literal
 
 from striate.choices import Within
@@ -11,7 +11,6 @@ from striate.forms import Form, shown
 from striate.runforms.kinds import Classes, Count, Counts, Name, Text
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
 class FindingRow(Form):
     kind: Name
     severity: Name = ""
@@ -20,7 +19,6 @@ class FindingRow(Form):
     words: Annotated[str, Within(0, 100_000)]
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
 class LedgerRow(Form):
     fate: Literal["used", "excluded", "junk", "unreadable", "other"]
     kind: Text
@@ -28,7 +26,6 @@ class LedgerRow(Form):
     examples: tuple[Text, ...]
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
 class Ledger(Form):
     """What became of every entry of the data: see `striate.data.ledger`."""
 
@@ -43,7 +40,6 @@ class Ledger(Form):
     notes: Annotated[tuple[Text, ...], Within(0, 10_000)]
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
 class Data(Form):
     """data.json: what the run was trained on."""
 
@@ -82,7 +78,6 @@ class Data(Form):
         return self.title or self.name
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
 class Split(Form):
     """split.json: positions of the training split that the run held out, and the content hashes of its splits."""
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Annotated
 
 from striate.choices import Within
@@ -16,7 +16,6 @@ Images = Annotated[int, Within(1, 10**10)]
 Passes = Annotated[int, Within(1, 10**6)]
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
 class ClassFigures(Form):
     """How a class fared; `low` and `high` are the 95 % interval of the recall."""
 
@@ -29,14 +28,12 @@ class ClassFigures(Form):
     f1: Share
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
 class Confused(Form):
     truth: Name
     predicted: Name
     count: Count
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
 class Bin(Form):
     """Images of about one confidence; `confidence` and `accuracy` are their means."""
 
@@ -47,7 +44,6 @@ class Bin(Form):
     accuracy: Share
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
 class Kept(Form):
     """The accuracy on the share of images whose confidence is above a threshold."""
 
@@ -56,7 +52,6 @@ class Kept(Form):
     accuracy: Share
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
 class Seen(Form):
     """What was evaluated, and how each image was looked at.
 
@@ -80,7 +75,6 @@ class Seen(Form):
     by_position: Text = ""
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
 class EvaluationFigures(Seen):
     """evaluation.json; what evaluations of earlier versions, or without a calibration, lack is None."""
 
@@ -151,7 +145,6 @@ _TOGETHER = (
 """What evaluations of earlier versions, or without a calibration, lack: all of a group or nothing of it."""
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
 class Corruption(Form):
     """Accuracy on images that were made worse; `value` says by how much, and `low` and `high` are its 95 % interval."""
 
@@ -164,7 +157,6 @@ class Corruption(Form):
     high: Share
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
 class Robustness(Form):
     """robustness.json"""
 
@@ -177,7 +169,6 @@ class Robustness(Form):
     corruptions: Annotated[tuple[Corruption, ...], Within(0, 1_000)] = ()
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
 class ViewsRow(Form):
     """An evaluation beside others of the same images; gained and lost: correct here and not in the first row, and vice versa."""
 
@@ -198,7 +189,6 @@ class ViewsRow(Form):
     key: Name
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
 class Views(Form):
     """<data>-<split>-views.json"""
 

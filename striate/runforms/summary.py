@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 from datetime import datetime
 from typing import Annotated
 
@@ -18,7 +18,6 @@ from striate.runforms.kinds import Count, Epochs, Figure, Name, Seconds, Text
 Time = Annotated[str, Within(0, 40)]
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
 class Ended(Form):
     how: How
     steps_done: Count | None = None
@@ -34,7 +33,6 @@ class Ended(Form):
         )  # fmt: skip
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
 class Pulled(Form):
     """Where a run came from: a model on the Hugging Face Hub, and its commit."""
 
@@ -42,7 +40,6 @@ class Pulled(Form):
     revision: Name | None = None
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
 class Summary(Form):
     """summary.json: status, times and where they went, the command that repeats the run, and how it ended."""
 
@@ -86,14 +83,12 @@ _STATUS: Mapping[str, How] = {"interrupted": "interrupted", "failed": "failed", 
 """Status of a run that names no ending -> its ending."""
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
 class Environment(Form):
     """environment.json: versions and machine."""
 
     values: Whole = field(default_factory=dict)
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
 class Epoch(Form):
     """A row of metrics.csv."""
 
@@ -116,7 +111,6 @@ class Epoch(Form):
         return row
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
 class Overview(Form):
     """A run in one row, for lists.
 

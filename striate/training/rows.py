@@ -61,7 +61,7 @@ def learning(job: Job, plan: Plan, state: State) -> Learning:
 
 
 def metrics_file(run: Run, state: State, tell: Observer) -> Observer:
-    """Writes metrics.csv anew after each epoch. It warns if the disk does not take it, and raises OSError after the last epoch."""
+    """Writes metrics.csv anew after each epoch. If the disk does not take it, it warns; after the last epoch it raises."""
 
     def observe(event: Event) -> None:
         if not isinstance(event, EpochEnded):
