@@ -178,11 +178,12 @@ def with_classes(data: ImageData, classes: tuple[str, ...], dataset: DataSet) ->
 def _unknown(unknown: Sequence[str], given: Sequence[str], classes: Sequence[str], dataset: DataSet) -> str:
     alike = {_plain(name): name for name in classes}
     near = [f"{name!r} differs from {alike[_plain(name)]!r}" for name in unknown if _plain(name) in alike]
-    way = "rename its classes"
     if dataset.numbered:
         way = "it has numbers and no names: give it an array classes with the names in the order of its labels"
     elif near:
-        way = f"{_listed(near)} in case, spaces or the form of its letters only: rename it"
+        way = f"{_listed(near)} only in case, spaces or letter forms: rename it"
+    else:
+        way = "rename its classes"
     return (
         f"{dataset.name} has classes that the run does not know: {_listed(unknown)}. It has {_listed(given)}; the run knows "
         f"{_listed(classes)}. To evaluate it, {way}"

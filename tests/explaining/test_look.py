@@ -17,9 +17,9 @@ from striate.data import Preprocessing
 from striate.drawing.heat import shaded
 from striate.errors import DataError, UsageError
 from striate.evaluation import subject_of
-from striate.explaining.embedding import embed, last_features, principal_components
+from striate.explaining.embedding import embed, embedding_chart, last_features, principal_components
 from striate.explaining.layers import find_layer
-from striate.explaining.look import embedding_chart, write_look
+from striate.explaining.look import write_look
 from striate.explaining.looking import UNITS, feature_maps, filters, units
 from striate.nets import build
 
