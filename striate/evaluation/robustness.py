@@ -29,14 +29,10 @@ PORTION = 2**23
 
 
 class Published(NamedTuple):
-    """Levels 1 to 5 of a published set of corruptions.
+    """Levels 1 to 5 of a published set of corruptions of images of `side` pixels.
 
-    Attributes:
-        side: pixels of its images' side.
-        noise: standard deviation, as a share of the full range of a pixel.
-        blur: standard deviation of the Gaussian, in pixels of its images.
-        brightness: what is added to the value of HSV, as a share of its range.
-        contrast: what distances to the image's mean colour are multiplied by.
+    `noise`: standard deviation, as a share of a pixel's range; `blur`: that of the Gaussian, in pixels; `brightness`: what is
+    added to the value of HSV, as a share of its range; `contrast`: the factor of distances to the image's mean colour.
     """
 
     name: str
@@ -70,11 +66,7 @@ SHIFT = (0.02, 0.04, 0.06, 0.08, 0.10)
 
 
 def robustness(
-    classifier: Classifier,
-    data: ImageData,
-    limit: int = 1000,
-    *,
-    on_progress: OnProgress | None = None,
+    classifier: Classifier, data: ImageData, limit: int = 1000, *, on_progress: OnProgress | None = None
 ) -> Robustness:
     """The net's accuracy on the same images as they are, and made worse in 30 ways.
 
