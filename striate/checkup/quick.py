@@ -12,7 +12,6 @@ from striate.checkup.copies import copy_findings, equal_groups, equal_pairs
 from striate.checkup.findings import KINDS, Finding, Picture, finding, picture
 from striate.checkup.values import value_findings
 from striate.data.dataset import DataSet
-from striate.data.decode import FileInfo
 from striate.data.images import Pixels, portions
 from striate.texts import counted
 
@@ -139,26 +138,25 @@ def _odd_files(dataset: DataSet) -> list[Finding]:
         if path in dataset.files
     ]
     modes = Counter(info.mode for _, _, info in files)
-    sizes = Counter((info.width, info.height) for _, _, info in files)
+    sizes = Counter(f"{info.width}x{info.height}" for _, _, info in files)
     usual_mode, usual_size = modes.most_common(1)[0], sizes.most_common(1)[0]
     typical = float(np.median([min(info.width, info.height) for _, _, info in files]))
     smallest = max(_SMALL_SIDE, _SMALL_SHARE * typical)
     odd: dict[str, list[Picture]] = {"odd-mode": [], "odd-size": [], "small": [], "long": []}
     for split, index, info in files:
-        size, short, long = (info.width, info.height), *sorted((info.width, info.height))
+        size, short, long = f"{info.width}x{info.height}", *sorted((info.width, info.height))
         if _is_odd(modes[info.mode], usual_mode[1], len(files)):
             odd["odd-mode"].append(picture(dataset, split, index, f"{info.format}, {info.mode}"))
         if short < smallest:
-            odd["small"].append(picture(dataset, split, index, _size(info)))
+            odd["small"].append(picture(dataset, split, index, size))
         elif long > _LONG * short:
-            odd["long"].append(picture(dataset, split, index, f"{_size(info)}, {long / short:.1f} to 1"))
+            odd["long"].append(picture(dataset, split, index, f"{size}, {long / short:.1f} to 1"))
         elif _is_odd(sizes[size], usual_size[1], len(files)):
-            odd["odd-size"].append(picture(dataset, split, index, _size(info)))
-    width, height = usual_size[0]
+            odd["odd-size"].append(picture(dataset, split, index, size))
     words = {
         "odd-mode": f"not {usual_mode[0]}, as {usual_mode[1]:,} of {len(files):,} are. All become grey or RGB alike "
         "(docs/data.md); check that they belong.",
-        "odd-size": f"not of {width}x{height} pixels, as {usual_size[1]:,} of {len(files):,} are. They are scaled; check that "
+        "odd-size": f"not of {usual_size[0]} pixels, as {usual_size[1]:,} of {len(files):,} are. They are scaled; check that "
         "they belong.",
         "small": f"below {smallest:.0f} pixels on the shorter side (the median is {typical:.0f}). Scaled up they are a blur: "
         "replace or --exclude them.",
@@ -178,7 +176,3 @@ def _odd_files(dataset: DataSet) -> list[Finding]:
 
 def _is_odd(count: int, most: int, files: int) -> bool:
     return most >= _COMMON * files and count <= _RARE * files
-
-
-def _size(info: FileInfo) -> str:
-    return f"{info.width}x{info.height}"

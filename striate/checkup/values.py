@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import numpy as np
-
 from striate.checkup.findings import Finding, Picture, finding, picture
 from striate.data.dataset import DataSet
 from striate.data.images import portions
@@ -66,5 +64,5 @@ def _beyond(dataset: DataSet) -> list[Picture]:
             if values is not None and (values.least < values.low or values.most > values.high):
                 note = f"{plain(values.least)} to {plain(values.most)}"
                 found.append((max(values.low - values.least, values.most - values.high), split, index, note))
-    order = np.argsort([-distance for distance, *_ in found], kind="stable").tolist() if found else []
-    return [picture(dataset, *found[place][1:]) for place in order]
+    found.sort(key=lambda item: -item[0])
+    return [picture(dataset, *place[1:]) for place in found]

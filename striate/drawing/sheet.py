@@ -129,7 +129,7 @@ def shown_side(longest: int, most: int, about: int = LEGIBLE) -> int:
     return most if longest > most else longest * max(1, round(about / longest))
 
 
-def captioned(pixels: Pixels, captions: Sequence[str], columns: int | None = None, most: int = LEGIBLE) -> Sheet:
+def captioned(pixels: Pixels, captions: Iterable[str], columns: int | None = None, most: int = LEGIBLE) -> Sheet:
     """A sheet of images uint8 (N, H, W, C) of one size, C = 1 or 3, with a caption under each.
 
     Small images are enlarged by a whole factor to about 112 pixels, and those of more than `most` are made as small as that.

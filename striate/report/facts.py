@@ -198,6 +198,12 @@ def worst_mistakes(predictions: Sequence[Row], count: int = 24) -> list[Row]:
     return sorted(wrong, key=lambda row: (-row["loss"], row["index"]))[:count]
 
 
+def caption(row: Row) -> str:
+    """A row of predictions.csv under its image: the true class, on a second line the predicted one if it is another."""
+    read = ", " if row["truth"] == row["predicted"] else f"\npredicted {row['predicted']}, "
+    return f"{row['truth']}{read}{percent(row['confidence'], 0)}"
+
+
 def parts(data: Data) -> dict[str, int]:
     """Images in each part of the data that has any: training, validation, test, then whatever else there is."""
     return {part: count for part in (*PARTS, *data.counts) if (count := data.counts.get(part))}
