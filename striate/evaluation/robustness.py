@@ -21,7 +21,7 @@ from striate.data.draws import NOISE, SUBSET, TURN, WAY, Draws, hashes, permutat
 from striate.data.images import Pixels
 from striate.data.transforms import resample
 from striate.inference import predicted_of
-from striate.metrics.intervals import wilson
+from striate.metrics.classification import wilson
 from striate.runforms.evaluation import Corruption, Robustness
 
 PORTION = 2**23

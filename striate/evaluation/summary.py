@@ -22,11 +22,12 @@ from striate.metrics.classification import (
     balanced_accuracy,
     confusion_matrix,
     macro_f1,
+    macro_f1_interval,
     most_confused,
     per_class,
     top_k_hits,
+    wilson,
 )
-from striate.metrics.intervals import macro_f1_interval, wilson
 from striate.outcome import Row
 from striate.runforms.evaluation import Bin, ClassFigures, Confused, EvaluationFigures, Kept, Seen
 

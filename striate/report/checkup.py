@@ -23,7 +23,7 @@ from striate.drawing.images import data_uri, to_image
 from striate.drawing.page import templates
 from striate.errors import DataError, UsageError
 from striate.files import write_beside, write_new
-from striate.metrics.intervals import wilson
+from striate.metrics.classification import wilson
 from striate.outcome import Row
 from striate.report import facts, wording
 from striate.run import Run

@@ -14,7 +14,7 @@ from run_config import data as data_of
 from striate.checkup import Checkup, Finding, Pair, Picture
 from striate.errors import DataError, UsageError
 from striate.files import write_csv, write_json, write_yaml
-from striate.metrics.intervals import wilson
+from striate.metrics.classification import wilson
 from striate.report.checkup import effects_of_copies
 from striate.run import Run
 from tests.checkup.made import copy_of, photo
