@@ -33,7 +33,6 @@ __all__ = [
     "compare_views",
     "evaluate",
     "score",
-    "subject_of",
     "write_evaluation",
 ]
 

@@ -17,8 +17,7 @@ from striate.drawing.images import data_uri, to_image
 from striate.drawing.theme import HUES, PAPER, Palette
 from striate.drawing.vega import plotted, themed
 from striate.errors import UsageError
-from striate.evaluation import subject_of
-from striate.run import Run
+from striate.evaluation.subject import Subject
 from striate.texts import percent
 
 THUMBNAIL = 96
@@ -49,24 +48,13 @@ class Embedding:
     names: tuple[str, ...]
 
 
-def embed(
-    run: Run,
-    data: str | Path | None = None,
-    *,
-    split: str = "validation",
-    device: str = "auto",
-    data_dir: str | Path | None = None,
-) -> Embedding:
-    """The first 2,000 images of a split by the first two principal components of the net's last features.
-
-    `data`: the run's own if None, see `striate.evaluation.evaluate`.
+def embed(subject: Subject, run: str) -> Embedding:
+    """The first 2,000 images of a run's split by the first two principal components of the net's last features.
 
     Raises:
-        DataError: the data or the run's weights are not there.
-        UsageError: there is no such split, or the run kept no images for validation.
+        UsageError: there are too few images.
     """
-    subject = subject_of(run, data, split, device, data_dir)
-    shown = subject.sized
+    shown, split = subject.sized, subject.split
     count = min(MOST, len(shown))
     if count < 3:
         raise UsageError(f"{subject.name} has {len(shown)} {split} images: an embedding needs three or more")
@@ -74,7 +62,7 @@ def embed(
     features, logits = last_features(subject.classifier, pixels)
     points, explained = principal_components(features)
     return Embedding(
-        title=f"{run.name}: {count:,} {split} images",
+        title=f"{run}: {count:,} {split} images",
         points=points,
         explained=explained,
         pixels=np.asarray(pixels),

@@ -14,7 +14,7 @@ from striate.drawing import page, vega
 from striate.drawing.sheet import Sheet
 from striate.drawing.theme import PAGE
 from striate.errors import UsageError, unknown_name
-from striate.evaluation import subject_of
+from striate.evaluation.subject import subject_of
 from striate.explaining.embedding import Embedding, embed, embedding_chart
 from striate.explaining.looking import feature_maps, filters, units
 from striate.files import write_beside
@@ -66,15 +66,13 @@ def look(
         raise unknown_name("view", what, WHAT, ", ".join(WHAT))
     if what == "maps" and picture is None:
         raise UsageError("--what maps needs an image: striate look RUN IMAGE")
-    if what == "embedding":
-        if not isinstance(subject, Run):
-            raise UsageError(
-                f"an embedding is of the images of a run, and {subject} is a net that has learnt nothing yet"
-            )
-        return embed(subject, data, split=split, device=device, data_dir=data_dir)
-    if what == "unit" and isinstance(subject, Run):
+    if what in ("unit", "embedding") and isinstance(subject, Run):
         shown = subject_of(subject, data, split, device, data_dir)
+        if what == "embedding":
+            return embed(shown, subject.name)
         return units(shown.classifier, layer=layer, unit=unit, pictures=shown.sized, seed=seed)
+    if what == "embedding":
+        raise UsageError(f"an embedding is of the images of a run, and {subject} is an untrained net")
     classifier = Classifier.of(subject, device=device) if isinstance(subject, Run) else _fresh(subject, device, seed)
     if what == "filters":
         return filters(classifier.net)
