@@ -174,8 +174,7 @@ def score(
     Args:
         temperature: that of the net's calibration, if it has one.
     """
-    sized = classifier.preprocessing.resized(data)
-    subject = Subject(classifier, data, sized, name, split, temperature=temperature)
+    subject = Subject(classifier, data, name, split, temperature=temperature)
     return _evaluated(subject, protocol("centre", classifier.preprocessing.size))
 
 
