@@ -1,9 +1,8 @@
-"""The one look of everything that a run shows: colours for paper (and PNG), for a dark screen, and as CSS
-variables.
+"""The look of everything that a run shows: colours for paper (and PNG), for a dark screen, and as CSS variables.
 
-Series are told apart by Okabe and Ito's blue and vermilion (Okabe & Ito 2008, "Color universal design"; sky blue
-and orange on a dark background) and by dash and point shape besides. In the confusion matrix blue is right and
-orange is wrong; the share of the row is the opacity of the ink.
+Series are told apart by Okabe and Ito's blue and vermilion (Okabe & Ito 2008, "Color universal design"; sky blue and orange on a
+dark background), by dash and by point shape. In the confusion matrix blue is correct and orange is misclassified; the opacity of
+the ink is the share of the row.
 """
 
 from __future__ import annotations

@@ -181,10 +181,8 @@ def _check_external(net: Net, size: tuple[int, int]) -> None:
     pools = [node.attributes["output_size"] for node in graph.nodes if "adaptive" in node.operation]
     if stretched := [side for side in pools if set(side) != {1}]:
         height, width = stretched[0]
-        raise _impossible(
-            net,
-            f"it pools any map to {height}x{width} and flattens it, in code that cannot be taken apart as that of the catalogue's nets can",
-        )
+        why = f"it pools any map to {height}x{width} and flattens it, in code that cannot be taken apart"
+        raise _impossible(net, f"{why} as that of the catalogue's nets can")
 
 
 def _refused(net: Net, layer: nn.Module) -> UsageError:

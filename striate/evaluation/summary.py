@@ -129,10 +129,10 @@ def certainty(outputs: LogProbabilities, labels: npt.NDArray[np.int64]) -> Certa
 
 
 def prediction_rows(outputs: LogProbabilities, data: ImageData, *, temperature: float | None = None) -> list[Row]:
-    """A row an image, of `PREDICTION_COLUMNS`; where the net gave no number all of the answer is None.
+    """A row an image, of `PREDICTION_COLUMNS`; where the net gave no number, prediction and figures are None.
 
-    Confidence is what `striate predict` would say, so calibrated where there is a temperature; loss is the cross-entropy of the
-    net's own probabilities, whose mean is the evaluation's loss.
+    Confidence is that of `striate predict`, calibrated where there is a temperature; loss is the cross-entropy of the net's own
+    probabilities, whose mean is the evaluation's loss.
     """
     answered = _answered(outputs)
     outputs = np.where(answered[:, None], outputs, 0.0)

@@ -83,7 +83,7 @@ def look(
 
 
 def write_look(found: Sheet | Embedding, stem: str, folder: Path) -> list[Path]:
-    """Writes a PNG, and of an embedding a page with the image of each point under the pointer; gives the paths.
+    """Writes a PNG, and for an embedding also a page that shows each image under the pointer; returns the paths.
 
     A number is added rather than overwriting a file that holds something else.
     """

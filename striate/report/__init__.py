@@ -1,5 +1,4 @@
-"""What a run shows: charts, grids of images, the report and the model card, all made from the files of the run
-directory.
+"""What a run shows: charts, grids of images, the report and the model card, all made from the files of its directory.
 
 Importing this package is light: Altair and vl-convert are loaded when the first chart is drawn.
 """
@@ -38,10 +37,12 @@ def undrawable() -> str | None:
 
 
 def write_all(run: Run) -> list[Path]:
-    """Writes all that can be made from the run's files alone, and returns what was written: curves.png, the charts of
-    each evaluation, report.html and README.md. Images come first (`write_samples`, `write_mistakes`,
-    `striate.report.attention.write_attention`), since the report shows them. Where no charts can be drawn (`undrawable`),
-    their files are left out."""
+    """Writes all that can be made from the run's files alone, and returns what was written: curves.png, the charts of each
+    evaluation, report.html and README.md.
+
+    The report shows the images of `write_samples`, `write_mistakes` and `striate.report.attention.write_attention`: call these
+    first. Where no charts can be drawn (`undrawable`), their files are left out.
+    """
     from striate.drawing.vega import save_png
     from striate.report import card, html
 

@@ -139,8 +139,7 @@ def uneven(evaluations: Sequence[EvaluationFigures]) -> bool:
 
 
 def place_in(path: str, location: str | None) -> str:
-    """An image's file relative to the data folder, `val/ants/9.jpg`; for other data, its folder and name. Reports never name
-    whole paths of somebody's machine."""
+    """An image's file relative to the data folder, `val/ants/9.jpg`; for other data, its folder and name."""
     place = Path(path)
     if location and place.is_relative_to(location):
         return place.relative_to(location).as_posix()
