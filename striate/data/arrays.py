@@ -31,11 +31,7 @@ def load_npz(path: Path, reading: Reading) -> DataSet:
     `train_images`, `y_test`. Images are (N, H, W) or (N, H, W, 1 or 3), labels whole numbers (N,) or (N, 1). `classes`
     (or `class_names`), texts (K,), names them; the numbers do otherwise.
 
-    Args:
-        reading: of which `range` counts, for values that are not uint8, `partial` and `tested`.
-
-    Raises:
-        DataError: no archive, a missing array, one of another form, or one that would have to be unpickled.
+    Raises DataError for no archive, a missing array, one of another form, or one that would have to be unpickled.
     """
     arrays, untested = _read(path, reading)
     splits = {split: names for split in SPLIT_NAMES if (names := _pair(path, arrays, split)) is not None}

@@ -18,10 +18,7 @@ OF_FILES = ("group_by", "exclude", "splits")
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Reading:
-    """Which files are read, and into what pixels. The fields are arguments of `striate.load_data`, which says what they mean.
-
-    Raises UsageError for a range, a fit or an `on_bad` that there is not.
-    """
+    """Which files are read, and into what pixels. The fields are arguments of `striate.load_data`, which says what they mean."""
 
     size: tuple[int, int] = (224, 224)
     channels: int | None = None

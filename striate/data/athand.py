@@ -54,19 +54,22 @@ class Part:
 
 
 def images_in(data: object) -> Iterable[Any] | None:
-    """The images of data that holds labels too, for prediction, which needs none; None where `data` is images alone.
-
-    Raises UsageError for data of several splits.
+    """The images of data that holds labels too, for prediction, which needs none; None where `data` is images alone. Raises
+    UsageError for data of several splits.
     """
     if isinstance(data, DataSet | Mapping):
         splits = list(data.splits if isinstance(data, DataSet) else data)
         raise UsageError(
             f"predict() takes the images of one split, as in data[{splits[-1]!r}]; there are: {', '.join(splits)}"
         )
-    pair = isinstance(data, tuple) and len(data) == 2 and _is_labels(data[1])
-    if isinstance(data, ImageData) or pair or _is_dataset(data):
+    if isinstance(data, ImageData):
+        return (image for image, _ in data)
+    plain = isinstance(data, list | tuple | str | bytes | Path | np.ndarray | torch.Tensor | Image.Image)
+    pairs = isinstance(data, list) and bool(data) and isinstance(data[0], tuple)
+    labelled = isinstance(data, tuple) and len(data) == 2 and _is_labels(data[1])
+    if labelled or pairs or (not plain and isinstance(data, MapStyle)):
         images: Iterable[Any] = _part(data, "data").images
-        return (image for image, _ in images) if isinstance(data, ImageData) else (image for image in images)
+        return iter(images)
     return None
 
 
@@ -138,18 +141,9 @@ def _in_turn(count: int, pair: Callable[[int], tuple[Any, Any]], names: tuple[st
 
 def _is_pair(data: object) -> bool:
     """Whether it is (images, labels), not a list of such pairs, one an image."""
-    return (
-        isinstance(data, tuple | list)
-        and len(data) == 2
-        and not isinstance(data[0], tuple | str)
-        and (hasattr(data[1], "__len__") and not isinstance(data[1], str | bytes))
-    )
-
-
-def _is_dataset(data: object) -> bool:
-    pairs = isinstance(data, list) and bool(data) and isinstance(data[0], tuple)
-    plain = isinstance(data, list | tuple | str | bytes | Path | np.ndarray | torch.Tensor | Image.Image)
-    return pairs or (not plain and isinstance(data, MapStyle))
+    if not isinstance(data, tuple | list) or len(data) != 2 or isinstance(data[0], tuple | str):
+        return False
+    return hasattr(data[1], "__len__") and not isinstance(data[1], str | bytes)
 
 
 def _of_columns(data: Any, split: str) -> Part:

@@ -51,9 +51,6 @@ class Augmentation:
             colour (Zhong et al. 2017).
         mixup: alpha of MixUp (Zhang et al. 2018). 0: none.
         cutmix: alpha of CutMix (Yun et al. 2019). 0: none. With MixUp, half of the images get each.
-
-    Raises:
-        UsageError: a strength out of its range.
     """
 
     flip: bool = False
@@ -76,10 +73,7 @@ class Augmentation:
     @classmethod
     def parse(cls, text: str) -> Augmentation:
         """Reads kinds and strengths as on the command line: `flip,shift=4,colour`, where a kind alone has its `USUAL` strength,
-        or `none`.
-
-        Raises:
-            UsageError: a kind that there is not, named twice, or a strength that is no number or out of range.
+        or `none`. Raises UsageError for an unknown kind, one named twice, or a strength that is no number or out of range.
         """
         found: dict[str, float] = {}
         if text.strip() == "none":

@@ -40,9 +40,6 @@ class Batches:
     Args:
         data: the training split, at the size of `preprocessing`. Pixels that memory holds are put on the device as one uint8
             tensor; those that it does not are gathered for each batch.
-        preprocessing: as the run keeps it.
-        augmentation: what is done to the images.
-        order: which samples make a batch.
         device: where images and labels are kept.
     """
 

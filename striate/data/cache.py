@@ -73,11 +73,10 @@ class Prepared:
 
 def cache_root() -> Path:
     """The folder of all caches: $STRIATE_CACHE, or a place for them among the user's files."""
-    if place := os.environ.get("STRIATE_CACHE"):
-        return Path(place)
     from platformdirs import user_cache_path
 
-    return user_cache_path("striate") / "pixels"
+    place = os.environ.get("STRIATE_CACHE")
+    return Path(place) if place else user_cache_path("striate") / "pixels"
 
 
 def prepare(

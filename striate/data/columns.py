@@ -38,10 +38,8 @@ def has_columns(names: Sequence[str]) -> bool:
 
 
 def find_columns(table: Path, names: Sequence[str], rows: Sequence[Sequence[str]], notes: list[str]) -> Columns:
-    """The columns of a table, by their names and what they hold; `notes` get what is not plain.
-
-    Raises:
-        DataError: there is none for the path or the class, or two that could be the same.
+    """The columns of a table, by their names and what they hold; `notes` get what is not plain. Raises DataError where there is
+    none for the path or the class, or two could be meant.
     """
     places: dict[str, int] = {}
     for place, name in enumerate(names):

@@ -26,9 +26,8 @@ class DataSet:
     Attributes:
         name: `fashion-mnist`, or the folder's name.
         location: what `load_data` takes to load it again: the name, or the folder's absolute path.
-        title: how a person would write it.
         source: who made it, with a reference.
-        licence: its terms as the makers state them; `not stated` where unknown.
+        licence: its terms as the makers state them.
         splits: `train`, and `validation` and `test` where the set gives them. All have the same classes.
         flippable: whether a mirrored image keeps its class (it does not for digits).
         unreadable: file -> reason, for those that were left out.
@@ -38,7 +37,7 @@ class DataSet:
         files: path -> what its file is, for those that could be read; empty where images are no files.
         place: of files, the folder of their pixel cache, or why there is none.
         numbered: whether classes have numbers only, for want of names.
-        reading: of files, how they were read; None for what is no files.
+        reading: how files were read.
         values: of images that are wider than 8 bits.
         range: their black and white, where it was stated.
         set_aside: content hashes of a test split that was made and then left out, see `untested`.
@@ -65,11 +64,10 @@ class DataSet:
 
     def untested(self) -> DataSet:
         """The set without its test split. Of one that was made of the training images the content hashes stay, `set_aside`."""
-        aside = (
-            self.splits["test"].content_hashes() if "test" in self.made and "test" in self.splits else self.set_aside
-        )
-        kept = {split: part for split, part in self.splits.items() if split != "test"}
-        return replace(self, splits=kept, set_aside=tuple(aside))
+        kept = dict(self.splits)
+        test = kept.pop("test", None)
+        aside = self.set_aside if test is None or "test" not in self.made else test.content_hashes()
+        return replace(self, splits=kept, set_aside=aside)
 
     def __len__(self) -> int:
         """Images of all splits."""
@@ -143,11 +141,8 @@ class DataSet:
             raise UsageError(f"{param('exclude')} {unused[0]!r} names no file of {self.location}")
 
     def require_range(self) -> None:
-        """Raises an error if training would have to guess at black and white.
-
-        Raises:
-            UsageError: a range was stated, and all images are of 8 bits.
-            DataError: none was stated, and values are not known, or 16 bits are filled so little that they may be fewer.
+        """Raises UsageError if a range was stated and all images are of 8 bits, and DataError if training would have to guess at
+        black and white: none was stated, and values are not known, or fill so little of 16 bits that they may be fewer.
         """
         if self.range is not None and not self.values:
             raise UsageError(

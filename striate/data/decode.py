@@ -66,8 +66,7 @@ def decode(source: str | Path | bytes, at_least: int | None = None) -> Image.Ima
     """The image in a file or in its bytes, upright, mode `L` or `RGB`.
 
     Args:
-        at_least: a JPEG may come out at 1/2, 1/4 or 1/8 of its size, several times as fast, as long as no side is shorter
-            than this.
+        at_least: a JPEG may come out at 1/2, 1/4 or 1/8 of its size, several times as fast, if no side is shorter than this.
 
     Raises:
         DataError: missing, empty, not an image, damaged, or larger than `LARGEST`.
@@ -78,11 +77,7 @@ def decode(source: str | Path | bytes, at_least: int | None = None) -> Image.Ima
 def decode_with_info(
     source: str | Path | bytes, at_least: int | None = None, wanted: Range | None = None
 ) -> tuple[Image.Image, FileInfo]:
-    """As `decode`, with what the file is.
-
-    Args:
-        wanted: black and white of values wider than 8 bits, where they were stated.
-    """
+    """As `decode`, with what the file is. `wanted`: black and white of values wider than 8 bits, where they were stated."""
     name = "the image" if isinstance(source, bytes) else str(source)
     content = source if isinstance(source, bytes) else read_bytes(source)
     if not content:
@@ -110,25 +105,14 @@ def decode_with_info(
         return upright_image, FileInfo(image.format or "", mode, *size, has_no_colour(upright_image), found)
     except DataError:
         raise
-    except Unclear as error:
-        raise DataError(f"{name}: {error}") from None
-    except UnidentifiedImageError as error:
+    except (Unclear, UnidentifiedImageError) as error:
         raise DataError(f"{name}: {error}") from None
     except Image.DecompressionBombError:
         raise DataError(f"{name}: more pixels than any camera makes, refused as a possible bomb") from None
     except Exception as error:  # damaged files make Pillow raise many types: OSError, SyntaxError, struct.error, ...
-        if out_of_memory(error) and not _memory_for(4 * image.width * image.height):
-            raise MemoryError from error
+        if out_of_memory(error):  # a decoder that wanted more than this was misled by a damaged file
+            np.empty(12 * image.width * image.height, dtype=np.uint8)
         raise DataError(f"{name}: damaged ({_reason(error)})") from error
-
-
-def _memory_for(size: int) -> bool:
-    """Whether so many bytes can be had: if so, a decoder that wanted more was misled by a damaged file."""
-    try:
-        np.empty(3 * size, dtype=np.uint8)
-    except MemoryError:
-        return False
-    return True
 
 
 def has_no_colour(image: Image.Image) -> bool:
@@ -177,9 +161,8 @@ def _silence_pillow() -> None:
 
 
 def upright(image: Image.Image, wanted: Range | None = None) -> tuple[Image.Image, Found | None]:
-    """The same rules on an image that is opened already: EXIF orientation applied, mode `L` or `RGB`; and its wide values.
-
-    Raises DataError if black and white are not known, or if it cannot be loaded.
+    """The same rules on an image that is opened already: EXIF orientation applied, mode `L` or `RGB`; and its wide values. Raises
+    DataError if black and white are not known, or if it cannot be loaded.
     """
     _silence_pillow()
     try:

@@ -30,10 +30,9 @@ class _Set:
     """A set of torchvision.
 
     Attributes:
-        files: what has to lie below the root, of which torchvision reads it.
+        files: what has to lie below the root that torchvision reads it from.
         splits: our split -> theirs; empty where it has none.
         classes: their names, where the set's own object has none.
-        flippable: whether a mirrored image keeps its class.
     """
 
     files: str
@@ -78,11 +77,8 @@ TORCHVISION: Mapping[str, _Set] = {
 
 
 def load_elsewhere(location: str, reading: Reading, data_dir: str | Path | None = None) -> DataSet:
-    """The set of a name with a prefix.
-
-    Raises:
-        UsageError: no such name, or the package that it needs is not installed: says which.
-        DataError: its files are not here, with where they are looked for and how to get them; or they are damaged.
+    """The set of a name with a prefix. Raises UsageError if there is none of that name, or the package that it needs is not
+    installed, and DataError if its files are not here, with where they are looked for and how to get them, or are damaged.
     """
     prefix, _, name = location.partition(":")
     load = {"torchvision": _torchvision, "hf": _hugging_face, "medmnist": _medmnist}[prefix]
@@ -92,10 +88,10 @@ def load_elsewhere(location: str, reading: Reading, data_dir: str | Path | None 
 def _torchvision(name: str, reading: Reading, data_dir: str | Path | None) -> DataSet:
     import torchvision.datasets
 
-    known = {one.lower(): one for one in TORCHVISION}
-    if name.lower().replace("-", "") not in known:
+    wanted = name.lower().replace("-", "")
+    if wanted not in (known := {one.lower(): one for one in TORCHVISION}):
         raise unknown_name("set of torchvision with one class an image", name, TORCHVISION, ", ".join(TORCHVISION))
-    name = known[name.lower().replace("-", "")]
+    name = known[wanted]
     row, make = TORCHVISION[name], getattr(torchvision.datasets, name)
     roots = [root for place in places(data_dir) for root in (place, place / name, place / name.lower())]
     root = next((root for root in roots if (root / row.files).exists()), None)
@@ -105,42 +101,32 @@ def _torchvision(name: str, reading: Reading, data_dir: str | Path | None) -> Da
             f"torchvision:{name} is not on this machine: {row.files} was looked for in {', '.join(map(str, places(data_dir)))}. "
             f"{_how_to_get(name, row, make, place)} --data-dir or STRIATE_DATA names another folder"
         )
-    wanted = row.splits or {"train": None}
     try:
         parts: dict[str, Any] = {
-            split: make(root, **_arguments(name, make, theirs))
-            for split, theirs in wanted.items()
-            if split != "test" or reading.tested
+            split: make(root, **_arguments(name, theirs)) if split != "test" or reading.tested else ()
+            for split, theirs in (row.splits or {"train": None}).items()
         }
     except (RuntimeError, OSError, ValueError) as error:
         raise DataError(f"torchvision cannot read {name} in {root}: {str(error).strip().splitlines()[0]}") from error
     except ImportError as error:
         raise UsageError(f"torchvision reads {name} with a package that is not installed: {error}") from None
-    if row.classes:
-        parts["classes"] = row.classes
-    if "test" in row.splits and not reading.tested:
-        parts["test"] = ()
+    parts |= {"classes": row.classes} if row.classes else {}
     dataset = load_given(parts, reading, name.lower())
     return replace(dataset, source=f"torchvision.datasets.{name}", flippable=row.flippable)
 
 
-def _arguments(name: str, make: Any, theirs: object) -> dict[str, Any]:
+def _arguments(name: str, theirs: object) -> dict[str, Any]:
     """What a set of torchvision is made with for a split."""
     extra = {"split": "balanced"} if name == "EMNIST" else {}
-    if theirs is None:
-        return {}
-    return {**extra, "train" if isinstance(theirs, bool) else "split": theirs}
+    return {} if theirs is None else {**extra, "train" if isinstance(theirs, bool) else "split": theirs}
 
 
 def _how_to_get(name: str, row: _Set, make: Any, place: Path) -> str:
-    if "download" not in {
-        *inspect.signature(make.__init__).parameters,
-        *(["download"] if name in ("EMNIST", "QMNIST") else []),
-    }:
+    if name not in ("EMNIST", "QMNIST") and "download" not in inspect.signature(make.__init__).parameters:
         return f"torchvision cannot download it: {(make.__doc__ or '').strip().splitlines()[0]} Put its files into {place}."
     calls = []
     for theirs in row.splits.values() or [None]:
-        asked = "".join(f", {key}={value!r}" for key, value in _arguments(name, make, theirs).items())
+        asked = "".join(f", {key}={value!r}" for key, value in _arguments(name, theirs).items())
         calls.append(f"d.{name}({str(place)!r}, download=True{asked})")
     return f'To download it: python -c "import torchvision.datasets as d; {"; ".join(calls)}".'
 

@@ -31,14 +31,12 @@ def load_folder(source: Path, reading: Reading, workers: int, on_progress: OnPro
     """Reads a folder or table of images, decoded with `workers` threads, or from its cache if it has one. Without a test split,
     a part of the training images becomes one.
 
-    Args:
-        reading: `group_by` is searched in each file's name; files in which its first group (or the whole pattern) finds the same
-            belong together. A table's column `group` counts before it. For the rest see `list_files`.
-        on_progress: called with (done, total) while files are decoded.
+    `group_by` is searched in each file's name; files in which its first group (or the whole pattern) finds the same belong
+    together. A table's column `group` counts before it.
 
     Raises:
-        UsageError: a pattern that is none, or that is in no file's name; `splits` that are not there.
-        DataError: as `list_files` raises; a class without a readable image; with `on_bad="stop"` a file that cannot be read.
+        UsageError: as `list_files`; a pattern that is none, or that is in no file's name.
+        DataError: as `list_files`; a class without a readable image; with `on_bad="stop"` a file that cannot be read.
     """
     listing = list_files(source, reading)
     files = listing.files

@@ -1,4 +1,4 @@
-"""Files as images: which of them are some, and who opens them. Everything that asks asks here.
+"""Files as images: which of them are some, and who opens them.
 
 Content decides. An ending only says that a file is *meant* to be an image, so that a damaged one is named and not passed over.
 Formats that Pillow reads with the help of other programs, or by code that was not made for files of strangers (EPS, WMF,
@@ -48,11 +48,8 @@ def other_kind(path: Path) -> str:
 
 
 def open_picture(content: bytes) -> Image.Image:
-    """The file opened by Pillow, not decoded yet.
-
-    Raises:
-        UnidentifiedImageError: no image, or of a kind that is not read; the message is the reason and the way out.
-        Exception: a damaged file makes Pillow raise many types.
+    """The file opened by Pillow, not decoded yet. Raises UnidentifiedImageError for what is no image, or of a kind that is not
+    read: the message is the reason and the way out. A damaged file makes Pillow raise many types.
     """
     kind = kind_of(content)
     if kind is HEIC and has_heif():

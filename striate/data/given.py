@@ -33,11 +33,7 @@ DataLike = str | Path | DataSet | MapStyle
 
 
 def load_given(data: object, reading: Reading, name: str | None = None) -> DataSet:
-    """The images at their own size where they have one, else at that of `reading`.
-
-    Args:
-        data: see `striate.load_data`.
-        name: of the set; by default that of the class of a Dataset.
+    """Data in one of the forms that `striate.load_data` names; images keep their size where all have the same.
 
     Raises:
         UsageError: no form that is known.
@@ -50,14 +46,11 @@ def labelled(
     given: Mapping[str, Part], classes: tuple[str, ...] | None, reading: Reading, name: str,
     where: str = "the data that was given",
 ) -> DataSet:  # fmt: skip
-    """The set of these splits. A test split is left unread where `reading` says so.
+    """The set of these splits, with errors as of `load_given`. A test split is left unread where `reading` says so.
 
     Args:
         classes: their names, if they are not the splits' own.
         where: what the whole is called in errors.
-
-    Raises:
-        UsageError, DataError: as `load_given`.
     """
     parts = {split: part for split, part in given.items() if reading.tested or split != "test"}
     if not parts or any(not part.count for part in parts.values()):

@@ -149,9 +149,9 @@ class ImageData:
 
     def select(self, indices: Indices) -> ImageData:
         """The images at these positions, in this order."""
-        told = {"paths": self.paths, "groups": self.groups, "hashes": self.hashes}
+        known = {"paths": self.paths, "groups": self.groups, "hashes": self.hashes}
         kept: dict[str, Any] = {
-            name: None if values is None else tuple(values[i] for i in indices) for name, values in told.items()
+            name: tuple(values[i] for i in indices) for name, values in known.items() if values is not None
         }
         pixels = self.pixels.select(indices) if isinstance(self.pixels, LazyPixels) else self.pixels[indices]
         return replace(self, pixels=pixels, labels=self.labels[indices], **kept)

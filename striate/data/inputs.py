@@ -57,9 +57,7 @@ def expanded(
     pictures: Picture | Iterable[Picture] | MapStyle, folders: list[ImageFolder] | None = None
 ) -> Iterator[Picture]:
     """One image or several, one by one: folders as the files in them, batches as images, and of what holds labels too the images.
-
-    Args:
-        folders: to it is added what each folder holds, for `ledger_of`.
+    To `folders` is added what each folder holds, for `ledger_of`.
     """
     if not isinstance(pictures, _KINDS):
         found = images_in(pictures)
@@ -94,11 +92,7 @@ def image_files(source: Path) -> ImageFolder:
 
 
 def ledger_of(folders: Sequence[ImageFolder], unreadable: Mapping[str, str]) -> Ledger | None:
-    """What became of every entry of the folders that were given; None where none was.
-
-    Args:
-        unreadable: path -> reason, of the images that could not be read.
-    """
+    """What became of every entry of the folders that were given; None where none was. `unreadable`: path -> reason."""
     whole = Ledger()
     for folder in folders:
         fates: list[FateOf] = [(path, "other", other_kind(path)) for path in folder.tree.all_others()]
@@ -109,9 +103,8 @@ def ledger_of(folders: Sequence[ImageFolder], unreadable: Mapping[str, str]) -> 
 
 
 def from_stream(stream: BinaryIO) -> Iterator[Picture]:
-    """What standard input holds: the bytes of one image, or paths, one a line.
-
-    Told apart by the first 64 bytes: an image's begin as its format does, or have a zero among them, and paths do not.
+    """What standard input holds: the bytes of one image, or paths, one a line. The first 64 bytes of an image begin as its format
+    does, or have a zero among them, and those of paths do not.
     """
     first = stream.read(64)
     kind = kind_of(first)
@@ -155,10 +148,8 @@ def at_hand(
 def read_in_batches(
     pool: Executor, pictures: Iterable[Picture], preprocessing: Preprocessing, size: int, ahead: int
 ) -> Iterator[list[tuple[str, Pixels | str]]]:
-    """(name, pixels or why there are none) of each image, `size` at a time, decoded by a pool of threads.
-
-    Args:
-        ahead: how many batches are decoded while one is worked on.
+    """(name, pixels or why there are none) of each image, `size` at a time, decoded by a pool of threads; `ahead` batches
+    are decoded while one is worked on.
     """
 
     def one(numbered: tuple[int, Picture]) -> tuple[str, Pixels | str]:

@@ -43,11 +43,8 @@ UNNAMED = "not among --splits"
 
 @dataclass(frozen=True, slots=True)
 class Layout:
-    """Where the classes of each split lie.
-
-    Attributes:
-        roots: split -> the folder whose folders are its classes.
-        left: (a folder that is no part of the set, why).
+    """Where the classes of each split lie: split -> the folder whose folders are its classes; and (folder, why) of those
+    that are no part of the set.
     """
 
     roots: Mapping[str, Folder]
@@ -92,7 +89,7 @@ def lay_out(tree: Folder, splits: str | None) -> Layout:
 
     Raises:
         UsageError: a split's folder is not there.
-        DataError: folders that could be splits or classes; the message names them and the way out.
+        DataError: folders that could be splits or classes.
     """
     if splits is not None:
         wanted = parse_splits(splits)
@@ -129,14 +126,8 @@ def _laid_out(roots: Mapping[str, Folder], left: Sequence[tuple[Folder, str]]) -
 
 
 def class_folders(root: Folder, source: Path, stated: bool) -> list[Folder]:
-    """The folders of a split's classes, those without an image among them unless they hold something else.
-
-    Args:
-        source: the set's folder.
-        stated: whether the user has said what the folders are, so that their names are not doubted.
-
-    Raises:
-        DataError: a folder that by its name is no class, or two that one would take for the same.
+    """The folders of a split's classes, those without an image among them unless they hold something else. Unless the user has
+    `stated` what the folders are, raises DataError for one that by its name is no class, or two that one would take for the same.
     """
     classes = [folder for folder in root.folders if not _beside(folder)]
     if not stated:
@@ -215,10 +206,8 @@ def _as_stated(tree: Folder, wanted: Mapping[str, str]) -> Layout:
 
 
 def _unwrapped(folder: Folder, inside: bool = False) -> Folder:
-    """The folder, or the one below it that everything lies in, as in `dataset/flowers/CLASS` or `train/images/CLASS`.
-
-    Args:
-        inside: of a split, whose own folder may have its name once more.
+    """The folder, or the one below it that everything lies in, as in `dataset/flowers/CLASS` or `train/images/CLASS`. `inside` a
+    split, the folder may have the split's name once more.
     """
     while not folder.pictures:
         inner = [one for one in folder.folders if not _beside(one)]

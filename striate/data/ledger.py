@@ -1,10 +1,8 @@
-"""The ledger: what became of every entry of a data set, or of a folder to predict. Its sum is what was found, or it is an error.
-
-Listing, loading and predicting fill the same ledger, and all commands show it in the same words.
-"""
+"""What became of every entry of a data set, or of a folder to predict. Its sum is what was found, or it is an error."""
 
 from __future__ import annotations
 
+from collections import Counter, defaultdict
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal
@@ -40,30 +38,25 @@ class Ledger:
         self.what = what
         self.found = 0
         self.notes: list[str] = []
-        self._counts: dict[tuple[Fate, str], int] = {}
-        self._examples: dict[tuple[Fate, str], list[str]] = {}
+        self._counts = Counter[tuple[Fate, str]]()
+        self._examples = defaultdict[tuple[Fate, str], list[str]](list)
 
-    def find(self, count: int = 1) -> None:
+    def find(self, count: int) -> None:
         """So many entries more are there."""
         self.found += count
 
     def enter(self, fate: Fate, name: str, kind: str = "", count: int = 1) -> None:
         """Says what became of `count` entries: `name` is the only, or the first, of them, and `kind` why, or what it is."""
-        key = (fate, kind)
-        self._counts[key] = self._counts.get(key, 0) + count
-        if fate != "used":
-            examples = self._examples.setdefault(key, [])
-            if len(examples) < SHOWN:
-                examples.append(name)
+        self._counts[fate, kind] += count
+        if fate != "used" and len(examples := self._examples[fate, kind]) < SHOWN:
+            examples.append(name)
 
     def add(self, other: Ledger) -> None:
         """Adds the entries of another one."""
         self.found += other.found
-        for key, count in other._counts.items():
-            self._counts[key] = self._counts.get(key, 0) + count
+        self._counts.update(other._counts)
         for key, names in other._examples.items():
-            examples = self._examples.setdefault(key, [])
-            examples += names[: SHOWN - len(examples)]
+            self._examples[key] += names[: SHOWN - len(self._examples[key])]
         self.notes += other.notes
 
     def count(self, fate: Fate) -> int:
@@ -72,11 +65,10 @@ class Ledger:
 
     def check(self) -> None:
         """Raises StriateError, of the program's own, if an entry has no fate or two."""
-        told = {fate: self.count(fate) for fate in FATES}
-        if sum(told.values()) != self.found:
-            parts = ", ".join(f"{count:,} {FATES[fate]}" for fate, count in told.items())
+        if self._counts.total() != self.found:
+            parts = ", ".join(f"{self.count(fate):,} {words}" for fate, words in FATES.items())
             raise StriateError(
-                f"internal error: {self.found:,} {self.what} were found and {sum(told.values()):,} accounted for ({parts}). "
+                f"internal error: {self.found:,} {self.what} were found and {self._counts.total():,} accounted for ({parts}). "
                 "Please report it, with the names of the folders"
             )
 
@@ -102,12 +94,8 @@ class Ledger:
 def ledger_lines(ledger: Mapping[str, Any]) -> list[str]:
     """`Ledger.lines` of what `Ledger.as_dict` gave, as a run keeps it."""
     total, used = ledger["entries"], ledger["used"]
-    if used == total:
-        first = f"{total:,} {ledger['what']}, all used"
-    else:
-        parts = [f"{ledger[fate]:,} {words}" for fate, words in FATES.items() if ledger[fate] or fate == "used"]
-        first = f"{total:,} {ledger['what']}: {', '.join(parts)}"
-    lines = [first]
+    parts = [f"{ledger[fate]:,} {words}" for fate, words in FATES.items() if ledger[fate] or fate == "used"]
+    lines = [f"{total:,} {ledger['what']}{', all used' if used == total else ': ' + ', '.join(parts)}"]
     for row in ledger["named"]:
         names = [plain(name) for name in row["examples"][:PRINTED]]
         more = row["count"] - len(names)

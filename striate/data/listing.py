@@ -1,7 +1,4 @@
-"""Which files make a data set, with their classes, splits and groups: class folders, tables, and Hugging Face's ImageFolder.
-
-Nothing is decoded here.
-"""
+"""Which files make a data set, with their classes, splits and groups: class folders, tables, and Hugging Face's ImageFolder."""
 
 from __future__ import annotations
 
@@ -75,8 +72,7 @@ def list_files(source: Path, reading: Reading) -> Listing:
 
     Raises:
         UsageError: a Parquet file without pyarrow; a folder named in `splits` that is not there.
-        DataError: no such place, no classes, a class that one split lacks or has alone, a table that cannot be understood, or
-            folders that could be splits or classes.
+        DataError: no such place, no classes, a class that one split lacks, or what cannot be understood with certainty.
     """
     names: Names | None = None
     left: list[FateOf] = []

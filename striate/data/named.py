@@ -39,7 +39,6 @@ class NamedSet:
         sha256: IDX file -> SHA-256 of its unpacked content, which is the same however it was gzipped.
         pickles: the folder of CIFAR's files, which torchvision checks and reads; empty for IDX files.
         classes: empty where the set's own files name them.
-        flippable: whether a mirrored image keeps its class.
     """
 
     name: str
@@ -108,10 +107,7 @@ def find(row: NamedSet, data_dir: str | Path | None = None) -> Path | None:
 
 def load_named(row: NamedSet, data_dir: str | Path | None = None, tested: bool = True) -> DataSet:
     """The set, read from where `find` finds it, downloaded into the user's cache if it is nowhere. Unless `tested`, no file of
-    its test split is opened.
-
-    Raises:
-        DataError: damaged files, or no files and no network: says where it looked and how to get it.
+    its test split is opened. Raises DataError for damaged files, or without files and network: where it looked, how to get it.
     """
     folder = find(row, data_dir) or _download(row, data_dir)
     read = _read_cifar if row.pickles else _read_idx_set

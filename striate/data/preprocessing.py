@@ -51,19 +51,13 @@ class Preprocessing(Form):
     sixteen: bool = False
 
     def read(self, source: str | Path | bytes) -> Pixels:
-        """uint8 (H, W, C) of a file or its bytes: the same pixels wherever a file is read.
-
-        Raises DataError as `decode`, or if it may be fewer bits in a container of 16.
-        """
+        """uint8 (H, W, C) of a file or its bytes. Raises DataError as `decode`, or if 16 bits may hold fewer."""
         pixels, info = self.read_with_info(source)
         self.require_clear(info.found, "" if isinstance(source, bytes) else f"{source}: ")
         return pixels
 
     def read_with_info(self, source: str | Path | bytes) -> tuple[Pixels, FileInfo]:
-        """As `read`, with what the file is.
-
-        An image of a set may be dark: whether its bits fill their container is the set's to say.
-        """
+        """As `read`, with what the file is. An image of a set may be dark: the set says whether bits fill their container."""
         image, info = decode_with_info(source, math.ceil(HEADROOM * max(self.size)), self.range)
         return self.pixels(image), info
 

@@ -73,11 +73,8 @@ def gathered(found: Iterable[Found]) -> tuple[Values, ...]:
 
 
 def doubt(values: Sequence[Values], reasons: Iterable[str]) -> str | None:
-    """What has to be asked of a set before it is trained on without a stated range, or None.
-
-    Args:
-        values: of the images that could be read.
-        reasons: why others could not.
+    """What has to be asked of a set before it is trained on without a stated range, or None: by the values of the images that
+    could be read, and the reasons why others could not.
     """
     asked = [reason for reason in reasons if ASKED in reason]
     if len(asked) > _STRAYS * (len(asked) + sum(row.count for row in values)):
@@ -102,10 +99,7 @@ def unused(values: Values) -> str | None:
 
 
 def range_of(wanted: str | Sequence[float] | None) -> Range | None:
-    """(black, white) of `0,4095` or of two numbers; None of None.
-
-    Raises UsageError for anything else than two finite numbers, the first one lower.
-    """
+    """(black, white) of `0,4095` or of two numbers; None of None. Raises UsageError unless they are finite and in order."""
     if wanted is None:
         return None
     try:

@@ -25,7 +25,7 @@ Result = TypeVar("Result")
 PORTION = 128
 """Files that are decoded, and then handed on, at a time."""
 Status = tuple[int, int]
-"""Bytes of a file and its time of change in nanoseconds."""
+"""Bytes of a file and its time of change in nanoseconds; (-1, -1) for what is not there."""
 OnProgress = Callable[[int, int], None]
 """A function that is called with how many images are done, and how many there are."""
 
@@ -66,12 +66,7 @@ def _info(form: str, mode: str, width: int, height: int, grey: bool, *found: Any
 
 
 class Known(NamedTuple):
-    """Images that were decoded before.
-
-    Attributes:
-        digests: (path, status) of a file that is unchanged then -> its digest, without reading it.
-        images: digest -> entry and pixels.
-    """
+    """Images that were decoded before: (path, status) of an unchanged file -> its digest, without reading it; digest -> image."""
 
     digests: dict[tuple[str, Status], str]
     images: dict[str, tuple[Entry, Pixels]]
@@ -80,11 +75,7 @@ class Known(NamedTuple):
 def in_portions(
     pool: Executor, work: Callable[[Item], Result], items: Iterable[Item], size: int, ahead: int = 0
 ) -> Iterator[list[Result]]:
-    """What the threads of a pool make of items, in their order, `size` at a time.
-
-    Args:
-        ahead: how many portions are worked on while one is used.
-    """
+    """What the threads of a pool make of items, in order, `size` at a time; `ahead` portions are begun before one is used."""
     waiting, begun = iter(items), deque[list[Future[Result]]]()
     try:
         while portion := [pool.submit(work, item) for item in islice(waiting, size)]:
@@ -99,11 +90,7 @@ def in_portions(
 
 
 class Files:
-    """Images that are decoded whenever they are asked for: a store for sets that neither memory nor disk can hold.
-
-    Attributes:
-        statuses: of each file; (-1, -1) for what is not there.
-    """
+    """Images that are decoded whenever they are asked for: a store for sets that neither memory nor disk can hold."""
 
     def __init__(self, paths: Sequence[Path], preprocessing: Preprocessing, workers: int) -> None:
         self.paths, self.preprocessing, self.workers = paths, preprocessing, workers

@@ -25,12 +25,8 @@ def hold_out(labels: Labels, fraction: float, seed: int, groups: Indices | None 
 
     Args:
         labels: int64 (N,).
-        fraction: share to hold out, 0 <= fraction < 1; 0 holds out nothing.
-        seed: another seed, another choice.
+        fraction: share to hold out, 0 <= fraction < 1, else UsageError.
         groups: int64 (N,): images of the same number stay together, as of `together`.
-
-    Raises:
-        UsageError: a fraction out of range.
     """
     if not 0 <= fraction < 1:
         raise UsageError(f"the share of images to hold out must be at least 0 and below 1, got {fraction}")
@@ -84,10 +80,7 @@ def together(data: ImageData) -> Indices | None:
 
 
 def seen_in_training(dataset: DataSet) -> dict[str, int]:
-    """split -> how many of its images have the very pixels of a training image; only splits that have some, of files.
-
-    Such images are answered from memory, and what is measured on them says too much.
-    """
+    """split -> how many of its images have the very pixels of a training image; only splits that have some, of files."""
     if "train" not in dataset.splits or dataset.first.paths is None:
         return {}
     trained = set(dataset.train.content_hashes())
@@ -97,9 +90,8 @@ def seen_in_training(dataset: DataSet) -> dict[str, int]:
 
 
 def record(dataset: DataSet, held: Indices | None) -> dict[str, list[str]] | None:
-    """The content hashes of the training split and of those that were made of it; None where none was made of files.
-
-    `held`: positions of the training split that are kept for validation.
+    """The content hashes of the training split, without the positions `held` for validation, and of those that were made of it;
+    None where none was made of files.
     """
     made = [*dataset.made, *(["validation"] if held is not None and len(held) else [])]
     if not made or dataset.first.paths is None:
@@ -115,11 +107,7 @@ def record(dataset: DataSet, held: Indices | None) -> dict[str, list[str]] | Non
 
 
 def recorded(dataset: DataSet, record: Mapping[str, Sequence[str]], split: str) -> ImageData:
-    """The images that `record` has in a split, as far as they are still there, whatever was added or renamed since.
-
-    Raises:
-        DataError: none of them is there any more.
-    """
+    """The images of a split in `record` that are still there, whatever was added or renamed. Raises DataError if none is."""
     wanted = set(record[split])
     parts = []
     for name in dict.fromkeys(("train", *dataset.made)):

@@ -36,13 +36,8 @@ class Listed:
 
 @dataclass(slots=True)
 class Table:
-    """What a table says.
-
-    Attributes:
-        files: a row each.
-        repeated: names of rows that repeat another one; the file counts once.
-        empty: how many rows have nothing in them.
-        notes: how it was read, where that is not plain.
+    """What a table says: a file a row; names of rows that repeat another one; how many rows are empty; how it was read, where
+    that is not plain.
     """
 
     files: list[Listed] = field(default_factory=list)
@@ -141,11 +136,8 @@ def _require_single(table: Path, labels: Sequence[str]) -> None:
 
 
 def _parquet_rows(table: Path) -> tuple[list[str], list[list[str]], list[str]]:
-    """(columns, rows, notes) of a Parquet file, values as texts.
-
-    Raises:
-        UsageError: pyarrow is not installed.
-        DataError: it is no Parquet file, or keeps the images themselves.
+    """(columns, rows, notes) of a Parquet file, values as texts. Raises UsageError without pyarrow, and DataError if it is no
+    Parquet file, or keeps the images themselves.
     """
     try:
         import pyarrow
@@ -169,9 +161,8 @@ def _parquet_rows(table: Path) -> tuple[list[str], list[list[str]], list[str]]:
 
 
 def find_files(table: Path, cells: Mapping[int, str], notes: list[str]) -> dict[int, Path]:
-    """Number of a row -> the file that it means: some tables name them as another machine, or no machine, would.
-
-    Raises DataError for a row without a path, or with one that means no file or two.
+    """Number of a row -> the file that it means: some tables name them as another machine, or no machine, would. Raises DataError
+    for a row without a path, or with one that could mean several files.
     """
     for number, cell in cells.items():
         where = f"{table}, row {number}"

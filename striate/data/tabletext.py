@@ -44,13 +44,8 @@ _EVERYDAY = frozenset(
 
 
 def read_text(table: Path, known: Callable[[Sequence[str]], bool]) -> tuple[list[str], list[list[str]], list[str]]:
-    """(columns, rows, notes) of a table of text; a row that is wholly empty is an empty list.
-
-    Args:
-        known: whether these are columns that make a table of images.
-
-    Raises:
-        DataError: the encoding or what stands between the columns is not certain; a row has more cells than there are columns.
+    """(columns, rows, notes) of a table of text; a row that is wholly empty is an empty list. `known`: whether these are columns
+    of a table of images. Raises DataError where the encoding, what stands between columns, or a row's cells are not certain.
     """
     try:
         content = table.read_bytes()
@@ -146,9 +141,8 @@ def _strictly(table: Path, content: bytes, encoding: str, name: str) -> str:
 
 
 def _older(table: Path, content: bytes, unsure: str = "") -> tuple[str, list[str]]:
-    """A text in an encoding that no mark tells: by the files that it names, else where only Chinese can be meant.
-
-    `unsure`: an encoding that may be meant too.
+    """A text in an encoding that no mark tells: by the files that it names, else where only Chinese can be meant. `unsure`: an
+    encoding that may be meant too.
     """
     texts: dict[str, str] = {}
     for encoding in (unsure, "gb18030") if unsure else _OLDER:

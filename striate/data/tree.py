@@ -28,8 +28,6 @@ class Folder:
 
     Attributes:
         pictures: its files that are images, or are meant to be, by name.
-        others: its other files.
-        folders: those in it, by name, without junk.
         closed: why it could not be looked into; empty if it could.
     """
 

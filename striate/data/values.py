@@ -94,11 +94,8 @@ def grey_or_rgb(image: Image.Image, kept: Stored, wanted: Range | None = None) -
     """A loaded image in mode L or RGB, transparency over white; and its values where they are wider than 8 bits.
 
     Args:
-        kept: what `stored` gave for it; `Stored()` for an image that comes from no file.
-        wanted: black and white of the values wider than 8 bits, where they were stated.
-
-    Raises:
-        Unclear: black and white are not known.
+        kept: what `stored` gave for it.
+        wanted: black and white of the values wider than 8 bits, where they were stated; else Unclear if they are not known.
     """
     if image.mode[0] == "I" or image.mode == "F" or kept.dtype:
         return _of_wide(image, kept, wanted)
@@ -114,9 +111,8 @@ def grey_or_rgb(image: Image.Image, kept: Stored, wanted: Range | None = None) -
 
 
 def eight_bits(values: Array, wanted: Range | None, *, kept: Stored | None = None) -> tuple[Array, Found | None]:
-    """(uint8 of the same shape, what was found) of values of any kind of number; None for 8 bits, which are known.
-
-    Raises Unclear if black and white are not known, or if some values are no finite numbers.
+    """(uint8 of the same shape, what was found) of values of any kind of number; None for 8 bits, which are known. Raises
+    Unclear if black and white are not known, or if some values are no finite numbers.
     """
     kept = kept or Stored()
     if values.dtype == np.uint8:
