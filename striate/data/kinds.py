@@ -19,6 +19,7 @@ class Kind(NamedTuple):
         reader: Pillow's name of the format, or empty where images of this kind are not read.
         weight: bytes that decoding takes for each byte of the image, against a format that decodes row by row.
         advice: the way out where it is not read; empty for what is no image at all.
+        marks: what stands at the byte `at` of every such file.
     """
 
     title: str
@@ -26,6 +27,8 @@ class Kind(NamedTuple):
     reader: str = ""
     weight: float = 1
     advice: str = ""
+    marks: tuple[bytes, ...] = ()
+    at: int = 0
 
     @property
     def picture(self) -> bool:
@@ -35,19 +38,22 @@ class Kind(NamedTuple):
 
 _CONVERT = "convert it to PNG or JPEG"
 _DEVELOP = "develop it into JPEG or PNG"
-JPEG = Kind("JPEG", (".jpg", ".jpeg", ".jpe", ".jfif", ".mpo"), "JPEG")
-PNG = Kind("PNG", (".png", ".apng"), "PNG")
+JPEG = Kind("JPEG", (".jpg", ".jpeg", ".jpe", ".jfif", ".mpo"), "JPEG", marks=(b"\xff\xd8\xff",))
+PNG = Kind("PNG", (".png", ".apng"), "PNG", marks=(b"\x89PNG\r\n\x1a\n",))
 WEBP = Kind("WebP", (".webp",), "WEBP")
-GIF = Kind("GIF", (".gif",), "GIF")
-BMP = Kind("BMP", (".bmp", ".dib"), "BMP")
-TIFF = Kind("TIFF", (".tif", ".tiff"), "TIFF")
+GIF = Kind("GIF", (".gif",), "GIF", marks=(b"GIF87a", b"GIF89a"))
+BMP = Kind("BMP", (".bmp", ".dib"), "BMP", marks=(b"BM",))
+TIFF = Kind("TIFF", (".tif", ".tiff"), "TIFF", marks=(b"II*\0", b"MM\0*", b"II+\0", b"MM\0+"))
 AVIF = Kind("AVIF", (".avif", ".avifs"), "AVIF", 1.5)
-JPEG2000 = Kind("JPEG 2000", (".jp2", ".j2k", ".jpf", ".jpx", ".j2c", ".jpc"), "JPEG2000", 4)
+JPEG2000 = Kind(
+    "JPEG 2000", (".jp2", ".j2k", ".jpf", ".jpx", ".j2c", ".jpc"), "JPEG2000", 4,
+    marks=(b"\0\0\0\x0cjP  \r\n\x87\n", b"\xff\x4f\xff\x51"),
+)  # fmt: skip
 PPM = Kind("PPM", (".ppm", ".pgm", ".pbm", ".pnm", ".pfm"), "PPM")
-ICO = Kind("ICO", (".ico",), "ICO")
-QOI = Kind("QOI", (".qoi",), "QOI", 8)
-DDS = Kind("DDS", (".dds",), "DDS")
-SGI = Kind("SGI", (".sgi", ".rgb", ".rgba", ".bw"), "SGI")
+ICO = Kind("ICO", (".ico",), "ICO", marks=(b"\0\0\1\0",))
+QOI = Kind("QOI", (".qoi",), "QOI", 8, marks=(b"qoif",))
+DDS = Kind("DDS", (".dds",), "DDS", marks=(b"DDS ",))
+SGI = Kind("SGI", (".sgi", ".rgb", ".rgba", ".bw"), "SGI", marks=(b"\x01\xda",))
 PCX = Kind("PCX", (".pcx",), "PCX")
 TGA = Kind("TGA", (".tga", ".icb", ".vda", ".vst"), "TGA")
 HEIC = Kind("HEIC", (".heic", ".heif", ".hif"), "HEIF", 1.5, "pip install 'striate[heic]'")
@@ -55,83 +61,52 @@ READERS = (JPEG, PNG, WEBP, GIF, BMP, TIFF, AVIF, JPEG2000, PPM, ICO, QOI, DDS, 
 RAW = Kind(
     "a camera's raw file",
     (".dng", ".cr2", ".cr3", ".crw", ".nef", ".nrw", ".arw", ".raf", ".orf", ".rw2", ".pef", ".srw"),
-    advice=_DEVELOP,
+    advice=_DEVELOP, marks=(b"IIRO", b"IIU\0", b"FUJIFILMCCD-RAW"),
+)  # fmt: skip
+SVG = Kind("SVG, a drawing and no pixels", (".svg", ".svgz"), advice=_CONVERT)
+_UNREAD = (
+    RAW,
+    SVG,
+    Kind("a camera's raw file", advice=_DEVELOP, marks=(b"CR\x02",), at=8),
+    Kind("PAM", (".pam",), advice=_CONVERT, marks=(b"P7\n",)),
+    Kind("Photoshop", (".psd", ".psb"), advice=_CONVERT, marks=(b"8BPS",)),
+    Kind("JPEG XL", (".jxl",), advice=_CONVERT, marks=(b"\xff\x0a", b"\0\0\0\x0cJXL \r\n\x87\n")),
+    Kind("PostScript", (".eps", ".ps"), advice=_CONVERT, marks=(b"%!PS", b"\xc5\xd0\xd3\xc6")),
+    Kind("a Windows metafile", (".wmf", ".emf"), advice=_CONVERT, marks=(b"\xd7\xcd\xc6\x9a",)),
+    Kind("OpenEXR", (".exr",), advice=_CONVERT, marks=(b"\x76\x2f\x31\x01",)),
+    Kind("Radiance HDR", (".hdr",), advice=_CONVERT, marks=(b"#?RADIANCE",)),
+    Kind("DICOM", (".dcm", ".dicom"), advice=_CONVERT, marks=(b"DICM",), at=128),
+    Kind("FITS", (".fits", ".fit", ".fts"), advice=_CONVERT, marks=(b"SIMPLE  =",)),
+    Kind("NIfTI", (".nii",), advice=_CONVERT, marks=(b"n+1\0",), at=344),
+    Kind("an Apple icon", (".icns",), advice=_CONVERT, marks=(b"icns",)),
+    Kind("GIMP", (".xcf",), advice=_CONVERT, marks=(b"gimp xcf",)),
+    Kind("DjVu", (".djvu",), advice=_CONVERT, marks=(b"AT&TFORM",)),
 )
-_NAMED = {
-    "PAM": Kind("PAM", (".pam",), advice=_CONVERT),
-    "PSD": Kind("Photoshop", (".psd", ".psb"), advice=_CONVERT),
-    "JXL": Kind("JPEG XL", (".jxl",), advice=_CONVERT),
-    "SVG": Kind("SVG, a drawing and no pixels", (".svg", ".svgz"), advice=_CONVERT),
-    "EPS": Kind("PostScript", (".eps", ".ps"), advice=_CONVERT),
-    "WMF": Kind("a Windows metafile", (".wmf", ".emf"), advice=_CONVERT),
-    "EXR": Kind("OpenEXR", (".exr",), advice=_CONVERT),
-    "HDR": Kind("Radiance HDR", (".hdr",), advice=_CONVERT),
-    "DICOM": Kind("DICOM", (".dcm", ".dicom"), advice=_CONVERT),
-    "FITS": Kind("FITS", (".fits", ".fit", ".fts"), advice=_CONVERT),
-    "NIFTI": Kind("NIfTI", (".nii",), advice=_CONVERT),
-    "ICNS": Kind("an Apple icon", (".icns",), advice=_CONVERT),
-    "XCF": Kind("GIMP", (".xcf",), advice=_CONVERT),
-    "DJVU": Kind("DjVu", (".djvu",), advice=_CONVERT),
-}
-_MAGIC: tuple[tuple[int, bytes, Kind], ...] = (
-    (0, b"\xff\xd8\xff", JPEG),
-    (0, b"\x89PNG\r\n\x1a\n", PNG),
-    (0, b"GIF87a", GIF),
-    (0, b"GIF89a", GIF),
-    (0, b"BM", BMP),
-    (8, b"CR\x02", RAW),
-    (0, b"IIRO", RAW),
-    (0, b"IIU\0", RAW),
-    (0, b"FUJIFILMCCD-RAW", RAW),
-    (0, b"II*\0", TIFF),
-    (0, b"MM\0*", TIFF),
-    (0, b"II+\0", TIFF),
-    (0, b"MM\0+", TIFF),
-    (0, b"\0\0\0\x0cjP  \r\n\x87\n", JPEG2000),
-    (0, b"\xff\x4f\xff\x51", JPEG2000),
-    (0, b"\0\0\1\0", ICO),
-    (0, b"qoif", QOI),
-    (0, b"DDS ", DDS),
-    (0, b"\x01\xda", SGI),
-    (0, b"P7\n", _NAMED["PAM"]),
-    (0, b"8BPS", _NAMED["PSD"]),
-    (0, b"\xff\x0a", _NAMED["JXL"]),
-    (0, b"\0\0\0\x0cJXL \r\n\x87\n", _NAMED["JXL"]),
-    (0, b"%!PS", _NAMED["EPS"]),
-    (0, b"\xc5\xd0\xd3\xc6", _NAMED["EPS"]),
-    (0, b"\xd7\xcd\xc6\x9a", _NAMED["WMF"]),
-    (0, b"\x76\x2f\x31\x01", _NAMED["EXR"]),
-    (0, b"#?RADIANCE", _NAMED["HDR"]),
-    (128, b"DICM", _NAMED["DICOM"]),
-    (0, b"SIMPLE  =", _NAMED["FITS"]),
-    (344, b"n+1\0", _NAMED["NIFTI"]),
-    (0, b"icns", _NAMED["ICNS"]),
-    (0, b"gimp xcf", _NAMED["XCF"]),
-    (0, b"AT&TFORM", _NAMED["DJVU"]),
-    (0, b"%PDF", Kind("a PDF")),
-    (0, b"PK\x03\x04", Kind("a zip archive")),
-    (0, b"\x1f\x8b", Kind("a gzip archive")),
-    (0, b"7z\xbc\xaf\x27\x1c", Kind("a 7z archive")),
-    (0, b"Rar!", Kind("a rar archive")),
-    (257, b"ustar", Kind("a tar archive")),
-    (0, b"\xfd7zXZ\0", Kind("an xz archive")),
-    (0, b"BZh", Kind("a bzip2 archive")),
-    (0, b"\x89HDF\r\n\x1a\n", Kind("HDF5")),
-    (0, b"\x93NUMPY", Kind("a NumPy array")),
-    (0, b"SQLite format 3", Kind("a database")),
-    (0, b"\x1aE\xdf\xa3", Kind("a video")),
-    (0, b"ID3", Kind("a sound")),
-    (0, b"OggS", Kind("a sound")),
-    (0, b"fLaC", Kind("a sound")),
-    (0, b"\xd0\xcf\x11\xe0", Kind("an Office file")),
+_NO_IMAGES = (
+    Kind("a PDF", marks=(b"%PDF",)),
+    Kind("a zip archive", marks=(b"PK\x03\x04",)),
+    Kind("a gzip archive", marks=(b"\x1f\x8b",)),
+    Kind("a 7z archive", marks=(b"7z\xbc\xaf\x27\x1c",)),
+    Kind("a rar archive", marks=(b"Rar!",)),
+    Kind("a tar archive", marks=(b"ustar",), at=257),
+    Kind("an xz archive", marks=(b"\xfd7zXZ\0",)),
+    Kind("a bzip2 archive", marks=(b"BZh",)),
+    Kind("HDF5", marks=(b"\x89HDF\r\n\x1a\n",)),
+    Kind("a NumPy array", marks=(b"\x93NUMPY",)),
+    Kind("a database", marks=(b"SQLite format 3",)),
+    Kind("a video", marks=(b"\x1aE\xdf\xa3",)),
+    Kind("a sound", marks=(b"ID3", b"OggS", b"fLaC")),
+    Kind("an Office file", marks=(b"\xd0\xcf\x11\xe0",)),
 )
+# A camera's raw file may begin as a TIFF does.
+_MARKED = [kind for kind in (*(one for one in READERS if one is not TIFF), *_UNREAD, TIFF, *_NO_IMAGES) if kind.marks]
 ARCHIVES = (".zip", ".tar", ".gz", ".tgz", ".7z", ".rar", ".xz", ".bz2")
 """Endings of files that have others in them."""
 FORMATS = tuple(kind.reader for kind in READERS)
 """Pillow's names of the formats that are always read. TGA, which has no mark of its own, is last."""
 READ = ", ".join(kind.title for kind in READERS)
 """The formats that are read, in words."""
-_ENDINGS = {ending: kind for kind in (*READERS, HEIC, RAW, *_NAMED.values()) for ending in kind.endings}
+_ENDINGS = {ending: kind for kind in (*READERS, HEIC, *_UNREAD) for ending in kind.endings}
 SUFFIXES = tuple(_ENDINGS)
 """Endings of files that are meant to be images, whether or not they can be read."""
 
@@ -141,8 +116,8 @@ def kind_of(content: bytes) -> Kind | None:
     head = content[:HEAD]
     if (brand := _brand(head)) is not None:
         return brand
-    for place, magic, kind in _MAGIC:
-        if head.startswith(magic, place) and (kind is not BMP or _is_bmp(head)):
+    for kind in _MARKED:
+        if head.startswith(kind.marks, kind.at) and (kind is not BMP or _is_bmp(head)):
             return kind
     if head.startswith(b"RIFF"):
         return {b"WEBP": WEBP, b"AVI ": Kind("a video"), b"WAVE": Kind("a sound")}.get(head[8:12])
@@ -198,7 +173,7 @@ def _text_kind(head: bytes) -> Kind | None:
     if start.startswith((b"<!doctype html", b"<html")):
         return Kind("an HTML page")
     if b"<svg" in start and start.startswith((b"<svg", b"<?xml", b"<!doctype svg", b"<!--")):
-        return _NAMED["SVG"]
+        return SVG
     if start.startswith(b"<?xml"):
         return Kind("XML")
     if len(start) > 3 and all(byte >= 32 or byte in b"\t\n\r\f" for byte in start):
