@@ -12,8 +12,7 @@ from pathlib import Path
 from striate.arguments import checked
 from striate.choices import Fit, OnBad
 from striate.data.arrays import load_npz
-from striate.data.asked import Reading
-from striate.data.dataset import DataSet
+from striate.data.dataset import DataSet, Reading
 from striate.data.elsewhere import is_name, load_elsewhere
 from striate.data.folder import load_folder
 from striate.data.given import GIVEN, DataLike, load_given

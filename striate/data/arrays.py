@@ -10,10 +10,9 @@ from typing import Any
 
 import numpy as np
 
-from striate.data.asked import Reading
 from striate.data.athand import Part
 from striate.data.classnames import require_distinct
-from striate.data.dataset import DataSet
+from striate.data.dataset import DataSet, Reading
 from striate.data.given import labelled
 from striate.data.layout import SPLIT_NAMES
 from striate.data.ledger import ARRAYS, Ledger

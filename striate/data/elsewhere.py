@@ -11,8 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from striate.data.arrays import load_npz
-from striate.data.asked import Reading
-from striate.data.dataset import DataSet
+from striate.data.dataset import DataSet, Reading
 from striate.data.given import load_given
 from striate.data.named import DIGITS, NAMED, places
 from striate.errors import DataError, UsageError, unknown_name

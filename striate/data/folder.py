@@ -9,9 +9,8 @@ from pathlib import Path
 
 import numpy as np
 
-from striate.data.asked import Reading
 from striate.data.cache import Prepared, fits_memory, prepare
-from striate.data.dataset import DataSet
+from striate.data.dataset import DataSet, Reading
 from striate.data.decode import decode_with_info
 from striate.data.images import ImageData, LazyPixels
 from striate.data.listing import Listing, list_files

@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from striate.data.asked import Reading
+from striate.data.dataset import Reading
 from striate.data.formats import other_kind
 from striate.data.layout import OUTSIDE, SPLIT_NAMES, UNNAMED, Layout, class_folders, lay_out, require_upper
 from striate.data.ledger import FILES, ROWS, Ledger, below

@@ -9,7 +9,7 @@ import numpy.typing as npt
 
 from striate.choices import Judge
 from striate.data import DataSet, ImageData, Reading, read_data
-from striate.data.asked import CHANNELS, OF_FILES
+from striate.data.dataset import CHANNELS, OF_FILES
 from striate.data.splits import hold_out, together
 from striate.errors import DataError, UsageError, param
 from striate.machine import usable_cores

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from striate.data import GIVEN, is_name
-from striate.data.asked import OF_FILES
+from striate.data.dataset import OF_FILES
 from striate.nets.sources import source_path
 from striate.recipe import Recipe
 from striate.runforms.config import NetConfig, RunConfig

@@ -16,7 +16,7 @@ from striate.anatomy.rows import Totals
 from striate.anatomy.targets import describe
 from striate.checkup import Finding, quick
 from striate.data import NAMED, DataSet, Reading
-from striate.data.asked import OF_FILES
+from striate.data.dataset import OF_FILES
 from striate.data.preprocessing import preprocessing_for
 from striate.data.ranges import fills_sixteen
 from striate.data.splits import record, seen_in_training
