@@ -52,23 +52,22 @@ def open_picture(content: bytes) -> Image.Image:
     read: the message is the reason and the way out. A damaged file makes Pillow raise many types.
     """
     kind = kind_of(content)
-    if kind is HEIC and has_heif():
-        return Image.open(io.BytesIO(content), formats=("HEIF",))
+    if kind is None:
+        raise UnidentifiedImageError(f"not an image ({READ} are read)")
     if kind is ICO and not _small_icon(content):
         raise ValueError(f"an icon with a side of over {_ICON} pixels")
-    if kind is not None and kind.reader in FORMATS:
-        try:
-            image = Image.open(io.BytesIO(content), formats=(kind.reader,))
-        except UnidentifiedImageError:
-            raise UnidentifiedImageError(
-                _ODD_TIFF if kind is TIFF else f"not an image, though it begins like {kind.title}: damaged"
-            ) from None
-        return _checked(image)
-    if kind is not None and kind.advice:
-        raise UnidentifiedImageError(f"{kind.title} is not read: {kind.advice}")
-    if kind is not None:
-        raise UnidentifiedImageError(f"not an image but {kind.title}")
-    raise UnidentifiedImageError(f"not an image ({READ} are read)")
+    if kind.reader not in FORMATS and not (kind is HEIC and has_heif()):
+        reason = f"{kind.title} is not read: {kind.advice}" if kind.advice else f"not an image but {kind.title}"
+        raise UnidentifiedImageError(reason)
+    try:
+        image = Image.open(io.BytesIO(content), formats=(kind.reader,))
+    except UnidentifiedImageError:
+        damaged = f"not an image, though it begins like {kind.title}: damaged"
+        raise UnidentifiedImageError(_ODD_TIFF if kind is TIFF else damaged) from None
+    tags = getattr(image, "tag_v2", None)
+    if image.format == "TIFF" and tags is not None and (50706 in tags or int(tags.get(254, 0)) & 1):
+        raise UnidentifiedImageError(f"{RAW.title}, of which only a small view could be read: {RAW.advice}")
+    return image
 
 
 def weight_of(image: Image.Image) -> float:
@@ -90,14 +89,6 @@ def has_heif() -> bool:
     return True
 
 
-def _checked(image: Image.Image) -> Image.Image:
-    """The image, unless what was opened is only the small view of one. Raises UnidentifiedImageError."""
-    tags = getattr(image, "tag_v2", None)
-    if image.format == "TIFF" and tags is not None and (50706 in tags or int(tags.get(254, 0)) & 1):
-        raise UnidentifiedImageError(f"{RAW.title}, of which only a small view could be read: {RAW.advice}")
-    return image
-
-
 def _head(path: Path) -> bytes:
     """The first bytes of a file; empty where there is none or it cannot be read. Pipes and devices are not opened."""
     try:
@@ -111,13 +102,11 @@ def _head(path: Path) -> bytes:
 
 def _small_icon(content: bytes) -> bool:
     """Whether every image of an icon is as small as icons are."""
-    count = int.from_bytes(content[4:6], "little")
-    for number in range(count):
-        place = 6 + 16 * number
+    for place in range(6, 6 + 16 * int.from_bytes(content[4:6], "little"), 16):
         offset = int.from_bytes(content[place + 12 : place + 16], "little")
         part = content[offset : offset + 24]
         if part.startswith(b"\x89PNG"):
-            sides = struct.unpack(">II", part[16:24]) if len(part) == 24 else (0, 0)
+            sides = struct.unpack(">II", part[16:]) if len(part) == 24 else (0, 0)
         else:
             sides = struct.unpack("<ii", part[4:12]) if len(part) >= 12 else (0, 0)
         if max(map(abs, sides)) > 2 * _ICON:

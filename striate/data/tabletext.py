@@ -31,6 +31,7 @@ _OLDER = {"gb18030": "GB18030", "big5": "Big5", "cp932": "Shift JIS", "euc_kr": 
 _SAVE_AS = "save it again as CSV UTF-8"
 _LETTERS = (*(f"cp{number}" for number in range(1250, 1259)), "koi8_r")
 """Encodings of alphabets, a byte a letter: European, Greek, Hebrew, Arabic and others."""
+_BESIDE_ENGLISH = re.compile(rb"[A-Za-z][\x80-\xff]|[\x80-\xff][A-Za-z]")
 _EVERYDAY = frozenset(
     re.findall(
         r"\w+",
@@ -55,13 +56,11 @@ def read_text(table: Path, known: Callable[[Sequence[str]], bool]) -> tuple[list
     text = text.removeprefix("\ufeff")
     if match := re.match(r"sep=(.)\r?\n", text):  # a line of Excel's own
         text = text[match.end() :]
-    standard = "\t" if table.suffix.lower() == ".tsv" else ","
-    between = standard
-    if not known(_cells(table, text, standard, first=True)[0]):
-        others = [one for one in _BETWEEN if one != standard and known(_cells(table, text, one, first=True)[0])]
-        if len(others) == 1:
-            between = others[0]
-            notes.append(f"read with {_BETWEEN[between]} between the columns")
+    between = "\t" if table.suffix.lower() == ".tsv" else ","
+    fitting = [one for one in _BETWEEN if known(_cells(table, text, one, first=True)[0])]
+    if between not in fitting and len(fitting) == 1:
+        between = fitting[0]
+        notes.append(f"read with {_BETWEEN[between]} between the columns")
     rows = _cells(table, text, between)
     if not rows:
         return [], [], notes
@@ -77,14 +76,13 @@ def _fitted(table: Path, number: int, row: list[str], width: int) -> list[str]:
     """The row's cells, as many as there are columns; empty for a row in which nothing stands."""
     if not any(cell.strip() for cell in row):
         return []
+    where = f"{table}, row {number}"
     if any(cell.strip() for cell in row[width:]):
         raise DataError(
-            f"{table}, row {number}: {len(row)} cells, and the heading has {width}: a comma within a cell needs quotes around it"
+            f"{where}: {len(row)} cells, and the heading has {width}: a comma within a cell needs quotes around it"
         )
     if any("\0" in cell for cell in row):
-        raise DataError(
-            f"{table}, row {number}: a zero byte within a cell: the file is damaged, or in another encoding: {_SAVE_AS}"
-        )
+        raise DataError(f"{where}: a zero byte within a cell: the file is damaged, or in another encoding: {_SAVE_AS}")
     return [*row[:width], *[""] * (width - len(row))]
 
 
@@ -121,14 +119,18 @@ def decoded(table: Path, content: bytes) -> tuple[str, list[str]]:
     if max(zeros) > len(content[:4096]) // 8 and min(zeros) * 8 < max(zeros):
         encoding = "utf-16-be" if zeros[0] > zeros[1] else "utf-16-le"
         return _strictly(table, content, encoding, "UTF-16"), ["read as UTF-16, though it does not say so"]
+    text = _read(content, "utf-8")
+    if text is None:
+        return _older(table, content)
+    certain = text.isascii() or max(text) > "\u07ff"  # three bytes that fit together are no accident
+    return (text, []) if certain or not _pairs_alone(content) else _older(table, content, unsure="utf-8")
+
+
+def _read(content: bytes, encoding: str) -> str | None:
     try:
-        text = content.decode("utf-8")
+        return content.decode(encoding)
     except UnicodeDecodeError:
-        pass
-    else:
-        plain = text.isascii() or max(text) > "\u07ff"  # three bytes that fit together are no accident
-        return (text, []) if plain or not _pairs_alone(content) else _older(table, content, unsure="utf-8")
-    return _older(table, content)
+        return None
 
 
 def _strictly(table: Path, content: bytes, encoding: str, name: str) -> str:
@@ -144,12 +146,8 @@ def _older(table: Path, content: bytes, unsure: str = "") -> tuple[str, list[str
     """A text in an encoding that no mark tells: by the files that it names, else where only Chinese can be meant. `unsure`: an
     encoding that may be meant too.
     """
-    texts: dict[str, str] = {}
-    for encoding in (unsure, "gb18030") if unsure else _OLDER:
-        try:
-            texts[encoding] = content.decode(encoding)
-        except UnicodeDecodeError:
-            continue
+    read = {encoding: _read(content, encoding) for encoding in ((unsure, "gb18030") if unsure else _OLDER)}
+    texts = {encoding: text for encoding, text in read.items() if text is not None}
     there = {encoding: _files_there(table, text) for encoding, text in texts.items()}
     most = max(there.values(), default=0)
     best = [encoding for encoding, count in there.items() if count == most]
@@ -183,13 +181,7 @@ def _pairs_alone(content: bytes) -> bool:
     """Whether a text that can be UTF-8 can as well be Chinese of GB2312: in pairs of bytes, none of them beside an English
     letter, as accented letters are.
     """
-    if re.search(rb"[A-Za-z][\x80-\xff]|[\x80-\xff][A-Za-z]", content):
-        return False
-    try:
-        content.decode("gb2312")
-    except UnicodeDecodeError:
-        return False
-    return True
+    return not _BESIDE_ENGLISH.search(content) and _read(content, "gb2312") is not None
 
 
 def _only_chinese(content: bytes) -> bool:
@@ -197,12 +189,9 @@ def _only_chinese(content: bytes) -> bool:
     alphabet, and are everyday words for the most part, or common characters of which enough are rare ones in other encodings.
     """
     runs: set[bytes] = set(re.findall(rb"[\x80-\xff]+", content))
-    if any(len(run) % 2 for run in runs) or re.search(rb"[A-Za-z][\x80-\xff]|[\x80-\xff][A-Za-z]", content):
+    if any(len(run) % 2 for run in runs) or not _pairs_alone(content):
         return False
-    try:
-        known = sum(run.decode("gb2312") in _EVERYDAY for run in runs)
-    except UnicodeDecodeError:
-        return False
+    known = sum(_read(run, "gb2312") in _EVERYDAY for run in runs)
     if any(_are_words(runs, encoding) for encoding in _LETTERS):
         return False
     if known >= 2 and 2 * known >= len(runs):
@@ -218,9 +207,8 @@ def _only_chinese(content: bytes) -> bool:
 
 def _are_words(runs: Collection[bytes], encoding: str) -> bool:
     """Whether all can be words of an alphabet: letters, in capitals, in small ones, or with a capital at the beginning."""
-    try:
-        words = [run.decode(encoding) for run in runs]
-    except UnicodeDecodeError:
+    words = [word for run in runs if (word := _read(run, encoding)) is not None]
+    if len(words) < len(runs):
         return False
     kinds = [[unicodedata.category(letter)[0] for letter in word] for word in words]
     cased = all(word in (word.lower(), word.upper(), word[0].upper() + word[1:].lower()) for word in words)

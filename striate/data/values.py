@@ -74,10 +74,9 @@ class Found(NamedTuple):
 def stored(image: Image.Image) -> Stored:
     """What the file says, of an image that is opened and not loaded yet."""
     tile = getattr(image, "tile", None)
-    arguments: Any = tile[0][3] if tile else ""
-    raw = (
-        arguments if isinstance(arguments, str) else next((one for one in arguments or () if isinstance(one, str)), "")
-    )
+    arguments: Any = (tile[0][3] if tile else None) or ()
+    texts = (one for one in ((arguments,) if isinstance(arguments, str) else arguments) if isinstance(one, str))
+    raw = next(texts, "")
     tags = getattr(image, "tag_v2", {}) if image.format == "TIFF" else {}
     if not tags:
         sixteen = image.mode == "I" and image.format in ("PNG", "PPM", "JPEG2000")
@@ -164,9 +163,8 @@ def _known(values: Array, wanted: Range | None, kept: Stored) -> Found:
     if own is None or not own[0] <= least <= most <= own[1]:
         own = (0, 65535) if sixteen else (0, 1) if kind == FLOATING and 0 <= least <= most <= 1 else None
     if own is None:
-        before = "; an image that is normalised already is to be given as it was before" * (
-            kind == FLOATING and least < 0
-        )
+        normalised = kind == FLOATING and least < 0
+        before = "; an image that is normalised already is to be given as it was before" if normalised else ""
         raise Unclear(
             f"{between}, whose black and white are not known: state them when a net is trained, as in "
             f"--range {_guess(least, most)}, or store 8 bits{before}"
@@ -219,9 +217,8 @@ def _with_alpha(image: Image.Image, kept: Stored) -> Image.Image:
     if image.mode == "RGB" and ";16" in kept.raw and isinstance(transparent, tuple):
         image = image.copy()
         image.info["transparency"] = tuple(value >> 8 for value in transparent)
-    if image.mode in ("LA", "La"):
-        return image if image.mode == "LA" else image.convert("LA")
-    return image if image.mode == "RGBA" else image.convert("RGBA")
+    mode = "LA" if image.mode in ("LA", "La") else "RGBA"
+    return image if image.mode == mode else image.convert(mode)
 
 
 def _range_of(tags: Any, bits: int, form: int) -> Range | None:
