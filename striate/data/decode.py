@@ -119,12 +119,8 @@ def has_no_colour(image: Image.Image) -> bool:
     """Whether an image of mode L or RGB has no colour."""
     if image.mode == "L":
         return True
-    few = np.asarray(image.resize((16, 16), Image.Resampling.NEAREST))  # which settles it for nearly every colour image
-    return _equal(few) and _equal(np.asarray(image))
-
-
-def _equal(pixels: np.ndarray) -> bool:
-    return bool((pixels[..., 0] == pixels[..., 1]).all() and (pixels[..., 1] == pixels[..., 2]).all())
+    few = image.resize((16, 16), Image.Resampling.NEAREST)  # which settles it for nearly every colour image
+    return all((one[..., 0] == one[..., band]).all() for one in map(np.asarray, (few, image)) for band in (1, 2))
 
 
 def read_bytes(path: str | Path) -> bytes:

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import math
+from collections import defaultdict
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 
 from striate.data.values import SIXTEEN, UNUSED, Found, Range, in_doubt, plain
 from striate.errors import UsageError, param
@@ -49,26 +50,19 @@ class Values:
 
     def as_dict(self) -> dict[str, object]:
         """The values in plain types."""
-        return {name: getattr(self, name) for name in self.__slots__}
+        return asdict(self)
 
 
 def gathered(found: Iterable[Found]) -> tuple[Values, ...]:
     """A row a kind and range, the most frequent first."""
-    groups: dict[tuple[str, float, float], list[Found]] = {}
+    groups = defaultdict[tuple[str, float, float], list[Found]](list)
     for one in found:
-        groups.setdefault((one.kind, one.low, one.high), []).append(one)
-    rows = [
-        Values(
-            kind,
-            len(ones),
-            min(one.least for one in ones),
-            max(one.most for one in ones),
-            low,
-            high,
-            sum(one.least < low or one.most > high for one in ones),
-        )
-        for (kind, low, high), ones in groups.items()
-    ]
+        groups[one.kind, one.low, one.high].append(one)
+    rows = []
+    for (kind, low, high), ones in groups.items():
+        least, most = min(one.least for one in ones), max(one.most for one in ones)
+        outside = sum(one.least < low or one.most > high for one in ones)
+        rows.append(Values(kind, len(ones), least, most, low, high, outside))
     return tuple(sorted(rows, key=lambda row: -row.count))
 
 

@@ -7,6 +7,7 @@ import unicodedata
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import NamedTuple
 
 from striate.data.classnames import require_distinct
 from striate.data.columns import PATH_COLUMNS, Columns, find_columns, has_columns
@@ -24,8 +25,7 @@ _PERHAPS_NONE = frozenset(
 """Labels that may be classes, or say that there is none, in small letters."""
 
 
-@dataclass(frozen=True, slots=True)
-class Listed:
+class Listed(NamedTuple):
     """One file. `group` names what it belongs together with; images of a group are never on two sides of a split."""
 
     path: Path
@@ -148,16 +148,16 @@ def _parquet_rows(table: Path) -> tuple[list[str], list[list[str]], list[str]]:
         content = pyarrow.parquet.read_table(table)
     except (pyarrow.ArrowException, OSError) as error:
         raise DataError(f"{table} cannot be read as a table: {error}") from error
-    names = list(content.column_names)
-    path = next((name for name in PATH_COLUMNS if name in [one.lower() for one in names]), None)
+    path = next((name for name in PATH_COLUMNS if name in [one.lower() for one in content.column_names]), None)
+    kinds = pyarrow.types
     for column in content.schema:
-        binary = pyarrow.types.is_binary(column.type) or pyarrow.types.is_large_binary(column.type)
-        if column.name.lower() == path and (binary or pyarrow.types.is_struct(column.type)):
+        pixels = any(is_kind(column.type) for is_kind in (kinds.is_binary, kinds.is_large_binary, kinds.is_struct))
+        if column.name.lower() == path and pixels:
             raise DataError(
                 f"{table}: the column {column.name} holds {column.type}, not paths: write the images into files, named here"
             )
-    rows = [["" if row[name] is None else str(row[name]) for name in names] for row in content.to_pylist()]
-    return names, [row if any(row) else [] for row in rows], []
+    rows = [["" if value is None else str(value) for value in row.values()] for row in content.to_pylist()]
+    return content.column_names, [row if any(row) else [] for row in rows], []
 
 
 def find_files(table: Path, cells: Mapping[int, str], notes: list[str]) -> dict[int, Path]:
