@@ -156,8 +156,6 @@ Observer = Callable[[Event], object]
 """What is called with each event, in the process that called `striate.train`; what it returns is not looked at."""
 
 KINDS: Mapping[str, type[Event]] = {kind.kind(): kind for kind in Event.__subclasses__()}
-ENDS = (Finished, Stopped, Failed)
-"""After one of these no other event comes, unless the run is resumed."""
 
 
 def event_of(values: object) -> Event:

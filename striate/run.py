@@ -45,18 +45,15 @@ _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
 
 
 class Run:
-    """One training run on disk. Attributes are read from its files when they are first used.
+    """One training run on disk, in the directory `path`. Attributes are read from its files when they are first used.
 
     Attributes:
-        path: its directory.
         module: the net that was given to `striate.train`, where it was no name; the run holds its weights and not its code.
         trust_code: whether a net's file is run that no training on this machine has run as it is.
     """
 
     def __init__(self, path: Path, module: nn.Module | None = None, trust_code: bool = False) -> None:
-        self.path = path
-        self.module = module
-        self.trust_code = trust_code
+        self.path, self.module, self.trust_code = path, module, trust_code
 
     @classmethod
     def create(cls, out: Path, name: str | None, fallback: str) -> Run:
@@ -107,20 +104,16 @@ class Run:
         return run
 
     def check(self) -> None:
-        """Reads all of the run's files that describe it, but for the split, which can be long and is checked when it is used.
-
-        Raises:
-            DataError: one is damaged, too large or no file; it names the file and the field.
+        """Reads the run's files that describe it, except the split, which can be long and is checked when it is used. Raises
+        DataError if one is damaged, too large or no file; it names the file and the field.
         """
         check_folders(self.path)
         for name in ("split.json", "calibration.safetensors", "weights/last.safetensors", "weights/best.safetensors"):
             place(self.path, name, most=LARGEST_FILE)  # what it holds is looked at when it is used
         _ = self.config, self.summary, self.calibration, self.environment, self.metrics, self.evaluations
-        classes, wanted = self.data.classes, self.config.net.classes
-        if len(classes) != wanted:
-            raise DataError(
-                f"{self.path / 'data.json'}: classes must be {wanted:,} as net.classes in config.yaml, got {len(classes):,}"
-            )
+        found, wanted, file = len(self.data.classes), self.config.net.classes, self.path / "data.json"
+        if found != wanted:
+            raise DataError(f"{file}: classes must be {wanted:,} as net.classes in config.yaml, got {found:,}")
 
     @property
     def name(self) -> str:
@@ -266,11 +259,11 @@ class Run:
 
     def __repr__(self) -> str:
         try:
-            net, data = self.config.net.name, self.config.data.name
             results = [f"{e.split} accuracy {share(e, 'accuracy')}" for e in self.evaluations.values()]
+            said = ", ".join([f"{self.config.net.name} on {self.config.data.name}", *results[:1]])
         except DataError as error:
-            return f"<Run {self.path}: {error}>"
-        return f"<Run {self.path}: {', '.join([f'{net} on {data}', *results[:1]])}>"
+            said = str(error)
+        return f"<Run {self.path}: {said}>"
 
     def _repr_html_(self) -> str:
         found = self.overview()

@@ -6,7 +6,6 @@ from striate.anatomy.operations import in_words
 from striate.data.augmentation import Augmentation
 from striate.data.splits import seen_in_training
 from striate.experiment.setup import Setup
-from striate.recipe import Recipe
 from striate.runforms.config import Plan
 from striate.texts import counted, dimensions, duration, percent
 
@@ -20,9 +19,17 @@ def announcement(setup: Setup) -> dict[str, str]:
     validating = f", {len(job.validation):,} validation" if job.validation else ""
     testing = f", {len(dataset.splits['test']):,} test" if "test" in dataset.splits else ""
     dial = f"a budget of {duration(recipe.budget)}" if recipe.budget else counted(recipe.epochs, "epoch")
-    augmented = [] if recipe.augmentation == Augmentation() else [f"augment {recipe.augmentation}"]
-    if not dataset.flippable and not recipe.augmentation.flip:
-        augmented.append("no flip (mirroring can change the class here)")
+    further = {
+        f"balanced by {recipe.balance}": recipe.balance != "none",
+        f"sizes {recipe.resize_schedule}": recipe.resize_schedule,
+        f"in {recipe.micro_batches} micro-batches": recipe.micro_batches > 1,
+        f"body frozen for {percent(recipe.freeze, 0)}": recipe.freeze,
+        f"moving average of the weights, decay {recipe.ema:g}": recipe.ema,
+        "the best epoch is kept": recipe.keep == "best",
+        f"patience {recipe.patience}": recipe.patience,
+        f"augment {recipe.augmentation}": recipe.augmentation != Augmentation(),
+        "no flip (mirroring can change the class here)": not (dataset.flippable or recipe.augmentation.flip),
+    }
     seen = [f"{number:,} of {len(dataset.splits[part]):,} {part}" for part, number in seen_in_training(dataset).items()]
     shared = f"{' and '.join(seen)} images are also training images: their accuracy is too optimistic"
     notes = "".join(f"; {note}" for note in (*setup.net.notes, *setup.net.pretrained))
@@ -37,8 +44,7 @@ def announcement(setup: Setup) -> dict[str, str]:
                 f"{recipe.name}: {dial}",
                 f"batch {recipe.batch_size}",
                 f"{recipe.optimizer}, peak learning rate {recipe.lr:.4g}, {recipe.schedule}",
-                *_further(recipe),
-                *augmented,
+                *(words for words, there in further.items() if there),
                 f"seed {recipe.seed}",
             ]
         ),
@@ -46,19 +52,6 @@ def announcement(setup: Setup) -> dict[str, str]:
         **({"shared": shared} if seen else {}),
         "device": f"{job.device.type}, {job.ranks.count} ranks" if job.ranks.count > 1 else str(job.device),
     }
-
-
-def _further(recipe: Recipe) -> list[str]:
-    """The parts of a recipe that differ from the usual."""
-    return [
-        *([] if recipe.balance == "none" else [f"balanced by {recipe.balance}"]),
-        *([f"sizes {recipe.resize_schedule}"] if recipe.resize_schedule else []),
-        *([] if recipe.micro_batches == 1 else [f"in {recipe.micro_batches} micro-batches"]),
-        *([f"body frozen for {percent(recipe.freeze, 0)}"] if recipe.freeze else []),
-        *([f"moving average of the weights, decay {recipe.ema:g}"] if recipe.ema else []),
-        *([] if recipe.keep == "last" else ["the best epoch is kept"]),
-        *([] if recipe.patience is None else [f"patience {recipe.patience}"]),
-    ]
 
 
 def remarks(setup: Setup) -> dict[str, str]:

@@ -7,7 +7,6 @@ from collections.abc import Callable
 import torch
 
 from striate.anatomy.asking import Asked, answers, ask, images_as_fed, lost_by_loading, reproduces
-from striate.anatomy.finding import Finding
 from striate.anatomy.findings import BOUNDED, HEADS
 from striate.anatomy.soundness import NAMES
 from striate.errors import StriateError, UsageError
@@ -46,8 +45,11 @@ def soundness(setup: Setup) -> list[Check]:
         checks = [Check(NAME, "failed", str(fault))]
     else:
         checks = [Check(NAME, "ok", "finite, the same twice, the same alone and among others, on 4 fixed images")]
-    seen = [finding for finding in setup.mistakes if fault is None or finding.name != fault.name]
-    return [*checks, *(Check(finding.name, _verdict(finding), _said(finding)) for finding in seen)]
+    for finding in setup.mistakes:
+        if fault is None or finding.name != fault.name:
+            verdict: Verdict = "failed" if finding.name in BOUNDED else "warning"
+            checks.append(Check(finding.name, verdict, str(finding).removeprefix(f"{finding.name} ")))
+    return checks
 
 
 def worries(setup: Setup) -> dict[str, str]:
@@ -75,17 +77,8 @@ def require_saved(run: Run, job: Job, net: Net) -> None:
 
 def _builder(setup: Setup) -> Callable[[], torch.nn.Module] | None:
     """What builds the net of a file anew; None for nets of the catalogue and of libraries: they are asked when they are saved."""
-    row = setup.row
-    origin = row.origin
+    row, origin = setup.row, setup.row.origin
     if not isinstance(row, ExternalFacts) or "given" in origin or source_path(origin.get("target", "")) is None:
         return None
     channels, classes = setup.job.net.channels, setup.job.net.classes
     return lambda: adapt(row.make(channels, classes, False).module, row, channels, classes)
-
-
-def _verdict(finding: Finding) -> Verdict:
-    return "failed" if finding.name in BOUNDED else "warning"
-
-
-def _said(finding: Finding) -> str:
-    return str(finding).removeprefix(f"{finding.name} ")

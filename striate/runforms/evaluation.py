@@ -44,6 +44,9 @@ class Bin(Form):
     accuracy: Share
 
 
+Bins = Annotated[tuple[Bin, ...], Within(1, 100_000)]
+
+
 class Kept(Form):
     """The accuracy on the share of images whose confidence is above a threshold."""
 
@@ -60,7 +63,7 @@ class Seen(Form):
         scales: pixels of the shorter side; empty in evaluations of earlier versions.
         views_each: views that the net saw of an image; `mirrored`: whether some of them were.
         absent: classes without an image.
-        by_position: which number was taken for which class, of images without class names.
+        by_position: which number was taken for which class, where images had no class names.
     """
 
     data: Name
@@ -92,11 +95,11 @@ class EvaluationFigures(Seen):
     macro_f1_low: Rare[Annotated[float, Within(-1, 1)]] = None
     macro_f1_high: Rare[Annotated[float, Within(0, 2)]] = None
     ece: Share
-    reliability: Rare[tuple[Bin, ...]] = None
+    reliability: Rare[Bins] = None
     temperature: Rare[Temperature] = None
     loss_calibrated: Rare[Loss] = None
     ece_calibrated: Rare[Share] = None
-    reliability_calibrated: Rare[tuple[Bin, ...]] = None
+    reliability_calibrated: Rare[Bins] = None
     by_confidence: Rare[Annotated[tuple[Kept, ...], Within(1, 100_000)]] = None
     classes: Classes
     confusion: tuple[tuple[Count, ...], ...]
@@ -109,9 +112,6 @@ class EvaluationFigures(Seen):
             if lacking and len(lacking) < len(names):
                 there = next(name for name in names if name not in lacking)
                 raise DataError(f"{lacking[0]} is missing, and {there} is there")
-        for name, bins in (("reliability", self.reliability), ("reliability_calibrated", self.reliability_calibrated)):
-            if bins == ():
-                raise DataError(f"{name} has no images")
         self._check_classes()
         if self.correct > self.n:
             raise DataError(f"correct is more than n, {self.n:,}")
@@ -197,9 +197,9 @@ class Views(Form):
 
 
 def leading(config: RunConfig, evaluations: Mapping[str, Seen]) -> str | None:
-    """The key of the evaluation that the headline quotes: of the set that the run was trained on, its test
-    images, each seen once (`centre`), as far as there are such. None without an evaluation on that set: a run is
-    not known for its accuracy on others."""
+    """The key of the evaluation that the headline quotes: of the set that the run was trained on, if possible of its test images,
+    each seen once (`centre`). None without an evaluation on that set: a run is not known for its accuracy on others.
+    """
     own = [key for key, found in evaluations.items() if found.data == config.data.name]
     tests = [key for key in own if evaluations[key].split == "test"]
     centre = [key for key in tests if evaluations[key].views == "centre"]

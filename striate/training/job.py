@@ -58,8 +58,7 @@ def make_job(
 ) -> Job:
     """The job of a recipe: a net, and the images that it learns from and is validated on, at the size of the preprocessing.
 
-    Raises:
-        UsageError: a batch has fewer images than the ranks are to compute it in parts.
+    Raises UsageError if a batch has fewer images than it is to have micro-batches.
     """
     train, validation = (one and preprocessing.resized(one) for one in images)
     assert train is not None
@@ -83,8 +82,7 @@ def make_job(
         ranks=ranks,
     )  # fmt: skip
     if job.smallest_share < recipe.micro_batches:
-        many = f" on each of {ranks.count} ranks" if ranks.count > 1 else ""
-        fewer = "ranks" if many else "micro-batches"
+        many, fewer = (f" on each of {ranks.count} ranks", "ranks") if ranks.count > 1 else ("", "micro-batches")
         raise UsageError(
             f"a batch of {len(train) // job.batches.steps_per_epoch} images cannot be split into {recipe.micro_batches} "
             f"micro-batch{'es' * (recipe.micro_batches > 1)}{many}: use a larger {param('batch_size')}, or fewer {fewer}"

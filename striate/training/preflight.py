@@ -62,9 +62,8 @@ class Check:
 
 
 def preflight(job: Job, seconds: float = SECONDS, usual: float | None = None) -> list[Check]:
-    """Checks a job in about `seconds`, on copies of its net: nothing of the job changes, and no test image is looked at.
-
-    `usual`: the rate that the recipe has by itself, if another one was asked for.
+    """Checks a job in about `seconds`, on copies of its net; no test image is looked at. `usual`: the rate that the recipe has by
+    itself, if another one was asked for.
     """
     with _rng_kept(job.device):
         return [

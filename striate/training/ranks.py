@@ -232,30 +232,26 @@ def _started(count: int, audience: Audience, work: Callable[..., Result], given:
 
     receiver, sender = get_context("spawn").Pipe(duplex=False)
     outcomes: list[Outcome[Result]] = []
-    asked = False
+    asked, failed = False, None
     with tempfile.TemporaryDirectory() as folder:
         arguments = (count, f"file://{folder}/ranks", sender, work, given)
         processes: Any = start_processes(_be_rank, arguments, count, join=False)  # type: ignore[no-untyped-call]
         sender.close()
         with catching(audience.stop, processes.pids()):
             try:
-                ended = False
-                while not ended:
-                    ended = processes.join(timeout=POLL_SECONDS, grace_period=GRACE_SECONDS)
+                while not processes.join(timeout=POLL_SECONDS, grace_period=GRACE_SECONDS):
                     _hear(receiver, audience, outcomes)
                     if audience.stop.signal is not None and not asked:
                         asked = True
                         pass_on(audience.stop.signal, processes.pids())
             except ProcessException as error:
-                _hear(receiver, audience, outcomes)
-                if audience.stop.signal is not None:
-                    raise Interrupted(f"the ranks were stopped. {GO_ON}", audience.stop.exit_code) from error
-                raise StriateError(*f"a rank failed: {error}".splitlines(), GO_ON) from error
-    if not outcomes and audience.stop.signal is not None:  # before there was anything to save
-        raise Interrupted(f"the ranks were stopped. {GO_ON}", audience.stop.exit_code)
-    if not outcomes:
-        raise StriateError("the ranks ended without a word", GO_ON)
-    return outcomes[0]
+                failed = error
+            _hear(receiver, audience, outcomes)
+    if outcomes and failed is None:
+        return outcomes[0]
+    if audience.stop.signal is not None:  # without an outcome: before there was anything to save
+        raise Interrupted(f"the ranks were stopped. {GO_ON}", audience.stop.exit_code) from failed
+    raise StriateError(*f"a rank failed: {failed or 'it gave no result'}".splitlines(), GO_ON) from failed
 
 
 def _hear(receiver: Connection, audience: Audience, outcomes: list[Outcome[Any]]) -> None:

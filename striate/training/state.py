@@ -11,7 +11,7 @@ from torch import Tensor
 
 from striate.choices import Within
 from striate.errors import DataError
-from striate.forms import read
+from striate.forms import Form
 from striate.nets import Net
 from striate.nets.copying import copied
 from striate.run import Run
@@ -57,13 +57,11 @@ class State:
 
     Attributes:
         totals: float64 (3,) on the device: sums of loss, hits and images since the epoch began, of this rank's share.
-        step: steps done.
-        seconds: spent in training so far, over all resumes.
-        rows: metrics.csv so far.
+        peaks: (2,) on the device: the loss of the run's first step, and the highest loss of a step since the epoch began.
+        step, seconds: done and spent in training so far, over all resumes; rows: metrics.csv so far.
         saved: step of the newest whole checkpoint, None where there is none.
         parts: micro-batches that a batch is computed in.
         average: the moving average of the weights, if the recipe wants one.
-        peaks: (2,) on the device: the loss of the run's first step, and the highest loss of a step since the epoch began.
     """
 
     totals: Tensor
@@ -82,15 +80,11 @@ class State:
     def as_dict(self, job: Job, totals: Tensor) -> dict[str, Any]:
         """The state for a checkpoint; `totals`: (ranks, 3), those of each rank."""
         return {
-            "step": self.step,
-            "seconds": self.seconds,
+            **{name: getattr(self, name) for name in ("step", "seconds", "rows", "parts", "peaks")},
             "totals": totals,
-            "rows": self.rows,
             "net": job.net.state_dict(),
             "optimizer": job.optimizer.state_dict(),
-            "parts": self.parts,
             "average": None if self.average is None else self.average.net.state_dict(),
-            "peaks": self.peaks,
         }
 
 
@@ -130,8 +124,7 @@ def resumed_state(job: Job, run: Run) -> tuple[State, list[str]]:
     return state, warnings
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class _Numbers:
+class _Numbers(Form):
     step: Count
     seconds: Seconds
     rows: tuple[Epoch, ...]
@@ -144,8 +137,8 @@ def _require_fit(saved: Any, job: Job, average: Average | None, steps: int) -> N
     """
     if not isinstance(saved, dict):
         raise DataError(f"it holds a {type(saved).__name__}")
-    parts = {name: saved.get(name) for name in ("step", "seconds", "rows", "parts") if name in saved}
-    if (found := read(_Numbers, parts)).step > steps:
+    numbers = {name: saved[name] for name in ("step", "seconds", "rows", "parts") if name in saved}
+    if (found := _Numbers.from_dict(numbers)).step > steps:
         raise DataError(f"step is {found.step:,}, and the run has {steps:,}")
     totals = saved.get("totals")
     if not isinstance(totals, Tensor) or not totals.numel() or totals.numel() % 3 or not totals.isfinite().all():
