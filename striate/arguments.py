@@ -139,7 +139,7 @@ def _instead(value: object, hint: Any) -> str:
 
 @functools.cache
 def _hints(annotated: Hashable, names: tuple[tuple[str, Any], ...] = ()) -> Mapping[str, Any]:
-    """The annotations as objects, but for those with names that only type checkers know."""
+    """The annotations as objects, except those with names that only type checkers know."""
     scope = {**vars(sys.modules[annotated.__module__]), **dict(names)}
     found = {}
     for name, text in inspect.get_annotations(cast(type, annotated)).items():

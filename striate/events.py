@@ -63,7 +63,7 @@ class Reading(Event):
 
 
 class Started(Event):
-    """The loop begins after `step` of `steps` steps: 0, or where the run is resumed. What was told of later steps is void."""
+    """The loop begins after `step` of `steps` steps: 0, or where the run is resumed. Earlier events of later steps are void."""
 
     run: str
     step: int

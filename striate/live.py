@@ -7,9 +7,8 @@ import os
 import socket
 import time
 from collections.abc import Callable, Iterator
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Any
 
 from striate.arguments import checked
 from striate.errors import DataError, UsageError
@@ -122,9 +121,10 @@ def trains(path: Path) -> bool:
         return Run(path).summary.status == "running"
 
 
-def take(run: Run, warn: Callable[[str], None]) -> Any:
-    """The lock of a run for this process; None, after a warning, where the disk knows none. Raises UsageError if another process
-    has it, which is named.
+@contextmanager
+def taken(run: Run, warn: Callable[[str], None]) -> Iterator[None]:
+    """Inside, this process has the lock of a run, which the system frees when the process ends, however it ends. Where the disk
+    knows no locks, as some network disks do not, a warning says so. Raises UsageError if another process has it, which is named.
     """
     from filelock import FileLock, Timeout
 
@@ -144,27 +144,22 @@ def take(run: Run, warn: Callable[[str], None]) -> Any:
         if isinstance(error, PermissionError):
             raise
         warn(f"the disk of {run.path} knows no locks ({error}): do not resume this run twice at the same time")
-        return None
+        yield
+        return
     try:
         with suppress(OSError):
             (folder / STOP).unlink(missing_ok=True)  # it was meant for the process before
             write_json(folder / HOLDER, {"pid": os.getpid(), "host": socket.gethostname()})
-    except BaseException:
-        free(run, lock)
-        raise
-    return lock
-
-
-def free(run: Run, lock: Any) -> None:
-    """Gives the lock back."""
-    with suppress(OSError):  # Windows removes no file that is open; its lock goes with its release
-        for name in (STOP, HOLDER, LOCK):
-            (run.path / "checkpoints" / name).unlink(missing_ok=True)
-    lock.release()
+        yield
+    finally:
+        with suppress(OSError):  # Windows removes no file that is open; its lock goes with its release
+            for name in (STOP, HOLDER, LOCK):
+                (folder / name).unlink(missing_ok=True)
+        lock.release()
 
 
 def _by(run: Run) -> str:
-    """Who has the lock, as far as it said so."""
+    """Which process has the lock, if that is known."""
     try:
         found = json.loads((run.path / "checkpoints" / HOLDER).read_text(encoding="utf-8"))
         return f" by process {found['pid']} on {found['host']}"

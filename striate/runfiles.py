@@ -28,7 +28,7 @@ LARGEST_OTHER = 2**26
 MOST_SETTINGS = 100_000
 """Values in config.yaml, with those counted again that it refers to again."""
 MOST_LISTS, MOST_VALUES = 10**6, 10**7
-"""Limits for a JSON file, as far as its brackets and commas tell before it is read: each takes memory."""
+"""Limits for a JSON file, counted by its brackets and commas before it is read: each takes memory."""
 MOST_ROWS, MOST_COLUMNS = 2 * 10**6, 100
 """Limits for a table."""
 FOLDERS = ("checkpoints", "evaluations", "exports", "tensorboard", "weights")

@@ -41,7 +41,7 @@ def option(default: Any, help: str, group: str = "", **about: Any) -> Any:
 @choices.takes_old_names
 @dataclass(frozen=True, slots=True)
 class Settings:
-    """Everything that can be asked of a training run. Where a field is None, the recipe decides, or a measurement.
+    """Everything that can be asked of a training run. Where a field is None, the recipe or a measurement decides.
 
     `data` may also be what `load_data` takes from Python: (images, labels), a Dataset, a dict of splits. If it is a DataSet, the
     fields that decide how files are read (`group_by`, `exclude`, `splits`, `fit`, `range`, `size`, `channels`) are those of
@@ -186,10 +186,8 @@ class Settings:
         return dict(self.set) if isinstance(self.set, Mapping) else {}
 
     def as_dict(self) -> dict[str, Any]:
-        """The settings in plain types, flat, as YAML and JSON take them; `from_dict` reads them.
-
-        Raises:
-            UsageError: the net or the data was given as an object, which no file can hold.
+        """The settings in plain types, flat, as YAML and JSON take them. Raises UsageError if the net or the data was given as an
+        object, which no file can hold.
         """
         for name in ("net", "data"):
             if not isinstance(getattr(self, name), str | Path):
@@ -198,10 +196,8 @@ class Settings:
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> Settings:
-        """The inverse of `as_dict`; what is missing has its default.
-
-        Raises:
-            UsageError: an unknown setting, or a value of another type or beyond its limits.
+        """The inverse of `as_dict`; what is missing has its default. Raises UsageError for an unknown setting, or a value of
+        another type or beyond its limits.
         """
         from striate.recipe import Recipe
 
@@ -256,10 +252,8 @@ class Settings:
 
 
 def _set_fields(given: Sequence[str] | Mapping[str, Any]) -> Mapping[str, Any] | tuple[()]:
-    """Field -> value of `set`, which has texts such as `weight-decay=5e-4`, or names and values.
-
-    Raises:
-        UsageError: a text without a value, or a field that is a setting of its own.
+    """Field -> value of `set`, which has texts such as `weight-decay=5e-4`, or names and values. Raises UsageError for a text
+    without a value, or a field that is a setting of its own.
     """
     if not isinstance(given, Mapping):
         if wrong := next((text for text in given if "=" not in text), None):

@@ -9,7 +9,7 @@ from striate.experiment.setup import Setup
 from striate.runforms.config import Plan
 from striate.texts import counted, dimensions, duration, percent
 
-TOLD = ("unreadable", "leakage")
+REPORTED = ("unreadable", "leakage")
 """Kinds of findings that other lines of the announcement report already."""
 
 
@@ -56,7 +56,7 @@ def announcement(setup: Setup) -> dict[str, str]:
 
 def remarks(setup: Setup) -> dict[str, str]:
     """What the splits lack, and the check-up's findings that `announcement` does not report: warnings in words, hints counted."""
-    told = [finding for finding in setup.findings if finding.kind not in TOLD]
+    told = [finding for finding in setup.findings if finding.kind not in REPORTED]
     lines = [f"{words[0].upper()}{words[1:]}." for words in setup.remarks]
     lines += [f"{finding.title}. {finding.words}" for finding in told if finding.severity != "hint"]
     if hints := sum(finding.severity == "hint" for finding in told):

@@ -5,10 +5,9 @@ from __future__ import annotations
 import errno
 import shutil
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import replace
 from datetime import UTC, datetime
-from typing import Any
 
 from striate.choices import Judge
 from striate.classifier import Classifier
@@ -22,7 +21,7 @@ from striate.experiment.reported import show
 from striate.experiment.soundness import require_saved
 from striate.files import write_json
 from striate.inference import load_net, save_weights
-from striate.live import free, take
+from striate.live import taken
 from striate.nets import Net
 from striate.outcome import Ending, How, Learning
 from striate.report import undrawable, write_all, write_samples
@@ -137,18 +136,13 @@ def _note_events(run: Run, job: Job, state: State) -> None:
 
 @contextmanager
 def held(ranks: Ranks, run: Run, audience: Audience) -> Iterator[None]:
-    """Inside, no other process trains this run, and its events are recorded. Rank 0 holds the lock for all ranks; the system
-    frees it when that process ends, however it ends. Where the disk knows no locks, as some network disks do not, a warning says
-    so and nobody is kept out. Raises UsageError if another process has it, which is named.
+    """Inside, no other process trains this run, whose lock rank 0 holds for all ranks, and its events are recorded. Raises
+    UsageError if another process has it, which is named.
     """
-    locks: list[Any] = []  # only at rank 0, which does not send it
-    ranks.decided(lambda: locks.append(take(run, audience.warn)))
-    try:
-        with audience.recorded(run):
-            yield
-    finally:
-        for lock in filter(None, locks):
-            free(run, lock)
+    with ExitStack() as stack:
+        ranks.decided(lambda: stack.enter_context(taken(run, audience.warn)))
+        stack.enter_context(audience.recorded(run))
+        yield
 
 
 @contextmanager
@@ -191,8 +185,8 @@ def _report(run: Run, job: Job, evaluation: Evaluation | None) -> None:
 
 
 def _missing(run: Run) -> tuple[str, ...]:
-    """What a run that did not come to its end has not, or not of its last weights."""
-    if run.summary.status != "running":  # it was finished, but for the report
+    """What is missing from a run that ended early, or is not of its last weights."""
+    if run.summary.status != "running":  # it was finished, except for the report
         return ("report",)
     weights = () if (run.path / "weights" / "last.safetensors").is_file() else ("weights",)
     return (*weights, "evaluation", "report")

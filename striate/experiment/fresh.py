@@ -66,9 +66,8 @@ def train(call: _Call) -> Run:
         Interrupted: SIGINT, SIGTERM or `stop`; the run can be resumed.
         StriateError: training failed, an observer did, or there is no place to write.
     """
-    own = Settings(
-        **{item.name: getattr(call, item.name) for item in fields(Settings)}
-    )  # which goes to other processes
+    # What other processes are given too.
+    own = Settings(**{item.name: getattr(call, item.name) for item in fields(Settings)})
     return train_with(own, Audience([call.progress or Progress(), *call.observers], call.stop))
 
 
@@ -141,7 +140,6 @@ def _planned(setup: Setup, job: Job, speed: Speed, clock: Clock) -> int:
 @checked
 def try_out(settings: Settings, *, progress: Progress | None = None) -> list[Check]:
     """The pre-flight: what can be known of a training in about ten seconds. Nothing is written, and no test image is looked at.
-
     Raises as `train` does before step 1.
     """
     audience = Audience([progress or Progress()])
@@ -157,10 +155,7 @@ def try_out(settings: Settings, *, progress: Progress | None = None) -> list[Che
 
 @checked
 def search_rate(settings: Settings, *, progress: Progress | None = None) -> Found:
-    """The learning-rate finder: what the loss does while the rate rises. Nothing is written.
-
-    Raises as `train` does before step 1.
-    """
+    """The learning-rate finder: the loss while the rate rises. Nothing is written. Raises as `train` does before step 1."""
     audience = Audience([progress or Progress()])
     _require_one(settings)
     with same_generators():
@@ -178,7 +173,7 @@ def _module(settings: Settings) -> torch.nn.Module | None:
 def _require_one(settings: Settings) -> None:
     _check_bounds(settings)
     if settings.processes not in (None, 1):
-        raise UsageError(f"a look beforehand is made in one process: leave {param('processes')} out")
+        raise UsageError(f"a check before training is made in one process: leave {param('processes')} out")
 
 
 def _check_bounds(settings: Settings) -> None:

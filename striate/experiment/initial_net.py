@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 
@@ -93,16 +94,11 @@ def _build_external(
 
 
 def begin_with(net: Net, weights: str | Path, classes: Sequence[str], size: tuple[int, int]) -> Pretrained:
-    """Puts the weights of a file, or of a run's folder, into a net that is to tell `classes` apart, and says what was done.
+    """Puts the weights of a file or a run's folder into a net for `classes`, and says what was done; `size`: (H, W) of images.
 
     The weights of a run name their classes. With the same names the rows of the classifier go where those are here; with other
-    ones the classifier begins anew, as it does with another number of classes. A file that names none keeps it by position.
-
-    Args:
-        size: (H, W) of the images.
-
-    Raises:
-        DataError: the file is refused, or is that of another net; the run has no finished weights.
+    ones it is initialised anew, as it is with another number of classes. A file that names none keeps it by position.
+    Raises DataError if the file is refused, or is that of another net; or if the run has no finished weights.
     """
     path, names = _file(Path(weights))
     module = inner(net)
@@ -123,10 +119,8 @@ def _file(weights: Path) -> tuple[Path, tuple[str, ...] | None]:
         return found, run.data.classes
     folder = weights.absolute().parent
     if folder.name == "weights" and (folder.parent / "config.yaml").is_file():
-        try:
+        with suppress(DataError):
             return weights, Run.open(folder.parent).data.classes
-        except DataError:  # then the file speaks for itself
-            return weights, None
     return weights, None
 
 
@@ -147,15 +141,14 @@ def _matched(
     head = classifier(net, size)
     state = inner(net).state_dict()
     if not head:
-        return by_position(
-            f"its classes are {listed(given, SHOWN)}, and which tensors speak of them cannot be told", classes
-        )
+        known = listed(given, SHOWN)
+        return by_position(f"its classes are {known}, and which of its tensors belong to them is not known", classes)
     order = [given.index(name) for name in classes] if set(given) == set(classes) else None
     with torch.no_grad():
         for name in head:
             state[name].copy_(drawn[name] if order is None else state[name][order])
     if order is None:
-        return f"its classifier begins anew: its classes were {listed(given, SHOWN)}, and are {listed(classes, SHOWN)}"
+        return f"its classifier is initialised anew: its classes were {listed(given, SHOWN)}, and are {listed(classes, SHOWN)}"
     return "the rows of its classifier are put where these classes have them, by name"
 
 

@@ -89,7 +89,7 @@ def base_of(row: NetFacts, net: Net, recipe: Recipe) -> dict[str, object]:
 
 
 def for_length(job: Job, settings: Settings, flippable: bool, steps: int) -> Job:
-    """The job for a run of so many steps: recipe `fast` augments the images of a long one, which would be learnt by heart.
+    """The job for a run of so many steps: recipe `fast` augments the images of a long one, which the net would memorise.
 
     It is `job` itself where the run is short, or where augmentation or recipe were asked for. `flippable`: whether a mirrored
     image keeps its class.

@@ -149,7 +149,7 @@ def _ranks(run: Run) -> int:
 
 
 def finished(run: Run) -> bool:
-    """Whether it came to its end; without a report it died between its last step and that."""
+    """Whether it is complete; one without a report died between its last step and that."""
     return run.summary.status == "finished" and "report" in run.summary.seconds
 
 
@@ -212,8 +212,8 @@ def _made_again(ranks: Ranks, run: Run, source: Source, audience: Audience) -> t
     dataset = read_data(given, reading, data_dir=source.dir, workers=usable_cores(), on_progress=audience.reading)
     if dataset.train.fingerprint() != run.data.fingerprint:
         raise DataError(
-            f"{dataset.location} is not what {run.path} was begun with: {_difference(run, dataset)}. To go on, give back the "
-            "images that it had, or train anew"
+            f"{dataset.location} is not what {run.path} was begun with: {_difference(run, dataset)}. To resume, put the images "
+            "back that it had, or train again"
         )
     net = build_net(run)
     try:

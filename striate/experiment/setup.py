@@ -46,16 +46,12 @@ class Setup:
     """What is there before step 1.
 
     Attributes:
-        row: the net's facts.
+        row: the net's facts; net, data: as the run will keep them; totals: of the net, for an image of the run's size.
         held: positions of the training split that are kept for validation, or None where the data has its own.
-        settings: what was asked for.
-        net, data: as the run will keep them.
-        totals: of the net, for an image of the run's size.
+        settings: what was asked for; cores: that this process may use.
         usual_lr: the rate that the recipe has by itself, where another may have been asked for.
         base: the settings `recipe` and `set` that give the recipe.
         findings: what the quick part of the check-up says of the data, except of sets known by name.
-        job: what the loop works on.
-        cores: that this process may use.
         remarks: on the images that the splits have too few of.
         mistakes: what the operations of an external net show; the catalogue's are tested to have none.
     """
@@ -109,11 +105,8 @@ class Setup:
 
 
 def set_up(settings: Settings, audience: Audience, ranks: Ranks = ALONE) -> Setup:
-    """Loads the data and makes the job, of this process among `ranks`.
-
-    Raises:
-        UsageError: an unknown name, or numbers that do not go together.
-        DataError: the data is missing, damaged, or nothing for this net.
+    """Loads the data and makes the job, of this process among `ranks`. Raises UsageError for an unknown name, or numbers that do
+    not go together; DataError if the data is missing, damaged, or unsuitable for this net.
     """
     require(settings.log)
     row = describe(settings.net)
@@ -142,7 +135,7 @@ def set_up(settings: Settings, audience: Audience, ranks: Ranks = ALONE) -> Setu
     if published is not None and published.mean is not None and published.std is not None:
         preprocessing = replace(preprocessing, mean=published.mean, std=published.std)
     shape = (net.channels, *preprocessing.size)
-    elsewhere = isinstance(row, ExternalFacts)
+    external = isinstance(row, ExternalFacts)
     totals = inspect(net, shape).totals
     job = make_job(recipe, preprocessing, (training, validation), device, net, ranks)
     return Setup(
@@ -164,7 +157,7 @@ def set_up(settings: Settings, audience: Audience, ranks: Ranks = ALONE) -> Setu
         job=job,
         cores=cores,
         remarks=tuple(remarks),
-        mistakes=inspect(inner(net), shape, classes=net.classes).findings if elsewhere else (),
+        mistakes=inspect(inner(net), shape, classes=net.classes).findings if external else (),
     )
 
 
@@ -192,20 +185,16 @@ def write_start(run: Run, setup: Setup) -> None:
         counts["validation"] = dataset.train.select(held).class_counts()
         counts["train"] = [a - b for a, b in zip(counts["train"], counts["validation"], strict=True)]
     shown = ("kind", "severity", "title", "count", "words")
-    data = Data.from_dict(
-        {
-            **dataset.as_dict(),
-            "counts": {name: sum(values) for name, values in counts.items()},
-            "class_counts": counts,
-            "fingerprint": dataset.train.fingerprint(),
-            "seen_in_training": seen_in_training(dataset),
-            "findings": [{name: getattr(finding, name) for name in shown} for finding in setup.findings],
-        }
-    )
+    known = {
+        **dataset.as_dict(),
+        "counts": {name: sum(values) for name, values in counts.items()},
+        "class_counts": counts,
+        "fingerprint": dataset.train.fingerprint(),
+        "seen_in_training": seen_in_training(dataset),
+        "findings": [{name: getattr(finding, name) for name in shown} for finding in setup.findings],
+    }
     run.keep(run.config)
     write_json(run.path / "environment.json", environment(setup.job.device))
-    write_json(
-        run.path / "split.json",
-        {"validation": None if held is None else held.tolist(), "content": record(dataset, held)},
-    )
-    write_json(run.path / "data.json", data.as_dict())
+    kept = {"validation": None if held is None else held.tolist(), "content": record(dataset, held)}
+    write_json(run.path / "split.json", kept)
+    write_json(run.path / "data.json", Data.from_dict(known).as_dict())

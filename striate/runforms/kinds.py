@@ -11,7 +11,7 @@ Name = Annotated[str, Within(0, 10_000)]
 Text = Annotated[str, Within(0, 10_000)]
 Side = Annotated[int, Within(1, LARGEST_SIDE)]
 Share = Annotated[float, Within(-1e-6, 1 + 1e-6)]
-"""From 0 to 1, but for rounding."""
+"""From 0 to 1, except for rounding."""
 Count = Annotated[int, Within(0, 10**12)]
 Counts = dict[str, Count]
 Seconds = Annotated[float, Within(0, 10**10)]

@@ -73,7 +73,7 @@ def load_checkpoint(
             reasons.append(said if said.startswith(str(path)) else f"{path} is damaged: {said}")
         else:
             return state, reasons
-    raise DataError(f"{run.path} has no checkpoint to go on from: train it anew", *reasons)
+    raise DataError(f"{run.path} has no checkpoint to resume from: train it again", *reasons)
 
 
 def _read(run: Run, path: Path, most: int | None) -> dict[str, Any]:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Iterator
-from dataclasses import asdict, dataclass
 
+from striate.forms import Form
 from striate.nets.copying import copied
 from striate.training.job import Job, seed_step
 from striate.training.step import TrainingStep, make_optimizer
@@ -17,8 +17,7 @@ RISEN = 3.0
 """The search ends when the smoothed loss is so many times the smallest one."""
 
 
-@dataclass(frozen=True, slots=True)
-class Found:
+class Found(Form):
     """What the search found.
 
     Attributes:
@@ -31,10 +30,6 @@ class Found:
     losses: tuple[float, ...]
     steepest: float | None
     lowest: float
-
-    def as_dict(self) -> dict[str, object]:
-        """The search in plain types."""
-        return asdict(self)
 
 
 def find_rate(job: Job, steps: int = STEPS) -> Found:
@@ -53,7 +48,8 @@ def find_rate(job: Job, steps: int = STEPS) -> Found:
             break
         rates.append(rate)
         losses.append(smoothed)
-    return Found(tuple(rates), tuple(losses), steepest(rates, losses), rates[losses.index(min(losses))])
+    lowest = rates[losses.index(min(losses))]
+    return Found(rates=tuple(rates), losses=tuple(losses), steepest=steepest(rates, losses), lowest=lowest)
 
 
 def steepest(rates: list[float], losses: list[float]) -> float | None:

@@ -35,7 +35,7 @@ GRACE_SECONDS = 30.0
 """Time for the others to end by themselves when one has failed; torchrun gives as much."""
 
 POLL_SECONDS = 0.1
-"""Between two looks at what rank 0 has told, where another process started it."""
+"""Between two looks at what rank 0 has sent, where another process started it."""
 
 GO_ON = "If training had begun, it goes on from its last checkpoint with: striate train --resume RUN"
 

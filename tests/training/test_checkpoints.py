@@ -184,7 +184,7 @@ def test_200_damaged_checkpoints_are_all_named_and_the_one_before_is_used(tiny, 
         path.write_bytes(whole[path])
     for path in newest.parent.glob("*.pt"):
         path.write_bytes(b"")
-    with pytest.raises(DataError, match=r"(?s)no checkpoint to go on from.*step-000000024.*step-000000016"):
+    with pytest.raises(DataError, match=r"(?s)no checkpoint to resume from.*step-000000024.*step-000000016"):
         load_checkpoint(made.run)
 
 

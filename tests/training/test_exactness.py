@@ -210,7 +210,7 @@ def test_a_damaged_checkpoint_is_named_and_the_one_before_is_used(tmp_path):
     assert state["step"] == before
     for path in (run.path / "checkpoints").glob("*.pt"):
         path.write_bytes(b"")
-    with pytest.raises(DataError, match="no checkpoint to go on from"):
+    with pytest.raises(DataError, match="no checkpoint to resume from"):
         load_checkpoint(run)
 
 

@@ -45,7 +45,7 @@ def test_other_classes_begin_anew_and_the_rest_is_kept(tmp_path):
     drawn = {name: one.clone() for name, one in net.state_dict().items()}
     path = saved(donor, tmp_path / "w.safetensors", ["cat", "dog"])
     notes = begin_with(net, path, ("dog", "eel"), (28, 28)).notes
-    assert notes[-1] == "its classifier begins anew: its classes were cat, dog, and are dog, eel"
+    assert notes[-1] == "its classifier is initialised anew: its classes were cat, dog, and are dog, eel"
     head = set(classifier(net, (28, 28)))
     assert len(head) == 2
     for name, one in net.state_dict().items():
@@ -146,7 +146,7 @@ def test_a_net_whose_classifier_cannot_be_told_keeps_it_by_position_and_says_so(
     path = saved(donor, tmp_path / "w.safetensors", ["a", "b", "c"])
     notes = begin_with(adapted(Odd("turned")), path, ("c", "b", "a"), (28, 28)).notes
     assert notes[-1].startswith(
-        "its classes are a, b, c, and which tensors speak of them cannot be told: its classifier is kept"
+        "its classes are a, b, c, and which of its tensors belong to them is not known: its classifier is kept"
     )
 
 
