@@ -5,22 +5,25 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check install --quiet --constr
 
 PYTEST := $(BIN)/python -m pytest --numprocesses=auto --maxprocesses=4 --dist=worksteal
 
-.PHONY: demo test test-slow check fix docs bench torture clean
+.PHONY: demo test test-full test-slow check fix docs bench torture clean
 
 demo: .venv/.installed  ## Train LeNet-5 on the sample that ships with the package, and say where the report is
 	$(BIN)/striate train
 
-test: .venv/.developing  ## The fast tests
+test: .venv/.developing  ## The fast tests: all that are not marked
 	$(PYTEST)
+
+test-full: .venv/.developing  ## Those, and the tests marked `full`
+	$(PYTEST) -m "not slow"
 
 test-slow: .venv/.developing  ## The tests that take long or need much disk
 	$(PYTEST) -m slow
 
-check: .venv/.developing  ## Format, lint, types, tests: what continuous integration runs
+check: .venv/.developing  ## Format, lint, types, `test-full`: what continuous integration runs
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
-	$(PYTEST)
+	$(PYTEST) -m "not slow"
 
 fix: .venv/.developing  ## Mend format and lint where a machine can
 	$(BIN)/ruff format .

@@ -12,6 +12,7 @@ import striate
 from striate.errors import UsageError
 from striate.training import Progress
 
+pytestmark = pytest.mark.usefixtures("no_charts")
 QUIET = Progress(quiet=True)
 
 

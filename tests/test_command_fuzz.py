@@ -8,19 +8,12 @@ import threading
 
 import numpy as np
 import pytest
-from command_lines import command_lines
-from faults import Warm
 from PIL import Image
+
+from tests.command_lines import command_lines
 
 pytestmark = pytest.mark.skipif(not hasattr(os, "fork"), reason="forks")
 KEPT = ("pictures", "run", "empty", "note.txt")
-
-
-@pytest.fixture(scope="module")
-def warm(tmp_path_factory):
-    made = Warm(tmp_path_factory.mktemp("warm"))
-    yield made
-    made.close()
 
 
 @pytest.fixture

@@ -13,7 +13,6 @@ import traceback
 from pathlib import Path
 
 import pytest
-from hostile_runs import ESCAPES, GOLDEN, SPECIAL, changed, checkpoint, damages, from_elsewhere, good, read, write
 from PIL import Image
 
 import striate
@@ -24,7 +23,9 @@ from striate.run import Run
 from striate.terminal import plain, plain_json
 from striate.training import Progress
 from striate.trust import trust, trusted_files
+from tests.hostile_runs import ESCAPES, GOLDEN, SPECIAL, changed, checkpoint, damages, from_elsewhere, good, read, write
 
+pytestmark = pytest.mark.usefixtures("no_charts")
 QUIET = Progress(quiet=True)
 NET = read(GOLDEN / "run" / "config.yaml")["net"]
 RAW = re.compile("[\x00-\x09\x0b-\x1f\x7f-\x9f\u202e]")
@@ -87,8 +88,9 @@ SAMPLE = sorted(SPECIAL)[::12] + [name for name in damages() if name not in SPEC
 
 def test_a_sample_of_damages_is_named_by_what_opens_a_run(damaged, call, base):
     os.chdir(base.parents[1])
+    found = damages()
     for name in SAMPLE:
-        damaged(damages()[name])
+        damaged(found[name])
         for command in ("predict", "runs"):
             code, out, err = call(*[word.replace("RUN", "runs/damaged") for word in COMMANDS[command]])
             held(name, command, code, out + err)

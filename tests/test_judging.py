@@ -17,6 +17,7 @@ from striate.data import Reading, read_data
 from striate.errors import UsageError
 from striate.training import Progress
 
+pytestmark = pytest.mark.usefixtures("no_charts")
 QUIET = Progress(quiet=True)
 _forbidden: list[str] = []
 
@@ -106,12 +107,12 @@ def test_a_damaged_test_array_of_an_archive_is_not_read(tmp_path):
     assert set(run.data.counts) == {"train", "validation"}
 
 
-def test_no_test_file_of_a_named_set_is_opened(tmp_path, forbid):
+def test_no_test_file_of_a_named_set_is_opened(tmp_path, small_sample, forbid):
     forbid("t10k")
     run = short("fashion-mnist-sample", tmp_path, judge="validation", epochs=0.1, report=False)
     (evaluation,) = run.evaluations.values()
-    assert (evaluation.split, evaluation.n) == ("validation", 1000)
-    assert "1,000 validation" in " ".join((run.path / "README.md").read_text().replace("\xa0", " ").split())
+    assert (evaluation.split, evaluation.n) == ("validation", 100)
+    assert "100 validation" in " ".join((run.path / "README.md").read_text().replace("\xa0", " ").split())
     assert "not a test result" in (run.path / "README.md").read_text()
     assert run.overview().split == "validation"
     resumed = striate.resume(run.path, epochs=0.2, progress=QUIET)
@@ -158,7 +159,7 @@ def test_the_weights_do_not_depend_on_the_judge_and_the_later_test_is_of_the_sam
     assert later.summary.fingerprint == next(iter(judged.evaluations.values())).fingerprint
 
 
-def test_a_run_without_a_report_draws_nothing_and_is_finished(tmp_path, call):
+def test_a_run_without_a_report_draws_nothing_and_is_finished(tmp_path, small_sample, call):
     code, out, _ = call(
         "train", "--epochs", 0.1, "--no-report", "--judge", "none", "--out", tmp_path, "--name", "n", "--json"
     )

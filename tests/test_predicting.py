@@ -19,6 +19,7 @@ from striate.data.inputs import Unreadable, read, read_in_batches
 from striate.errors import DataError, UsageError
 from striate.inference import load_net, logits
 
+pytestmark = pytest.mark.usefixtures("no_charts")
 CPU = torch.device("cpu")
 
 

@@ -5,7 +5,6 @@ import time
 import pytest
 import torch
 import yaml
-from run_config import config
 
 from striate.errors import DataError
 from striate.files import write_yaml
@@ -13,6 +12,7 @@ from striate.inference import build_net, load_net
 from striate.run import Run
 from striate.runforms.config import RunConfig
 from striate.runforms.evaluation import Seen, leading
+from tests.run_config import config
 
 CONFIG = config()
 

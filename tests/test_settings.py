@@ -118,7 +118,7 @@ resize_schedule: 20,28@0.5
 """
 
 
-def test_a_recipe_in_a_file_and_set_reach_every_field(tmp_path, call):
+def test_a_recipe_in_a_file_and_set_reach_every_field(tmp_path, small_sample, call):
     file = tmp_path / "mine.yaml"
     file.write_text(RECIPE_FILE)
     made = Settings(recipe=str(file)).recipe

@@ -253,7 +253,7 @@ def test_a_run_by_a_public_name_keeps_it(hub, trained, tmp_path):
     assert run.overview().accuracy == trained.overview().accuracy
 
 
-def test_what_a_run_says_of_itself_goes_along_and_where_things_lie_does_not(hub, whole, private, tmp_path):
+def test_what_a_run_says_of_itself_goes_along_and_where_things_lie_does_not(hub, whole, no_charts, private, tmp_path):
     """Planted fields of every part: those that are nobody's secret are there after push and pull, the others are not."""
     shutil.copytree(private.path, tmp_path / "run")
     path = tmp_path / "run"
@@ -373,7 +373,7 @@ def test_what_a_stranger_made_of_it_is_refused_and_leaves_nothing(pushed, attack
     assert list((tmp_path / "runs").glob("*")) == []
 
 
-def test_what_is_not_a_runs_is_not_taken(pushed, whole, tmp_path):
+def test_what_is_not_a_runs_is_not_taken(pushed, whole, no_charts, tmp_path):
     pushed |= {
         "report.html": b"<script>alert(1)</script>", "README.md": b"[x](javascript:alert(1))", "nets.py": b"import os",
         "../../escape.json": b"{}", "evaluations/../../escape.json": b"{}", "weights/evil.pt": b"PK",

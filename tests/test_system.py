@@ -16,13 +16,13 @@ from pathlib import Path
 import numpy as np
 import psutil
 import pytest
-from faults import NOBODY, Warm, until
 from PIL import Image
 
 from striate.experiment.finish import write_summary
 from striate.machine import process_start
 from striate.run import Run
 from striate.training.clock import Clock
+from tests.faults import NOBODY, until
 
 pytestmark = pytest.mark.skipif(not hasattr(os, "fork"), reason="forks")
 TRAIN = ("train", "--data", "../pictures", "--epochs", "1", "--threads", "1", "--layout", "nchw")
@@ -47,13 +47,6 @@ def place(tmp_path_factory, trained):
             Image.fromarray((level + noise).astype(np.uint8)).save(folder / "pictures" / label / f"{number:02d}.png")
     shutil.copytree(trained.path, folder / "base")
     return folder
-
-
-@pytest.fixture(scope="module")
-def warm(tmp_path_factory):
-    made = Warm(tmp_path_factory.mktemp("warm"))
-    yield made
-    made.close()
 
 
 @pytest.fixture

@@ -9,7 +9,6 @@ import time
 import urllib.request
 
 import pytest
-import run_config
 
 import striate
 from striate import tracking
@@ -19,6 +18,7 @@ from striate.files import write_json, write_yaml
 from striate.run import Run
 from striate.tracking import Log
 from striate.training import Progress
+from tests import run_config
 
 pytestmark = pytest.mark.filterwarnings("ignore::sqlalchemy.exc.SADeprecationWarning", "ignore::ResourceWarning")
 
@@ -87,7 +87,7 @@ def train(tmp_path, **settings):
     return striate.train("lenet5", threads=1, layout="nchw", out=tmp_path / "runs", progress=progress, **settings)
 
 
-def test_tensorboard_shows_what_metrics_csv_has_also_after_resume(tmp_path, monkeypatch):
+def test_tensorboard_shows_what_metrics_csv_has_also_after_resume(tmp_path, monkeypatch, small_sample):
     monkeypatch.setattr("striate.experiment.finish.write_all", lambda run: [])  # the report is no part of this
     run = train(tmp_path, epochs=2, name="board", log="tensorboard")
     assert Run.open(run.path).config.log == "tensorboard"

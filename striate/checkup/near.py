@@ -81,8 +81,8 @@ def near_duplicates(pictures: Pixels) -> list[Match]:
 
 
 def _candidates(pictures: Pixels) -> Tensor:
-    """int64 (pairs, 3 or 8): an image, one that may show the same, whether the first is mirrored; and five of the first's crowd,
-    where there are so many images. Each pair comes once as it is and once mirrored, however it was found.
+    """int64 (pairs, 3 or 8): an image, one that may show the same, whether the first is to be mirrored; and of the first's crowd
+    five, where there are so many images. Each two come once as they are and once mirrored, however they were found.
     """
     cells = _described(_cells(pictures, border=0))
     centre = cells.mean(0)
@@ -140,6 +140,8 @@ def _verified(pictures: Pixels, candidates: Tensor) -> Iterator[Match]:
         same = (whole >= _WHOLE) & (places >= _PLACES) & (details >= _DETAILS)
         rows, whole = rows[same], whole[same]
         for place in range(3, rows.shape[1]):
+            if not len(rows):
+                break
             alike = _compared(pictures, rows[:, (0, place, 2)])[0].nan_to_num(0)
             stands_out = 1 - whole <= _STANDS_OUT * (1 - alike)
             rows, whole = rows[stands_out], whole[stands_out]

@@ -33,6 +33,7 @@ __all__ = [
     "compare_views",
     "evaluate",
     "score",
+    "subject_of",
     "write_evaluation",
 ]
 
@@ -64,8 +65,9 @@ class ViewsTable:
 
     Attributes:
         name: of its file in the run's `evaluations`.
-        rows: one for each view, compared with the first; `key`: the evaluation's folder.
-        impossible: view -> why it is not possible for this net or these images.
+        rows: views, scales, views_each, n, correct, accuracy, low, high, macro_f1, loss, gained and lost (images that are
+            right here and wrong in the first row, and the other way round), seconds, key (of the evaluation's folder).
+        impossible: view -> why this net, or these images, cannot be looked at so.
         evaluations: those of the rows.
     """
 
@@ -147,10 +149,10 @@ def compare_views(
         DataError, UsageError: as `evaluate`.
     """
     names = list(VIEWS) if views is None else list(dict.fromkeys(views))
-    protocols = [protocol(name, run.config.preprocessing.size) for name in names]
+    wanted = [protocol(name, run.config.preprocessing.size) for name in names]
     subject = subject_of(run, data, split, device, data_dir)
     table = ViewsTable(name=f"{subject.stem}-views.json", rows=[], impossible={}, evaluations=[])
-    for one in protocols:
+    for one in wanted:
         began = time.perf_counter()
         try:
             evaluation = _evaluated(subject, one, on_progress)
@@ -174,7 +176,8 @@ def score(
     Args:
         temperature: that of the net's calibration, if it has one.
     """
-    subject = Subject(classifier, data, name, split, temperature=temperature)
+    sized = classifier.preprocessing.resized(data)
+    subject = Subject(classifier, data, sized, name, split, temperature=temperature)
     return _evaluated(subject, protocol("centre", classifier.preprocessing.size))
 
 
@@ -198,14 +201,17 @@ def write_evaluation(run: Run, evaluation: Evaluation) -> None:
 
 
 def _evaluated(subject: Subject, wanted: Protocol, on_progress: OnProgress | None = None) -> Evaluation:
+    usual = wanted.key == "centre"
     if wanted.name == "flip" and not subject.mirrored:
         raise UsageError(f"the view flip is not for {subject.name}: mirrored, its images mean something else")
-    classifier, temperature = subject.classifier, None
-    if wanted.key == "centre":
-        logs = classifier.logits(subject.sized.pixels).double().log_softmax(1).numpy()
-        temperature = subject.temperature  # it was fitted to this view
+    if usual:
+        logs = subject.classifier.logits(subject.sized.pixels).double().log_softmax(1).numpy()
     else:
-        logs = log_probabilities(classifier, subject.whole, wanted, mirrored=subject.mirrored, on_progress=on_progress)
+        logs = log_probabilities(
+            subject.classifier, subject.whole, wanted, mirrored=subject.mirrored, on_progress=on_progress
+        )
+    # It was fitted to what the net says of the middle view alone.
+    temperature = subject.temperature if usual else None
     data = subject.sized
     seen = Seen(
         data=subject.name,
@@ -220,13 +226,17 @@ def _evaluated(subject: Subject, wanted: Protocol, on_progress: OnProgress | Non
         by_position=subject.by_position,
     )
     summary = summarise(logs, data.labels, data.classes, seen=seen, temperature=temperature)
-    rows, key = prediction_rows(logs, data, temperature=temperature), f"{subject.stem}-{wanted.key}"
-    return Evaluation(key=key, summary=summary, predictions=rows, data=data, classifier=classifier)
+    predictions = prediction_rows(logs, data, temperature=temperature)
+    key = f"{subject.stem}-{wanted.key}"
+    return Evaluation(key=key, summary=summary, predictions=predictions, data=data, classifier=subject.classifier)
 
 
 def _row(evaluations: Sequence[Evaluation], seconds: float) -> ViewsRow:
     """A row of `ViewsTable`, of the last one; it is compared with the first."""
-    hits, before = (np.array([row["truth"] == row["predicted"] for row in evaluations[k].predictions]) for k in (-1, 0))
+    hits, before = (
+        np.asarray([row["truth"] == row["predicted"] for row in evaluation.predictions])
+        for evaluation in (evaluations[-1], evaluations[0])
+    )
     summary = evaluations[-1].summary
     kept = ("views", "protocol", "scales", "views_each", "n", "correct", "accuracy", "low", "high", "macro_f1", "loss")
     return ViewsRow(

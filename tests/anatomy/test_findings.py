@@ -8,12 +8,12 @@ from collections.abc import Callable
 import pytest
 import torch
 import torch.nn.functional as F
-from fast_rows import ROWS
 from torch import Tensor, nn
 
 from striate.anatomy import inspect, trace
 from striate.anatomy.findings import Finding, find_mistakes
 from striate.nets import CATALOGUE, build
+from tests.anatomy.fast_rows import ROWS
 
 
 class Good(nn.Module):

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import pytest
 import torch
-from fast_rows import ROWS
 from torch import Tensor, nn
 
 from striate.anatomy import inspect
 from striate.anatomy.input_size import runs, smallest_input
 from striate.errors import UsageError
 from striate.nets import CATALOGUE, build
+from tests.anatomy.fast_rows import ROWS
 
 
 @pytest.mark.parametrize("name", ROWS)

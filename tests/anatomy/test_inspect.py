@@ -7,13 +7,13 @@ from pathlib import Path
 import pytest
 import torch
 import torch.nn.functional as F
-from fast_rows import FAST, ROWS
 from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
 from striate.anatomy import inspect, resolve, trace
 from striate.errors import UsageError
 from striate.nets import CATALOGUE, build
+from tests.anatomy.fast_rows import FAST, ROWS
 
 # parameters and MACs counted by others: torchvision's own tables
 PUBLISHED = {

@@ -10,12 +10,12 @@ import copy
 
 import pytest
 import torch
-from blocks import KINDS, RandomNet
 from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
 from striate.anatomy import inspect
 from striate.anatomy.receptive import ReceptiveField
+from tests.anatomy.blocks import KINDS, RandomNet
 
 SIDE = 32
 

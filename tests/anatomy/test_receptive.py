@@ -11,13 +11,13 @@ import pytest
 import torch
 import torch.fx
 import torch.nn.functional as F
-from fast_rows import ROWS
 from torch import Tensor, nn
-from windows import Back, Positions, window
 
 from striate.anatomy import inspect, trace
 from striate.anatomy.receptive import receptive_fields
 from striate.nets import CATALOGUE, build
+from tests.anatomy.fast_rows import ROWS
+from tests.anatomy.windows import Back, Positions, window
 
 
 def _pair(value: Any) -> tuple[int, int]:

@@ -12,10 +12,10 @@ import pytest
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
-from windows import Back, Positions, transposed, window
 
 from striate.anatomy import trace
 from striate.anatomy.receptive import receptive_fields
+from tests.anatomy.windows import Back, Positions, transposed, window
 
 
 @dataclass

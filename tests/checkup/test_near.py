@@ -55,6 +55,12 @@ def test_copies_of_training_are_the_test_pictures_of_both_findings(planted):
     assert not copies_of_training(found.findings, "validation")
 
 
+def test_a_crowded_set_in_which_no_candidate_is_a_copy_is_looked_through(clothes):
+    with np.load(clothes) as arrays:
+        both = np.concatenate([arrays["train_images"], arrays["test_images"]])
+    assert near_duplicates(thumbnails(both)) == []
+
+
 def test_clothes_that_are_merely_alike_are_no_duplicates():
     clothes = load_data("fashion-mnist-sample").splits["test"].pixels[:1000]
     copy = copy_of(Image.fromarray(clothes[0, ..., 0]).convert("RGB"), "encoded", np.random.default_rng(0))

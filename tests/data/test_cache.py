@@ -2,9 +2,11 @@
 
 import json
 import os
+import random
 import shutil
-import subprocess
+import signal
 import sys
+import time
 from pathlib import Path
 
 import numpy as np
@@ -16,6 +18,7 @@ from striate.data.cache import Prepared, prepare
 from striate.data.caches import clear_caches, list_caches
 from striate.data.images import LazyPixels
 
+pytestmark = pytest.mark.filterwarnings("ignore:.*multi-threaded, use of fork:DeprecationWarning")
 PREPROCESSING = Preprocessing(size=(24, 24), channels=3, mean=(), std=())
 
 
@@ -176,44 +179,59 @@ prepare(folder, sorted(folder.iterdir()), preprocessing, 2, lambda done, total: 
 """
 
 
+class Child:
+    """A fork of this process, which has everything imported, that runs `BUILDER`; `stdout` is what it prints."""
+
+    def __init__(self, photos):
+        reads, writes = os.pipe()
+        self.pid = os.fork()
+        if self.pid == 0:
+            os.dup2(writes, 1)
+            sys.argv, sys.stdout = ["builder", str(photos)], os.fdopen(1, "w")
+            try:
+                exec(BUILDER, {})
+                os._exit(0)
+            finally:
+                os._exit(1)
+        os.close(writes)
+        self.stdout = os.fdopen(reads)
+
+    def kill(self):
+        os.kill(self.pid, signal.SIGKILL)
+
+    def ended(self):
+        """(exit code, the rest that it printed)."""
+        with self.stdout:
+            rest = self.stdout.read()
+        return os.waitstatus_to_exitcode(os.waitpid(self.pid, 0)[1]), rest
+
+
 def start(photos):
-    child = subprocess.Popen([sys.executable, "-c", BUILDER, str(photos)], stdout=subprocess.PIPE, text=True)
+    child = Child(photos)
     assert child.stdout.readline() == "begun\n"
     return child
 
 
-KILLER = r"""
-import os, random, signal, sys, time
-from pathlib import Path
-rng, place = random.Random(0), Path(os.environ["STRIATE_CACHE"])
-def kept():
-    return sum(journal.read_text().count("\n") for journal in place.glob("*/*.journal"))
-for _ in range(20):
-    wanted = kept() + rng.randrange(20)
-    child = os.fork()
-    if child == 0:
-        exec(builder, {"print": lambda *args, **options: None})
-        os._exit(0)
-    while kept() < wanted:
-        time.sleep(0.001)
-    time.sleep(rng.uniform(0, 0.01))
-    os.kill(child, signal.SIGKILL)
-    os.waitpid(child, 0)
-    assert len(list(place.glob("*/*.pixels"))) <= 1
-    print(kept())
-"""
-
-
-def test_a_killed_builder_leaves_none_or_one_to_go_on_from(photos, decodings):
+def test_a_killed_builder_leaves_none_or_one_to_go_on_from(photos, place, decodings):
     # All kills fall upon one cache in turn: each builder goes on from what the one before had left.
-    script = f"import striate.data.cache\nbuilder = {BUILDER!r}\n{KILLER}"
-    ended = subprocess.run([sys.executable, "-c", script, str(photos)], capture_output=True, text=True, check=True)
-    kept = [int(line) for line in ended.stdout.split()]
-    assert len(kept) == 20
-    assert kept == sorted(kept)
-    assert 20 < kept[-1] < 300, "the builders came too far, or not far enough, for the test to mean anything"
+    def kept():
+        return sum(journal.read_text().count("\n") for journal in place.glob("*/*.journal"))
+
+    found, draw = [], random.Random(0)
+    for _ in range(20):
+        wanted = kept() + draw.randrange(20)
+        child = start(photos)
+        while kept() < wanted:
+            time.sleep(0.001)
+        time.sleep(draw.uniform(0, 0.01))
+        child.kill()
+        child.ended()
+        assert len(list(place.glob("*/*.pixels"))) <= 1
+        found.append(kept())
+    assert found == sorted(found)
+    assert 20 < found[-1] < 300, "the builders came too far, or not far enough, for the test to mean anything"
     assert_right(build(photos), photos)
-    assert len(decodings) == 300 - kept[-1] + 299  # assert_right decodes 299
+    assert len(decodings) == 300 - found[-1] + 299  # assert_right decodes 299
 
 
 def test_rows_that_a_journal_names_but_the_file_lacks_are_decoded_again(photos, place):
@@ -221,7 +239,7 @@ def test_rows_that_a_journal_names_but_the_file_lacks_are_decoded_again(photos, 
     while int(child.stdout.readline()) < 100:
         pass
     child.kill()
-    child.communicate()
+    child.ended()
     (pixels,) = place.glob("*/*.pixels")
     with pixels.open("r+b") as file:  # as after a loss of power: the journal was on the disk, these rows were not
         file.write(bytes(24 * 24 * 3 * 20))
@@ -232,9 +250,9 @@ def test_rows_that_a_journal_names_but_the_file_lacks_are_decoded_again(photos, 
 
 def test_two_builders_at_once_end_with_one_right_cache(photos, place):
     children = [start(photos) for _ in range(2)]
-    told = [child.communicate()[0].split() for child in children]
-    assert [child.returncode for child in children] == [0, 0]
-    assert sum(bool(lines) for lines in told) == 1, "one of them was to wait and to find the work done"
+    told = [child.ended() for child in children]
+    assert [code for code, _ in told] == [0, 0]
+    assert sum(bool(printed) for _, printed in told) == 1, "one of them was to wait and to find the work done"
     (listed,) = list_caches()
     assert listed.pictures == 300
     assert not list(place.glob("*/*.journal"))
@@ -246,7 +264,7 @@ def test_a_cache_that_is_being_built_is_not_cleared(photos):
     while int(child.stdout.readline()) < 20:
         pass
     assert clear_caches() == []
-    child.communicate()
+    child.ended()
     assert_right(build(photos), photos)
     assert len(clear_caches()) == 1
 
@@ -259,7 +277,7 @@ def test_sets_larger_than_memory_stay_on_disk_and_train_to_the_same_weights(pict
     def trained(name):
         run = striate.train(
             "lenet5", pictures, epochs=1, batch_size=4, augment="flip,erase", size=32, threads=1, layout="nchw",
-            name=name, out=tmp_path / "runs", progress=Progress(quiet=True),
+            name=name, out=tmp_path / "runs", report=False, progress=Progress(quiet=True),
         )  # fmt: skip
         return (run.path / "weights" / "last.safetensors").read_bytes(), run.data.fingerprint
 

@@ -118,14 +118,16 @@ def test_flip_and_shift_equal_a_plain_loop():
 
 def test_threads_and_processes_change_no_order_and_no_draw():
     program = (
-        "import json, torch, sys; torch.set_num_threads(int(sys.argv[1]));"
-        "from striate.data.draws import *; d = Draws(1, 2, torch.arange(5000));"
-        "print(json.dumps([permutation(1, 2, 5000).tolist(), d.uniform(FLIP).tolist(), d.integers(SHIFT_X, 5).tolist()]))"
+        "import json, torch\n"
+        "from striate.data.draws import *\n"
+        "for threads in (1, 2):\n"
+        "    torch.set_num_threads(threads)\n"
+        "    d = Draws(1, 2, torch.arange(5000))\n"
+        "    drawn = [permutation(1, 2, 5000).tolist(), d.uniform(FLIP).tolist(), d.integers(SHIFT_X, 5).tolist()]\n"
+        "    print(json.dumps(drawn))\n"
     )
-    outputs = [
-        subprocess.run([sys.executable, "-c", program, threads], capture_output=True, text=True, check=True).stdout
-        for threads in ("1", "2")
-    ]
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    outputs = done.stdout.splitlines()
     draws = Draws(1, 2, torch.arange(5000))
     here = [permutation(1, 2, 5000).tolist(), draws.uniform(FLIP).tolist(), draws.integers(SHIFT_X, 5).tolist()]
     assert json.loads(outputs[0]) == json.loads(outputs[1]) == here

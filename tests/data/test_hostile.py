@@ -105,7 +105,9 @@ def measured(tmp_path, put):
     return json.loads(done.stdout)
 
 
-@pytest.mark.parametrize("form", ["palette-alpha", "jpeg-progressive", "sixteen"])
+@pytest.mark.parametrize(
+    "form", ["sixteen", *(pytest.param(form, marks=pytest.mark.full) for form in ("palette-alpha", "jpeg-progressive"))]
+)
 def test_the_largest_pictures_are_read_or_refused_in_time_and_memory(tmp_path, form):
     # Other programs on the cores only ever add to the seconds, so the least of three looks is the one to judge by.
     for look in range(3):

@@ -6,7 +6,6 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-import run_config
 import torch
 import torchvision.transforms.v2.functional as F
 from PIL import Image
@@ -21,6 +20,7 @@ from striate.evaluation.dense import FullyConvolutional
 from striate.evaluation.protocols import PROTOCOLS, VIEWS, protocol
 from striate.evaluation.views import log_probabilities, pictures_at, places, whole_size
 from striate.nets import build
+from tests import run_config
 from tests.evaluation.test_dense import lively
 
 CPU = torch.device("cpu")

@@ -8,7 +8,6 @@ import pytest
 import torch
 import torch.nn.functional as F
 from captum.attr import GuidedBackprop, LayerGradCam
-from patch_pictures import Linear, enlarged, small_net
 from torch import nn
 
 from striate.errors import UsageError
@@ -18,6 +17,7 @@ from striate.explaining.layers import find_layer, layers
 from striate.nets import build
 from striate.nets.external import adapt, make
 from striate.nets.netspec import NetFacts
+from tests.explaining.patch_pictures import Linear, enlarged, small_net
 
 LAYERED = "grad-cam"
 

@@ -3,7 +3,6 @@
 import numpy as np
 import pytest
 import torch
-from patch_pictures import small_net
 from scipy.stats import spearmanr
 from torch import nn
 
@@ -11,6 +10,7 @@ from striate.drawing.heat import colours, palette
 from striate.explaining import faithfulness, overlay, weight_dependence
 from striate.explaining.faithfulness import DRAWS, ORDERS, area, randomised, rank_correlation
 from striate.nets import build
+from tests.explaining.patch_pictures import small_net
 
 
 class Corner(nn.Module):

@@ -7,7 +7,6 @@ import pytest
 import torch
 import torch.nn.functional as F
 from captum.attr import LayerGradCam
-from patch_pictures import enlarged
 from torch import nn
 from torchvision.models import efficientnet_b0, resnet18
 
@@ -15,6 +14,7 @@ from striate.explaining.attributing import attribution
 from striate.explaining.layers import places
 from striate.nets.external import adapt
 from striate.nets.netspec import NetFacts
+from tests.explaining.patch_pictures import enlarged
 
 GROUPS = partial(nn.GroupNorm, 4)
 FACTS = NetFacts(name="given", title="given", family="external", input=(3, 64, 64), min_size=1, origin={})

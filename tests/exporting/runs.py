@@ -2,7 +2,6 @@
 
 import json
 
-import run_config
 import torch
 
 import striate
@@ -12,6 +11,7 @@ from striate.inference import save_weights
 from striate.nets import Net
 from striate.run import Run
 from striate.runforms.config import RunConfig
+from tests import run_config
 
 
 def make_run(folder, net, *, size, channels, classes, location="fashion-mnist-sample", target=None):

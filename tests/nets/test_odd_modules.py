@@ -5,13 +5,13 @@ import warnings
 
 import pytest
 import torch
-from odd_modules import READ, REFUSED, snapshot
 
 import striate
 from striate.anatomy.asking import ask, fixed_images
 from striate.anatomy.targets import check_fit, describe
 from striate.errors import UsageError
 from striate.nets.external import adapt
+from tests.nets.odd_modules import READ, REFUSED, snapshot
 
 
 def made(build):
@@ -65,7 +65,7 @@ def test_it_is_refused_for_the_true_reason_and_left_as_it_was(kind):
 
 FILE = """
 print("from the file")
-from odd_modules import AsksItsWeights, Gives, LearnedQueries, Out, Prints, Recurrent
+from tests.nets.odd_modules import AsksItsWeights, Gives, LearnedQueries, Out, Prints, Recurrent
 def answers(): return Gives(Out)
 """
 

@@ -8,7 +8,6 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import run_config
 import torch
 import torchvision
 from safetensors.torch import save_file
@@ -20,6 +19,7 @@ from striate.nets.savedfiles import read_saved
 from striate.nets.torchvision import save as under_their_names
 from striate.nets.weightfiles import load_weights
 from striate.runforms.config import RunConfig
+from tests import run_config
 from tests.nets.hostile_weights import CANARY, hostile, lenet, members, saved, with_pickle
 
 SECONDS = 1.0

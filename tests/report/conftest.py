@@ -4,9 +4,9 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from run_files import write_run
 
 from striate.run import Run
+from tests.report.run_files import write_run
 
 
 @pytest.fixture

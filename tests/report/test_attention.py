@@ -3,7 +3,6 @@
 import numpy as np
 import torch
 from PIL import Image
-from run_files import FASHION
 
 from striate.classifier import Classifier
 from striate.data import Preprocessing
@@ -11,6 +10,7 @@ from striate.drawing.sheet import read_tiles
 from striate.explaining import attribution
 from striate.nets import build
 from striate.report import attention
+from tests.report.run_files import FASHION
 
 PREPROCESSING = Preprocessing(size=(28, 28), channels=1, mean=(0.3,), std=(0.3,))
 
@@ -49,7 +49,7 @@ def test_shows_right_answers_and_the_worst_mistakes_for_what_was_answered(make_r
     tiles = read_tiles(path)
     assert [tile.lines for tile in tiles[:1] + tiles[-1:]] == [
         [f"{FASHION[5]}, 70\u00a0%"],
-        [FASHION[6], f"predicted {FASHION[7]}, 70\u00a0%"],
+        [FASHION[6], f"read as {FASHION[7]}, 70\u00a0%"],
     ]
     left, top, _, _ = tiles[0].box
     first = np.kron(pixels[5], np.ones((4, 4, 3), np.uint8))

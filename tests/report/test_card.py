@@ -5,11 +5,11 @@ import re
 import pytest
 import yaml
 from huggingface_hub import ModelCard
-from run_files import FASHION, add_certainty, evaluation_of, write_evaluation
 
 from striate.files import write_json
 from striate.report import card
 from striate.run import Run
+from tests.report.run_files import FASHION, add_certainty, evaluation_of, write_evaluation
 
 
 def split(text: str) -> tuple[dict, str]:

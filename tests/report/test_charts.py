@@ -8,13 +8,13 @@ import re
 import numpy as np
 import pytest
 from PIL import Image
-from run_files import FASHION, evaluation_of, metrics_of, robustness_of, with_certainty
 from scipy.stats import binomtest
 
 from striate.drawing import vega
 from striate.drawing.theme import NIGHT, PAGE, PAPER
 from striate.report.charts import classes, confidence, learning, robustness
 from striate.runforms.evaluation import EvaluationFigures, Robustness
+from tests.report.run_files import FASHION, evaluation_of, metrics_of, robustness_of, with_certainty
 
 CHINESE = ["靴", "帽子", "衬衫"]
 LONG = ["a class name that nobody would call short, " + word for word in ("one", "two", "three")]

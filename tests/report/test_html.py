@@ -7,7 +7,6 @@ from html.parser import HTMLParser
 
 import numpy as np
 import pytest
-from run_files import CALIBRATION, FASHION, add_certainty, evaluation_of, robustness_of, write_evaluation, write_run
 
 from striate import report, texts
 from striate.data.ledger import Ledger
@@ -17,6 +16,15 @@ from striate.files import write_json
 from striate.report import card, facts, html
 from striate.run import Run
 from striate.runforms.evaluation import leading
+from tests.report.run_files import (
+    CALIBRATION,
+    FASHION,
+    add_certainty,
+    evaluation_of,
+    robustness_of,
+    write_evaluation,
+    write_run,
+)
 
 VOID = {"meta", "link", "br", "img", "hr", "input"}
 HOSTILE = [

@@ -7,11 +7,11 @@ import numpy as np
 import pytest
 from PIL import Image
 from PIL.PngImagePlugin import PngInfo
-from run_files import FASHION
 
 from striate import report
 from striate.drawing.sheet import LEGIBLE, NOTE, WIDEST, captioned, read_tiles, shown_side
 from striate.drawing.svg import broken, text_width
+from tests.report.run_files import FASHION
 
 
 def noise(n: int, height: int, width: int, channels: int) -> np.ndarray:
@@ -123,7 +123,7 @@ def test_mistakes_are_the_worst_first(tmp_path):
     path = report.write_mistakes(tmp_path, pixels, rows)
     tiles = read_tiles(path)
     assert [int(shown[0, 0, 0]) for shown in cut_out(path, tiles[:4])] == [39, 79, 37, 77]
-    assert tiles[0].lines == ["a", "predicted b, 90\u00a0%"]
+    assert tiles[0].lines == ["a", "read as b, 90\u00a0%"]
     assert report.write_mistakes(tmp_path, pixels, rows[::2]) is None  # all right
 
 

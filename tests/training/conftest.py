@@ -1,7 +1,8 @@
 """What the tests of training share."""
 
 import pytest
-from tiny import make_tiny
+
+from tests.training.tiny import make_tiny
 
 
 @pytest.fixture

@@ -10,6 +10,7 @@ from striate.errors import UsageError
 from striate.inference import load_net
 from striate.training import Progress
 
+pytestmark = pytest.mark.usefixtures("no_charts")
 QUIET = Progress(quiet=True)
 GENERATOR = np.random.default_rng(0)
 

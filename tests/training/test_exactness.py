@@ -41,39 +41,47 @@ def training_columns(run):
     return [{key: row[key] for key in row if key not in ("seconds", "pictures_per_second")} for row in run.metrics]
 
 
-def test_the_same_config_twice_gives_the_same_bits_in_another_process_too(tmp_path):
+def test_the_same_config_twice_gives_the_same_bits_in_another_process_too(tmp_path, clothes):
     given = {"epochs": 1.1, "threads": 1, "layout": "nchw", "report": False, "out": tmp_path, "progress": QUIET}
-    first, again = (striate.train("lenet5", **given) for _ in range(2))
+    first, again = (striate.train("lenet5", clothes, **given) for _ in range(2))
     assert same_bits(weights(first), weights(again))
     words = ["train", "lenet5", "--epochs", "1.1", "--threads", "1", "--layout", "nchw", "--no-report"]
-    command = [sys.executable, "-m", "striate", *words, "--name", "fresh", "--out", tmp_path]
+    command = [sys.executable, "-m", "striate", *words, "--data", clothes, "--name", "fresh", "--out", tmp_path]
     subprocess.run(command, check=True, capture_output=True)
     fresh = striate.load(tmp_path / "fresh")
     assert same_bits(weights(first), weights(fresh))
     assert training_columns(first) == training_columns(fresh)
     assert len(fresh.metrics) == 2
-    other = striate.train("lenet5", seed=1, **given)
+    other = striate.train("lenet5", clothes, seed=1, **given)
     assert not same_bits(weights(first), weights(other))
 
 
 @pytest.mark.parametrize(
     ("net", "recipe"),
     [
-        ("lenet5", replace(TUTORIAL, epochs=1.5, batch_size=100, seed=3)),
-        ("lenet5", replace(FAST_PLAIN, epochs=1.5, batch_size=100, seed=3)),
-        ("lenet5-bn", replace(FAST_NORM, epochs=1.5, batch_size=100, seed=3)),
-        ("lenet5-bn", replace(FAST_PLAIN, epochs=1.5, batch_size=100, seed=3)),
+        ("lenet5", replace(TUTORIAL, epochs=1.5, batch_size=20, seed=3)),
+        ("lenet5", replace(FAST_PLAIN, epochs=1.5, batch_size=20, seed=3)),
+        ("lenet5-bn", replace(FAST_NORM, epochs=1.5, batch_size=20, seed=3)),
+        ("lenet5-bn", replace(FAST_PLAIN, epochs=1.5, batch_size=20, seed=3)),
     ],
     ids=lambda value: value if isinstance(value, str) else f"{value.name}-{value.optimizer}-{value.epochs}",
 )
-def test_weights_equal_those_of_a_plain_pytorch_loop_bit_for_bit(tmp_path, net, recipe):
-    run = striate.train(net, recipe=recipe, out=tmp_path, threads=1, report=False, layout="nchw", progress=QUIET)
-    assert same_bits(weights(run), plain_loop(run, net, recipe))
+def test_weights_equal_those_of_a_plain_pytorch_loop_bit_for_bit(tmp_path, clothes, net, recipe):
+    equals_plain_loop(tmp_path, clothes, net, recipe)
 
 
-def plain_loop(run, name, recipe):
+@pytest.mark.full
+def test_weights_of_the_whole_sample_equal_those_of_a_plain_pytorch_loop(tmp_path):
+    equals_plain_loop(tmp_path, "fashion-mnist-sample", "lenet5-bn", replace(FAST_NORM, epochs=1.5, batch_size=100))
+
+
+def equals_plain_loop(out, data, net, recipe):
+    run = striate.train(net, data, recipe=recipe, out=out, threads=1, report=False, layout="nchw", progress=QUIET)
+    assert same_bits(weights(run), plain_loop(run, load_data(data).train, net, recipe))
+
+
+def plain_loop(run, data, name, recipe):
     """Written with nothing of the training package: PyTorch as everybody writes it."""
-    data = load_data("fashion-mnist-sample").train
     held = set(run.validation_indices().tolist())
     kept = [i for i in range(len(data)) if i not in held]
     x = torch.from_numpy(data.pixels[kept]).permute(0, 3, 1, 2).clone(memory_format=torch.contiguous_format)
@@ -136,21 +144,11 @@ class StopAfter(Progress):
 
 
 @pytest.mark.parametrize(("number", "code", "layout"), [(signal.SIGINT, 130, "nchw"), (signal.SIGTERM, 143, "nhwc")])
-def test_an_interrupted_run_resumes_to_the_bit(tmp_path, number, code, layout):
-    whole = striate.train(
-        "lenet5-bn", epochs=3, name="whole", out=tmp_path, threads=1, report=False, layout=layout, progress=QUIET
-    )
+def test_an_interrupted_run_resumes_to_the_bit(tmp_path, clothes, number, code, layout):
+    given = {"epochs": 3, "out": tmp_path, "threads": 1, "report": False, "layout": layout}
+    whole = striate.train("lenet5-bn", clothes, name="whole", progress=QUIET, **given)
     with pytest.raises(Interrupted, match=r"striate train --resume .*broken") as caught:
-        striate.train(
-            "lenet5-bn",
-            epochs=3,
-            name="broken",
-            out=tmp_path,
-            threads=1,
-            report=False,
-            layout=layout,
-            progress=StopAfter(1, number),
-        )
+        striate.train("lenet5-bn", clothes, name="broken", progress=StopAfter(1, number), **given)
     assert caught.value.exit_code == code
     broken = striate.load(tmp_path / "broken")
     assert broken.summary.status == "interrupted"
@@ -163,29 +161,16 @@ def test_an_interrupted_run_resumes_to_the_bit(tmp_path, number, code, layout):
         striate.resume(broken.path)
 
 
-def test_killed_outright_in_the_middle_it_goes_on_from_the_last_checkpoint(tmp_path):
-    whole = striate.train(
-        "lenet5", epochs=4, name="whole", out=tmp_path, threads=1, report=False, layout="nchw", progress=QUIET
-    )
-    command = [
-        sys.executable,
-        "-m",
-        "striate",
-        "train",
-        "lenet5",
-        "--epochs",
-        "4",
-        "--threads",
-        "1",
-        "--no-report",
-        "--layout",
-        "nchw",
-    ]
+def test_killed_outright_in_the_middle_it_goes_on_from_the_last_checkpoint(tmp_path, clothes):
+    given = {"epochs": 8, "batch_size": 20, "threads": 1, "layout": "nchw"}
+    whole = striate.train("lenet5", clothes, name="whole", out=tmp_path, report=False, progress=QUIET, **given)
+    words = [str(word) for name, value in given.items() for word in (f"--{name.replace('_', '-')}", value)]
+    command = [sys.executable, "-m", "striate", "train", "lenet5", "--data", clothes, "--no-report", *words]
     process = subprocess.Popen([*command, "--out", tmp_path, "--name", "killed"], stderr=subprocess.PIPE, text=True)
     for line in process.stderr:
-        if line.startswith("epoch 2/4"):
+        if line.startswith("epoch 2/8"):
             break
-    time.sleep(0.05)
+    time.sleep(0.02)
     process.kill()
     process.communicate()
     assert not (tmp_path / "killed" / "weights").exists()
@@ -193,11 +178,10 @@ def test_killed_outright_in_the_middle_it_goes_on_from_the_last_checkpoint(tmp_p
     assert same_bits(weights(whole), weights(resumed))
 
 
-def test_a_damaged_checkpoint_is_named_and_the_one_before_is_used(tmp_path):
+def test_a_damaged_checkpoint_is_named_and_the_one_before_is_used(tmp_path, clothes):
+    given = {"epochs": 3, "name": "run", "out": tmp_path, "threads": 1, "report": False, "layout": "nchw"}
     with pytest.raises(Interrupted):
-        striate.train(
-            "lenet5", epochs=3, name="run", out=tmp_path, threads=1, report=False, layout="nchw", progress=StopAfter(2)
-        )
+        striate.train("lenet5", clothes, progress=StopAfter(2), **given)
     run = striate.load(tmp_path / "run")
     older, newest = sorted((run.path / "checkpoints").glob("*.pt"))
     before = int(older.stem.removeprefix("step-"))
@@ -233,21 +217,18 @@ def test_resume_refuses_data_that_changed(tmp_path, pictures):
         striate.resume(tmp_path / "run")
 
 
-def test_training_in_a_thread_works_without_signal_handlers(tmp_path):
-    found = []
-    thread = threading.Thread(
-        target=lambda: found.append(
-            striate.train(epochs=0.1, out=tmp_path, threads=1, report=False, layout="nchw", progress=QUIET)
-        )
-    )
+def test_training_in_a_thread_works_without_signal_handlers(tmp_path, clothes):
+    found, given = [], {"epochs": 0.5, "out": tmp_path, "threads": 1, "report": False, "layout": "nchw"}
+    thread = threading.Thread(target=lambda: found.append(striate.train("lenet5", clothes, progress=QUIET, **given)))
     thread.start()
     thread.join()
     assert found[0].summary.status == "finished"
 
 
-def test_a_fraction_of_an_epoch_is_trained_and_recorded(tmp_path):
-    run = striate.train(epochs=1.5, out=tmp_path, threads=1, report=False, layout="nchw", progress=QUIET)
-    assert run.config.plan.steps == 106
-    assert [row["step"] for row in run.metrics] == [71, 106]
+def test_a_fraction_of_an_epoch_is_trained_and_recorded(tmp_path, clothes):
+    given = {"epochs": 1.5, "batch_size": 90, "threads": 1, "report": False, "layout": "nchw"}
+    run = striate.train("lenet5", clothes, out=tmp_path, progress=QUIET, **given)
+    assert run.config.plan.steps == 15
+    assert [row["step"] for row in run.metrics] == [10, 15]
     assert isinstance(Recipe.from_dict(run.config.recipe.values), Recipe)
     assert np.isfinite([row["train_loss"] for row in run.metrics]).all()

@@ -6,7 +6,6 @@ import signal
 from dataclasses import replace
 
 import pytest
-import run_config
 from test_exactness import QUIET, StopAfter, same_bits, training_columns, weights
 
 import striate
@@ -16,6 +15,7 @@ from striate.experiment.repeat import repeat_command
 from striate.namedrecipes import FAST_NORM
 from striate.runforms.config import Span
 from striate.training import Length, Progress, checkpoint
+from tests import run_config
 
 
 def test_a_length_that_was_never_moved():
@@ -50,14 +50,16 @@ class Lines(Progress):
 
 
 SETTINGS = {"threads": 1, "report": False, "layout": "nchw"}
-RECIPE = replace(FAST_NORM, batch_size=300, seed=2)
+RECIPE = replace(FAST_NORM, batch_size=30, seed=2)
 
 
 @pytest.fixture(scope="module")
-def short(tmp_path_factory):
+def short(tmp_path_factory, clothes):
     """A finished run of one and a half epochs of 30 steps."""
     out = tmp_path_factory.mktemp("short")
-    return striate.train("lenet5-bn", recipe=RECIPE, epochs=1.5, name="short", out=out, progress=QUIET, **SETTINGS)
+    return striate.train(
+        "lenet5-bn", clothes, recipe=RECIPE, epochs=1.5, name="short", out=out, progress=QUIET, **SETTINGS
+    )
 
 
 def test_a_finished_run_is_extended_and_says_what_the_rate_does(short, tmp_path):
@@ -138,9 +140,11 @@ def test_back_before_the_moving_of_the_end_the_old_schedule_holds_until_there(ti
 
 
 @pytest.mark.parametrize("epochs", [1.7, 5])
-def test_an_interrupted_run_is_made_shorter_or_longer(tmp_path, epochs):
+def test_an_interrupted_run_is_made_shorter_or_longer(tmp_path, clothes, epochs):
     with pytest.raises(Interrupted):
-        striate.train("lenet5-bn", recipe=RECIPE, epochs=3, name="run", out=tmp_path, progress=StopAfter(1), **SETTINGS)
+        striate.train(
+            "lenet5-bn", clothes, recipe=RECIPE, epochs=3, name="run", out=tmp_path, progress=StopAfter(1), **SETTINGS
+        )
     run = striate.resume(tmp_path / "run", epochs=epochs, progress=QUIET)
     steps = round(30 * epochs)
     assert run.metrics[-1]["step"] == run.config.plan.steps == steps

@@ -6,7 +6,6 @@ from functools import partial
 
 import pytest
 import torch
-from tiny import same_bits
 
 import striate
 from striate.errors import StriateError
@@ -14,6 +13,7 @@ from striate.nets import build
 from striate.training import Progress, trainer
 from striate.training.checkpoint import load_checkpoint
 from striate.training.guard import Guard
+from tests.training.tiny import same_bits
 
 STEPS = random.Random(3).sample(range(24), 20)
 DEFERRED = pytest.mark.parametrize("deferred", [False, True], ids=["at once", "deferred, as on CUDA"])

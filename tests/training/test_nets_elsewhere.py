@@ -22,6 +22,7 @@ from striate.events import EpochEnded
 from striate.inference import load_net, logits
 from striate.training import Progress
 
+pytestmark = pytest.mark.usefixtures("no_charts")
 QUIET = Progress(quiet=True)
 CPU = torch.device("cpu")
 

@@ -26,6 +26,8 @@ from striate.training.loop import gradients
 from striate.training.state import Average, State, fresh_state
 from striate.training.timing import measure
 
+pytestmark = pytest.mark.usefixtures("small_sample", "no_charts")
+
 
 def train(tmp_path, net="lenet5", **choices):
     options = {
@@ -100,12 +102,12 @@ def test_when_memory_runs_out_the_step_is_made_in_parts_and_resuming_knows(tmp_p
 
     monkeypatch.setattr(loop, "gradients", limited)
     said = Said()
-    run = train(tmp_path, progress=said, epochs=0.2)
+    run = train(tmp_path, progress=said, epochs=2)
     assert failed == [5, 5]
     assert "out of memory in step 6: from here on each batch is split into 4 micro-batches" in "".join(said.lines)
     assert yaml.safe_load((run.path / "config.yaml").read_text())["plan"]["parts"] == 4
     monkeypatch.setattr(loop, "gradients", plain)
-    extended = striate.resume(run.path, epochs=0.4, progress=Progress(quiet=True))
+    extended = striate.resume(run.path, epochs=4, progress=Progress(quiet=True))
     assert extended.config.plan.parts == 4
 
 
@@ -158,12 +160,12 @@ def test_the_body_stays_as_it_is_while_it_is_frozen(tmp_path):
 
     net = build("lenet5-bn", channels=1, classes=10)
     before = {name: value.clone() for name, value in net.state_dict().items()}
-    run = train(tmp_path, net, data="fashion-mnist-sample", freeze=1.0, epochs=0.2, size=28)
+    run = train(tmp_path, net, data="fashion-mnist-sample", freeze=1.0, epochs=2, size=28)
     after = weights(run)
     assert any(isinstance(module, norms.BatchNorm2d) for module in net.modules())
     assert all(torch.equal(after[name], value) for name, value in before.items() if name.startswith("stages."))
     assert not torch.equal(after["head.classifier.weight"], before["head.classifier.weight"])
-    half = weights(train(tmp_path, net, freeze=0.5, epochs=0.2, size=28))
+    half = weights(train(tmp_path, net, freeze=0.5, epochs=2, size=28))
     assert not all(torch.equal(half[name], value) for name, value in before.items() if name.startswith("stages."))
 
 
@@ -189,8 +191,8 @@ def test_the_mean_of_the_weights_follows_its_formula():
 
 
 def test_a_run_keeps_the_mean_weights_and_resumes_them_to_the_bit(tmp_path, monkeypatch):
-    whole = train(tmp_path, ema=0.9, epochs=0.3)
-    plain = train(tmp_path, epochs=0.3)
+    whole = train(tmp_path, ema=0.9, epochs=3)
+    plain = train(tmp_path, epochs=3)
     assert not torch.equal(weights(whole)["head.classifier.weight"], weights(plain)["head.classifier.weight"])
     # Interrupted after five steps.
     ordinary, calls = loop.gradients, []
@@ -205,7 +207,7 @@ def test_a_run_keeps_the_mean_weights_and_resumes_them_to_the_bit(tmp_path, monk
     monkeypatch.setattr("striate.training.checkpoint.RATIO", 0.0)
     monkeypatch.setattr(loop, "gradients", interrupted)
     with pytest.raises(KeyboardInterrupt):
-        train(tmp_path, ema=0.9, epochs=0.3, name="cut")
+        train(tmp_path, ema=0.9, epochs=3, name="cut")
     monkeypatch.setattr(loop, "gradients", ordinary)
     resumed = striate.resume(tmp_path / "cut", progress=Progress(quiet=True))
     assert all(torch.equal(value, weights(resumed)[name]) for name, value in weights(whole).items())
@@ -213,13 +215,15 @@ def test_a_run_keeps_the_mean_weights_and_resumes_them_to_the_bit(tmp_path, monk
 
 def test_the_best_epoch_is_kept_evaluated_and_predicted_with(tmp_path, monkeypatch):
     """A rate too high for long: the best epoch is not the last one."""
-    recipe = replace(
-        named_recipe("fast", family="lenet", batch_norm=False, params=60_000), schedule="constant", lr=0.03
-    )
-    recipe = replace(recipe, warmup=0.0)  # whose length would hang on that of the run
-    run = train(tmp_path, recipe=recipe, keep="best", epochs=5)
-    accuracies = [row["val_accuracy"] for row in run.metrics]
-    best = max(range(5), key=lambda i: (accuracies[i], -run.metrics[i]["val_loss"]))
+    plain = named_recipe("fast", family="lenet", batch_norm=False, params=60_000)
+    for seed in range(4):
+        # Without warm-up, whose length would hang on that of the run.
+        recipe = replace(plain, schedule="constant", lr=0.02, warmup=0.0, seed=seed)
+        run = train(tmp_path, recipe=recipe, keep="best", epochs=5)
+        accuracies = [row["val_accuracy"] for row in run.metrics]
+        best = max(range(5), key=lambda i: (accuracies[i], -run.metrics[i]["val_loss"]))
+        if best < 4:
+            break
     assert best < 4, "the last epoch is the best: this test shows nothing"
     shorter = train(tmp_path, recipe=recipe, epochs=best + 1)
     assert all(torch.equal(value, weights(run, "best")[name]) for name, value in weights(shorter).items())
@@ -259,12 +263,13 @@ def test_what_goes_by_validation_needs_validation(tmp_path):
 
 
 def test_the_command_in_the_run_spells_the_options_out(tmp_path):
-    run = train(tmp_path, micro_batches=2, ema=0.9, keep="best", patience=5, epochs=0.2)
+    run = train(tmp_path, micro_batches=2, ema=0.9, keep="best", patience=5, epochs=2)
     for words in ("--micro-batches 2", "--ema 0.9", "--keep best", "--patience 5"):
         assert words in run.summary.command
 
 
-def test_warnings_that_save_an_evening_come_before_and_after_the_first_epoch(tmp_path):
+def test_warnings_that_save_an_evening_come_before_and_after_the_first_epoch(tmp_path, monkeypatch):
+    monkeypatch.undo()  # the whole sample: the few steps of the small one tell nothing of learning
     net = nn.Sequential(nn.Flatten(), nn.Linear(784, 10))
     with torch.no_grad():
         net[1].weight *= 100

@@ -5,7 +5,6 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-import run_config
 import torch
 from torch import nn
 
@@ -19,8 +18,10 @@ from striate.runforms.summary import Ended, Summary
 from striate.training import Progress
 from striate.training.preflight import preflight
 from striate.training.rows import COLUMNS, chance, out_of_patience
+from tests import run_config
 
 QUIET = Progress(quiet=True)
+pytestmark = pytest.mark.usefixtures("no_charts")
 TEN = Chance(loss=math.log(10), accuracy=0.1, classes=10, validating=100)
 
 

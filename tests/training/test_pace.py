@@ -4,8 +4,6 @@ import time
 from dataclasses import replace
 
 import pytest
-import run_config
-from tiny import HELD, RECIPE, same_bits
 
 from striate.run import Run
 from striate.runforms.config import Span
@@ -13,6 +11,8 @@ from striate.training import Audience, Execution, Length, Speed, fit, plan_steps
 from striate.training.clock import Clock
 from striate.training.length import LOOKS, Pace
 from striate.training.timing import REPORT_SECONDS
+from tests import run_config
+from tests.training.tiny import HELD, RECIPE, same_bits
 
 PLAN = run_config.plan(100, 1000, seconds_per_step=1.0, seconds_per_epoch=1000.0)
 

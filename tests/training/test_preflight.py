@@ -139,7 +139,7 @@ def test_a_loss_that_never_falls_has_no_steepest_place():
     assert steepest([0.1, 0.2, 0.3, 0.4], [1.0, 1.0, 1.0, 1.0]) is None
 
 
-def test_the_commands_look_and_write_no_run(tmp_path, call):
+def test_the_commands_look_and_write_no_run(tmp_path, small_sample, call):
     code, out, _ = call("train", "lenet5", "--try", "--threads", 1)
     assert code == 0
     assert "can overfit 32 images" in out
@@ -163,4 +163,7 @@ def test_the_commands_look_and_write_no_run(tmp_path, call):
         "failed",
     )
     assert said.endswith("striate: this training would fail: softmax-before-loss, initial loss\n")
-    assert sorted(path.name for path in tmp_path.iterdir() if path.name != "__pycache__") == ["net.py", "search.png"]
+    assert sorted(path.name for path in tmp_path.iterdir() if path.name != "__pycache__") == [
+        "net.py",
+        "search.png",
+    ]

@@ -4,6 +4,7 @@ Four processes are started once and play all cases, in groups of one to four of 
 """
 
 import json
+import multiprocessing
 import os
 import random
 import signal
@@ -19,10 +20,8 @@ from pathlib import Path
 import numpy as np
 import psutil
 import pytest
-import run_config
 import torch
 from safetensors.torch import load_file
-from tiny import pictures, same_bits
 from torch import nn
 from torch.multiprocessing.spawn import start_processes
 
@@ -59,6 +58,8 @@ from striate.training.job import seed_step
 from striate.training.ranks import Ranks, joined, spread
 from striate.training.signals import Stop
 from striate.training.trainer import validate
+from tests import run_config
+from tests.training.tiny import pictures, same_bits
 
 STEPS, BATCH, PICTURES = 50, 12, 95
 """A batch of 12 or 11, which neither 2, 3 nor 4 ranks share equally; 8 steps an epoch."""
@@ -279,6 +280,8 @@ CASES = {
     **{f"validate {count}": (count, ("validate", None, None, SIZES)) for count in (1, 2, 3, 4)},
     "together": (3, ("together", None, None)),
 }
+FULL = ("exact 2", "exact 3", "exact 4", "twice 1", "interrupt 1")
+QUICK = {name: case for name, case in CASES.items() if not name.startswith(FULL)}
 
 
 def crew(rank, folder, cases):
@@ -296,15 +299,32 @@ def crew(rank, folder, cases):
 
 
 def played(folder, cases):
-    """Plays the cases in four processes: name -> what each rank found."""
-    start_processes(crew, (str(folder), cases), nprocs=4)
+    """Plays the cases in four processes, forks of one that has everything imported: name -> what each rank found."""
+    multiprocessing.set_forkserver_preload(["striate.experiment", "pytest"])
+    start_processes(crew, (str(folder), cases), nprocs=4, start_method="forkserver")
+    return results(folder, cases)
+
+
+def results(folder, cases):
     read = lambda name, rank: torch.load(folder / f"{name} of rank {rank}", weights_only=False)  # noqa: E731
     return {name: [read(name, rank) for rank in range(count)] for name, (count, _) in cases.items()}
 
 
 @pytest.fixture(scope="module")
-def found(tmp_path_factory):
-    return played(tmp_path_factory.mktemp("ranks"), CASES)
+def quick(shared):
+    return results(shared("ranks", lambda folder: played(folder, QUICK)), QUICK)
+
+
+@pytest.fixture(scope="module")
+def rest(shared):
+    cases = {name: case for name, case in CASES.items() if name not in QUICK}
+    return results(shared("other-ranks", lambda folder: played(folder, cases)), cases)
+
+
+@pytest.fixture
+def found(request, quick):
+    """What each rank found in each case; the quick ones, in tests marked `full` the others too."""
+    return {**quick, **request.getfixturevalue("rest")} if request.node.get_closest_marker("full") else quick
 
 
 def furthest(a, b):
@@ -312,7 +332,9 @@ def furthest(a, b):
 
 
 @pytest.mark.parametrize(
-    "case", range(len(EXACT)), ids=["plain", "rich", "sampled", "auxiliary head", "unused parameter"]
+    "case",
+    [0, 1, *(pytest.param(case, marks=pytest.mark.full) for case in (2, 3, 4))],
+    ids=["plain", "rich", "sampled", "auxiliary head", "unused parameter"],
 )
 def test_the_number_of_ranks_changes_nothing_but_rounding(found, case):
     (one,) = found[f"exact {case} 1"]
@@ -326,7 +348,12 @@ def test_the_number_of_ranks_changes_nothing_but_rounding(found, case):
                 assert row == pytest.approx(other, rel=1e-12)
 
 
-@pytest.mark.parametrize("case", range(len(TWICE)), ids=["batch norm and mean weights", "dropout"])
+TWO_NETS = pytest.mark.parametrize(
+    "case", [0, pytest.param(1, marks=pytest.mark.full)], ids=["batch norm and mean weights", "dropout"]
+)
+
+
+@TWO_NETS
 @pytest.mark.parametrize("count", [2, 3])
 def test_the_same_number_twice_gives_the_same_bits(found, case, count):
     first, second = (found[f"twice {case} {count} {which}"] for which in "ab")
@@ -338,7 +365,7 @@ def test_the_same_number_twice_gives_the_same_bits(found, case, count):
     assert all(same_bits(weights[0], other) for other in weights[1:]), "all ranks have the same weights"
 
 
-@pytest.mark.parametrize("case", range(len(TWICE)), ids=["batch norm and mean weights", "dropout"])
+@TWO_NETS
 def test_a_signal_at_one_rank_stops_all_after_the_same_step_and_they_go_on_to_the_bit(found, case):
     whole, broken = found[f"twice {case} 3 a"], found[f"interrupt {case}"]
     for a, b in zip(whole, broken, strict=True):
@@ -456,6 +483,21 @@ def test_what_cannot_be_shared_is_refused_by_name(monkeypatch):
         striate.train(processes=2)
 
 
+def test_an_observer_in_the_calling_process_sees_every_event_of_two_ranks(clothes, tmp_path):
+    told, given = [], {"epochs": 2, "batch_size": 60, "threads": 1, "layout": "nchw", "processes": 2, "report": False}
+    run = striate.train(
+        "lenet5", clothes, out=tmp_path, progress=Progress(quiet=True), observers=[told.append], **given
+    )
+    assert (run.summary.status, run.config.plan.ranks, len(run.metrics)) == ("finished", 2, 2)
+    assert "--processes 2" in run.summary.command
+    (evaluation,) = run.evaluations.values()
+    assert evaluation.n == 200
+    kept = [event for event in told if not isinstance(event, Stepped | Reading)]
+    assert [event for event in striate.follow(run) if not isinstance(event, Stepped)] == kept
+    assert {type(event) for event in told} >= {Said, Started, Stepped, EpochEnded, Saved, Trained, Evaluated, Finished}
+    assert [event.row["epoch"] for event in kept if isinstance(event, EpochEnded)] == [1, 2]
+
+
 # Through the commands.
 
 OPTIONS = [
@@ -507,6 +549,7 @@ def stopped(tmp_path_factory):
     return run, process.returncode, said
 
 
+@pytest.mark.full
 def test_a_signal_to_the_command_stops_its_processes_and_they_go_on(stopped):
     run, code, said = stopped
     assert code == 143
@@ -521,7 +564,8 @@ def test_a_signal_to_the_command_stops_its_processes_and_they_go_on(stopped):
     assert evaluation.accuracy > 0.5
 
 
-def test_an_observer_in_the_calling_process_sees_every_event_of_two_ranks(stopped):
+@pytest.mark.full
+def test_an_observer_in_the_calling_process_sees_every_event_of_two_ranks_that_go_on(stopped):
     run = stopped[0]
     told = [event for event in TOLD if not isinstance(event, Stepped | Reading)]
     before = list(striate.follow(run))
@@ -557,6 +601,7 @@ def trains(folder, before):
     return summary.is_file() and summary.stat().st_mtime_ns > before and Run(folder).summary.status == "running"
 
 
+@pytest.mark.full
 def test_a_rank_killed_under_torchrun_ends_with_the_bits_of_a_run_that_was_stopped_otherwise(stopped, tmp_path):
     folder = torchrun(tmp_path, 1, random.Random(0))
     assert striate.load(folder).summary.status == "finished"

@@ -18,6 +18,7 @@ from striate.namedrecipes import FAST_SMALL, TUTORIAL
 from striate.recipe import Milestones, ResizeSchedule
 from striate.runforms.config import Origin
 
+pytestmark = pytest.mark.usefixtures("no_charts")
 ODD = "it's two words; $HOME & `x`"
 
 

@@ -8,12 +8,12 @@ import time
 
 import pytest
 import torch
-from tiny import same_bits
 
 import striate
 from striate.errors import Interrupted
 from striate.training import Stop, trainer
 from striate.training.checkpoint import load_checkpoint
+from tests.training.tiny import same_bits
 
 SLOW = """
 import sys, time
@@ -127,6 +127,7 @@ def test_a_second_signal_ends_the_process_at_once_with_the_last_checkpoint_intac
     assert (state["step"], reasons) == (0, [])
 
 
+@pytest.mark.full
 def test_it_is_out_within_5_seconds_of_the_end_of_the_step(tmp_path):
     process = start(tmp_path, "loop.seed_step", 40, 1)
     process.send_signal(signal.SIGTERM)

@@ -7,7 +7,6 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
-from tiny import RECIPE, pictures, same_bits
 
 from striate.data import Preprocessing
 from striate.data.augmentation import Augmentation
@@ -15,6 +14,7 @@ from striate.data.batches import Batches, Order
 from striate.errors import Interrupted, StriateError, UsageError
 from striate.namedrecipes import progressive
 from striate.recipe import Recipe, ResizeSchedule
+from tests.training.tiny import RECIPE, pictures, same_bits
 
 GROWING = {"resize_schedule": ((0.0, 20), (0.5, 28))}
 

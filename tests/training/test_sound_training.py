@@ -17,6 +17,7 @@ import striate
 from striate.errors import CheckError, DataError, UsageError
 from striate.training import Progress
 
+pytestmark = pytest.mark.usefixtures("no_charts")
 QUIET = Progress(quiet=True)
 
 NETS = '''

@@ -1,4 +1,4 @@
-"""Three processes killed outright and resumed, among the slow tests three more; `make torture` kills sixty."""
+"""Processes killed outright and resumed: three, and three more among the slow tests; `make torture` kills sixty."""
 
 import pytest
 
@@ -9,7 +9,7 @@ SMALL = Case("lenet5-bn", "files", 0, size=28)
 
 @pytest.mark.parametrize(
     ("case", "seed"),
-    [(SMALL, 1), pytest.param(CASES[2], 2, marks=pytest.mark.slow)],
+    [pytest.param(SMALL, 1, marks=pytest.mark.full), pytest.param(CASES[2], 2, marks=pytest.mark.slow)],
     ids=lambda value: getattr(value, "net", ""),
 )
 def test_killed_runs_end_with_the_bits_of_the_unbroken_one(tmp_path, case, seed):

@@ -13,7 +13,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 from safetensors.torch import load_file
-from tiny import same_bits
 
 import striate
 from striate import events
@@ -23,6 +22,7 @@ from striate.events import EpochEnded, EventFile, Finished, Reading, Saved, Star
 from striate.live import trains
 from striate.training import Audience, Progress, Stop
 from striate.training.checkpoint import load_checkpoint
+from tests.training.tiny import same_bits
 
 ROW = {"epoch": 1, "step": 5, "train_loss": 0.5, "val_loss": None}
 EVENTS = [

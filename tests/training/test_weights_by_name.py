@@ -2,7 +2,6 @@
 
 import numpy as np
 import pytest
-import run_config
 import torch
 from safetensors.torch import load_file, save_file
 from torch import nn
@@ -18,6 +17,7 @@ from striate.nets.metadevice import on_meta_device
 from striate.nets.netspec import NetFacts
 from striate.runforms.config import RunConfig
 from striate.training import Progress
+from tests import run_config
 
 QUIET = Progress(quiet=True)
 PREPROCESSING = {"size": [28, 28], "channels": 1, "mean": [0.5], "std": [0.25]}

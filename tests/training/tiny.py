@@ -5,7 +5,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import run_config
 import torch
 
 from striate.data import ImageData, Preprocessing
@@ -17,6 +16,7 @@ from striate.run import Run
 from striate.training import Audience, Progress, State, fit, fresh_state, make_job, resumed_state
 from striate.training.clock import Clock
 from striate.training.job import Job
+from tests import run_config
 
 BATCH, PICTURES, HELD = 8, 64, 16
 RECIPE = replace(FAST_NORM, epochs=3, batch_size=BATCH, lr=0.02, augmentation=Augmentation(shift=2), seed=5)
