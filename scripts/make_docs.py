@@ -44,19 +44,22 @@ def family_page(family: Family) -> str:
         "\n".join(f"- {citation}" for citation in dict.fromkeys(row.citation for row in family.rows)),
         f"![{drawn.title}: its operations, as `striate inspect {drawn.name} --diagram` draws them]({drawn.name}.svg)",
         f"![{drawn.title}: the sizes of its feature maps]({drawn.name}-maps.svg)",
-        f"The code, and the table of its forms: [striate/nets/{family.name}.py](../../striate/nets/{family.name}.py).",
+        f"Code and table of forms: [striate/nets/{family.name}.py](../../striate/nets/{family.name}.py).",
         "## Its forms",
         table(family.rows),
     ]
     notes = [note(row) for row in family.rows if row.deviations or row.known_findings or row.results]
     if notes:
-        parts += ["## Where they depart from their sources, and what was published", *notes]
+        parts += ["## Differences from the sources, and published results", *notes]
     return "\n\n".join(parts) + "\n"
 
 
 def table(rows: tuple[NetSpec, ...]) -> str:
     """The rows of the catalogue as a Markdown table."""
-    lines = ["| net | follows | geometry | input | parameters | MACs | smallest |", "|---|---|---|---|---:|---:|---:|"]
+    lines = [
+        "| net | follows | geometry | input | parameters | MACs | min. input |",
+        "|---|---|---|---|---:|---:|---:|",
+    ]
     for row in rows:
         size = "x".join(map(str, row.input))
         extra = f" ({row.params_training:,} in training)" if row.params_training else ""

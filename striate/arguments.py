@@ -44,7 +44,7 @@ _SHOWN = 60
 
 
 def checked(function: Callable[_P, _T]) -> Callable[_P, _T]:
-    """The function with its arguments checked by its annotations, as far as these can be checked without using the values.
+    """The function with its arguments checked against its annotations, without using the values.
 
     NumPy's numbers are numbers; True and False are none; a path may be a text. What only type checkers know is left to the
     function. A missing or unknown argument, or one of another type, is a UsageError that says what it must be.
@@ -127,12 +127,12 @@ def _classes(hint: Any) -> list[type]:
 
 
 def _instead(value: object, hint: Any) -> str:
-    """What to do with data that is at hand in another form, where data is wanted."""
+    """Advice for data in another form, where data is expected."""
     if "MapStyle" not in {one.__name__ for one in _classes(hint)}:
         return ""
     if hasattr(value, "dataset"):
-        return ". Of a DataLoader give its dataset: loader.dataset"
-    return ". A Dataset is to be read by position: list(dataset) makes that of one that is only iterated" * hasattr(
+        return ". For a DataLoader, give its dataset: loader.dataset"
+    return ". A Dataset must support reading by position: for an iterable one, use list(dataset)" * hasattr(
         value, "__iter__"
     )
 
@@ -182,7 +182,7 @@ def _fits(value: object, hint: Any) -> bool:
 
 
 def _words(hint: Any) -> list[str]:
-    """What may be given, in words."""
+    """The accepted values, in words."""
     origin, inside = typing.get_origin(hint), typing.get_args(hint)
     if origin is Annotated:
         return _words(inside[0])
@@ -197,9 +197,9 @@ def _words(hint: Any) -> list[str]:
     if origin is tuple and inside[-1:] != (...,):
         return [f"{len(inside)} values, each {' or '.join(dict.fromkeys(w for one in inside for w in _words(one)))}"]
     if origin in _LISTS:
-        return [f"a list, each of it {' or '.join(_words(inside[0]))}" if inside else "a list"]
+        return [f"a list, each item {' or '.join(_words(inside[0]))}" if inside else "a list"]
     if getattr(hint, "__name__", "") in _KNOWN:
         return [_KNOWN[hint.__name__]]
     if origin is collections.abc.Callable:
-        return ["something to call"]
+        return ["a callable"]
     return [with_article(getattr(hint, "__name__", str(hint)))]

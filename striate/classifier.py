@@ -111,7 +111,7 @@ class Classifier:
 
     @cached_property
     def batch_size(self) -> int:
-        """How many images go through the net at a time unless it is said."""
+        """Default number of images per forward pass."""
         return pictures_a_time(self.preprocessing.size, self.preprocessing.channels, self.device)
 
     @cached_property
@@ -130,7 +130,7 @@ class Classifier:
         return self._softmax(self.logits(pixels))
 
     def features(self, pixels: Pictures, stage: str) -> Tensor:
-        """What a stage gives for uint8 (N, H, W, C), on the CPU: float32 (N, K, h, w).
+        """The output of a stage for uint8 (N, H, W, C), on the CPU: float32 (N, K, h, w).
 
         Args:
             stage: of the net, or a module inside of one by its path: `inception4a`, `inception4a.branches.conv1x1`; in an
@@ -164,7 +164,9 @@ class Classifier:
             with capture(module, entering=entering) as kept:
                 outputs = self.net(inputs)
             if not kept:
-                raise UsageError(f"a {type(module).__name__} of {self.net.spec.name} takes no part in its answers")
+                raise UsageError(
+                    f"a {type(module).__name__} of {self.net.spec.name} does not contribute to its answers"
+                )
             return outputs, take(kept[-1])
 
         outputs, taken = self._through(pixels, forward, batch_size)
@@ -213,7 +215,8 @@ class Classifier:
     def _through(
         self, pixels: Pictures, forward: Callable[[Tensor], tuple[Tensor, ...]], batch_size: int | None
     ) -> tuple[Tensor, ...]:
-        """What `forward` gives for inputs (n, C, H, W), batch by batch in the thread of the net, put together on the CPU."""
+        """The output of `forward` for inputs (n, C, H, "
+        "W), batch by batch in the thread of the net, put together on the CPU."""
         each = batch_size or self.batch_size
         wanted = (*self.preprocessing.size, self.preprocessing.channels)
 

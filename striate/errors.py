@@ -122,4 +122,5 @@ def unknown_name(kind: str, name: str, known: Iterable[str], listing: str) -> Un
     lowered = {one.lower(): one for one in known}
     near = difflib.get_close_matches(name.lower(), lowered, n=3, cutoff=0.4)
     guess = f" Did you mean {' or '.join(lowered[one] for one in near)}?" if near else ""
-    return UnknownName(f"there is no {kind} named {name!r}.{guess} Available: {listing}")
+    more = "List them with" if listing.startswith("striate ") else "Available"
+    return UnknownName(f"there is no {kind} named {name!r}.{guess} {more}: {listing}")

@@ -1,4 +1,4 @@
-"""What happens in a training, as events: small frozen objects that observers are given and `events.jsonl` of the run keeps.
+"""The events of a training: small frozen objects that observers are given and `events.jsonl` of the run keeps.
 
 run = striate.train(observers=[lambda event: print(event.as_dict())])
 """
@@ -72,7 +72,7 @@ class Started(Event):
 
 
 class Stepped(Event):
-    """Where training stands within an epoch, some times a second at the most.
+    """The progress within an epoch, at most a few times a second.
 
     Attributes:
         step, steps: done, and in all.
@@ -141,7 +141,7 @@ class Finished(Event):
 
 
 class Stopped(Event):
-    """The run was stopped, by a signal or because somebody asked for it. `text` says how to go on."""
+    """The run was stopped, by a signal or on request. `text` says how to resume it."""
 
     text: str
 
@@ -153,7 +153,7 @@ class Failed(Event):
 
 
 Observer = Callable[[Event], object]
-"""What is called with each event, in the process that called `striate.train`; what it returns is not looked at."""
+"""A callable that receives each event, in the process that called `striate.train`; its result is ignored."""
 
 KINDS: Mapping[str, type[Event]] = {kind.kind(): kind for kind in Event.__subclasses__()}
 

@@ -1,4 +1,4 @@
-"""Files as they are written: whole or not at all, and never over something else that nobody asked to lose."""
+"""Writing files: complete or not at all, and never over an existing file by accident."""
 
 from __future__ import annotations
 
@@ -143,4 +143,4 @@ def csv_text(cell: str) -> str:
 
 
 _FORMULA = ("", "=", "+", "-", "@", "\t", "\r")
-"""How a cell begins that is run; nothing: a text of apostrophes alone."""
+"""How a cell begins that a spreadsheet runs; empty: a text of apostrophes only."""

@@ -44,7 +44,8 @@ Whole = Annotated[dict[str, object], WHOLE]
 
 @typing.dataclass_transform(frozen_default=True, kw_only_default=True, field_specifiers=(field,))
 class Form:
-    """What a mapping in a file may hold: each subclass is a frozen dataclass, whose `__post_init__` raises DataError where fields
+    """The permitted content of a mapping in a file: each "
+    "subclass is a frozen dataclass, whose `__post_init__` raises DataError where fields
     do not go together.
     """
 
@@ -54,7 +55,7 @@ class Form:
 
     @classmethod
     def from_dict(cls, values: object) -> Self:
-        """What plain values say. Raises DataError, which names the field."""
+        """The typed form of plain values. Raises DataError, which names the field."""
         return read(cls, values)
 
     @classmethod
@@ -282,7 +283,7 @@ def _object(kind: Any) -> Reader:
 
 
 def _plain(value: Any, field: str, depth: int = 0) -> Any:
-    """What no class describes: numbers that are finite, texts, and lists and mappings of them."""
+    """Values without a class of their own: finite numbers, texts, and lists and mappings of them."""
     if depth > DEEPEST:
         raise DataError(f"{field[:80]}... has more than {DEEPEST} levels")
     if isinstance(value, dict):

@@ -36,13 +36,13 @@ VALUES, VALUES_ON_DEVICE = 2**22, 2**26
 
 
 def pictures_a_time(size: tuple[int, int], channels: int, device: torch.device) -> int:
-    """How many images of `size` (H, W) go through a net at a time where no gradient is needed."""
+    """Number of images of `size` (H, W) per forward pass without gradients."""
     values = VALUES if device.type == "cpu" else VALUES_ON_DEVICE
     return min(BATCH, max(1, values // (size[0] * size[1] * channels)))
 
 
 ANSWER = "answer.json"
-"""What the net of a run answered to the fixed images when it was saved."""
+"""The answers of a run's net to the fixed images when it was saved."""
 KEPT_IMAGES = "noise, gradient"
 """Which those are."""
 HEAVY = LIGHT
@@ -83,7 +83,7 @@ def set_layout(net: torch.nn.Module, layout: str) -> None:
 
 
 def weights_notes(config: RunConfig, classes: Sequence[str]) -> dict[str, str]:
-    """What a run's file of weights says of itself: the net, its preprocessing, the names of its classes.
+    """The metadata of a run's weights file: the net, its preprocessing, the class names.
 
     One entry: safetensors writes several in varying order, and the same weights are to be the same file.
     """

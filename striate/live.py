@@ -97,7 +97,7 @@ def stop(run: str | Path | Run, *, wait: bool = True) -> str:
     path = opened.path
     if not trains(path):
         ended = f"{opened.ending}" if opened.summary.status != "running" else "its process was killed"
-        way = "" if opened.summary.status == "finished" else f". To go on: striate train --resume {path}"
+        way = "" if opened.summary.status == "finished" else f". To resume: striate train --resume {path}"
         raise UsageError(f"no process trains {path}, so there is nothing to stop ({ended}){way}")
     write_atomic(path / "checkpoints" / STOP, "")
     while wait and trains(path):

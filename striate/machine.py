@@ -65,7 +65,7 @@ def pick_device(device: str) -> Any:
 def use_cores(processes: int = 1) -> int:
     """Gives torch the usable cores, shared with as many `processes` of this machine, and returns how many.
 
-    Denormal numbers, which are slow and worth nothing, are flushed, and freed memory is kept for the next step.
+    Denormal numbers, which are slow and useless, are flushed, and freed memory is kept for the next step.
     """
     import torch
 

@@ -80,7 +80,7 @@ PAPER: dict[str, Recipe] = {
 
 
 def for_long_runs(size: Sequence[int], flippable: bool) -> Augmentation:
-    """What recipe `fast` does to the images of runs of LONG_RUN epochs and more: mirrors half of them, where a mirrored
+    """The augmentation of recipe `fast` for runs of LONG_RUN epochs or more: mirrors half of them, where a mirrored
     image keeps its class, and moves all by up to a fourteenth of their side: 2 pixels of 28.
     """
     return Augmentation(flip=flippable, shift=max(1, round(min(size) / 14)))

@@ -82,11 +82,11 @@ class Learning(Form):
     said: str = ""
 
     def __bool__(self) -> bool:
-        """Whether nothing speaks against it."""
+        """Whether no problem was found."""
         return self.verdict in ("learned", "unknown")
 
     def public(self) -> Learning:
-        """The same in words of this module: a run that came from somebody can hold any text in their place."""
+        """The same in this module's own words: a run from somebody else can contain any text instead."""
         known = any(shape.fullmatch(self.said) for shape in _SAID)
         return self if known else replace(self, said=_PLAINLY[self.verdict])
 

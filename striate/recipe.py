@@ -183,7 +183,7 @@ class Recipe:
 
     def work(self, progress: float) -> float:
         """The share of the arithmetic of a whole training that is done with a share `progress` of its steps, which differs where
-        the sizes change: the arithmetic of a step goes with the area of its images.
+        the sizes change: the cost of a step is proportional to the area of its images.
         """
         spans = self.resize_schedule or ((0.0, 1),)
         ends = (*(share for share, _ in spans[1:]), 1.0)

@@ -366,7 +366,7 @@ def test_control_c_saves_and_says_how_to_go_on(tmp_path, clothes):
     assert time.perf_counter() - begin < 5
     assert process.returncode == 130
     run = tmp_path / "lenet5-clothes"
-    assert f"To go on: striate train --resume {run}" in err
+    assert f"To resume: striate train --resume {run}" in err
     assert "Traceback" not in err
     assert out == ""
     assert list((run / "checkpoints").glob("*.pt"))

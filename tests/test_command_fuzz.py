@@ -44,7 +44,7 @@ def try_all(warm, folder, seed, count, seconds):
         case = (line, ended)
         assert ended.code in (0, 1, 2, 3, 4, 143), case
         assert "Traceback" not in ended.err + ended.out, case
-        assert "mistake in striate" not in ended.err, case
+        assert "bug in striate" not in ended.err, case
         assert not ended.code or ended.err.strip(), case
         if "--json" in line and "--" not in line and ended.out:
             for text in ended.out.splitlines() if line[0] == "follow" else [ended.out]:  # an event a line

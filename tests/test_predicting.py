@@ -137,11 +137,11 @@ def test_tensors_are_pictures_too(trained, test_set):
 @pytest.mark.parametrize(
     ("tensor", "said"),
     [
-        (torch.zeros(3, 4, 4) - 0.5, "an image that is normalised already is to be given as it was before"),
+        (torch.zeros(3, 4, 4) - 0.5, "pass images before they are normalised"),
         (torch.full((1, 4, 4), torch.nan), "16 of its 16 values are NaN"),
         (
             torch.zeros(1, 4, 4, dtype=torch.int64),
-            "whole-number values from 0 to 0, whose black and white are not known",
+            "whole-number values from 0 to 0, with unknown black and white",
         ),
         (torch.zeros(28), r"must be (H, W), (C, H, W) or (N, C, H, W) with 1 or 3 channels, got (28,)"),
         (torch.zeros(28, 28, 3), "got (28, 28, 3)"),

@@ -108,8 +108,8 @@ def test_csv_json_and_parquet_say_the_same(call, run, folder):
 def test_options_that_do_not_go_together(call, run, folder, monkeypatch):
     (folder.parent / "there.csv").write_text("mine")
     for arguments, said in (
-        (("--csv", "--json"), "one format at a time: --csv or --json"),
-        (("--parquet",), "give a file with --output FILE.parquet"),
+        (("--csv", "--json"), "choose one format: --csv or --json"),
+        (("--parquet",), "use --output FILE.parquet"),
         (("--output", "p.xlsx"), "ends in none of .csv, .json, .parquet"),
         (("--output", "there.csv"), "there.csv already exists"),
         (("-",), "give it alone"),

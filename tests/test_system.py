@@ -69,7 +69,7 @@ def litter(folder):
 def said_in_words(ended, code):
     assert ended.code == code, ended
     assert "Traceback" not in ended.err + ended.out
-    assert "mistake in striate" not in ended.err
+    assert "bug in striate" not in ended.err
 
 
 @pytest.mark.parametrize("closed", [[1], [2], [0, 1, 2]])
@@ -164,7 +164,7 @@ def test_without_memory_one_sentence(warm, here):
 def test_a_picture_is_not_called_damaged_because_the_system_has_no_file_or_memory_left(warm, here):
     ended = warm("predict", "../base", "../pictures/dark/00.png", cwd=here, limits={"NOFILE": 3})
     said_in_words(ended, 1)
-    assert "Too many open files: raise the limit of open files, ulimit -n" in ended.err
+    assert "Too many open files: raise the limit of open files (ulimit -n)" in ended.err
 
 
 @pytest.mark.skipif(not hasattr(os, "getuid") or os.getuid() != 0, reason="becomes another user")
@@ -176,7 +176,7 @@ def test_without_permission_the_place_is_named_and_prediction_still_works(warm, 
         shutil.copy(place / "pictures" / "dark" / "00.png", here)
         ended = warm("evaluate", "base", cwd=here, uid=NOBODY)
         said_in_words(ended, 1)
-        assert "Permission denied: ask for permission, or name another place" in ended.err
+        assert "Permission denied: get permission, or choose another location" in ended.err
         said_in_words(warm("predict", "base", "00.png", cwd=here, uid=NOBODY), 0)
 
 
@@ -184,7 +184,7 @@ def test_without_permission_the_place_is_named_and_prediction_still_works(warm, 
     ("output", "said"),
     [
         ("a" * 300 + ".csv", "File name too long"),
-        ("../base/config.yaml/x.csv", "a file stands where a folder is expected"),
+        ("../base/config.yaml/x.csv", "there is a file where a folder is expected"),
     ],
 )
 def test_places_that_cannot_be_are_named(warm, here, output, said):
@@ -201,7 +201,7 @@ def test_a_signal_while_the_report_is_made_is_said_and_the_status_true(warm, her
         os.kill(pid, number)
         ended = end()
     said_in_words(ended, code)
-    assert "To go on: striate train --resume runs/run" in ended.err
+    assert "To resume: striate train --resume runs/run" in ended.err
     assert (status(run)["status"], status(run)["missing"]) == ("interrupted", ["report"])
     assert not litter(run)
 

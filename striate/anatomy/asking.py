@@ -34,12 +34,12 @@ ROUNDING_ALONE = 1e-2
 LIGHT = 500_000_000
 """MACs an image up to which each image is asked for alone."""
 _STREAM = 99  # of the images' draws; no stream of training has it
-_BLANK = "0 / 0 or log(0), as in dividing by an image's own deviation, which is 0 where all pixels are equal"
+_BLANK = "0 / 0 or log(0), as when dividing by an image's own standard deviation, which is 0 if all pixels are equal"
 
 
 @dataclass(frozen=True, slots=True)
 class Asked:
-    """What a net answered.
+    """The answers of a net.
 
     Attributes:
         logits: float32 (4, classes), of the fixed images.
@@ -77,7 +77,7 @@ def ask(net: nn.Module, images: Tensor, *, heavy: bool = False, again: Callable[
     Args:
         images: float32 (4, C, H, W), the fixed images as the net is fed, on its device.
         heavy: ask for fewer of the images alone.
-        again: builds the net anew, with other weights, on the CPU; None where nobody can.
+        again: builds a second net with other weights on the CPU; None if that is not possible.
     """
     with undisturbed(inner(net)), torch.no_grad():
         twin = copied(net)
@@ -167,7 +167,7 @@ def _not_finite(net: nn.Module, images: Tensor, whole: Tensor, exact: _Exact) ->
         return None
     bad = (~whole.isfinite().all(1)).nonzero().flatten().tolist()
     kind = "NaN" if bool(whole.isnan().any()) else "infinity"
-    which = "a blank image" if bad == [0] else f"{len(bad)} of {IMAGES} images"
+    which = "a uniform image" if bad == [0] else f"{len(bad)} of {IMAGES} images"
     return _no_number(_first_not_finite(net, images), why=f"For {which} it gives {kind}, which is no answer")
 
 
@@ -176,7 +176,7 @@ def _no_number(*where: str, why: str) -> Finding:
         name="not-finite",
         where=where or ("the output",),
         why=f"{why}: look for {_BLANK}.",
-        remedy="Add a small number to what it divides by, as in x / (deviation + 1e-5), or to what the logarithm is taken of.",
+        remedy="Add a small number to the divisor, as in x / (deviation + 1e-5), or to the argument of the logarithm.",
     )
 
 
@@ -218,10 +218,10 @@ def _among_others(net: nn.Module, images: Tensor, whole: Tensor | None, exact: _
             if pair is None or bool((pair[0] - pair[1]).abs().max() <= ROUNDING_64 * pair[0].abs().max()):
                 continue
         if not _equal(net(images).float(), net(images).float(), exact, range(IMAGES)):
-            return _caused(net, images, "call", "A second call with the same images gives other answers.")
+            return _caused(net, images, "call", "A second call with the same images gives different answers.")
         if whole is not None and 0 in group and _only_blank(net, images, whole, exact):
             return _blank_is_rounding(net, images)
-        which = f"{_images(len(group))} alone" if len(group) == 1 else "the same images in other company"
+        which = f"{_images(len(group))} alone" if len(group) == 1 else "the same images in another batch"
         return _caused(net, images, "company", f"Answers for {which} differ from those for all {IMAGES} together.")
     return None
 
@@ -270,9 +270,9 @@ def lost_by_loading(net: nn.Module) -> Finding:
     return Finding(
         name="answer-lost-by-loading",
         where=names or ("the module",),
-        why="Its weights, loaded into a module that is built anew, give other answers: what it computes with is not all saved.",
-        remedy="Register every tensor that is drawn or learned, with nn.Parameter or register_buffer, whose persistent=False "
-        "leaves it out of the file; draw none in forward.",
+        why="A newly built module with its saved weights gives different answers: part of its state is not saved.",
+        remedy="Register every learned or random tensor with nn.Parameter or register_buffer (persistent), and create "
+        "none in forward.",
     )
 
 
@@ -280,7 +280,7 @@ _FITTING = {
     "call": ("draws-in-evaluation", "state-changes-in-evaluation"),
     "company": tuple(name for name in NAMES if "evaluation" not in name),
 }
-"""What was seen -> names of the causes that it can have."""
+"""Symptom -> names of its possible causes."""
 
 
 def _caused(net: nn.Module, images: Tensor, kind: str, seen: str) -> Finding:

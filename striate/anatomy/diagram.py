@@ -25,8 +25,8 @@ def draw_graph(
     layers, stages = layer_units(graph, rows), stage_units(graph, rows)
     fold = len(layers) > _FITS and len(stages) < len(layers) if folded is None else folded
     numbers = (
-        f"{totals.parameters:,} parameters, {totals.macs_in_words} (multiply-accumulates) an image. "
-        "Below each box: the size of its output, its parameters."
+        f"{totals.parameters:,} parameters, {totals.macs_in_words} (multiply-accumulates) per image. Below each box: "
+        "the size of its output and its parameters."
     )
     elements = [
         bold(text(_MARGIN, 38, title, 21, anchor="start")),

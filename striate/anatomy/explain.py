@@ -15,7 +15,7 @@ _ON_MAPS = "avg_pool2d", "max_pool2d_with_indices", "max_pool2d"
 
 
 def explain_row(graph: Graph, row: Row) -> list[str]:
-    """The sums of one row: size, parameters, MACs; nothing for what changes no number."""
+    """The calculations of one row: size, parameters, MACs; empty for an operation without any."""
     lines: list[str] = []
     products = sum(graph.nodes[index].macs != 0 for index in row.nodes)
     if products > _EACH and row.macs is not None:  # a recurrent layer: the same sums at every step
@@ -37,7 +37,7 @@ def explain(graph: Graph, rows: Sequence[Row]) -> str:
             lines += [f"{row.path}  {row.operation} {row.setting}".rstrip(), *(f"    {line}" for line in sums)]
     savings = bottlenecks(graph)
     if savings:
-        lines += ["", "What the 1x1 bottlenecks save", *(str(saving) for saving in savings)]
+        lines += ["", "Savings by the 1x1 bottlenecks", *(str(saving) for saving in savings)]
     return "\n".join(lines)
 
 
@@ -86,13 +86,13 @@ def _parameters(graph: Graph, node: Node) -> list[str]:
         outputs = node.shape[-1]
         return [f"parameters: {total // outputs - 1} * {outputs} + {outputs} = {total:,}"]
     if node.operation == "native_batch_norm":
-        return [f"parameters: 2 * {total // 2} = {total:,} (a scale and a shift a channel)"]
+        return [f"parameters: 2 * {total // 2} = {total:,} (a scale and a shift per channel)"]
     return [f"parameters: {total:,}"]
 
 
 def _macs(node: Node, before: Shape) -> list[str]:
     if node.macs is None:
-        return [f"MACs: not known of {node.operation}"]
+        return [f"MACs: unknown for {node.operation}"]
     if not node.macs:
         return []
     if node.operation == "convolution":
@@ -149,7 +149,8 @@ class Bottleneck:
         sh, sw = self.squeezed_size or self.size
         return "\n".join(
             [
-                f"{self.path or 'layer'}: {c} channels through {f} filters of {kh}x{kw} to {h}x{w}, by way of {s} channels",
+                f"{self.path or 'layer'}: {c} channels through {f} filters of {kh}x{kw} to {h}x{w}, through {s} "
+                f"channels",
                 "  without the 1x1",
                 f"    parameters: {kh}*{kw}*{c}*{f} + {f} = {self.parameters_without:,}",
                 f"    MACs: {h}*{w}*{kh}*{kw}*{c}*{f} = {self.macs_without:,}",

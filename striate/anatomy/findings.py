@@ -43,12 +43,12 @@ _ENDS = {
         "sigmoid", {"sigmoid", "hardsigmoid"}, 1.0, "A sigmoid keeps them between 0 and 1: gradients shrink."
     ),
     "tanh": _End("tanh", {"tanh"}, 2.0, "A tanh keeps them between -1 and 1: gradients shrink."),
-    "clamp": _End("clamp", set(), 2.0, "A clamp keeps them in a narrow range: outside of it gradients are 0."),
+    "clamp": _End("clamp", set(), 2.0, "A clamp keeps them in a narrow range: outside it, gradients are 0."),
     "relu": _End(
         "ReLU",
         {"relu", "relu6", "threshold"},
         None,
-        "A ReLU makes all negative ones 0: a class whose logit is 0 for an image learns nothing from it.",
+        "A ReLU sets negative ones to 0: a class with logit 0 for an image learns nothing from that image.",
     ),
 }
 HEADS = tuple(f"{name}-before-loss" for name in _ENDS)
@@ -92,13 +92,13 @@ def _ends_before_loss(graph: Graph) -> list[Finding | None]:
         spread = end.spread
         if name == "clamp" and nodes:
             spread = max(high - low for low, high in map(_limits, nodes) if low is not None and high is not None)
-        why = f"The cross-entropy takes logits of any size and sign. {end.effect}"
+        why = f"The cross-entropy expects logits of any size and sign. {end.effect}"
         if spread is not None:
             floor = log(1 + (outputs - 1) * exp(-spread))
             why += f" With {outputs} outputs the loss cannot fall below {floor:.3f}."
-        remedy = f"Leave the {end.word} out of the net and let it end in its last linear layer."
+        remedy = f"Remove the {end.word}, so that the net ends in its last linear layer."
         if name == "softmax":
-            remedy += " Apply it where you show probabilities."
+            remedy += " Apply it where you need probabilities."
         found.append(make_finding(f"{name}-before-loss", map(_place, nodes), why, remedy))
     return found
 
@@ -135,7 +135,8 @@ def _bias_before_batchnorm(graph: Graph, readers: list[list[int]]) -> Finding | 
     return make_finding(
         "bias-before-batchnorm",
         places,
-        "Batch norm subtracts the mean, and the bias with it: it learns nothing, and its gradient is zero but for rounding.",
+        "Batch norm subtracts the mean, and the bias with it: the bias learns nothing, and its gradient is zero "
+        "except for rounding.",
         "Build the layer with bias=False; batch norm has its own.",
     )
 
@@ -144,14 +145,16 @@ def _batchnorm_at_batch_1(graph: Graph, batch: int | None) -> Finding | None:
     norms = [node for node in graph.nodes if node.operation in _BATCH_NORMS] if batch == 1 else []
     single = [node for node in norms if prod(node.shape[2:]) == 1]
     if single:
-        why = "With one image a batch it sees one value a channel; training stops with an error."
+        why = "With one image per batch it sees one value per channel; training stops with an error."
     else:
-        why = "With one image a batch its statistics are those of that image, and differ from those used in evaluation."
+        why = (
+            "With one image per batch its statistics are those of that image, and differ from those used in evaluation."
+        )
     return make_finding(
         "batchnorm-at-batch-1",
         [_place(node) for node in single or norms],
         why,
-        "Train on batches of 2 at least, better 16 or more, and drop a last batch of 1; or use group norm.",
+        "Train on batches of at least 2, better 16 or more, and drop a last batch of 1; or use group norm.",
     )
 
 
@@ -177,8 +180,8 @@ def _dead_branch(graph: Graph, readers: list[list[int]]) -> Finding | None:
     return make_finding(
         "dead-branch",
         [_place(node) for node in ends],
-        "Its result is computed and thrown away: the output does not depend on it.",
-        "Use what it returns, as in x = layer(x), or take it out.",
+        "Its result is computed and discarded: the output does not depend on it.",
+        "Use its result, as in x = layer(x), or remove it.",
     )
 
 
@@ -190,8 +193,8 @@ def _unused_parameters(module: nn.Module, graph: Graph) -> Finding | None:
     return make_finding(
         "unused-parameters",
         list(dict.fromkeys(name.rpartition(".")[0] or name for name in dead if name not in read)),
-        "The forward pass never reads them, neither in training nor in evaluation: they take memory and learn nothing.",
-        "Call the layer in forward, or do not build it.",
+        "The forward pass never reads them, neither in training nor in evaluation: they use memory and learn nothing.",
+        "Call the layer in forward, or remove it.",
     )
 
 
@@ -204,7 +207,7 @@ def _missing_activation(graph: Graph, readers: list[list[int]]) -> Finding | Non
     return make_finding(
         "missing-activation",
         places,
-        "Two linear layers in a row are one linear layer: the second adds parameters, but nothing that it could compute.",
+        "Two linear layers in a row are equivalent to one: the second adds parameters, but no capacity.",
         "Put an activation between them, such as ReLU.",
     )
 
@@ -232,7 +235,7 @@ def _wrong_number_of_classes(graph: Graph, classes: int | None) -> Finding | Non
         + (
             "labels beyond the last output stop training."
             if few
-            else "the extra outputs take probability and mean nothing."
+            else "the extra outputs take up probability and have no meaning."
         ),
         f"Give the last layer {classes} outputs.",
     )
@@ -244,7 +247,7 @@ def _batch_size_changed(graph: Graph) -> Finding | None:
     return make_finding(
         "batch-size-changed",
         [_place(node) for node in wrong],
-        f"A batch of {graph.input_shape[0]} comes out as {rows} rows: a reshape has cut one image into several.",
+        f"A batch of {graph.input_shape[0]} comes out as {rows} rows: a reshape has split one image into several.",
         "Flatten with nn.Flatten() or x.flatten(1), which keep the batch, instead of view(-1, features).",
     )
 
@@ -256,7 +259,7 @@ def _not_flattened(graph: Graph) -> Finding | None:
     return make_finding(
         "not-flattened",
         places,
-        f"The output is {shape} an image: the loss wants logits (N, classes), and takes this for a map of classes.",
+        f"The output is {shape} per image: the loss expects logits (N, classes), and treats this as a map of classes.",
         "End with nn.Flatten(), or with x.flatten(1).",
     )
 
@@ -266,7 +269,7 @@ def _place(node: Node) -> str:
 
 
 def _before_views(graph: Graph, node: Node) -> Node:
-    """What made a tensor, reshapes aside."""
+    """The operation that made a tensor, ignoring reshapes."""
     while node.operation in _VIEWS and len(node.inputs) == 1:
         node = graph.nodes[node.inputs[0]]
     return node
@@ -282,7 +285,7 @@ def _keeps_linear(node: Node) -> bool:
 
 
 def _past(graph: Graph, readers: list[list[int]], index: int, passes: Callable[[Node], bool]) -> list[Node]:
-    """What reads a tensor, behind the operations that `passes` lets by."""
+    """The operations that read a tensor, after those that `passes` skips."""
     found, queue, seen = [], list(readers[index]), set()
     while queue:
         reader = queue.pop(0)

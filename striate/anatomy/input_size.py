@@ -1,4 +1,4 @@
-"""What a net can take: the smallest image, and why a smaller one, or layers that do not fit together, must fail."""
+"""The inputs a net accepts: the smallest image, and why a smaller one, or mismatched layers, must fail."""
 
 from __future__ import annotations
 
@@ -20,8 +20,8 @@ from striate.texts import dimensions
 _T = TypeVar("_T")
 _LARGEST = 1024
 _ON_VALUES = (
-    "The net was run on shapes alone, and its forward asks for values, as `if x.sum() > 0`, `.item()`, `.numpy()` and a mask "
-    "as an index do: what it computes depends on pixel values. Ask for shapes only, or choose by arithmetic, as torch.where does."
+    "The net was run on shapes only, and its forward reads values, as `if x.sum() > 0`, `.item()`, `.numpy()` and a "
+    "mask as an index do: its computation depends on pixel values. Use shapes only, or select by arithmetic, as torch.where does."
 )
 
 
@@ -111,13 +111,13 @@ def explain_failure(module: nn.Module, input_shape: Sequence[int], name: str, fa
     picture = dimensions(input_shape[1:])
     lines = [f"{name} does not take an image of {picture}: {where} fails.", _reason(part, call, failure)]
     if trail := _trail(failure.graph):
-        lines.append(f"What ran before: {trail}.")
+        lines.append(f"Layers that ran before it: {trail}.")
     if (failure.operation or failure.calls[1:]) and not _is_mismatch(part, call):
         smallest = smallest_input(module, input_shape[1])
         if smallest is None and (whole := _only_batch(module, input_shape)):
             lines.append(
-                f"It takes {whole} images at a time and no other number: let it read the number from its input, as len(x), or "
-                "reshape by flatten(1)."
+                f"It takes {whole} images at a time and no other number: take the number from the input, as len(x), "
+                "or reshape with flatten(1)."
             )
         if smallest is not None:
             lines.append(f"The smallest square image that it takes is {smallest}x{smallest}.")
@@ -151,7 +151,7 @@ def _reason(part: nn.Module, call: Call, failure: TraceFailure) -> str:
         got = shape[1] if len(shape) > 1 else 0
         return (
             f"It was built for {part.in_channels} input channels and gets {got}. "
-            f"Build it with in_channels={got}, or give it what it was built for."
+            f"Build it with in_channels={got}, or give it the channels it was built for."
         )
     if isinstance(part, nn.modules.batchnorm._BatchNorm) and shape[1:2] != (part.num_features,):
         return (
@@ -175,17 +175,17 @@ def _reason(part: nn.Module, call: Call, failure: TraceFailure) -> str:
 
 
 def _own_reason(part: nn.Module, failure: TraceFailure) -> str:
-    """What the author's code raised, or what it is not given."""
+    """The exception of the user's code, or its missing arguments."""
     cause = failure.cause
     if isinstance(cause, NothingGiven | UncopyableError):
         return f"{str(cause)[:1].upper()}{str(cause)[1:]}."
     if isinstance(cause, TypeError) and (missing := _needed(part)):
         return (
-            f"Its forward takes {' and '.join(missing)} besides the image, and is given an image alone: give that a default, "
-            "or wrap the net in a module that supplies what it needs."
+            f"Its forward needs {' and '.join(missing)} besides the image: give them defaults, or wrap the net in a "
+            "module that supplies them."
         )
     if _has_no_forward(cause):
-        return "It has no forward method: write one that takes the images and returns the logits."
+        return "It has no forward method: add one that takes the images and returns the logits."
     advice = f" {_ON_VALUES}" if wants_values(cause) else ""
     return f"It raises {type(cause).__name__}: {str(cause).rstrip('.')}.{advice}"
 
@@ -217,8 +217,8 @@ def _linear_reason(part: nn.Linear, shape: Shape, graph: Graph) -> str:
         if side**2 * channels == part.in_features:
             text += f", where {channels} channels of {side}x{side} were expected"
         return (
-            f"{text}. Either build it with in_features={got}, or give the net the image size that it was made for, or pool "
-            f"the maps to a fixed size before flattening (AdaptiveAvgPool2d)."
+            f"{text}. Either build it with in_features={got}, or give the net images of the size it was made for, or "
+            f"pool the maps to a fixed size before flattening (AdaptiveAvgPool2d)."
         )
     if maps is not None and shape and len(shape) == 4:
         return (
@@ -245,15 +245,15 @@ def _window_reason(part: nn.Module, shape: Shape) -> str | None:
         if window.span > padded:
             taps = f" ({window.kernel} taps, dilation {window.dilation})" if window.dilation > 1 else ""
             return (
-                f"Its window is {window.span} pixels{taps} wide, and the map that reaches it only {size} + 2*{window.padding} = "
-                f"{padded}. Earlier layers have shrunk the image too much: give a larger image, or take out a pool or a stride "
-                "before it."
+                f"Its window is {window.span} pixels{taps} wide, and its input only {size} + 2*{window.padding} = "
+                f"{padded}. Earlier layers have reduced the image too much: use a larger image, or remove a pooling "
+                "layer or a stride before it."
             )
     return None
 
 
 def _meeting_reason(operation: str, operands: Sequence[Shape]) -> str:
-    word = "concatenated" if operation == "cat" else "combined element by element"
+    word = "concatenated" if operation == "cat" else "combined elementwise"
     shapes = " and ".join(dimensions(shape[1:]) for shape in operands)
     different = {
         axis
@@ -261,8 +261,8 @@ def _meeting_reason(operation: str, operands: Sequence[Shape]) -> str:
         if len({s[place] for s in operands if len(s) > place}) > 1 and not (operation == "cat" and place == 1)
     }
     return (
-        f"Branches of {shapes} are {word}, and differ in {' and '.join(sorted(different)) or 'shape'}: give the branches the "
-        "same strides and padding, or put a 1x1 convolution on the shorter one."
+        f"Branches of {shapes} are {word}, and differ in {' and '.join(sorted(different)) or 'shape'}: give the "
+        "branches the same strides and padding, or add a 1x1 convolution to the shorter one."
     )
 
 

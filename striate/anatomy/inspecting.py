@@ -66,7 +66,7 @@ class Anatomy:
 
     @property
     def title(self) -> str:
-        """As a paper would write the net's name."""
+        """The net's name as a paper would write it."""
         spec = getattr(self.module, "spec", None)
         return spec.title if isinstance(spec, NetFacts) else self.name
 

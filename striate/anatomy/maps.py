@@ -39,7 +39,7 @@ def draw_maps(name: str, title: str, graph: Graph, rows: Sequence[Row]) -> str:
     blocks = _blocks(graph, rows)
     largest = max(max(block.height, block.width) for block in blocks)
     elements = [bold(text(_MARGIN, 38, title, 21, anchor="start"))]
-    scale = "feature maps: height and depth by size, length by channels (both compressed)"
+    scale = "feature maps: height and depth show the size, length the channels (both compressed)"
     elements.append(text(_MARGIN, 58, scale, 12, anchor="start", fill=FAINT))
     floor, x = 84 + _TALL * 1.28, _MARGIN
     for number, block in enumerate(blocks):

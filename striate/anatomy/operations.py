@@ -142,7 +142,7 @@ def name_of(namespace: str, name: str) -> str:
 
 
 def kind_of(operation: str) -> str | None:
-    """What an operation does to positions; None if it is not known."""
+    """The effect of an operation on positions; None if unknown."""
     return KINDS.get(operation) or KINDS.get(operation.rstrip("_"))
 
 

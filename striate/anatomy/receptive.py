@@ -59,7 +59,7 @@ def receptive_fields(graph: Graph) -> tuple[ReceptiveField | None, ...]:
 
 
 def states_of(graph: Graph) -> list[State | None]:
-    """What each node reads: terms; none if it reads no pixel; None where that is not known."""
+    """What each node reads, as terms: empty if it reads no pixel; None if unknown."""
     first = [plain(graph.input_shape[0]), plain(graph.input_shape[1])]
     sides = graph.input_shape[2:]
     places = [whole_factor(size, 1) for size in sides]

@@ -42,7 +42,7 @@ def picture_type(module: nn.Module) -> torch.dtype | None:
 
 @dataclass(slots=True)
 class _Value:
-    """What is known of a tensor: the node that made it (None: it does not depend on the image), the parameters in it."""
+    """A tracked tensor: the node that made it (None: it does not depend on the image), the parameters in it."""
 
     node: int | None
     parameters: tuple[str, ...] = ()
@@ -169,7 +169,7 @@ class Recorder(Tracker[_Value]):  # type: ignore[no-untyped-call]
             self.known[key] = _Value(joined.index, picture=joined.reads_picture)
 
     def graph(self, outputs: list[Tensor]) -> Graph:
-        """What was recorded so far."""
+        """The recorded graph so far."""
         made_by = [self.known.get(key_of(tensor)) for tensor in outputs]
         named = list(self.module.named_modules())
         return Graph(

@@ -21,7 +21,7 @@ _NAMES = {
     "native_layer_norm": "layer_norm", "_native_batch_norm_legit_no_training": "batch_norm",
 }  # fmt: skip
 INVISIBLE = frozenset({"alias", "detach", "lift_fresh", "_to_copy", "clone", "contiguous", "empty_like"})
-"""Operations that change nothing that a reader cares for; they get no row of their own."""
+"""Operations without interest to a reader, such as contiguous(); they get no row."""
 
 
 def operation_name(node: Node) -> str:
@@ -70,7 +70,7 @@ class Totals:
     activation_bytes: int
     """Size of all outputs for one image."""
     macs_counted: int
-    """Those that are known."""
+    """The known ones."""
     not_counted: Mapping[str, int]
     """Operations whose MACs are not known: name -> how many."""
 

@@ -66,7 +66,7 @@ class Window:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SizeSum:
-    """What the calculator says about one convolution along one axis."""
+    """The calculation of one convolution along one axis."""
 
     input: int
     setting: Window
@@ -75,7 +75,7 @@ class SizeSum:
     sum: str
     """`floor((227 - 11 + 2*0) / 4) + 1 = 55`"""
     unused: int
-    """Pixels at the end that no window reaches, because the stride does not divide evenly; 0 if transposed."""
+    """Pixels at the end that no window reaches, because the stride does not divide the size evenly; 0 if transposed."""
     same_padding: int | None
     """Padding that keeps the size at stride 1: (window - 1) / 2; None where that is no whole number."""
     same_size: tuple[Window, ...]
@@ -85,7 +85,9 @@ class SizeSum:
         lines = [f"{self.input} -> {self.output}", f"  {self.sum}"]
         if self.unused:
             pixels = "the last pixel is" if self.unused == 1 else f"the last {self.unused} pixels are"
-            lines.append(f"  {pixels} read by no window: the stride of {self.setting.stride} does not divide evenly")
+            lines.append(
+                f"  {pixels} not read by any window: the stride of {self.setting.stride} does not divide the size evenly"
+            )
         if self.same_padding is not None and not self.transposed:
             lines.append(f"  padding {self.same_padding} would keep the size at stride 1")
         if self.same_size:
@@ -116,7 +118,7 @@ def conv_sizes(
     output = window.transposed_size(input) if transposed else window.size(input)
     spelled = window.transposed_sum(input) if transposed else window.sum(input)
     if output < 1:
-        raise UsageError(f"nothing is left: {spelled}; use less padding")
+        raise UsageError(f"nothing remains: {spelled}; use less padding")
     return SizeSum(
         input=input,
         setting=window,

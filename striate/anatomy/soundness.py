@@ -1,4 +1,5 @@
-"""Whether a net is a function of one image, read from its operations: draws, weights that nobody owns, mixed images, state.
+"""Checks in the operations of a net that it is a function of one image: random draws, unregistered weights, mixing "
+"of images, state.
 
 The net is run on shapes for two and for three images. A dimension whose length differs between the two runs holds images, to
 wherever reshapes have brought it; an operation that reduces, sorts, normalises or contracts along it mixes them.
@@ -62,7 +63,7 @@ def _causes_on(copies: Copies, picture: Sequence[int], device: torch.device) -> 
 
 
 def loose_weights(seen: Watched) -> Finding | None:
-    """The finding for weights that a pass has read and nobody owns."""
+    """The finding for weights that a forward pass has read but that are not registered."""
     steps = [seen.steps[index] for index in seen.live if seen.steps[index].trained]
     paths = [name for step in steps for name in step.loose if name]
     return _nobodys(_holders(paths) or [step.place for step in steps])
@@ -82,8 +83,8 @@ def _nobodys(places: Sequence[str]) -> Finding | None:
     return make_finding(
         "weights-nobody-owns",
         places,
-        "The forward pass reads weights that are neither parameters nor buffers of the module, as those of layers in a Python "
-        "list or dict: they are not trained, not saved, and drawn anew by each load.",
+        "The forward pass reads weights that are neither parameters nor buffers of the module, such as those of "
+        "layers in a Python list or dict: they are not trained, not saved, and initialised anew at each load.",
         "Keep layers in nn.ModuleList or nn.ModuleDict, weights in nn.Parameter, and tables in register_buffer.",
     )
 
@@ -105,11 +106,11 @@ def _draws(seen: Watched) -> Finding | None:
     return make_finding(
         "draws-in-evaluation",
         [step.place for step in steps],
-        f"It draws random numbers in evaluation too ({', '.join(dict.fromkeys(step.operation for step in steps))}): each call "
-        "gives another answer.",
+        f"It draws random numbers in evaluation too ({', '.join(dict.fromkeys(step.operation for step in steps))}): "
+        "each call gives a different answer.",
         "Use nn.Dropout, or F.dropout(x, p, training=self.training): it is off in evaluation."
         if dropout
-        else "Draw only while training: if self.training.",
+        else "Draw random numbers only in training: if self.training.",
     )
 
 
@@ -193,7 +194,7 @@ def _asked(step: Step, rank: int) -> set[int]:
 
 
 def _state(first: Watched, again: Watched) -> Finding | None:
-    """What changes from call to call: a buffer that is written and read, or a number of Python's that is another one."""
+    """State that changes between calls: a buffer that is written and read, or a changing Python number."""
     live = [again.steps[index] for index in again.live]
     read = {name for step in live for name in (*step.reads, *step.loose)}
     places = [
@@ -205,9 +206,9 @@ def _state(first: Watched, again: Watched) -> Finding | None:
     return make_finding(
         "state-changes-in-evaluation",
         places,
-        "In evaluation too it computes with a buffer or a number that is another one in each call: equal images get different "
+        "In evaluation too, it uses a buffer or a number that changes with each call: identical images get different "
         "answers.",
-        "Change running statistics and counters, and draw numbers, only while training: if self.training.",
+        "Change running statistics and counters, and draw random numbers, only in training: if self.training.",
     )
 
 
@@ -215,22 +216,24 @@ def _numbers(step: Step) -> list[Any]:
     return [value for value in step.attributes.values() if isinstance(value, int | float)]
 
 
-_ASK_DIM = "Its answer for an image depends on the images beside it, and one image alone gets another answer."
+_ASK_DIM = (
+    "Its answer for an image depends on the other images in the batch, so an image alone gets a different answer."
+)
 _MIXES = {
     "softmax-over-batch": (
         f"The softmax is over dimension 0, the images of a batch, and not over the classes. {_ASK_DIM}",
-        "Leave it out before the cross-entropy, which has its own; elsewhere write softmax(dim=1).",
+        "Remove it before the cross-entropy, which applies its own; elsewhere write softmax(dim=1).",
     ),
     "batch-statistics": (
-        f"In evaluation too it normalises by mean and variance of the batch. {_ASK_DIM}",
+        f"In evaluation too, it normalises by the mean and variance of the batch. {_ASK_DIM}",
         "Let batch norm keep running statistics (track_running_stats=True), or use group norm.",
     ),
     "reduced-over-batch": (
-        f"It takes the images of a batch together (a mean, a sum, a maximum or one chosen image). {_ASK_DIM}",
+        f"It combines the images of a batch (by a mean, a sum, a maximum, or a selected image). {_ASK_DIM}",
         "Reduce over the other dimensions only, as in x.mean((1, 2, 3), keepdim=True).",
     ),
     "ordered-over-batch": (
-        f"It works along dimension 0, the images of a batch, as a sort or a running sum does. {_ASK_DIM}",
+        f"It works along dimension 0, the images of a batch, as a sort or a cumulative sum does. {_ASK_DIM}",
         "Give it the dimension of the features, as in dim=1.",
     ),
     "images-contracted": (
@@ -238,7 +241,7 @@ _MIXES = {
         "Keep the batch apart: einsum('nij,njk->nik', ...), bmm, or flatten(1).",
     ),
     "attention-over-batch": (
-        f"Attention runs from image to image of the batch. {_ASK_DIM}",
+        f"Attention runs across the images of the batch. {_ASK_DIM}",
         "Build it with batch_first=True, or give it (length, batch, features).",
     ),
     "images-as-sequence": (

@@ -47,7 +47,7 @@ def render(name: str, graph: Graph, rows: Sequence[Row], totals: Totals, depth: 
     text.insert(-1, "-" * max(len(line) for line in text))
     text.append("")
     if totals.flops is None:
-        text += wrap(f"{totals.macs_in_words}: those are not known. FLOPs are 2 x MACs.", width)
+        text += wrap(f"{totals.macs_in_words}: those are unknown. FLOPs are 2 x MACs.", width)
     else:
         text.append(f"{totals.macs_in_words} are {totals.flops:,} FLOPs (2 x MACs).")
     if totals.parameters_unused:
@@ -55,14 +55,14 @@ def render(name: str, graph: Graph, rows: Sequence[Row], totals: Totals, depth: 
             f"{totals.parameters_unused:,} more are not read by the forward pass: {_owners(unused_parameters(graph))}."
         )
     if frozen := sum(row.frozen for row in rows):
-        text.append(f"{frozen:,} of the parameters are frozen: training leaves them as they are.")
+        text.append(f"{frozen:,} of the parameters are frozen: training does not change them.")
     if depth is None and shown < deepest:
         text.append(f"Folded to {shown} of {deepest} levels; --depth {deepest} shows every operation.")
     return "\n".join(text)
 
 
 def summarise(memory: Memory, smallest_input: int | None, findings: Sequence[Finding]) -> str:
-    """What a table cannot hold."""
+    """The lines below the table: memory, smallest image, findings."""
     pictures = "1 image" if memory.batch == 1 else f"{memory.batch} images"
     lines = [f"Memory with {pictures} a batch: {storage(memory.inference)} to infer, "]
     if memory.training is None or memory.activations is None:
@@ -83,7 +83,7 @@ def summarise(memory: Memory, smallest_input: int | None, findings: Sequence[Fin
 
 def _owners(parameters: Iterable[str]) -> str:
     names = list(dict.fromkeys(_parts(name)[0] for name in parameters))
-    return ", ".join(names[:3]) + (f" and {len(names) - 3} modules more" if len(names) > 3 else "")
+    return ", ".join(names[:3]) + (f" and {len(names) - 3} more modules" if len(names) > 3 else "")
 
 
 def _parts(path: str) -> list[str]:

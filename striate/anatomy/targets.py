@@ -1,4 +1,4 @@
-"""What `striate inspect` and `striate train` can be pointed at, and what can be known of it before there is any data."""
+"""The nets that `striate inspect` and `striate train` accept, and what is known about them without data."""
 
 from __future__ import annotations
 
@@ -70,7 +70,7 @@ def resolve(
 
 
 def describe(net: object) -> NetFacts:
-    """What is known of a net before there is any data: its row of the catalogue, or what running it on shapes tells.
+    """The facts about a net without data: its catalogue row, or the result of running it on shapes.
 
     Args:
         net: what `resolve` takes, or a module.
@@ -118,7 +118,7 @@ def _describe_module(module: nn.Module) -> NetFacts:
 
     def given(channels: int, classes: int, pretrained: bool) -> ExternalNet:
         if pretrained:
-            raise UsageError(f"pretrained is for nets that are named: the {name} that was given begins as it is")
+            raise UsageError(f"pretrained is for nets given by name: this {name} starts with its own weights")
         return ExternalNet(module=copied(plain(module), "cpu"))
 
     row = getattr(module, "spec", None)
@@ -178,7 +178,7 @@ def check_fit(net: Net, size: tuple[int, int], classes: int, data: str) -> tuple
     """Whether an external net can be trained on images of `size` (H, W) and so many classes of the set `data`.
 
     Returns:
-        What is to be said of it, in words: that it gives auxiliary logits, which are left aside.
+        What is to be said of it, in words: that it gives auxiliary logits, which are ignored.
 
     Raises:
         UsageError: it does not take such images, gives something else than logits, has other classes, nothing to train, or
@@ -190,23 +190,24 @@ def check_fit(net: Net, size: tuple[int, int], classes: int, data: str) -> tuple
         raise UsageError(f"{name} has no weights to train")
     if not_real := [key for key, value in module.named_parameters() if value.is_complex()]:
         raise UsageError(
-            f"{name} has complex weights ({', '.join(not_real[:3])}): it can be inspected, and not trained. Keep their real and "
+            f"{name} has complex weights ({', '.join(not_real[:3])}): it can be inspected, but not "
+            f"trained. Keep their real and "
             "imaginary parts as weights (torch.view_as_real), and join them in forward (torch.view_as_complex)"
         )
     if odd := [key for key, value in module.state_dict().items() if not isinstance(value, Tensor)]:
         raise UsageError(
-            f"the state of {name} holds something else than tensors, which cannot be saved: {', '.join(odd)}"
+            f"the state of {name} contains values other than tensors, which cannot be saved: {', '.join(odd)}"
         )
     graph = trace_or_explain(module, (1, *picture), name)
     output = _training_output(module, picture, name)
     logits = Logits()(output)
     if logits.ndim == 2 and len(logits) != 2:
         cause = next(iter(unsound_causes(module, picture)), "Keep the images of a batch in dimension 0.")
-        raise UsageError(f"{name} gives {len(logits)} rows of logits for 2 images, and not one for each. {cause}")
+        raise UsageError(f"{name} gives {len(logits)} rows of logits for 2 images, instead of one for each. {cause}")
     if not logits.requires_grad:
         raise UsageError(
-            f"{name} learns nothing: no gradient passes from what it gives to its weights, as through argmax, rounding, detach() "
-            "or torch.no_grad(). Let it return the logits of its last layer"
+            f"{name} learns nothing: no gradient flows from its output to its weights, because of argmax, rounding, "
+            "detach() or torch.no_grad(), for example. Return the logits of the last layer"
         )
     flat = ". End it with nn.Flatten()" if logits.ndim > 2 and set(logits.shape[2:]) == {1} else ""
     if logits.ndim != 2:
@@ -217,21 +218,22 @@ def check_fit(net: Net, size: tuple[int, int], classes: int, data: str) -> tuple
         last = next((node.module for node in reversed(graph.nodes) if node.parameters), "")
         layer = f"its last layer, {last} ({graph.modules[last]})," if last else "its last layer"
         raise UsageError(
-            f"{name} gives {logits.shape[1]} classes, and {data} has {classes}: give {layer} {classes} outputs, or let what "
-            "makes it take an argument `classes`"
+            f"{name} gives {logits.shape[1]} classes, and {data} has {classes}: give {layer} {classes} outputs, or "
+            "give its function or class an argument `classes`"
         )
     left = [key for key in names_in(output) if key != "logits"]
-    return (f"its {', '.join(left)} are left aside",) if left else ()
+    return (f"its {', '.join(left)} are ignored",) if left else ()
 
 
 def _training_output(module: nn.Module, picture: Input, name: str) -> object:
-    """What a copy of the net gives for two black images while it trains."""
+    """The output of a copy of the net for two black images, in training mode."""
     twin = copied(module, "cpu")
     try:
         twin.train()
     except NotImplementedError as error:
         raise UsageError(
-            f"{name} is an exported program (torch.export), whose operations are fixed: it can be inspected, and not trained. "
+            f"{name} is an exported program (torch.export), whose operations are fixed: it can be inspected, but not "
+            f"trained. "
             "Give the module that it was exported from"
         ) from error
     try:

@@ -33,7 +33,7 @@ Edge = tuple[int, int]
 
 
 def kind_of(graph: Graph, nodes: Sequence[int]) -> Kind:
-    """What a unit mostly is: the operation with the most MACs decides."""
+    """The main operation of a unit: the one with the most MACs."""
     main = max((graph.nodes[index] for index in nodes), key=weight_of)
     names = {operation_name(graph.nodes[index]) for index in nodes}
     if main.macs != 0:
@@ -148,7 +148,7 @@ def _spoken(operation: str) -> str:
 
 
 def _contents(graph: Graph, rows: Sequence[Row]) -> list[str]:
-    """What a folded stage holds: kinds of layers with their number, at most four lines."""
+    """The layers of a folded stage: kinds with their number, at most four lines."""
     names: list[str] = []
     for row in rows:
         node = max((graph.nodes[index] for index in row.nodes), key=weight_of)
@@ -173,7 +173,7 @@ def _window(node: Node) -> str:
 
 
 def typical_block(graph: Graph, rows: Sequence[Row], most: int = 14) -> tuple[str, list[Unit]] | None:
-    """The module whose inside is worth a drawing: the first of the innermost ones that hold branches which meet."""
+    """The module to draw in detail: the first innermost one with branches that join."""
     prefixes: dict[str, None] = {}
     for row in rows:
         parts = row.path.split(".")

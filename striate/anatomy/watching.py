@@ -1,6 +1,6 @@
 """A net watched while it runs, operation by operation: what each reads, writes and draws, and the line of code that asked for it.
 
-`trace` gives the graph of what depends on the image. Here everything counts: draws, state, tensors that nobody owns, values.
+`trace` gives the graph of what depends on the image. Here everything counts: random draws, state, unregistered tensors, values.
 """
 
 from __future__ import annotations
@@ -52,7 +52,7 @@ class Step:
     reads: tuple[str, ...]
     """Parameters and buffers."""
     writes: tuple[str, ...]
-    """Parameters, buffers and tensors that nobody owns, changed in place."""
+    """Parameters, buffers and unregistered tensors that are changed in place."""
     loose: tuple[str, ...]
     """Tensors that it reads and that are neither parameters nor buffers nor made in this pass: where they were found, or ``."""
     trained: bool
@@ -63,7 +63,7 @@ class Step:
 
     @property
     def place(self) -> str:
-        """The module, the operation and the line, as far as they are known."""
+        """The module, the operation and the line, if known."""
         where = self.module or self.operation
         return f"{where} ({self.line})" if self.line else where
 
@@ -210,7 +210,8 @@ class _Watcher(Tracker[tuple[int, ...]]):  # type: ignore[no-untyped-call]
 
 
 def _draws(func: OpOverload, arguments: Mapping[str, Any]) -> bool:
-    """Whether the operation takes numbers from a generator: aten says of each whether it can, its arguments whether it does."""
+    """Whether the operation draws random numbers: its aten schema says whether it can, its arguments whether it "
+    "does."""
     if torch.Tag.nondeterministic_seeded not in func.tags:
         return False
     return not any(arguments.get(name, True) in (0, False) for name in _SWITCHES)

@@ -36,7 +36,7 @@ SIZE = (32, 32)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Checkup:
-    """What was found in a data set.
+    """The findings in a data set.
 
     Attributes:
         name, location: of the data set.

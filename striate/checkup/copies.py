@@ -13,14 +13,14 @@ from striate.texts import counted
 _ORDER = ("train", "validation", "test")
 
 _WAY_OUT = {
-    "leakage": "What is measured on such images says too much: the net has seen them. {remedy}.",
-    "label-conflict": "At most one of the two classes is right: correct the label, or leave the image out.",
-    "duplicates": "Such an image counts twice, in training and in what is measured. If that is not meant, leave one out.",
+    "leakage": "Results on such images are too optimistic: the net has been trained on them. {remedy}.",
+    "label-conflict": "At most one of the two labels is correct: fix it, or leave the image out.",
+    "duplicates": "Such an image counts twice in training and evaluation. If this is not intended, leave one out.",
 }
 
 
 def equal_groups(dataset: DataSet) -> list[list[Picture]]:
-    """Images with the very same pixels, at the size at which they were loaded: those that are there more than once."""
+    """Images with identical pixels at the size they were loaded at, each group with two or more."""
     first: dict[str, tuple[str, int]] = {}
     repeated: dict[str, list[tuple[str, int]]] = {}
     for split, part in dataset.splits.items():
@@ -77,9 +77,9 @@ def copy_findings(pairs: Sequence[Pair], dataset: DataSet, near: bool) -> list[F
 
 def _alike(dataset: DataSet, near: bool) -> str:
     if near:
-        return "of the same image, it seems: encoded anew, resized, mirrored or slightly cropped"
+        return "that seem to show the same image: re-encoded, resized, mirrored or slightly cropped"
     height, width, _ = dataset.first.shape
-    return f"with equal pixels at {width}x{height}"
+    return f"with identical pixels at {width}x{height}"
 
 
 def _said(pairs: Sequence[Pair], kind: str, alike: str) -> str:
@@ -95,9 +95,9 @@ def _said(pairs: Sequence[Pair], kind: str, alike: str) -> str:
 
 def _way_out(kind: str, dataset: DataSet) -> str:
     if dataset.first.paths is None:
-        remedy = "With --run, the check-up says what is measured without them"
+        remedy = "With --run, the check-up reports the accuracy without them"
     else:
-        remedy = "Take them out of one side, by --exclude or by hand"
+        remedy = "Remove them from one split, with --exclude or by hand"
         remedy += ", or keep them together with --group-by" if dataset.made else ""
     return _WAY_OUT[kind].format(remedy=remedy)
 

@@ -1,4 +1,4 @@
-"""What a check-up finds: the records, and the words for them."""
+"""The records of a check-up, and their wording."""
 
 from __future__ import annotations
 
@@ -8,22 +8,23 @@ from typing import Any, Literal
 from striate.data.dataset import DataSet
 
 Severity = Literal["serious", "warning", "hint"]
-"""`serious`: figures measured on these images are wrong. `warning`: correct it, or know why not. `hint`: worth a look."""
+"""`serious`: figures measured on these images are wrong. `warning`: correct it, or know why not. `hint`: have a "
+"look."""
 KINDS: dict[str, tuple[Severity, str]] = {
-    "leakage": ("serious", "The same image in two splits"),
-    "near-leakage": ("warning", "Nearly the same image in two splits"),
-    "label-conflict": ("serious", "The same image in two classes"),
-    "near-label-conflict": ("warning", "Nearly the same image in two classes"),
-    "unreadable": ("warning", "Files that cannot be read"),
+    "leakage": ("serious", "Duplicate images in two splits"),
+    "near-leakage": ("warning", "Near duplicates in two splits"),
+    "label-conflict": ("serious", "Duplicate images in two classes"),
+    "near-label-conflict": ("warning", "Near duplicates in two classes"),
+    "unreadable": ("warning", "Unreadable files"),
     "unused-range": ("warning", "Values that use little of their range"),
-    "clipped": ("warning", "Values beyond their range"),
+    "clipped": ("warning", "Values outside their range"),
     "blank": ("warning", "Blank images"),
     "few-pictures": ("warning", "Classes with too few images"),
-    "imbalance": ("hint", "Classes of very different size"),
-    "duplicates": ("hint", "The same image twice in a class"),
-    "near-duplicates": ("hint", "Nearly the same image twice in a class"),
-    "odd-mode": ("hint", "Files of another kind than the rest"),
-    "odd-size": ("hint", "Files of another size than the rest"),
+    "imbalance": ("hint", "Class imbalance"),
+    "duplicates": ("hint", "Duplicate images within a class"),
+    "near-duplicates": ("hint", "Near duplicates within a class"),
+    "odd-mode": ("hint", "Files with an unusual colour mode"),
+    "odd-size": ("hint", "Files with an unusual size"),
     "small": ("hint", "Very small images"),
     "long": ("hint", "Extreme aspect ratios"),
     "outliers": ("hint", "Images that look unlike their class"),
@@ -38,7 +39,7 @@ Place = tuple[str, int]
 class Picture:
     """One image of a data set: where it stands, its class, and its file if it is one.
 
-    `note`: what the finding says of this very image.
+    `note`: a remark about this image.
     """
 
     split: str
@@ -83,12 +84,12 @@ class Finding:
 
     @property
     def title(self) -> str:
-        """What it is, in a few words."""
+        """The title of the finding."""
         return KINDS[self.kind][1]
 
     @property
     def count(self) -> int:
-        """Images, pairs or files; 0 for what is said of classes."""
+        """Number of images, pairs or files; 0 for findings about classes."""
         return len(self.pictures) + len(self.pairs) + len(self.files)
 
     def as_dict(self) -> dict[str, object]:

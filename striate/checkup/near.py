@@ -31,7 +31,7 @@ from the last of its crowd."""
 _CROWD = (9, 12, 15, 17, 19)
 """Ranks of images that are near without being the same."""
 _WHOLE, _PLACES, _DETAILS = 0.75, 0.5, 0.7
-"""What the three numbers of `agreement` must reach."""
+"""Minimum of the three numbers of `agreement`."""
 _STANDS_OUT = 0.15
 """What a pair may lack of likeness, as a share of what the image and the likest of its crowd lack: among digits, silhouettes
 and ships at the horizon many images are alike, and only a copy is far more alike than that."""

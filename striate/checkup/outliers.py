@@ -101,11 +101,12 @@ def outlier_findings(dataset: DataSet, thumbnails: Pixels, blank: Collection[Pla
         return []
     found.sort(key=lambda item: -item[0])
     pictures = tuple(
-        picture(dataset, split, index, f"{beyond:.1f} quartile ranges out") for beyond, (split, index) in found
+        picture(dataset, split, index, f"{beyond:.1f} interquartile ranges") for beyond, (split, index) in found
     )
     words = (
-        f"{counted(len(pictures), 'image')} differ{'s' if len(pictures) == 1 else ''} most from the rest of the class in colour, "
-        f"texture and layout (over {_FENCE} interquartile ranges beyond the upper quartile; at most {_MOST} a class are named, "
-        "the oddest first). Most may be good images: check that they belong."
+        f"{counted(len(pictures), 'image')} differ{'s' if len(pictures) == 1 else ''} most from the rest of their "
+        f"class in colour, texture and layout (more than {_FENCE} interquartile ranges beyond the "
+        f"upper quartile; at most {_MOST} per class are listed, the most unusual first). Most may be fine: check that they "
+        "belong."
     )
     return [finding("outliers", words, pictures=pictures)]

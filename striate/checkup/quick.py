@@ -28,7 +28,7 @@ _BLANK = 16
 _FEW = {"train": 20, "validation": 5, "test": 5}
 """Images of a class below which it has too few."""
 _UNEVEN, _VERY_UNEVEN = 3, 10
-"""How many times the smallest class the largest is."""
+"""Ratio of the largest class to the smallest from which imbalance is reported."""
 
 
 def quick(dataset: DataSet) -> list[Finding]:
@@ -60,8 +60,8 @@ def in_order(findings: list[Finding]) -> list[Finding]:
 def _unreadable(unreadable: Mapping[str, str]) -> list[Finding]:
     count = len(unreadable)
     words = (
-        f"{counted(count, 'file')} cannot be read and {'is' if count == 1 else 'are'} left out. Mend or remove "
-        f"{'it' if count == 1 else 'them'}; --exclude silences this, and training with --on-bad stop refuses to begin."
+        f"{counted(count, 'file')} cannot be read and {'is' if count == 1 else 'are'} left out. Repair or remove "
+        f"{'it' if count == 1 else 'them'}; --exclude silences this, and training with --on-bad stop refuses to start."
     )
     return [finding("unreadable", words, files=tuple(unreadable.items()))] if count else []
 
@@ -93,8 +93,8 @@ def _ranges(pixels: Pixels) -> np.ndarray[tuple[int, ...], np.dtype[np.int64]]:
 
 def _blank(pictures: list[Picture]) -> list[Finding]:
     words = (
-        f"{counted(len(pictures), 'image')} {'has' if len(pictures) == 1 else 'have'} next to no content: the values of each "
-        f"channel range over at most {_BLANK} of 255. A net can learn nothing right from that: --exclude them."
+        f"{counted(len(pictures), 'image')} {'has' if len(pictures) == 1 else 'have'} almost no content: each channel "
+        f"spans at most {_BLANK} of 255. A net cannot learn from them: --exclude them."
     )
     return [finding("blank", words, pictures=tuple(pictures))] if pictures else []
 
@@ -110,8 +110,8 @@ def _class_sizes(dataset: DataSet) -> list[Finding]:
     if few:
         listed = ", ".join(few[:10]) + (f" and {len(few) - 10} more" if len(few) > 10 else "")
         words = (
-            f"Classes with few images: {listed}. Below {_FEW['train']} in training a class is hardly learned, and below "
-            f"{_FEW['test']} in a test one image decides: add images, or join classes."
+            f"Classes with few images: {listed}. Below {_FEW['train']} in training, a class is hardly learned; below "
+            f"{_FEW['test']} in a test, single images decide: add images, or merge classes."
         )
         found.append(finding("few-pictures", words))
     part = dataset.splits.get("train", dataset.first)
@@ -120,9 +120,9 @@ def _class_sizes(dataset: DataSet) -> list[Finding]:
     ratio = counts[largest] / max(counts[smallest], 1)
     if ratio >= _UNEVEN:
         words = (
-            f"{largest} has {counts[largest]:,} images and {smallest} {counts[smallest]:,}, {ratio:.1f} times fewer (reported "
-            f"from {_UNEVEN} on). Accuracy hides how the small classes do: read macro F1 and the figures by class, and train "
-            "with --balance weights or --balance sampler."
+            f"{largest} has {counts[largest]:,} images and {smallest} {counts[smallest]:,}, a ratio of {ratio:.1f} "
+            f"(reported from {_UNEVEN} on). Accuracy hides the results of small classes: look at macro F1 and the "
+            "figures per class, and train with --balance weights or --balance sampler."
         )
         imbalance = finding("imbalance", words)
         found.append(replace(imbalance, severity="warning") if ratio >= _VERY_UNEVEN else imbalance)
@@ -156,14 +156,14 @@ def _odd_files(dataset: DataSet) -> list[Finding]:
             odd["odd-size"].append(picture(dataset, split, index, _size(info)))
     width, height = usual_size[0]
     words = {
-        "odd-mode": f"not {usual_mode[0]}, as {usual_mode[1]:,} of {len(files):,} are. All become grey or RGB alike "
-        "(docs/data.md); check that they belong.",
-        "odd-size": f"not of {width}x{height} pixels, as {usual_size[1]:,} of {len(files):,} are. They are scaled; check that "
-        "they belong.",
-        "small": f"below {smallest:.0f} pixels on the shorter side (the median is {typical:.0f}). Scaled up they are a blur: "
-        "replace or --exclude them.",
-        "long": f"more than {_LONG:g} times as long as wide, or as high. Of such an image --fit crop keeps only the middle: "
-        "use --fit pad, or cut it by hand.",
+        "odd-mode": f"not {usual_mode[0]}, as {usual_mode[1]:,} of {len(files):,} are. All are converted to grey or "
+        "RGB (docs/data.md); check that they belong.",
+        "odd-size": f"not of {width}x{height} pixels, as {usual_size[1]:,} of {len(files):,} are. They are resized; "
+        "check that they belong.",
+        "small": f"below {smallest:.0f} pixels on the shorter side (the median is {typical:.0f}). They become blurred "
+        "when enlarged: replace or --exclude them.",
+        "long": f"more than {_LONG:g} times as long as wide, or the reverse. --fit crop keeps only the centre of such "
+        "an image: use --fit pad, or crop it by hand.",
     }
     return [
         finding(

@@ -1,4 +1,4 @@
-"""What the check-up says of values: those that use little of their range, and those beyond it."""
+"""Findings about pixel values: values that use little of their range, and values outside it."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ def value_findings(dataset: DataSet) -> list[Finding]:
     found = [
         finding(
             "unused-range",
-            f"{text}. The net is fed next to no contrast, as when 12 bits lie in a container of 16. State what is black and what "
-            "is white with --range LOW,HIGH, or store 8 bits.",
+            f"{text}. The net then sees almost no contrast, as when 12 bits are stored in 16. State which values are "
+            "black and white with --range LOW,HIGH, or store 8 bits.",
         )
         for row in dataset.values
         if (text := unused(row))
@@ -39,8 +39,8 @@ def _unused_of_eight(dataset: DataSet) -> str | None:
     if most <= least:  # one value: blank images, which are told as such
         return None
     return (
-        f"All images together range over {least} to {most} of 0 to 255, as class numbers or bits do that were stored for grey. "
-        "Scale them before they are stored."
+        f"All images together range over {least} to {most} of 0 to 255, as if class numbers or bits were stored as "
+        "grey values. Scale them before you store them."
     )
 
 
@@ -50,9 +50,9 @@ def _clipped(dataset: DataSet) -> list[Finding]:
         return []
     row, count = outside[0], sum(row.outside for row in outside)
     words = (
-        f"{counted(count, 'image')} {'holds' if count == 1 else 'hold'} values beyond the range {plain(row.low)} to "
-        f"{plain(row.high)}: they go from {plain(row.least)} to {plain(row.most)}, and what lies beyond becomes black or white. "
-        "State a wider --range if that is not meant."
+        f"{counted(count, 'image')} {'holds' if count == 1 else 'hold'} values outside the range {plain(row.low)} to "
+        f"{plain(row.high)}: they go from {plain(row.least)} to {plain(row.most)}, and values outside become black or "
+        "white. State a wider --range if this is not intended."
     )
     return [finding("clipped", words, pictures=tuple(_beyond(dataset)))]
 

@@ -46,7 +46,7 @@ class Clear(Command):
         from striate.data.caches import clear_caches
 
         if (self.source is None) == (not self.everything):
-            raise UsageError("give the folder whose cache is to be removed, or --all")
+            raise UsageError("give the folder to remove the cache of, or --all")
         removed = clear_caches(self.source)
         if self.source is not None and not removed:
             raise UsageError(

@@ -103,7 +103,7 @@ class Show(Reading):
         from striate.report.samples import write_augmented_grid, write_sample_grid
 
         if self.augmented and self.augment is not None:
-            raise UsageError("--augmented shows every kind, and --augment those that it names: give one of them")
+            raise UsageError("--augmented shows all kinds, --augment the given ones: use only one of the two")
         chosen = None if self.augment is None else Augmentation.parse(self.augment)
         dataset = self.load(self.name, size=(96, 96))
         if self.augmented or chosen is not None:
@@ -119,7 +119,7 @@ class Show(Reading):
         if dataset.values:
             fields["values"] = "; ".join(map(str, dataset.values))
         if not dataset.flippable:
-            fields["no flip"] = "a mirrored image of this set can mean another class: recipes do not mirror it"
+            fields["no flip"] = "mirroring can change the class in this data set: recipes do not mirror it"
         show_fields(fields)
         if dataset.ledger is not None:
             show_ledger(dataset.ledger)

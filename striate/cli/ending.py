@@ -19,26 +19,28 @@ from striate.machine import hearing, speaks
 from striate.texts import storage
 
 STDOUT = "standard output"
-MAKE_ROOM = "make room there"
+MAKE_ROOM = "free some space there"
 WAYS = {
     errno.ENOSPC: MAKE_ROOM,
     errno.EDQUOT: MAKE_ROOM,
-    errno.EFBIG: "raise the limit of a file's size, ulimit -f, or write to another disk",
-    errno.EACCES: "ask for permission, or name another place",
-    errno.EPERM: "ask for permission, or name another place",
-    errno.EROFS: "name a place that can be written",
+    errno.EFBIG: "raise the file size limit (ulimit -f), or write to another disk",
+    errno.EACCES: "get permission, or choose another location",
+    errno.EPERM: "get permission, or choose another location",
+    errno.EROFS: "choose a location that can be written",
     errno.ENAMETOOLONG: "choose a shorter name",
-    errno.ENOTDIR: "a file stands where a folder is expected",
-    errno.EISDIR: "a folder stands where a file is expected",
-    errno.EEXIST: "a file stands where a folder is expected",
-    errno.EMFILE: "raise the limit of open files, ulimit -n",
-    errno.ENFILE: "close other programs: the machine's limit of open files is reached",
-    errno.EAGAIN: "raise the limit of processes and threads, ulimit -u",
-    errno.ENOMEM: "raise the limit of memory, ulimit -v, or close other programs",
+    errno.ENOTDIR: "there is a file where a folder is expected",
+    errno.EISDIR: "there is a folder where a file is expected",
+    errno.EEXIST: "there is a file where a folder is expected",
+    errno.EMFILE: "raise the limit of open files (ulimit -n)",
+    errno.ENFILE: "close other programs: the machine has reached its limit of open files",
+    errno.EAGAIN: "raise the limit of processes and threads (ulimit -u)",
+    errno.ENOMEM: "raise the memory limit (ulimit -v), or close other programs",
 }
 """The way out of an error of the system."""
-NO_MEMORY = "memory ran out: raise the limit of memory (ulimit -v), close other programs, or ask for less at a time"
-NO_THREADS = "no more threads can be started: raise the limit of processes and threads, ulimit -u, or memory, ulimit -v"
+NO_MEMORY = "memory ran out: raise the memory limit (ulimit -v), close other programs, or process less at a time"
+NO_THREADS = (
+    "no more threads can be started: raise the limit of processes and threads (ulimit -u) or of memory (ulimit -v)"
+)
 
 
 class ReaderGone(Exception):
@@ -126,7 +128,7 @@ def run_to_end(command: Callable[[], Any], debug: bool) -> NoReturn:
         sys.exit(code if isinstance(code, int) else 0)
     except SystemExit:
         raise
-    except ReaderGone:  # as in striate nets | head: nothing is wrong, and nobody is left to tell
+    except ReaderGone:  # as in striate nets | head: not an error, and nobody is reading
         _drop_stdout()
         sys.exit(0)
     except BaseException as error:
@@ -148,7 +150,7 @@ def told(error: BaseException) -> tuple[int, list[str]]:
     if isinstance(error, StriateError):
         return error.exit_code, [str(line) for line in error.args or ("",)]
     if isinstance(error, Signalled):
-        return 128 + error.number, [f"stopped by {error.name}; nothing half-written is left"]
+        return 128 + error.number, [f"stopped by {error.name}; no half-written file is left"]
     if out_of_memory(error):
         return 1, [NO_MEMORY]
     if isinstance(error, OSError):
@@ -158,13 +160,13 @@ def told(error: BaseException) -> tuple[int, list[str]]:
         return 1, [NO_THREADS]
     first = (text.strip().splitlines() or [""])[0][:300]
     return 1, [
-        f"{type(error).__name__}: {first or 'without a word'}. That is a mistake in striate: please report it, with what "
-        "--debug behind the same command shows"
+        f"{type(error).__name__}: {first or 'without a word'}. This is a bug in striate: please report it, with the "
+        "output of the same command with --debug"
     ]
 
 
 def of_the_system(error: OSError) -> str:
-    """What the system refused, where, and the way out."""
+    """The system's refusal, its place, and the way out."""
     said = error.strerror or str(error) or type(error).__name__
     place = os.fsdecode(error.filename) if isinstance(error.filename, str | bytes | os.PathLike) else ""
     text = f"{place}: {said}" if place else said
@@ -175,7 +177,7 @@ def of_the_system(error: OSError) -> str:
 
 
 def _room(path: Path) -> str:
-    """What is free on a path's disk, in brackets."""
+    """The free space on a path's disk, in brackets."""
     for folder in (path, *path.absolute().parents):
         with suppress(OSError):
             return f" ({storage(shutil.disk_usage(folder).free)} are free)"

@@ -44,7 +44,7 @@ class Evaluate(Device, DataDir, TrustCode):
         if names is None or len(names) > 1:
             if scales is not None or self.robustness:
                 option = "robustness is" if self.robustness else "scales are"
-                raise UsageError(f"--{option} for one view: name one with --views")
+                raise UsageError(f"--{option} for a single view: choose one with --views")
             with aside():
                 table = call_with(experiment.compare_views, self, run=run, views=names, on_progress=on_progress)
             _show_views(run, table, self.as_json)
@@ -102,7 +102,7 @@ def _show_evaluation(run: Run, evaluation: Evaluation, as_json: bool) -> None:
 
 
 def _classes(summary: EvaluationFigures) -> str | None:
-    """What has to be said of the classes, if anything."""
+    """Remarks about the classes, if any."""
     said = []
     if summary.by_position:
         said.append(f"matched by position, because these images have class numbers but no names: {summary.by_position}")

@@ -171,7 +171,7 @@ def _parameter(name: str, default: Any, hint: Any) -> inspect.Parameter:
 
 
 def _info(name: str, default: Any, about: dict[str, Any]) -> Any:
-    """What the parser reads of a field besides its type and default."""
+    """The parser's settings of a field besides its type and default."""
     group, long = about.pop("group") or None, option_of(name)
     if about.pop("argument", False):
         return typer.Argument(**about)

@@ -25,7 +25,7 @@ _BEFORE_UNIT = re.compile(r"(?<=\d) (?=(?:s|min|h|%|[KMGT]?i?B)(?!\w))")
 
 
 def aside() -> AbstractContextManager[object]:
-    """While a net of somebody's code computes: what it prints is no part of the result, and goes to stderr."""
+    """While a user's net runs: its printed output goes to stderr, because it is not part of the result."""
     return redirect_stdout(sys.stderr)
 
 

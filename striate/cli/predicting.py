@@ -47,7 +47,7 @@ class Predict(Device, TrustCode):
 
         form = _format({"csv": self.as_csv, "json": self.as_json, "parquet": self.as_parquet}, self.output)
         if "-" in self.pictures and self.pictures != ["-"]:
-            raise UsageError("- stands for standard input, which names all images: give it alone")
+            raise UsageError("- means standard input, which names all images: give it alone")
         folders: list[ImageFolder] = []
         given = from_stream(sys.stdin.buffer) if self.pictures == ["-"] else list(expanded(self.pictures, folders))
         opened = Run.open(self.run, trust_code=self.trust_code)
@@ -84,7 +84,7 @@ def _format(flags: Mapping[str, bool], output: Path | None) -> str | None:
 
     wanted = [name for name, flag in flags.items() if flag]
     if len(wanted) > 1:
-        raise UsageError(f"one format at a time: --{' or --'.join(wanted)}")
+        raise UsageError(f"choose one format: --{' or --'.join(wanted)}")
     form = wanted[0] if wanted else None
     if output is not None:
         if form is None:
@@ -92,7 +92,7 @@ def _format(flags: Mapping[str, bool], output: Path | None) -> str | None:
         if output.exists():
             raise UsageError(f"{output} already exists: choose another name")
     elif form == "parquet":
-        raise UsageError("Parquet cannot be printed: give a file with --output FILE.parquet")
+        raise UsageError("Parquet cannot be printed: use --output FILE.parquet")
     if form == "parquet":
         require_pyarrow()
     return form
@@ -100,7 +100,7 @@ def _format(flags: Mapping[str, bool], output: Path | None) -> str | None:
 
 @dataclass
 class _Count:
-    """How far it is. `total`: how many images there are; None where nobody knows. `errors`: image -> why it was not read."""
+    """The progress. `total`: the number of images; None if unknown. `errors`: image -> why it was not read."""
 
     total: int | None
     done: int = 0

@@ -82,7 +82,7 @@ class Follow(Command):
                 progress(event)
         if event is None:
             raise UsageError(
-                f"{self.run / EVENTS} is not there: the run was trained by an earlier version, or has not begun"
+                f"{self.run / EVENTS} is not there: the run was made by an earlier version, or has not started"
             )
 
 
@@ -100,12 +100,12 @@ class Stop(Command):
         if self.as_json:
             show_json({"run": str(self.run), "waited": self.wait, "status": status})
             return
-        way = f"To go on: striate train --resume {shlex.quote(str(self.run))}"
+        way = f"To resume: striate train --resume {shlex.quote(str(self.run))}"
         if not self.wait:
-            show_line(f"{self.run} is asked to stop after its step; t{way[1:]}")
+            show_line(f"{self.run} will stop after the current step; t{way[1:]}")
         elif status == "finished":
-            show_line(f"{self.run} had trained to its end already, and is finished")
+            show_line(f"{self.run} had already finished training")
         elif status == "interrupted":
             show_line(f"{self.run} is stopped: {Run(self.run).ending}. {way}")
         else:
-            show_line(f"{self.run} has ended by itself, its status is {status}. {way}")
+            show_line(f"{self.run} has ended by itself, with status {status}. {way}")

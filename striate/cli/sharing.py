@@ -67,7 +67,7 @@ class Pull(Command):
 
         run = call_with(pull, self)
         pulled = run.summary.pulled
-        assert pulled is not None, "pull() says where it came from"
+        assert pulled is not None, "pull() reports where it came from"
         if self.as_json:
             show_json({"run": str(run.path), **pulled.as_dict()})
             return

@@ -43,7 +43,7 @@ class Train(TrustCode):
 
         started, settings = process_start(), self.settings
         if self.trust_code and self.resume is None:
-            raise UsageError("--trust-code needs --resume: a FILE.py:OBJECT that you name yourself is always run")
+            raise UsageError("--trust-code needs --resume: a FILE.py:OBJECT on the command line is always run")
         if self.resume is not None:
             with aside():
                 run = call_with(
@@ -108,7 +108,7 @@ def show_search(found: Found, path: Path, as_json: bool) -> None:
 
 
 def result(run: Run) -> dict[str, object]:
-    """What `striate train --json` prints."""
+    """The output of `striate train --json`."""
     from striate.runforms.summary import Ended
 
     key, found = next(iter(run.evaluations.items()), (None, None))

@@ -106,7 +106,7 @@ def _read(
     if isinstance(data, DataSet):
         return data
     if not isinstance(data, str | Path):
-        _require_no_files(reading, "images that are given in Python")
+        _require_no_files(reading, "images given in Python")
         return load_given(data, reading)
     path = Path(data)
     suffix = path.suffix.lower()
@@ -127,6 +127,6 @@ def _require_no_files(reading: Reading, what: str) -> None:
     """Raises UsageError for options about files, where there are none."""
     if reading.group_by is not None or reading.exclude:
         option = param("exclude" if reading.exclude else "group_by")
-        raise UsageError(f"{option} is for file names, and {what} has none")
+        raise UsageError(f"{option} is for file names, but {what} has none")
     if reading.splits is not None:
         raise UsageError(f"{param('splits')} is for folders, and {what} is none")

@@ -37,7 +37,7 @@ def load_npz(path: Path, reading: Reading) -> DataSet:
     if "train" not in splits and (names := _pair(path, arrays, "")) is not None:
         splits = {"train": names, **splits}
     if not splits:
-        raise DataError(f"{path} holds no images and labels: name its arrays so; it has {', '.join(arrays) or 'none'}")
+        raise DataError(f"{path} has no arrays named images and labels; it has {', '.join(arrays) or 'none'}")
     parts = {
         split: Part(
             arrays[images], len(arrays[images]), arrays[labels], called=(f"{images} in {path}", f"{labels} in {path}")
@@ -54,7 +54,7 @@ def load_npz(path: Path, reading: Reading) -> DataSet:
     used = {*_CLASSES, *(name for names in splits.values() for name in names)}
     for name, array in arrays.items():
         shown = f"{name} {array.dtype} {array.shape}"
-        ledger.enter("used", shown) if name in used else ledger.enter("other", shown, "a name that is not known")
+        ledger.enter("used", shown) if name in used else ledger.enter("other", shown, "an unknown name")
     ledger.check()
     return replace(dataset, location=str(path.resolve()), title=path.name, source="a NumPy archive", ledger=ledger)
 
@@ -85,12 +85,12 @@ def _pair(path: Path, arrays: Arrays, split: str) -> tuple[str, str] | None:
     if images and labels:
         return images, labels
     if images or labels:
-        raise DataError(f"{path} has {images or labels} but not the {'labels' if images else 'images'} to it")
+        raise DataError(f"{path} has {images or labels} but no {'labels' if images else 'images'} for it")
     return None
 
 
 def _names(kinds: tuple[str, ...], split: str) -> list[str]:
-    """What the array of a split can be called; `""`: that of the whole archive."""
+    """The possible names of a split's array; `""`: that of the whole archive."""
     forms = [form for name in SPLIT_NAMES[split] for form in (f"{name}_{{}}", f"{{}}_{name}")] if split else ["{}"]
     return [form.format(kind) for kind in kinds for form in forms]
 
@@ -108,7 +108,7 @@ def _classes(path: Path, arrays: Arrays) -> tuple[str, ...] | None:
     """The names of the classes, where the archive has them."""
     given = [name for name in _CLASSES if name in arrays]
     if len(given) > 1:
-        raise DataError(f"{' and '.join(given)} in {path} could both be the names of the classes: keep one")
+        raise DataError(f"{' and '.join(given)} in {path} could both be the class names: keep one")
     if not given:
         return None
     array = arrays[given[0]]

@@ -19,15 +19,16 @@ from striate.errors import DataError, UsageError
 
 _COLUMNS = {"image": ("image", "img", "picture"), "label": ("label", "labels", "fine_label", "class", "target")}
 ONE_LABEL = (
-    "Each image has one label here. Several labels an image, boxes and masks are for libraries made for them, such as "
-    "torchvision's detection and segmentation references or timm"
+    "Each image has one label here. For several labels per image, boxes or masks, use a library made for them, such "
+    "as torchvision's detection and segmentation references"
 )
 """Said where an image has another kind of target."""
 
 
 @runtime_checkable
 class MapStyle(Protocol):
-    """What is read by position: a torch Dataset, a Hugging Face Dataset, a pair of images and labels, a dict of splits."""
+    """Data with access by position: a torch Dataset, a Hugging Face Dataset, a pair of images and labels, a dict of "
+    "splits."""
 
     def __len__(self) -> int: ...
 
@@ -91,7 +92,7 @@ def splits_of(data: object) -> tuple[dict[str, Part], tuple[str, ...] | None]:
         split = SPLIT_OF.get(str(key).lower())
         if split is None or split in parts:
             raise UsageError(
-                f"{key!r} is no split, or the second of its kind: give a dict such as "
+                f"{key!r} is not a split, or is given twice: use a dict such as "
                 "{'train': (images, labels), 'test': (images, labels)}, and 'validation', and 'classes' for names"
             )
         parts[split] = _part(part, split)
@@ -110,8 +111,8 @@ def _part(data: Any, split: str) -> Part:
         return Part(images if isinstance(images, np.ndarray | torch.Tensor) else list(images), len(labels), labels)
     if not isinstance(data, MapStyle) or isinstance(data, str | bytes | np.ndarray | torch.Tensor):
         raise UsageError(
-            f"{split}: {type(data).__name__} is no data to train on: give (images, labels), a Dataset that is read by position, "
-            "or a dict of splits. Of a DataLoader give its dataset"
+            f"{split}: {type(data).__name__} cannot be used as training data: give (images, labels), a Dataset with "
+            "access by position, or a dict of splits. For a DataLoader, give its dataset"
         )
     names = _class_names(data)
 
@@ -172,7 +173,7 @@ def _of_columns(data: Any, split: str) -> Part:
 
 
 def _class_names(data: Any) -> tuple[str, ...] | None:
-    """As torchvision's sets have them, also below Subset and `random_split`."""
+    """The classes of a torchvision data set, also below Subset and `random_split`."""
     names = getattr(data, "classes", None) or getattr(data, "categories", None)
     if names is None:
         return _class_names(data.dataset) if hasattr(data, "dataset") else None
@@ -184,7 +185,7 @@ def kind_of_thing(value: object) -> str:
 
 
 def name_of(data: object) -> str:
-    """What the set is called in the names of runs: a Dataset by its class, and arrays `arrays`."""
+    """The name of the data in names of runs: the class of a Dataset; `arrays` for arrays."""
     if isinstance(data, Mapping):
         data = next((part for key, part in data.items() if key != "classes"), None)
     while hasattr(data, "dataset"):

@@ -28,14 +28,14 @@ _LIMITS = {
 
 
 def _exact(value: float) -> str:
-    """A number with as many digits as it takes to read the very same one."""
+    """A number with as many digits as needed to read back the same value."""
     short = f"{value:.12g}"
     return short if float(short) == value else repr(value)
 
 
 @dataclass(frozen=True, slots=True)
 class Augmentation:
-    """What is done to training images, in this order.
+    """The augmentation of training images, applied in this order.
 
     Attributes:
         flip: mirror half of them left to right.
@@ -137,7 +137,7 @@ class Augmentation:
         if self.colour:
             pixels = jitter(pixels.to(torch.float32), draws, self.colour)
         if self.needs_statistics:
-            assert statistics is not None, "lighting and erasing need the colours of the training set"
+            assert statistics is not None, "lighting and erase need the colours of the training images"
             mean, steps = statistics
             pixels = light(pixels.to(torch.float32), draws, self.lighting, steps) if self.lighting else pixels
             pixels = erase(pixels.to(torch.float32), draws, self.erase, mean) if self.erase else pixels

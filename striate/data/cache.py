@@ -48,7 +48,7 @@ RESERVE = 2**30
 
 
 class About(Form):
-    """What `about.json` in a cache says: whose images it holds, and of what preprocessing."""
+    """The content of `about.json` in a cache: the source of its images, and their preprocessing."""
 
     source: str
     size: tuple[int, int]
@@ -172,15 +172,15 @@ class _Generation:
                 if not entry.content or content_hash(stored[row]) == entry.content:
                     entries[row] = entry
             return entries
-        for path in self.folder.glob("*.journal"):  # of other lists of files: nobody will go on with them
+        for path in self.folder.glob("*.journal"):  # of other lists of files: no build will continue them
             path.unlink()
             path.with_suffix(".pixels").unlink(missing_ok=True)
         free = shutil.disk_usage(self.folder).free
         if free < self.size + RESERVE:
             raise OSError(
                 errno.ENOSPC,
-                f"it needs {storage(self.size)} and {storage(free)} are free, of which {storage(RESERVE)} stay so; "
-                "striate cache clear makes room",
+                f"it needs {storage(self.size)} and {storage(free)} are free, of which {storage(RESERVE)} are "
+                "reserved; striate cache clear frees space",
             )
         with pixels.open("wb") as file:
             if hasattr(os, "posix_fallocate") and self.size:
@@ -189,7 +189,7 @@ class _Generation:
         return entries
 
     def older(self) -> Known:
-        """What other generations of its cache hold."""
+        """The content of other generations of the cache."""
         known = Known({}, {})
         for index in self.folder.glob("*.index"):
             if index.stem == self.plan or (read := _read_index(index)) is None:

@@ -48,7 +48,7 @@ def list_caches() -> list[CacheInfo]:
 
 
 def _info(about: Path) -> CacheInfo:
-    """What is known of the cache that `about` lies in; one whose `about` is damaged is there to be cleared."""
+    """The facts about the cache that `about` is in; one with a damaged `about` can still be cleared."""
     folder = about.parent
     try:
         made = About.from_dict(json.loads(about.read_text(encoding="utf-8")))

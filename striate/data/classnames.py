@@ -41,12 +41,12 @@ def _seen(name: str) -> str:
 
 def _difference(one: str, other: str) -> str:
     if _seen(one) == _seen(other):
-        return "letters that cannot be seen (such as a space of no width)"
+        return "invisible characters (such as a zero-width space)"
     composed = [unicodedata.normalize("NFC", name) for name in (one, other)]
     if composed[0] == composed[1]:
-        return "how an accent is stored (Unicode NFC and NFD)"
+        return "the encoding of an accent (Unicode NFC and NFD)"
     if composed[0].casefold() == composed[1].casefold():
         return "capitals"
     if "".join(composed[0].split()).casefold() == "".join(composed[1].split()).casefold():
         return "spaces"
-    return "how it is written"
+    return "their spelling"

@@ -49,8 +49,8 @@ def find_columns(table: Path, names: Sequence[str], rows: Sequence[Sequence[str]
     if path is None:
         if any(name.lower().endswith(SUFFIXES) or "/" in name or "\\" in name for name in names):
             raise DataError(
-                f"{table} has no heading: its first row is already {', '.join(names)}. Write a first row with the names of the "
-                "columns, as in path,label"
+                f"{table} has no heading: its first row already "
+                f"holds {', '.join(names)}. Add a first row with the column names, as in path,label"
             )
         raise _lacks(table, names, "the image's path", PATH_COLUMNS)
     cells = [[row[place].strip() for row in rows if row] for place in range(len(names))]
@@ -63,9 +63,9 @@ def find_columns(table: Path, names: Sequence[str], rows: Sequence[Sequence[str]
         hot = _hot_columns(table, names, rows, used)
         if not hot:
             raise _lacks(table, names, "its class", LABEL_COLUMNS)
-        notes.append(f"read with a column for each class: {', '.join(hot.values())}")
+        notes.append(f"read with one column per class: {', '.join(hot.values())}")
     if spare := [name for place, name in enumerate(names) if place not in used and place not in hot and name]:
-        notes.append(f"columns that are not used: {', '.join(spare)}")
+        notes.append(f"unused columns: {', '.join(spare)}")
     return Columns(path, label, split, group, hot)
 
 
@@ -91,13 +91,16 @@ def _label_column(
     same = [place for place, both in pairs.items() if len({*cells[first]}) == len({*cells[place]}) == len(both)]
     if other := next((place for place in found or called if place not in same), None):
         raise DataError(
-            f"{table} has the columns {names[first]} and {names[other]}, and they disagree: rename the one that is not the class"
+            f"{table} has the columns {names[first]} and {names[other]}, which disagree: rename the one that is not "
+            f"the class"
         )
     worded = next(
         (place for place in same if all(cells[place]) and not all(map(_NUMBER.fullmatch, cells[place]))), first
     )
     if worded != first:
-        notes.append(f"classes are named by the column {names[worded]}, with which the numbers in {names[first]} agree")
+        notes.append(
+            f"classes are taken from the column {names[worded]}, which agrees with the numbers in {names[first]}"
+        )
     return worded
 
 
@@ -114,7 +117,8 @@ def _split_column(
         if name.strip().lower() in _SPLIT_COLUMNS:
             return place
         raise DataError(
-            f"{table}: the column {name} holds {', '.join(sorted(held))}: name it split if it says the split, or remove it"
+            f"{table}: the column {name} holds {', '.join(sorted(held))}: name it split if it holds the splits, or "
+            f"remove it"
         )
     return None
 

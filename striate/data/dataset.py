@@ -150,7 +150,7 @@ class DataSet:
 
     @property
     def junk(self) -> int:
-        """How many hidden files, leftovers of systems, and links that lead back were left out unseen."""
+        """Number of hidden files, system files, and circular links that were left out."""
         return 0 if self.ledger is None else self.ledger.count("junk")
 
     def __repr__(self) -> str:
@@ -160,7 +160,7 @@ class DataSet:
         left = {
             "not readable": len(self.unreadable),
             "excluded": len(self.excluded_files()),
-            "leftovers of systems": self.junk,
+            "system files": self.junk,
         }
         lines = [f"<DataSet {self.name[:80]}", f"  {len(self.classes)} classes: {', '.join(names)}{more}"]
         lines += [f"  {split}: {len(data):,} images of {dimensions(data.shape)}" for split, data in self.splits.items()]
@@ -175,7 +175,7 @@ class DataSet:
     def require_excluded(self) -> None:
         """Raises UsageError if a pattern that was to exclude files names none: it is misspelt then."""
         if unused := [pattern for pattern, paths in self.excluded.items() if not paths]:
-            raise UsageError(f"{param('exclude')} {unused[0]!r} names no file of {self.location}")
+            raise UsageError(f"{param('exclude')} {unused[0]!r} matches no file of {self.location}")
 
     def require_range(self) -> None:
         """Raises UsageError if a range was stated and all images are of 8 bits, and DataError if training would have to guess at
@@ -183,13 +183,13 @@ class DataSet:
         """
         if self.range is not None and not self.values:
             raise UsageError(
-                f"{param('range')} is for images of more than 8 bits, and {self.location} has none that can be read so"
+                f"{param('range')} is for images with more than 8 bits, but {self.location} has none that it applies to"
             )
         if self.range is None and (asked := doubt(self.values, self.unreadable.values())):
             raise DataError(f"{self.location}: {asked}")
 
     def as_dict(self) -> dict[str, Any]:
-        """What the set holds, in plain types."""
+        """The content of the data set, in plain types."""
         return {
             "name": self.name,
             "title": self.title,

@@ -25,14 +25,14 @@ from striate.errors import DataError, out_of_memory, short_of_means
 LARGEST = 120_000_000
 """Bytes of an image once decoded (40 megapixels in colour): what comes after makes at most three copies."""
 DECODER = 5
-"""Counts up whenever a file's pixels change by a change of these rules: what was decoded before is decoded again then."""
+"""Version of the decoding rules: it is raised when they change a file's pixels, so that caches are decoded again."""
 LARGEST_FILE = 150_000_000
 """Bytes of a file that is read at all: the largest images stored without compression, and some."""
 _DECODER_ERRORS = {
     "-1": "its data ends too early",
     "-2": "its compressed data cannot be decoded",
-    "-3": "of a kind that Pillow does not read",
-    "-8": "its settings do not go together",
+    "-3": "of a kind that Pillow cannot read",
+    "-8": "its settings are inconsistent",
     "-9": "memory ran out",
 }
 """Pillow's numbers for why a decoder gave up (PIL.ImageFile.ERRORS)."""
@@ -44,7 +44,7 @@ _QUIET = ("ignore", None, Warning, _PILLOW, 0)
 
 
 class FileInfo(NamedTuple):
-    """What an image's file is, as it was stored: before it was turned upright, converted or scaled.
+    """The properties of an image file as stored: before it was rotated upright, converted or resized.
 
     Attributes:
         format: Pillow's name of it, such as `JPEG`.
@@ -94,7 +94,7 @@ def decode_with_info(
         bytes_each = 4 if "transparency" in image.info else _BYTES.get(image.mode, 4)
         if (needed := width * height * bytes_each * weight_of(image)) > LARGEST:
             raise DataError(
-                f"{name}: {size[0]}x{size[1]} pixels are {needed / 1e6:,.0f} MB once decoded, and at most "
+                f"{name}: {size[0]}x{size[1]} pixels are {needed / 1e6:,.0f} MB once decoded, but at most "
                 f"{LARGEST / 1e6:,.0f} MB are read: store it smaller"
             )
         if image.format == "TIFF":
@@ -108,7 +108,9 @@ def decode_with_info(
     except (Unclear, UnidentifiedImageError) as error:
         raise DataError(f"{name}: {error}") from None
     except Image.DecompressionBombError:
-        raise DataError(f"{name}: more pixels than any camera makes, refused as a possible bomb") from None
+        raise DataError(
+            f"{name}: more pixels than any camera produces, refused as a possible decompression bomb"
+        ) from None
     except Exception as error:  # damaged files make Pillow raise many types: OSError, SyntaxError, struct.error, ...
         if out_of_memory(error):  # a decoder that wanted more than this was misled by a damaged file
             np.empty(12 * image.width * image.height, dtype=np.uint8)
@@ -147,7 +149,7 @@ def read_bytes(path: str | Path) -> bytes:
 
 
 def _silence_pillow() -> None:
-    """Lets nobody hear Pillow's warnings of odd metadata: what is wrong comes as an exception.
+    """Silences Pillow's warnings about odd metadata: real problems raise an exception.
 
     By one filter, put in where it is not yet. It stays: filters belong to the process, and a thread that puts them back
     undoes what another one does.

@@ -89,7 +89,7 @@ def _torchvision(name: str, reading: Reading, data_dir: str | Path | None) -> Da
 
     wanted = name.lower().replace("-", "")
     if wanted not in (known := {one.lower(): one for one in TORCHVISION}):
-        raise unknown_name("set of torchvision with one class an image", name, TORCHVISION, ", ".join(TORCHVISION))
+        raise unknown_name("torchvision data set with one class per image", name, TORCHVISION, ", ".join(TORCHVISION))
     name = known[wanted]
     row, make = TORCHVISION[name], getattr(torchvision.datasets, name)
     roots = [root for place in places(data_dir) for root in (place, place / name, place / name.lower())]
@@ -97,7 +97,8 @@ def _torchvision(name: str, reading: Reading, data_dir: str | Path | None) -> Da
     if root is None:
         place = places(data_dir)[0]
         raise DataError(
-            f"torchvision:{name} is not on this machine: {row.files} was looked for in {', '.join(map(str, places(data_dir)))}. "
+            f"torchvision:{name} is not on this machine: {row.files} was not found "
+            f"in {', '.join(map(str, places(data_dir)))}. "
             f"{_how_to_get(name, row, make, place)} --data-dir or STRIATE_DATA names another folder"
         )
     try:
@@ -115,7 +116,7 @@ def _torchvision(name: str, reading: Reading, data_dir: str | Path | None) -> Da
 
 
 def _arguments(name: str, theirs: object) -> dict[str, Any]:
-    """What a set of torchvision is made with for a split."""
+    """The arguments of a torchvision data set for a split."""
     extra = {"split": "balanced"} if name == "EMNIST" else {}
     return {} if theirs is None else {**extra, "train" if isinstance(theirs, bool) else "split": theirs}
 
@@ -132,15 +133,15 @@ def _how_to_get(name: str, row: _Set, make: Any, place: Path) -> str:
 
 def _hugging_face(name: str, reading: Reading, data_dir: str | Path | None) -> DataSet:
     if find_spec("datasets") is None:
-        raise UsageError("sets of Hugging Face are read with the package datasets: pip install 'striate[datasets]'")
+        raise UsageError("Hugging Face data sets need the package datasets: pip install 'striate[datasets]'")
     datasets: Any = import_module("datasets")
     try:
         found = datasets.load_dataset(name)
     except Exception as error:  # of the network, the hub, or a script: many types
         reason = (str(error).strip().splitlines() or [type(error).__name__])[-1]
         raise DataError(
-            f"hf:{name} cannot be loaded: {reason}. It has to be in the cache of the package datasets (HF_HOME names another "
-            f"folder), or be downloaded from huggingface.co/datasets/{name}"
+            f"hf:{name} cannot be loaded: {reason}. It must be in the cache of the package datasets (HF_HOME sets "
+            f"another folder), or be downloaded from huggingface.co/datasets/{name}"
         ) from error
     dataset = load_given(found, reading, name.rpartition("/")[2].lower())
     return replace(dataset, source=f"huggingface.co/datasets/{name}")
@@ -152,7 +153,7 @@ def _medmnist(name: str, reading: Reading, data_dir: str | Path | None) -> DataS
     path = next((place / file for place in looked if (place / file).is_file()), None)
     if path is None:
         raise DataError(
-            f"medmnist:{name} is not on this machine: {file} was looked for in {', '.join(map(str, looked))}. To download it: "
+            f"medmnist:{name} is not on this machine: {file} was not found in {', '.join(map(str, looked))}. To download it: "
             f"pip install 'striate[medmnist]', then python -m medmnist save --flag={name.lower()}; or get {file} from "
             "zenodo.org/records/10519652"
         )

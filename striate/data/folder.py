@@ -23,7 +23,7 @@ from striate.errors import DataError, UsageError, param
 FEW = 8
 """Images that are looked at first: whether a set is grey is guessed by them, and known once all are decoded."""
 _SHOWN = 20
-"""How many files that cannot be read an error names."""
+"""Number of unreadable files that an error lists."""
 
 
 def load_folder(source: Path, reading: Reading, workers: int, on_progress: OnProgress | None = None) -> DataSet:
@@ -67,7 +67,7 @@ def load_folder(source: Path, reading: Reading, workers: int, on_progress: OnPro
             f"{len(unreadable)} files cannot be read:",
             *(f"{path}: {reason}" for path, reason in list(unreadable.items())[:_SHOWN]),
             *more,
-            f"Mend or remove them, {param('exclude')} them, or use {param('on_bad', 'skip')}.",
+            f"Repair or remove them, {param('exclude')} them, or use {param('on_bad', 'skip')}.",
         )
     return with_test_split(dataset, listing.has_test)
 
@@ -97,7 +97,7 @@ def _prepared(
 
 
 def _grey(path: Path) -> bool:
-    """Whether an image has no colour, as far as it can be read."""
+    """Whether an image has no colour, if it can be read."""
     try:
         return decode_with_info(path, at_least=32)[1].grey
     except DataError:
@@ -112,7 +112,7 @@ def _groups(listing: Listing, rows: Sequence[int], group_by: str | None) -> list
     try:
         pattern = re.compile(group_by)
     except re.error as error:
-        raise UsageError(f"{param('group_by')} {group_by!r} is no regular expression: {error}") from None
+        raise UsageError(f"{param('group_by')} {group_by!r} is not a regular expression: {error}") from None
     matches = [pattern.search(file.path.name) for file in files]
     found = [
         file.group or (match and match[min(1, pattern.groups)]) or None
@@ -120,7 +120,7 @@ def _groups(listing: Listing, rows: Sequence[int], group_by: str | None) -> list
     ]
     if rows and not any(found[row] for row in rows):
         first = files[rows[0]].path.name
-        raise UsageError(f"{param('group_by')} {group_by!r} is in no file's name; the first one is {first}")
+        raise UsageError(f"{param('group_by')} {group_by!r} matches no file name; the first one is {first}")
     return found
 
 

@@ -18,8 +18,8 @@ from PIL import Image, UnidentifiedImageError
 from striate.data.kinds import FORMATS, HEAD, HEIC, ICO, RAW, READ, READERS, TIFF, kind_of, named
 
 _ODD_TIFF = (
-    "damaged, or a TIFF of a kind that is not read (such as half or double floats, or several channels of more than 16 bits): "
-    "store it with 8 or 16 bits, or as one channel of 32-bit floats"
+    "damaged, or an unsupported kind of TIFF (such as half or double floats, or several channels of more than 16 "
+    "bits): store it with 8 or 16 bits, or as one channel of 32-bit floats"
 )
 _ICON = 1024
 """Largest side of an image in an icon; Pillow decodes icons when it opens them, before their size can be judged."""
@@ -34,17 +34,17 @@ def is_picture(path: Path) -> bool:
 
 
 def other_kind(path: Path) -> str:
-    """What a file that is no image is called: by its ending, or by its content where it has none."""
+    """The name of a file that is not an image: by its extension, or by its content if it has none."""
     if path.suffix and len(path.suffix) <= 8:
         return path.suffix.lower()
     try:
         mode = path.stat().st_mode
     except OSError:
-        return "a link to nowhere" if path.is_symlink() else "not accessible"
+        return "a broken link" if path.is_symlink() else "not accessible"
     if not stat.S_ISREG(mode):
         return "a pipe, socket or device"
     kind = kind_of(_head(path))
-    return "no known kind" if kind is None else kind.title
+    return "an unknown kind" if kind is None else kind.title
 
 
 def open_picture(content: bytes) -> Image.Image:
@@ -55,18 +55,18 @@ def open_picture(content: bytes) -> Image.Image:
     if kind is None:
         raise UnidentifiedImageError(f"not an image ({READ} are read)")
     if kind is ICO and not _small_icon(content):
-        raise ValueError(f"an icon with a side of over {_ICON} pixels")
+        raise ValueError(f"an icon with a side of more than {_ICON} pixels")
     if kind.reader not in FORMATS and not (kind is HEIC and has_heif()):
         reason = f"{kind.title} is not read: {kind.advice}" if kind.advice else f"not an image but {kind.title}"
         raise UnidentifiedImageError(reason)
     try:
         image = Image.open(io.BytesIO(content), formats=(kind.reader,))
     except UnidentifiedImageError:
-        damaged = f"not an image, though it begins like {kind.title}: damaged"
+        damaged = f"not an image, although it begins like {kind.title}: damaged"
         raise UnidentifiedImageError(_ODD_TIFF if kind is TIFF else damaged) from None
     tags = getattr(image, "tag_v2", None)
     if image.format == "TIFF" and tags is not None and (50706 in tags or int(tags.get(254, 0)) & 1):
-        raise UnidentifiedImageError(f"{RAW.title}, of which only a small view could be read: {RAW.advice}")
+        raise UnidentifiedImageError(f"{RAW.title}, of which only a small preview could be read: {RAW.advice}")
     return image
 
 

@@ -43,7 +43,7 @@ def load_given(data: object, reading: Reading, name: str | None = None) -> DataS
 
 def labelled(
     given: Mapping[str, Part], classes: tuple[str, ...] | None, reading: Reading, name: str,
-    where: str = "the data that was given",
+    where: str = "the given data",
 ) -> DataSet:  # fmt: skip
     """The set of these splits, with errors as of `load_given`. A test split is left unread where `reading` says so.
 
@@ -64,7 +64,7 @@ def labelled(
     if len(set(channels.values())) > 1:
         shown = ", ".join(f"{count} in {split}" for split, count in channels.items())
         raise DataError(
-            f"the images in {where} have different channels: {shown}. Store all of them in grey, or all in colour"
+            f"the images in {where} have different channels: {shown}. Store all of them as grey, or all as colour"
         )
     names, labels = _labels(parts, {split: len(one) for split, one in pixels.items()}, classes)
     numbered = names is None
@@ -91,8 +91,8 @@ def _whole(what: str, images: Any, reading: Reading, found: list[Found]) -> Pict
         if len(shape) == 4:
             if shape[1] not in (1, 3) or (shape[3] in (1, 3) and shape[1:] != (1, 1, 1)):
                 raise DataError(
-                    f"{what}: a tensor must be (N, H, W) or (N, 1 or 3, H, W), got {shape}; if its channels are "
-                    "last, permute(0, 3, 1, 2), and if that is not clear, give a NumPy array, whose channels are last"
+                    f"{what}: a tensor must be (N, H, W) or (N, 1 or 3, H, W), got {shape}; if its channels are last, "
+                    "use permute(0, 3, 1, 2); if that is unclear, give a NumPy array, with its channels last"
                 )
             images = images.permute(0, 2, 3, 1)
         images = (images.float() if images.dtype == torch.bfloat16 else images).detach().cpu().numpy()
@@ -110,7 +110,9 @@ def _pixels_of(what: str, pixels: np.ndarray[Any, Any], wanted: Range | None, fo
         hint = ": channels come last, transpose(0, 2, 3, 1)" if len(shape) == 4 and shape[1] in (1, 3) else ""
         raise DataError(f"{what} must be (N, H, W) or (N, H, W, 1 or 3), got {pixels.dtype} {shape}{hint}")
     if len(shape) == 4 and shape[1] in (1, 3) and shape[1:] != (1, 1, 1):
-        raise DataError(f"{what}, {shape}, can have its channels second or last: store sides of neither 1 nor 3 pixels")
+        raise DataError(
+            f"{what}, {shape}, could have its channels second or last: use images with sides other than 1 or 3 pixels"
+        )
     try:
         eight, whole = eight_bits(pixels, wanted)
     except Unclear as error:
@@ -134,8 +136,8 @@ def _one_by_one(parts: Mapping[str, Part], reading: Reading, found: list[Found])
         width, height = images[0].size
         if (len(images) == 1 or mixed) and not fits_memory(needed := sum(counts) * width * height * 3):
             raise DataError(
-                f"{sum(counts):,} images of {width}x{height} are {needed / 1e9:.1f} GB, which memory cannot hold: ask for a "
-                "smaller size, or store them in class folders, which are read from disk"
+                f"{sum(counts):,} images of {width}x{height} are {needed / 1e9:.1f} GB, which do not fit into memory: "
+                "use a smaller size, or store them in class folders, which are read from disk"
             )
     channels = reading.channels or (1 if all(map(has_no_colour, images)) else 3)
     last = Preprocessing(size=(height, width), channels=channels, fit=reading.fit)
@@ -186,12 +188,12 @@ def _labels(
     names = classes or next(iter(named), None)
     if any(row.dtype.kind == "U" for row in given.values()):
         if any(row.dtype.kind != "U" for row in given.values()):
-            raise DataError("labels are texts in one split and numbers in another: give all of them in one way")
+            raise DataError("labels are text in one split and numbers in another: use one form for all of them")
         if names is None:
             names = tuple(sorted({name for row in given.values() for name in row.tolist()}))
-            require_distinct(names, "the labels that were given")
+            require_distinct(names, "the given labels")
         if unknown := sorted({name for row in given.values() for name in row.tolist()} - set(names)):
-            raise DataError(f"{', '.join(unknown)} is none of the classes {', '.join(names)}")
+            raise DataError(f"{', '.join(unknown)} is not one of the classes {', '.join(names)}")
         place = {name: number for number, name in enumerate(names)}
         given = {split: np.asarray([place[name] for name in row.tolist()]) for split, row in given.items()}
     return names, {
@@ -208,13 +210,13 @@ def _row(split: str, labels: Any) -> np.ndarray[Any, Any]:
     plain = [one.tolist() if isinstance(one, torch.Tensor | np.ndarray | np.generic) else one for one in labels]
     for position, one in enumerate(plain):
         if not isinstance(one, int | float | str | list | tuple):
-            raise UsageError(f"{split}, label {position}: {kind_of_thing(one)} is no class. {ONE_LABEL}")
+            raise UsageError(f"{split}, label {position}: {kind_of_thing(one)} is not a class. {ONE_LABEL}")
     try:
         row = np.asarray(plain)
     except ValueError:
         raise UsageError(f"{split}: the labels have different lengths. {ONE_LABEL}") from None
     if row.ndim > 2 or len({isinstance(one, str) for one in plain}) > 1:
-        raise UsageError(f"{split}: labels must be numbers or texts, one an image, got shape {row.shape}. {ONE_LABEL}")
+        raise UsageError(f"{split}: labels must be numbers or texts, one per image, got shape {row.shape}. {ONE_LABEL}")
     return row
 
 
@@ -226,7 +228,9 @@ def _labels_of(what: str, given: np.ndarray[Any, Any], count: int) -> Labels:
         given = given.argmax(1)
     if given.dtype.kind not in "iu" or given.shape != (count,):
         several = f". {ONE_LABEL}" if given.ndim == 2 and len(given) == count else ""
-        raise DataError(f"{what} must be {count} whole numbers, one an image, got {given.dtype} {given.shape}{several}")
+        raise DataError(
+            f"{what} must be {count} whole numbers, one per image, got {given.dtype} {given.shape}{several}"
+        )
     return given.astype(np.int64)
 
 
@@ -240,7 +244,7 @@ def _require_classes(
     lowest, count = min(map(min, present.values())), max(map(max, present.values())) + 1
     names = tuple(map(str, range(count))) if names is None else names
     if twice := [name for name, times in Counter(names).items() if times > 1]:
-        raise DataError(f"the classes of {where} hold {twice[0]!r} twice: each class needs a name of its own")
+        raise DataError(f"the classes of {where} hold {twice[0]!r} twice: class names must be unique")
     if lowest < 0 or count > len(names) or (len(names) < 2 and not partial):
         raise DataError(f"the labels in {where} run from {lowest} to {count - 1}, and there are {len(names)} classes")
     for split, labels in present.items():

@@ -76,7 +76,7 @@ def position_of(number: int, count: int) -> int:
     """A position from 0 on; negative numbers count from the end. Raises IndexError for one that is not there."""
     position = operator.index(number)
     if not -count <= position < count:
-        raise IndexError(f"there are {count} images, and no number {position}")
+        raise IndexError(f"there are {count} images, but no number {position}")
     return position % count
 
 
@@ -191,5 +191,5 @@ def _joined(parts: Sequence[Pictures]) -> Pictures:
     if not rows:
         return np.concatenate([part for part in parts if isinstance(part, np.ndarray)])
     if len(rows) < len(parts) or len({id(part.store) for part in rows}) > 1:
-        raise ValueError("only images of one store can be joined")
+        raise ValueError("only images from one store can be joined")
     return LazyPixels(rows[0].store, np.concatenate([part.rows for part in rows]))

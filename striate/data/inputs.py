@@ -1,4 +1,4 @@
-"""What may be given to predict: images in every form that people have them, folders and standard input among them."""
+"""The accepted inputs of predict: images in any form, folders and standard input."""
 
 from __future__ import annotations
 
@@ -92,7 +92,7 @@ def image_files(source: Path) -> ImageFolder:
 
 
 def ledger_of(folders: Sequence[ImageFolder], unreadable: Mapping[str, str]) -> Ledger | None:
-    """What became of every entry of the folders that were given; None where none was. `unreadable`: path -> reason."""
+    """The ledger of all entries of the given folders; None if no folder was given. `unreadable`: path -> reason."""
     whole = Ledger()
     for folder in folders:
         fates: list[FateOf] = [(path, "other", other_kind(path)) for path in folder.tree.all_others()]
@@ -163,7 +163,7 @@ def read_in_batches(
 
 
 def name_of(number: int, picture: Picture) -> str:
-    """What an image is called where it is spoken of: its path, or its place among those given."""
+    """The name of an image in messages: its path, or its position among those given."""
     if isinstance(picture, Unreadable):
         return picture.name
     return str(picture) if isinstance(picture, str | Path) else f"image {number}"
@@ -184,12 +184,12 @@ def _values(picture: npt.NDArray[Any] | torch.Tensor) -> npt.NDArray[Any]:
         raise DataError(f"{wanted}, got {shape}{hint}")
     if either_end and shape != (1, 1, 1):
         raise DataError(
-            f"{what} of shape {shape} can have its channels first or last ({rule} is the rule): give a PIL image, or sides of "
-            "neither 1 nor 3 pixels"
+            f"{what} of shape {shape} could have its channels first or last (the rule is {rule}): give a PIL image, "
+            "or sides other than 1 or 3 pixels"
         )
     if isinstance(picture, torch.Tensor):
         if picture.is_complex() or picture.is_quantized:
-            raise DataError(f"a tensor of {picture.dtype} is no grey or colour")
+            raise DataError(f"a tensor of {picture.dtype} is neither grey nor colour")
         picture = picture.float() if picture.dtype == torch.bfloat16 else picture  # which NumPy does not have
         picture = picture.detach().cpu().resolve_neg().numpy()
         picture = picture if len(shape) == 2 else np.ascontiguousarray(picture.transpose(1, 2, 0))

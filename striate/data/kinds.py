@@ -59,15 +59,15 @@ TGA = Kind("TGA", (".tga", ".icb", ".vda", ".vst"), "TGA")
 HEIC = Kind("HEIC", (".heic", ".heif", ".hif"), "HEIF", 1.5, "pip install 'striate[heic]'")
 READERS = (JPEG, PNG, WEBP, GIF, BMP, TIFF, AVIF, JPEG2000, PPM, ICO, QOI, DDS, SGI, PCX, TGA)
 RAW = Kind(
-    "a camera's raw file",
+    "a camera raw file",
     (".dng", ".cr2", ".cr3", ".crw", ".nef", ".nrw", ".arw", ".raf", ".orf", ".rw2", ".pef", ".srw"),
     advice=_DEVELOP, marks=(b"IIRO", b"IIU\0", b"FUJIFILMCCD-RAW"),
 )  # fmt: skip
-SVG = Kind("SVG, a drawing and no pixels", (".svg", ".svgz"), advice=_CONVERT)
+SVG = Kind("SVG, a vector drawing", (".svg", ".svgz"), advice=_CONVERT)
 _UNREAD = (
     RAW,
     SVG,
-    Kind("a camera's raw file", advice=_DEVELOP, marks=(b"CR\x02",), at=8),
+    Kind("a camera raw file", advice=_DEVELOP, marks=(b"CR\x02",), at=8),
     Kind("PAM", (".pam",), advice=_CONVERT, marks=(b"P7\n",)),
     Kind("Photoshop", (".psd", ".psb"), advice=_CONVERT, marks=(b"8BPS",)),
     Kind("JPEG XL", (".jxl",), advice=_CONVERT, marks=(b"\xff\x0a", b"\0\0\0\x0cJXL \r\n\x87\n")),

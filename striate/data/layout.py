@@ -36,8 +36,8 @@ _NO_CLASS = frozenset({
     "groundtruth", "ground_truth", "gt", "segmentation", "segmentations", "bboxes", "unlabeled", "unlabelled"
 })  # fmt: skip
 """Names of folders that hold images or what is drawn over them, and are no class."""
-OUTSIDE = "an image outside of the class folders"
-UNLABELLED = "an image without a class: its folder has no class folders (striate predict takes them)"
+OUTSIDE = "an image outside the class folders"
+UNLABELLED = "an image without a class: its folder has no class folders (striate predict accepts them)"
 UNNAMED = "not among --splits"
 
 
@@ -100,14 +100,14 @@ def lay_out(tree: Folder, splits: str | None) -> Layout:
     empty += [folder for folder, _ in found if not folder.any_picture() and not folder.closed]
     if empty:
         raise DataError(
-            f"{empty[0].path} is a split by its name and has no images: fill it, or leave it out with "
+            f"{empty[0].path} is a split by name but has no images: add images, or leave it out with "
             f"{_excluding(empty[0], tree.path)}"
         )
     roots: dict[str, Folder] = {}
     for folder, split in found:
         if split in roots:
             names = " and ".join(repr(one.name) for one, other in found if other == split)
-            raise DataError(f"{root.path}: {names} are both a {split} split by their names. {_how()}")
+            raise DataError(f"{root.path}: {names} are both a {split} split by name. {_how()}")
         roots[split] = folder
     if not roots:
         return Layout({"train": root})
@@ -133,12 +133,13 @@ def class_folders(root: Folder, source: Path, stated: bool) -> list[Folder]:
     if not stated:
         for folder in classes:
             if folder.name.strip().lower() in SPLIT_OF:
-                raise DataError(f"{folder.path} is a split by its name, and lies where classes are. {_how()}")
+                raise DataError(f"{folder.path} is a split by name, but is among classes. {_how()}")
             inner = [one for one in folder.folders if one.name.strip().lower() in SPLIT_OF and one.any_picture()]
             if inner:
                 raise DataError(
                     f"{folder.path} has {_listed(inner)} in it: splits must lie above the classes, as in "
-                    f"{inner[0].name}/{folder.name}. Move them, or say {param('splits', 'none')} to take them as one"
+                    f"{inner[0].name}/{folder.name}. Move them, or use {param('splits', 'none')} to treat them as "
+                    f"classes"
                 )
         upper = {folder.name for folder in classes}
         for folder in classes:  # classes could lie a level deeper
@@ -238,7 +239,7 @@ def _by_name(root: Folder) -> tuple[list[tuple[Folder, str]], list[Folder]]:
         if split is None and (folder.any_picture() or any(folder.all_others()))
     ]
     if not found and len(rest) > 1 and all(_words(folder.name) & _PARTS for folder in rest):
-        raise DataError(f"{root.path}: {_listed(rest)} are parts of a set by their names, not classes. {_how()}")
+        raise DataError(f"{root.path}: {_listed(rest)} are parts of a data set by name, not classes. {_how()}")
     return found, rest
 
 

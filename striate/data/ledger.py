@@ -18,7 +18,7 @@ FATES: Mapping[Fate, str] = {
     "unreadable": "unreadable",
     "other": "of another kind",
 }
-"""What can become of an entry, and how it is said."""
+"""The possible fates of an entry, with their wording."""
 FILES, ROWS, ARRAYS = "files and folders", "rows", "arrays"
 SHOWN = 20
 """Names that are kept of each kind; lines of text show the first `PRINTED`."""
@@ -42,7 +42,7 @@ class Ledger:
         self._examples = defaultdict[tuple[Fate, str], list[str]](list)
 
     def find(self, count: int) -> None:
-        """So many entries more are there."""
+        """Adds this many entries to the number found."""
         self.found += count
 
     def enter(self, fate: Fate, name: str, kind: str = "", count: int = 1) -> None:

@@ -52,7 +52,7 @@ class Listing:
         return {path for paths in self.excluded.values() for path in paths}
 
     def ledger(self, unreadable: Mapping[str, str]) -> Ledger:
-        """What became of every entry, once it is known which files cannot be read (path -> reason). To be asked for once."""
+        """The ledger of all entries, once the unreadable files are known (path -> reason). May be called once."""
         used: list[FateOf] = [(file.path, "used", "") for file in self.files]
         account(self._tree, self._ledger, [*self._left, *used], unreadable, self.excluded_paths())
         return self._ledger
@@ -68,7 +68,7 @@ def list_files(source: Path, reading: Reading) -> Listing:
     Args:
         reading: its `exclude` are patterns of the shell (`*`, `?`, `[]`) for a file's path below the folder, or its name alone,
             or the path of a folder, which is left out with all that is in it. `splits` says which folders are splits, as
-            `striate.data.layout.parse_splits` reads it; None to go by their names. With `partial` a split may lack classes.
+            `striate.data.layout.parse_splits` reads it; None to go by name. With `partial` a split may lack classes.
 
     Raises:
         UsageError: a Parquet file without pyarrow; a folder named in `splits` that is not there.
@@ -80,7 +80,9 @@ def list_files(source: Path, reading: Reading) -> Listing:
     excluded: dict[str, list[str]] = {pattern: [] for pattern in reading.exclude}
     if source.is_file():
         if reading.splits is not None:
-            raise UsageError(f"{param('splits')} is for folders, and {source} is a file: a table has a column split")
+            raise UsageError(
+                f"{param('splits')} is for folders, but {source} is a file: use the column split of a table"
+            )
         tree, ledger = Folder(source.parent), Ledger(ROWS)
         files = _of_table(source, ledger)
     elif source.is_dir():
@@ -134,7 +136,7 @@ def _of_table(source: Path, ledger: Ledger) -> list[Listed]:
     for name in table.repeated:
         ledger.enter("other", name, "a row that repeats another")
     if table.empty:
-        ledger.enter("junk", "rows in which nothing stands", count=table.empty)
+        ledger.enter("junk", "empty rows", count=table.empty)
     return table.files
 
 
@@ -159,7 +161,7 @@ def _of_folder(
         ]
     listed, pictures = {file.path for file in files}, set(tree.all_pictures())
     ledger.find(sum(file.path not in pictures for file in files))  # rows of a table without a file in the folder
-    usual = f"an image that {METADATA} does not name" if tables else OUTSIDE
+    usual = f"an image that {METADATA} does not list" if tables else OUTSIDE
     why = {path: reason for folder, reason in layout.left for path in folder.all_pictures()}
     left: list[FateOf] = [
         (path, "other", other_kind(path)) for path in tree.all_others() if path not in tables.values()
@@ -244,7 +246,7 @@ def _classes(files: Sequence[Listed], source: Path, names: Names | None, partial
             extra = sorted(set(ordered[split]) - set(classes))
             raise DataError(
                 f"the splits of {source} have different classes.",
-                f"{split} lacks: {', '.join(missing) or 'none'}; has besides: {', '.join(extra) or 'none'}.",
+                f"{split} lacks: {', '.join(missing) or 'none'}; has in addition: {', '.join(extra) or 'none'}.",
                 f"Give each split images of every class, with the same names as in {first}.",
             )
     if len(classes) < (1 if partial else 2):

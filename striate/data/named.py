@@ -32,7 +32,7 @@ TEST_IMAGES, TEST_LABELS = "t10k-images-idx3-ubyte", "t10k-labels-idx1-ubyte"
 
 @dataclass(frozen=True, slots=True)
 class NamedSet:
-    """Where a named set comes from and how its files are known to be the official ones.
+    """The source of a known data set, and how its official files are verified.
 
     Attributes:
         torchvision: its class in torchvision.datasets, and so its folder there.
@@ -78,7 +78,7 @@ NAMED: dict[str, NamedSet] = {row.name: row for row in _SETS}
 
 
 def cache_folder() -> Path:
-    """Where downloaded sets are kept for this user."""
+    """The user's folder for downloaded data sets."""
     from platformdirs import user_cache_path
 
     return user_cache_path("striate") / "data"
@@ -126,18 +126,18 @@ def read_idx(path: Path, sha256: str | None = None) -> Pixels:
     content = unpack(path)
     if sha256 and (found := hashlib.sha256(content).hexdigest()) != sha256:
         raise DataError(
-            f"{path} is not the official file: the SHA-256 of its content is {found}, it should be {sha256}. "
-            "Remove it and get it again"
+            f"{path} is not the official file: the SHA-256 of its content is {found}, expected {sha256}. Remove it "
+            "and download it again"
         )
     rank = content[3] if len(content) >= 4 else 0
     if content[:3] != bytes((0, 0, _UINT8)) or len(content) < 4 + 4 * rank:
-        raise DataError(f"{path} is no IDX file of bytes: it begins with {content[:4].hex(' ') or 'nothing'}")
+        raise DataError(f"{path} is not an IDX file of bytes: it begins with {content[:4].hex(' ') or 'nothing'}")
     sizes = tuple(np.frombuffer(content, dtype=">u4", count=rank, offset=4).tolist())
     start = 4 + 4 * rank
     if len(content) - start != math.prod(sizes):
         raise DataError(
             f"{path} should hold {' x '.join(map(str, sizes))} bytes and holds {len(content) - start}: "
-            "remove it and get it again"
+            "remove it and download it again"
         )
     return np.frombuffer(content, dtype=np.uint8, offset=start).reshape(sizes).copy()  # writable: torch wants it so
 
@@ -150,7 +150,7 @@ def unpack(path: Path) -> bytes:
     try:
         return gzip.decompress(content)
     except (EOFError, gzip.BadGzipFile, zlib.error) as error:
-        raise DataError(f"{path} is damaged ({error}): remove it and get it again") from error
+        raise DataError(f"{path} is damaged ({error}): remove it and download it again") from error
 
 
 def write_idx(path: Path, values: Pixels) -> None:
@@ -189,7 +189,7 @@ def _read_cifar(row: NamedSet, folder: Path, split: str) -> ImageData:
     except RuntimeError:
         raise DataError(
             f"the {row.title} files in {folder / row.pickles} are not the official ones "
-            "(a checksum differs, or a file is missing): remove that folder and get them again"
+            "(a checksum differs, or a file is missing): remove that folder and download them again"
         ) from None
     return ImageData(data.data, np.asarray(data.targets, dtype=np.int64), tuple(data.classes))
 
@@ -209,7 +209,7 @@ def _download(row: NamedSet, data_dir: str | Path | None) -> Path:
         raise DataError(
             f"{row.title} was not found in {looked}, and it could not be downloaded ({str(error).strip().splitlines()[-1]}). "
             f"Put its official files into a folder named {row.name} and name the folder above it with {param('data_dir')} or "
-            f"STRIATE_DATA.{debian} Without any download: {param('data', 'fashion-mnist-sample')}"
+            f"STRIATE_DATA.{debian} Without a download, use {param('data', 'fashion-mnist-sample')}"
         ) from error
     folder = find(row, data_dir)
     if folder is None:

@@ -30,7 +30,7 @@ that changes a value by half a level of 255 on the average (bench/LOG.md).
 
 
 class Preprocessing(Form):
-    """From a decoded image to what the net is fed.
+    """The steps from a decoded image to the net's input.
 
     Attributes:
         size: (H, W) in pixels. An image of this size is left as it is; another is scaled (antialiased bilinear).

@@ -72,7 +72,7 @@ def doubt(values: Sequence[Values], reasons: Iterable[str]) -> str | None:
     """
     asked = [reason for reason in reasons if ASKED in reason]
     if len(asked) > _STRAYS * (len(asked) + sum(row.count for row in values)):
-        return f"{len(asked):,} of its images hold values that are not known; the first: {asked[0]}"
+        return f"{len(asked):,} of its images have values of unknown range; the first: {asked[0]}"
     dark = next((row for row in values if row.whole.dark), None)
     return None if dark is None else f"{dark.count:,} of its images hold {in_doubt(dark.whole)}"
 
@@ -83,7 +83,7 @@ def fills_sixteen(values: Sequence[Values]) -> bool:
 
 
 def unused(values: Values) -> str | None:
-    """What is to be said where nine tenths of the range are unused, or more."""
+    """The message if nine tenths or more of the range are unused."""
     if values.whole.used > UNUSED:
         return None
     return (
@@ -101,5 +101,5 @@ def range_of(wanted: str | Sequence[float] | None) -> Range | None:
     except (TypeError, ValueError):
         low = high = math.nan
     if not (math.isfinite(low) and math.isfinite(high) and low < high):
-        raise UsageError(f"{param('range')} is the values of black and of white, as in 0,4095, got {wanted!r}")
+        raise UsageError(f"{param('range')} must be the values of black and white, as in 0,4095, got {wanted!r}")
     return low, high

@@ -126,7 +126,7 @@ class Files:
         found: list[Pixels] = []
         for row, (entry, picture) in zip(wanted, chain.from_iterable(self.decoded(wanted)), strict=True):
             if picture is None:
-                raise DataError(f"{self.paths[row]}: {entry.error}; it could be read when training began")
+                raise DataError(f"{self.paths[row]}: {entry.error}; it was readable when training began")
             found.append(picture)
         return np.stack(found) if np.ndim(rows) else found[0]
 

@@ -116,7 +116,7 @@ def recorded(dataset: DataSet, record: Mapping[str, Sequence[str]], split: str) 
         parts.append(part.select(np.asarray(chosen, dtype=np.int64)))
     whole = concatenate(parts)
     if not len(whole):
-        raise DataError(f"{dataset.location} has none of the {len(wanted)} images any more that were its {split} split")
+        raise DataError(f"{dataset.location} no longer has any of the {len(wanted)} images that were its {split} split")
     return whole
 
 

@@ -94,7 +94,7 @@ def read_table(table: Path, split: str = "train", splits: bool = True) -> Table:
     require_distinct(labels, str(table))
     _require_single(table, labels)
     if odd := [label for label in labels if label.lower() in _PERHAPS_NONE]:
-        notes.append(f"classes by name, which may mean that there is none: {', '.join(odd)}")
+        notes.append(f"class names that could mean no class: {', '.join(odd)}")
     return result
 
 
@@ -111,7 +111,7 @@ def _split_of(table: Path, number: int, named: str, without: int) -> str:
     if named in SPLIT_OF:
         return SPLIT_OF[named]
     if named and named not in _MISSING:
-        raise DataError(f"{table}, row {number}: the split {named!r} is none of {', '.join(SPLIT_OF)}")
+        raise DataError(f"{table}, row {number}: the split {named!r} is not one of {', '.join(SPLIT_OF)}")
     raise DataError(
         f"{table}, row {number}: no split, as in {max(without, 1):,} of its rows, while others have one: write "
         f"{', '.join(SPLIT_NAMES)} into each row, or leave the whole column empty"
@@ -130,8 +130,8 @@ def _require_single(table: Path, labels: Sequence[str]) -> None:
         several = [label for label, names in parts.items() if len(names) > 1 and {*labels}.issuperset(names)]
         if len(several) > (mark == " "):
             raise DataError(
-                f"{table}: {several[0]!r} is several classes at once, which there are by themselves too: an image must have "
-                "exactly one class. Rename it if it is one"
+                f"{table}: {several[0]!r} combines classes that also occur alone: an image must have exactly one "
+                "class. Rename it if it is a class of its own"
             )
 
 
@@ -169,9 +169,9 @@ def find_files(table: Path, cells: Mapping[int, str], notes: list[str]) -> dict[
         if not cell or cell.lower() in _MISSING:
             raise DataError(f"{where}: no path")
         if "\0" in cell:
-            raise DataError(f"{where}: a zero byte in the path: the file is damaged, or in another encoding")
+            raise DataError(f"{where}: a zero byte in the path: the file is damaged, or has another encoding")
         if cell.startswith(("http://", "https://", "s3://", "gs://")):
-            raise DataError(f"{where}: {cell} is an address on the web: download the images, and name the files")
+            raise DataError(f"{where}: {cell} is a web address: download the images, and give their paths")
     found = {number: table.parent / cell for number, cell in cells.items()}
     for guess in (_slashed, _moved, _by_stem):
         missing = {number: cell.replace("\\", "/") for number, cell in cells.items() if not _is_file(found[number])}
@@ -228,10 +228,10 @@ def _by_stem(table: Path, cells: Mapping[int, str], total: int) -> Guess:
         ]
         if len(found) > 1:
             shown = " and ".join(path.relative_to(table.parent).as_posix() for path in sorted(found)[:3])
-            raise DataError(f"{table}, row {number}: {cell} could be {shown}: write the path with its ending")
+            raise DataError(f"{table}, row {number}: {cell} could be {shown}: write the path with its extension")
         if found:
             hits[number] = found[0]
-    return hits, "names without ending stand for the one image that is called so"
+    return hits, "names without an extension stand for the one image with that name"
 
 
 def _is_file(path: Path) -> bool:

@@ -18,7 +18,7 @@ from striate.errors import DataError
 from striate.terminal import plain
 
 _BETWEEN = {",": "commas", ";": "semicolons (;)", "\t": "tabs", "|": "bars (|)"}
-"""What may stand between columns, and its name."""
+"""The possible separators of columns, with their names."""
 _MARKS = (
     (codecs.BOM_UTF8, "utf-8-sig", ""),
     (codecs.BOM_UTF32_LE, "utf-32", "UTF-32"),
@@ -66,7 +66,7 @@ def read_text(table: Path, known: Callable[[Sequence[str]], bool]) -> tuple[list
         return [], [], notes
     columns = [name.strip() for name in rows[0]]
     if not known(columns) and len(rows) > 1 and known(rows[1]):
-        raise DataError(f"{table}: a line stands above the heading, {between.join(rows[0])[:60]!r}: remove it")
+        raise DataError(f"{table}: there is a line above the heading, {between.join(rows[0])[:60]!r}: remove it")
     while columns and not columns[-1]:  # columns that a spreadsheet has added
         columns.pop()
     return columns, [_fitted(table, number, row, len(columns)) for number, row in enumerate(rows[1:], start=2)], notes
@@ -79,7 +79,7 @@ def _fitted(table: Path, number: int, row: list[str], width: int) -> list[str]:
     where = f"{table}, row {number}"
     if any(cell.strip() for cell in row[width:]):
         raise DataError(
-            f"{where}: {len(row)} cells, and the heading has {width}: a comma within a cell needs quotes around it"
+            f"{where}: {len(row)} cells, but the heading has {width}: a comma within a cell needs quotes around it"
         )
     if any("\0" in cell for cell in row):
         raise DataError(f"{where}: a zero byte within a cell: the file is damaged, or in another encoding: {_SAVE_AS}")
@@ -99,7 +99,7 @@ def _cells(table: Path, text: str, between: str, first: bool = False) -> list[li
     except csv.Error as error:
         if first:
             return [[]]
-        hint = ": is a quotation mark left open?" if "limit" in str(error) or "end of data" in str(error) else ""
+        hint = ": is a quotation mark not closed?" if "limit" in str(error) or "end of data" in str(error) else ""
         raise DataError(f"{table} cannot be read as a table: line {reader.line_num}: {error}{hint}") from error
     return rows or [[]] if first else rows
 
@@ -154,16 +154,16 @@ def _older(table: Path, content: bytes, unsure: str = "") -> tuple[str, list[str
     if most and len({texts[encoding] for encoding in best}) == 1:
         if best[0] == unsure:
             return texts[unsure], []
-        return texts[best[0]], [f"read as {_OLDER[best[0]]}: the files that it names so are there"]
+        return texts[best[0]], [f"read as {_OLDER[best[0]]}, because the files it then names exist"]
     if unsure:
         raise DataError(
-            f"{table} cannot be read as a table: its few letters beyond English ones could be {_read_as(texts)}: "
-            f"{_SAVE_AS}, with its mark (BOM), as Excel does"
+            f"{table} cannot be read as a table: its few non-English letters could be {_read_as(texts)}: "
+            f"{_SAVE_AS}, with a byte-order mark (BOM), as Excel does"
         )
     if "gb18030" in texts and _only_chinese(content):
         return texts["gb18030"], ["read as GB18030, as Excel saves Chinese text"]
     raise DataError(
-        f"{table} cannot be read as a table: it is not UTF-8 but {_read_as(texts) or 'no encoding that is known here'}, as Excel "
+        f"{table} cannot be read as a table: it is not UTF-8 but {_read_as(texts) or 'an unknown encoding'}, as Excel "
         f"saves plain CSV in some languages: {_SAVE_AS}"
     )
 
@@ -216,7 +216,7 @@ def _are_words(runs: Collection[bytes], encoding: str) -> bool:
 
 
 def _files_there(table: Path, text: str) -> int:
-    """How many cells with other letters than English ones name a file beside the table."""
+    """Number of cells with non-English letters that name a file beside the table."""
     cells = {cell.strip(' "\r\n') for cell in re.split(r"[,;\t|\n]", text) if not cell.isascii() and len(cell) < 1000}
     parts = [cell.replace("\\", "/").split("/") for cell in cells if "\0" not in cell]
     return sum(  # wherever the table says that its folder is: at most so many folders deep

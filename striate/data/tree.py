@@ -16,8 +16,8 @@ from striate.data.ledger import Fate, Ledger, below
 _JUNK = frozenset(
     {"__macosx", "thumbs.db", "ehthumbs.db", "desktop.ini", "icon\r", "@eadir", "$recycle.bin", "__pycache__"}
 )
-"""What systems leave behind, in small letters; and whatever begins with a dot."""
-AGAIN = "a link to a folder that is read already"
+"""System files, in lower case; names that begin with a dot are treated alike."""
+AGAIN = "a link to a folder that has been read"
 FateOf = tuple[Path, Fate, str]
 """A file, what became of it, and why, or what kind it is of."""
 
@@ -104,7 +104,7 @@ def _fill(folder: Folder, source: Path, ledger: Ledger) -> list[tuple[Folder, bo
         with os.scandir(folder.path) as entries:
             found = sorted(entries, key=lambda entry: entry.name)
     except OSError as error:
-        folder.closed = f"cannot be entered ({error.strerror})"
+        folder.closed = f"cannot be opened ({error.strerror})"
         return []
     ledger.find(len(found))
     children = []
@@ -186,7 +186,7 @@ def account(
         elif folder.path in best:
             ledger.enter(order[best[folder.path]], name)
         else:
-            ledger.enter("other", name, "a folder without an image that is used")
+            ledger.enter("other", name, "a folder without used images")
     ledger.check()
 
 

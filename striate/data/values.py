@@ -30,7 +30,7 @@ class Unclear(ValueError):
 
 
 class Stored(NamedTuple):
-    """What a file says of its values; Pillow knows it only until the image is loaded.
+    """What a file states about its values; Pillow knows it only until the image is loaded.
 
     Attributes:
         raw: Pillow's name of the form in the file, as in `RGB;16B`; empty where it is not known.
@@ -72,7 +72,7 @@ class Found(NamedTuple):
 
 
 def stored(image: Image.Image) -> Stored:
-    """What the file says, of an image that is opened and not loaded yet."""
+    """What the file states about its values, for an image that is opened but not loaded yet."""
     tile = getattr(image, "tile", None)
     arguments: Any = (tile[0][3] if tile else None) or ()
     texts = (one for one in ((arguments,) if isinstance(arguments, str) else arguments) if isinstance(one, str))
@@ -119,7 +119,7 @@ def eight_bits(values: Array, wanted: Range | None, *, kept: Stored | None = Non
     if values.dtype == np.bool_:
         return values.astype(np.uint8) * np.uint8(255), None
     if values.dtype.kind not in "iuf":
-        raise Unclear(f"values of the type {values.dtype} are no grey or colour")
+        raise Unclear(f"values of the type {values.dtype} are neither grey nor colour")
     if values.dtype.kind == "f" and not (finite := np.isfinite(values)).all():
         kind = "NaN (not a number)" if np.isnan(values).any() else "infinite values"
         raise Unclear(f"{values.size - int(finite.sum()):,} of its {values.size:,} values are {kind}")
@@ -151,10 +151,10 @@ def _known(values: Array, wanted: Range | None, kept: Stored) -> Found:
         low, high = wanted
         if kind == FLOATING and least >= 0 and 0 < most <= 1 and high - low >= 255:
             raise Unclear(
-                f"{between}, and the range is {plain(low)} to {plain(high)} (--range): bring them to that range"
+                f"{between}, but the range is {plain(low)} to {plain(high)} (--range): scale them to that range"
             )
         if most < low or least > high:
-            raise Unclear(f"{between}, all outside of the range {plain(low)} to {plain(high)} (--range)")
+            raise Unclear(f"{between}, all outside the range {plain(low)} to {plain(high)} (--range)")
         return Found(kind, least, most, low, high)
     own = kept.range
     if kept.significant and most < 2**kept.significant and (values % 2 ** (16 - kept.significant)).any():
@@ -164,25 +164,26 @@ def _known(values: Array, wanted: Range | None, kept: Stored) -> Found:
         own = (0, 65535) if sixteen else (0, 1) if kind == FLOATING and 0 <= least <= most <= 1 else None
     if own is None:
         normalised = kind == FLOATING and least < 0
-        before = "; an image that is normalised already is to be given as it was before" if normalised else ""
+        before = "; pass images before they are normalised" if normalised else ""
         raise Unclear(
-            f"{between}, whose black and white are not known: state them when a net is trained, as in "
+            f"{between}, with unknown black and white: state them for training, as in "
             f"--range {_guess(least, most)}, or store 8 bits{before}"
         )
     return Found(kind, least, most, *own)
 
 
 def in_doubt(found: Found) -> str:
-    """What is to be said of values that are `dark`."""
+    """The message about values that are `dark`."""
     if found.kind == COLOUR:
         return (
-            f"16 bits a channel whose upper eight reach only {found.most / 257:.0f} of 255: colour of fewer bits in a larger "
-            "container is not read; store 8 bits a channel"
+            f"16 bits per channel, but the upper eight reach "
+            f"only {found.most / 257:.0f} of 255: colour of fewer bits stored in 16 is not supported; store 8 bits "
+            "per channel"
         )
     return (
-        f"16-bit values that reach only {plain(found.most)} of 65,535, as fewer bits in a larger container do: state what is "
-        f"black and white when a net is trained, as in --range {_guess(found.least, found.most)}, "
-        "or --range 0,65535 if they are so dark"
+        f"16-bit values that reach only {plain(found.most)} of 65,535, as if fewer bits were stored in 16: state "
+        f"black and white for training, as in --range {_guess(found.least, found.most)}, or --range 0,65535 if they "
+        "really are that dark"
     )
 
 
@@ -198,9 +199,9 @@ def _of_wide(image: Image.Image, kept: Stored, wanted: Range | None) -> tuple[Im
 
 
 def _deep_colour(image: Image.Image, wanted: Range | None) -> Found:
-    """What there is to say of 16 bits a channel, of which Pillow keeps the upper eight."""
+    """The message about 16 bits per channel, of which Pillow keeps the upper eight."""
     if wanted not in (None, (0, 65535)):
-        raise Unclear("16 bits a channel in colour cannot be read by a --range: store 8 bits a channel")
+        raise Unclear("--range does not apply to colour with 16 bits per channel: store 8 bits per channel")
     bands = image.getbands()
     extremes = [image.getchannel(band).getextrema() for band in bands if band not in "Aa"]
     least, most = np.min(extremes), np.max(extremes)
@@ -222,7 +223,8 @@ def _with_alpha(image: Image.Image, kept: Stored) -> Image.Image:
 
 
 def _range_of(tags: Any, bits: int, form: int) -> Range | None:
-    """What a TIFF's tags say: fewer bits than the container has, or the ends of the samples where those are ends of some bits."""
+    """What a TIFF's tags state: fewer bits than the container has, or sample limits that correspond to a number of "
+    "bits."""
     if bits in range(9, 16):
         return 0, 2**bits - 1
     low, high = (_first(tags.get(tag)) for tag in ((280, 281) if 281 in tags else (340, 341)))

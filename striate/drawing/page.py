@@ -1,4 +1,4 @@
-"""What all our pages share: their frame, charts that lie in the page, and Vega for the charts.
+"""Shared by all pages: their frame, charts that lie in the page, and Vega for the charts.
 
 Each chart lies in the page twice: as an SVG, which shows at once, without scripts and on paper, and as its Vega-Lite
 definition, from which the embedded Vega draws the same chart with tooltips.

@@ -1,4 +1,4 @@
-"""What all charts share: files, the theme, names of classes, axes."""
+"""Shared by all charts: files, the theme, class names, axes."""
 
 from __future__ import annotations
 

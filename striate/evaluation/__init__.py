@@ -40,7 +40,7 @@ __all__ = [
 
 @dataclass(frozen=True, eq=False, kw_only=True, slots=True)
 class Evaluation:
-    """How good a net is on some images.
+    """The results of a net on some images.
 
     Attributes:
         key: the name of its folder in the run, `<data>-<split>-<views>`, with the scales where they were asked for.
@@ -210,7 +210,7 @@ def _evaluated(subject: Subject, wanted: Protocol, on_progress: OnProgress | Non
         logs = log_probabilities(
             subject.classifier, subject.whole, wanted, mirrored=subject.mirrored, on_progress=on_progress
         )
-    # It was fitted to what the net says of the middle view alone.
+    # It was fitted to the centre view only.
     temperature = subject.temperature if usual else None
     data = subject.sized
     seen = Seen(

@@ -40,7 +40,7 @@ class Look:
     square: bool = False
 
     def passes(self, mirrored: bool) -> int:
-        """How many images the net sees for one."""
+        """The number of passes per image."""
         return len(self.scales) * WINDOWS[self.view] * (2 if mirrored and self.view != "centre" else 1)
 
 
@@ -74,7 +74,7 @@ class Protocol:
         return "-".join([self.name, *(map(str, self.scales) if self.chosen else ())])
 
     def passes(self, mirrored: bool = True) -> int:
-        """How many images the net sees for one."""
+        """The number of passes per image."""
         return sum(look.passes(mirrored) for look in self.looks)
 
 
@@ -86,7 +86,7 @@ VIEWS: Mapping[str, Look] = {
     "dense": Look("dense", (256,)),
     "multi-scale": Look("dense", (224, 256, 288)),
 }
-"""What `--views` takes. `multi-scale` is `dense` at {S - 32, S, S + 32} for VGG's S = 256."""
+"""The names that `--views` accepts. `multi-scale` is `dense` at {S - 32, S, S + 32} for VGG's S = 256."""
 
 _JITTERED = (256, 384, 512)
 PROTOCOLS: Mapping[str, tuple[tuple[Look, ...], str]] = {

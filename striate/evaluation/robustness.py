@@ -183,7 +183,7 @@ def shift(pixels: Tensor, draws: Draws, share: float) -> Tensor:
 
 
 def brightness(pixels: Tensor, draws: Draws, added: float) -> Tensor:
-    """Adds to the value of HSV, the largest channel, that share of 255, as far as it goes; hue and saturation stay."""
+    """Adds that share of 255 to the value of HSV (the largest channel), clipped; hue and saturation stay."""
     value = pixels.amax(1, keepdim=True)
     lighter = (value + 255 * added).clamp(max=255)
     # Black has no hue: it becomes grey.

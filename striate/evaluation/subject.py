@@ -46,7 +46,7 @@ class Subject:
 
     @property
     def stem(self) -> str:
-        """What the names of its folders begin with."""
+        """The prefix of its folder names."""
         name = re.sub(r"[^A-Za-z0-9._-]+", "-", self.name).strip("-.") or "data"
         return f"{name}-{self.split}"
 
@@ -125,7 +125,7 @@ def _require_read_alike(run: Run, dataset: DataSet, reading: Reading) -> None:
 
 
 def is_own(run: Run, dataset: DataSet) -> bool:
-    """Whether a data set has the very training images of the run, in the same order and with the same classes."""
+    """Whether a data set has the training images of the run, in the same order and with the same classes."""
     return "train" in dataset.splits and dataset.train.fingerprint() == run.data.fingerprint
 
 

@@ -1,4 +1,4 @@
-"""What an evaluation says: log-probabilities and labels in, the figures of evaluation.json out."""
+"""The figures of evaluation.json from log-probabilities and labels."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Several views of each image, and the mean of what the net says of them."""
+"""Several views of each image, and the mean of their softmax outputs."""
 
 from __future__ import annotations
 
@@ -220,11 +220,11 @@ def _covered(size: Size, scale: int) -> Size:
 
 
 def _image(data: ImageData, position: int, at_least: int) -> Image.Image:
-    """The image whole, as far as it is there: its file's, or what is in memory."""
+    """The whole image: from its file, or as held in memory."""
     if data.paths is None:
         picture = data.pixels[position]
         return to_image(picture)
     try:
         return decode_with_info(data.paths[position], at_least)[0]
     except DataError as error:
-        raise DataError(f"{error}; it could be read when the set was loaded") from error
+        raise DataError(f"{error}; it was readable when the data was loaded") from error

@@ -81,7 +81,7 @@ def finish(run: Run, job: Job, dataset: DataSet, state: State, clock: Clock, aud
             write_card(run)
         if not isinstance(error, Signalled):
             raise
-        way = f"everything is saved. To go on: striate train --resume {run.path}"
+        way = f"everything is saved. To resume: striate train --resume {run.path}"
         raise Interrupted(
             f"stopped by {error.name} between training and the end of the report; "
             f"{way if has_checkpoint(run.path) else 'nothing was trained yet'}",
@@ -116,7 +116,7 @@ def _evaluate(run: Run, job: Job, net: Net, dataset: DataSet) -> Evaluation | No
 
 
 def _outcome(run: Run, job: Job, state: State, how: How | None = None) -> tuple[Ended, Learning]:
-    """How training ended and whether the net learned; by the steps that are done unless `how` says it."""
+    """How training ended and whether the net learned; derived from the completed steps unless `how` is given."""
     planned = run.config.plan.steps
     how = how or ("schedule" if state.step >= planned else "patience")
     ending = Ending(how=how, steps=state.step, planned_steps=planned, per_epoch=job.batches.steps_per_epoch)
@@ -158,7 +158,7 @@ def naming_disk(run: Run) -> Iterator[None]:
         file = error.filename if isinstance(error.filename, str) else "what is to be written"
         raise StriateError(
             f"the disk of {run.path} does not take {file} ({error.strerror}; {left} are free): "
-            f"make room there and {way}"
+            f"free some space there and {way}"
         ) from error
 
 

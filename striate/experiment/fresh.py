@@ -40,7 +40,7 @@ FREE_BYTES = 64 * 2**20
 
 @dataclass(frozen=True, slots=True)
 class _Call(Settings):
-    """Settings, and what goes with a call from Python but is none: a run does not keep it."""
+    """Settings, and the arguments of a call from Python that are not settings: a run does not keep them."""
 
     _: KW_ONLY
     progress: Progress | None = None
@@ -83,7 +83,7 @@ def train_with(settings: Settings, audience: Audience | None = None, *, started:
 
 
 def _train(ranks: Ranks, audience: Audience, settings: Settings, started: float) -> Path:
-    """What each rank does; gives the run's folder."""
+    """The work of each rank; returns the run's folder."""
     name, out = settings.name, Path(settings.out)
     before = ranks.decided(lambda: previous_attempt(out, name))
     if before is not None and ranks.decided(lambda: has_checkpoint(before)):

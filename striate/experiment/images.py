@@ -27,7 +27,7 @@ Indices = npt.NDArray[np.int64]
 
 
 def load(settings: Settings, row: NetFacts, audience: Audience) -> tuple[DataSet, Settings]:
-    """The data, loaded unless it was given so, and the settings that lead to the very same images again. Raises UsageError if
+    """The data, loaded if necessary, and the settings that lead to the same images again. Raises UsageError if
     it was loaded otherwise than is asked for, and for a wrong pattern or range; DataError if it is missing or damaged.
     """
     size, channels = settings.size, settings.channels

@@ -155,7 +155,7 @@ def _matched(
 
 
 def by_position(why: str, classes: Sequence[str]) -> str:
-    """What to say of a classifier that is kept as it is."""
+    """The note about a classifier that is kept unchanged."""
     names = listed(classes, SHOWN)
     return f"{why}: its classifier is kept by position, and its rows are taken for {names}, in this order"
 

@@ -115,7 +115,7 @@ def _net(net: NetConfig) -> str:
 
 
 def _text(value: object) -> str:
-    """A value so that it is read as the very same: all digits of a float."""
+    """A value with all digits of a float, so that it reads back the same."""
     if isinstance(value, bool):
         return str(value).lower()
     if isinstance(value, float):

@@ -154,7 +154,7 @@ def finished(run: Run) -> bool:
 
 
 def go_on(ranks: Ranks, audience: Audience, run: Run, epochs: float | None, source: Source, started: float) -> Path:
-    """What each rank does; gives the run's folder."""
+    """The work of each rank; returns the run's folder."""
     clock = Clock(started)
     try:
         with held(ranks, run, audience):
@@ -220,7 +220,7 @@ def _made_again(ranks: Ranks, run: Run, source: Source, audience: Audience) -> t
         recipe = Recipe.from_dict(run.config.recipe.values)
         training, validation, _ = split(dataset, recipe)
         job = make_job(recipe, run.preprocessing, (training, validation), device, net, ranks)
-    except (UsageError, DataError) as error:  # nobody asked for what the config says
+    except (UsageError, DataError) as error:  # the number comes from the config, not from the user
         raise DataError(f"{run.path / 'config.yaml'}: {error}") from error
     if (steps := job.batches.steps_per_epoch) != plan.steps_per_epoch:
         raise DataError(

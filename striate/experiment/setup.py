@@ -43,7 +43,7 @@ from striate.trust import trust
 
 @dataclass(frozen=True, eq=False, kw_only=True, slots=True)
 class Setup:
-    """What is there before step 1.
+    """Everything that exists before step 1.
 
     Attributes:
         row: the net's facts; net, data: as the run will keep them; totals: of the net, for an image of the run's size.

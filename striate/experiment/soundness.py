@@ -24,7 +24,7 @@ NAME = "one image"
 
 
 def asked_of(setup: Setup) -> Asked:
-    """What the net of a job answers to the fixed images before it has learned anything."""
+    """The answers of an untrained job's net to the fixed images."""
     job = setup.job
     images = images_as_fed(job.preprocessing, job.device)
     return ask(job.net, images, heavy=(setup.totals.macs or HEAVY + 1) > HEAVY, again=_builder(setup))
@@ -76,7 +76,8 @@ def require_saved(run: Run, job: Job, net: Net) -> None:
 
 
 def _builder(setup: Setup) -> Callable[[], torch.nn.Module] | None:
-    """What builds the net of a file anew; None for nets of the catalogue and of libraries: they are asked when they are saved."""
+    """A function that builds the net of a file again; None for nets of the catalogue and of libraries, which are "
+    "tested when they are saved."""
     row, origin = setup.row, setup.row.origin
     if not isinstance(row, ExternalFacts) or "given" in origin or source_path(origin.get("target", "")) is None:
         return None

@@ -154,7 +154,7 @@ def explain(
     device: str = "auto",
     seed: int = 0,
 ) -> list[Explanation]:
-    """What the run's net looks at in images, with the figures that say how far each map can be believed.
+    """What the run's net looks at in images, with measures of each map's faithfulness.
 
     Args:
         run: a finished run.

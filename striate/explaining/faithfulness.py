@@ -1,4 +1,4 @@
-"""How far a map can be believed: whether the prediction depends on the places that it marks, and the map on the net."""
+"""The faithfulness of a map: whether the prediction depends on the places that it marks, and the map on the net."""
 
 from __future__ import annotations
 

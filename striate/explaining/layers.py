@@ -16,7 +16,7 @@ from striate.nets.net import Net
 from striate.nets.outputs import Logits
 
 LEAST = 4
-"""Height and width of the smallest maps that still say where: the last stage with such ones is the default."""
+"""Smallest height and width of feature maps that localise well enough: the last stage with such maps is the default."""
 
 _NO_LAYER = (
     nn.AdaptiveAvgPool2d, nn.AdaptiveMaxPool2d, nn.AvgPool2d, nn.MaxPool2d, nn.Dropout, nn.Dropout2d, nn.Flatten, nn.Identity,

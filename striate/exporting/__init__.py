@@ -174,7 +174,7 @@ def _written(run: Run, to: str, model: Model, target: Path, chosen: CheckPicture
         if target.exists():
             raise _taken(target)
         if written.is_file():
-            written.chmod(0o644)  # safetensors makes its files for one's own eyes
+            written.chmod(0o644)  # safetensors creates files that only their owner can read
         written.rename(target)
     return check
 

@@ -27,14 +27,14 @@ from striate.strictjson import to_json
 COUNT = 64
 """Images of a check: nine batches of seven and one of one."""
 LIMIT = 1e-4
-"""How far a logit may be off, as a part of the largest; and how far a probability."""
+"""Largest allowed error of a logit, relative to the largest logit; and of a probability."""
 SAMPLE = "fashion-mnist-sample"
 Floats = npt.NDArray[np.float64]
 
 
 @dataclass(frozen=True, eq=False, kw_only=True, slots=True)
 class CheckPictures:
-    """What an export is checked on.
+    """The images that an export is checked on.
 
     Attributes:
         pixels: as the net is fed.
@@ -58,7 +58,7 @@ class CheckPictures:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Comparison:
-    """How far answers are from the run's.
+    """The differences between answers and the run's own.
 
     Attributes:
         pictures: how many were compared.

@@ -1,4 +1,4 @@
-"""The folder, or ZIP, for somebody who has never heard of Striate: ONNX, a script, the card, and what it may be used for."""
+"""The folder, or ZIP, for people without Striate: the net as ONNX, a script, the model card and the licence."""
 
 from __future__ import annotations
 
@@ -62,7 +62,7 @@ def write_zip(folder: Path, path: Path) -> None:
 
 
 def readme(card: str, model: Model) -> str:
-    """A run's card for somebody who has not the run: how to use the folder, and neither paths nor links into the run."""
+    """A model card without the run: how to use the folder, without paths or links into the run."""
     front, card = _front_matter(card)
     first, *sections = re.split(r"\n(?=## )", card)
     kept = [part for part in sections if part.removeprefix("## ").split("\n", 1)[0].strip() not in _LEFT_OUT]

@@ -46,7 +46,7 @@ def write_onnx(model: Model, path: Path) -> None:
         raise _impossible(model, "ONNX", error) from error
     assert exported is not None
     graph = exported.model
-    # It tells of each node in which lines of which files it was met: of use to nobody else, and nobody else's business.
+    # It records which lines of which files each node came from: private, and of no use to anybody else.
     graph.metadata_props.clear()
     graph.graph.metadata_props.clear()
     for node in graph.graph.all_nodes():

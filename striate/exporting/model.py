@@ -1,4 +1,4 @@
-"""What is handed over: a net, the preprocessing that belongs to it, and what somebody else has to know of both."""
+"""The content of an export: a net, its preprocessing, and what its user must know about both."""
 
 from __future__ import annotations
 
@@ -21,13 +21,13 @@ from striate.strictjson import to_json
 
 
 class About(Form):
-    """What goes along with the weights, whatever the format: no path of this machine is in it.
+    """The metadata of an export, in any format; they contain no path of this machine.
 
     Attributes:
         classes: in the order of the outputs.
         preprocessing: the run's, with the `headroom` down to which a JPEG may be decoded small.
         accuracy: the test on the run's own data, or None.
-        licence: what may be done with the weights, as far as the run knows.
+        licence: the licence of the weights, if the run knows it.
     """
 
     classes: tuple[str, ...]
@@ -43,7 +43,7 @@ class About(Form):
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Model:
-    """What is handed over: a classifier on the CPU, and what goes along with it."""
+    """The content of an export: a classifier on the CPU, and its metadata."""
 
     classifier: Classifier
     about: About
@@ -59,7 +59,7 @@ def model_of(run: Run) -> Model:
 
 
 def about(run: Run) -> About:
-    """What goes along with the weights of a run."""
+    """The metadata for the weights of a run."""
     net, data, own = run.config.net, run.data, run.config.data.name
     test = next((one for one in run.evaluations.values() if one.data == own and one.split == "test"), None)
     of_test = ("data", "split", "views", "n", "accuracy", "low", "high")

@@ -1,4 +1,4 @@
-"""Opens exports as somebody else would: in a process of its own, with what the format needs and without Striate.
+"""Opens exports as their recipient would: in a separate process, with what the format needs and without Striate.
 
 `python -I -B opening.py JOBS`: a JSON file with a list of jobs, each `form`, `file`, `pictures` (an .npy of pixels, or a list of
 files) and `answers`, the .npz that is written. In batches of seven, the last of one where the number allows it.

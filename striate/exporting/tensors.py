@@ -39,7 +39,7 @@ def write_torchvision(model: Model, path: Path) -> None:
 
 
 def torchvision_name(model: Model) -> str:
-    """What torchvision calls the net.
+    """The net's name in torchvision.
 
     Raises:
         UsageError: it has no such net, or has it for images of three channels only.

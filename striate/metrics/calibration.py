@@ -43,7 +43,7 @@ class Weighed(NamedTuple):
 
     @property
     def how(self) -> Literal["fitted", "shrunk", "left out"]:
-        """What became of the likeliest temperature."""
+        """How the likeliest temperature was used."""
         if self.temperature == 1:
             return "left out"
         used = math.log(self.temperature) / math.log(self.likeliest)
@@ -85,7 +85,7 @@ def brier_score(probabilities: Floats, truth: npt.NDArray[np.int64]) -> float:
 
 
 def accuracy_by_confidence(confidence: Floats, correct: Bools, steps: int = 20) -> list[dict[str, float]]:
-    """What one gains by keeping the most confident images only: a row for each share 1/steps, 2/steps, ... 1 of the N.
+    """The accuracy if only the most confident images are kept: a row for each share 1/steps, 2/steps, ... 1 of the N.
 
     A row has kept (the share), threshold (the least confidence of those kept) and accuracy (of those kept). Of images of equal
     confidence, of which not all are kept, the average over all choices counts.

@@ -20,7 +20,7 @@ def confusion_matrix(truth: Ints, predicted: Ints, classes: int) -> Ints:
 
 
 def top_k_hits(logits: Floats, truth: Ints, k: int) -> int:
-    """How many of the N have the true class among their k largest logits; ties go to the lower class index.
+    """Number of the N with the true class among their k largest logits; ties go to the lower class index.
 
     So k = 1 agrees with `argmax`, where scikit-learn's `top_k_accuracy_score` gives ties to the higher index.
     """

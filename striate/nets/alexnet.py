@@ -22,7 +22,7 @@ from striate.nets.netspec import Family, NetSpec, variant
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class AlexNetForm:
-    """What tells the forms of AlexNet apart. The defaults are the paper's."""
+    """The options of the forms of AlexNet. The defaults are the paper's."""
 
     widths: tuple[int, int, int, int, int] = (96, 256, 384, 384, 256)
     """Channels of conv1 to conv5."""
@@ -82,8 +82,8 @@ _ALEXNET = NetSpec(
     "NIPS 2012",
     source="Section 3.5 and Fig. 2",
     deviations=(
-        "227x227 without padding where the text says 224x224; Fig. 2's sizes follow from 227",
-        "the paper's formula of response normalisation, alpha not divided by the neighbours",
+        "227x227 without padding, where the text says 224x224; the sizes in Fig. 2 follow from 227",
+        "the paper's formula of response normalisation, alpha is not divided by the number of neighbours",
     ),
     geometry="paper",
     input=(3, 227, 227),
@@ -105,8 +105,8 @@ _ONE_TOWER = variant(
     "Body of the text (0.2 % more parameters than two towers); torchvision's alexnet", (61_100_840, 714_188_480), year=2014,
     citation="A. Krizhevsky: One weird trick for parallelizing convolutional neural networks. arXiv:1404.5997, 2014",
     deviations=(
-        "conv4 has 256 channels; footnote 1 says 384, which would be 1.4 % more parameters and not 0.2 %",
-        "softmax with cross-entropy for 1000 logistic outputs",
+        "conv4 has 256 channels; footnote 1 says 384, which would be 1.4 % more parameters instead of 0.2 %",
+        "softmax with cross-entropy instead of 1000 logistic outputs",
     ),
     input=(3, 224, 224), min_size=63, torchvision=("alexnet", 56.522, 79.066), widths=(64, 192, 384, 256, 256), towers=1,
     response_norm=False, stem=(11, 4, 2), dropout_first=True,
@@ -117,8 +117,8 @@ FAMILY = Family(
     title="AlexNet",
     new="A net of 60 million parameters on 1.2 million photos: ReLU, dropout, heavy augmentation, two GPUs that each hold "
     "half of the channels.",
-    mattered="It won ILSVRC-2012 with 15.3 % top-5 error against 26.2 % for the second, and turned computer vision to "
-    "deep learning.",
+    mattered="It won ILSVRC-2012 with 15.3 % top-5 error against 26.2 % for the runner-up, and turned computer vision "
+    "to deep learning.",
     drawn="alexnet",
     recipe={
         "source": "Krizhevsky et al. 2012, section 5: rate divided by 10 three times; when is not given, equal quarters here",
@@ -132,7 +132,7 @@ FAMILY = Family(
             (46_764_746, 938_146_176), geometry="tutorial", input=(1, 224, 224), min_size=65, classes=10,
             deviations=(
                 "one tower, no response normalisation",
-                "conv1 has padding 1 at 224x224: 54, 26, 12, 5 in place of 55, 27, 13, 6",
+                "conv1 has padding 1 at 224x224: 54, 26, 12, 5 instead of 55, 27, 13, 6",
             ),
             towers=1, response_norm=False, stem=(11, 4, 1), side=5,
         ),
@@ -141,8 +141,8 @@ FAMILY = Family(
             "One of the two towers of Fig. 2, as a tutorial on AlexNet builds it", (16_630_440, 311_191_824),
             year=_ALEXNET.year, citation=_ALEXNET.citation, geometry="tutorial",
             deviations=(
-                "one tower alone: half of all widths",
-                "conv1 has padding 2 at 224x224; no response normalisation; dropout in front of the hidden layers",
+                "one tower only: half of all widths",
+                "conv1 has padding 2 at 224x224; no response normalisation; dropout before the hidden layers",
             ),
             widths=(48, 128, 192, 192, 128), hidden=2048,
         ),
@@ -151,7 +151,7 @@ FAMILY = Family(
             citation=_ALEXNET.citation, geometry="native", input=(1, 28, 28), min_size=15, classes=10,
             deviations=(
                 "stem: conv1 is 5x5 at stride 1, padding 2, where alexnet-owt has 11x11 at stride 4",
-                "fc6 sees the 2x2 map that is left, not 6x6",
+                "fc6 sees the remaining 2x2 map, not 6x6",
             ),
             stem=(5, 1, 2), side=2,
         ),

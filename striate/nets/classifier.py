@@ -1,4 +1,4 @@
-"""Which tensors of a net speak of single classes: found by gradients, and proven by putting their rows in another order."""
+"""Finds the tensors with one row per class: by gradients, and verified by permuting their rows."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ ASKED = 4
 def classifier(net: Net, size: tuple[int, int]) -> tuple[str, ...]:
     """The names, in the state of `inner(net)`, of the tensors that have a row for each class, auxiliary heads included.
 
-    They are right or none: where their rows are moved on by one, the logits are moved on by one. The net is not changed.
+    Verified: rotating their rows by one rotates the logits by one; otherwise the result is empty. The net is not changed.
 
     Args:
         size: (H, W) of images.

@@ -1,4 +1,4 @@
-"""Copies of any module, however odd its contents, that share nothing with it which running them could change.
+"""Copies of any module, whatever it contains, that share nothing with it that running them could change.
 
 `copy.deepcopy` refuses tensors that have a history, locks and open files, lets a class answer as it likes, and leaves hooks and
 lambdas with the module that they were written for: running such a copy changes the original. Here a module is taken apart by

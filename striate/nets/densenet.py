@@ -167,9 +167,8 @@ def _cifar(depth: int, growth: int, params: int, macs: int, errors: str, bottlen
 FAMILY = Family(
     name="densenet",
     title="DenseNet",
-    new="Each layer reads all maps made before it in its block and appends a few of its own.",
-    mattered="The same accuracy as ResNets with less than half of the parameters, and the use of features again as a "
-    "principle of design.",
+    new="Each layer reads all earlier feature maps of its block and adds a few of its own.",
+    mattered="It matches ResNets with less than half of the parameters, and made feature reuse a design principle.",
     drawn="densenet121",
     recipe={
         "source": "Huang et al. 2017, section 4.2 (CIFAR): batch 64, 300 epochs, rate divided by 10 at 50 % and 75 %",
@@ -210,18 +209,18 @@ FAMILY = Family(
                 classes=10,
                 deviations=(
                     "one channel, ten classes, 96x96; four layers in each block, without bottlenecks",
-                    "the convolutions keep their biases, though each path from them leads into a batch norm",
+                    "the convolutions keep their biases, although every path from them leads into a batch norm",
                 ),
                 known_findings=("bias-before-batchnorm",), biases_before_norm=("stages.*.conv*.bias",), depths=(4, 4, 4, 4),
                 bottleneck=False, conv_bias=True),
         variant(_121, "densenet121-native", "DenseNet-121 for small images", _121.source, (6_955_146, 672_320_512),
                 geometry="native", input=(1, 28, 28), min_size=8, classes=10, large_stem=False,
-                deviations=("stem: conv0 is 3x3 at stride 1, without batch norm, ReLU and pooling behind it, as in the paper's "
+                deviations=("stem: conv0 is 3x3 at stride 1, without batch norm, ReLU and pooling after it, as in the paper's "
                             "nets for CIFAR",)),
         variant(_121, "densenet-native", "DenseNet, four blocks of four layers, for small images", "densenet-tutorial",
                 (754_634, 165_675_568), geometry="native", input=(1, 28, 28), min_size=8, classes=10,
-                deviations=("stem: conv0 is 3x3 at stride 1, without batch norm, ReLU and pooling behind it, for 7x7 at stride "
-                            "2 with all three", "four layers in each block, without bottlenecks"),
+                deviations=("stem: conv0 is 3x3 at stride 1, without batch norm, ReLU and pooling after it, instead "
+                            "of 7x7 at stride 2 with all three", "four layers in each block, without bottlenecks"),
                 depths=(4, 4, 4, 4), bottleneck=False, large_stem=False),
     ),
 )

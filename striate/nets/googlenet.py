@@ -201,7 +201,7 @@ _NATIVE = variant(
     _PAPER, "googlenet-native", "GoogLeNet with batch norm for small images", "Table 1", (5_982_250, 308_253_440), year=2015,
     geometry="native", input=(1, 28, 28), min_size=1, classes=10, params_training=None,
     deviations=(
-        "stem: conv1 is 3x3 at stride 1 for 7x7 at stride 2, and there is no pool2: stride 2 for 8",
+        "stem: conv1 is 3x3 at stride 1 instead of 7x7 at stride 2, and there is no pool2: stride 2 instead of 8",
         "batch norm between convolution and ReLU, no biases there, no response normalisation, no auxiliary heads",
     ),
     batch_norm="all", conv_bias=False, response_norm=False, auxiliary=False, stem=(3, 1), pool2=False, ceil_pools=False,
@@ -210,10 +210,10 @@ _NATIVE = variant(
 FAMILY = Family(
     name="googlenet",
     title="GoogLeNet",
-    new="Branches of several filter sizes side by side, made affordable by 1x1 convolutions ahead of them, and auxiliary "
-    "classifiers on the way.",
-    mattered="It won ILSVRC-2014 with 7 million parameters where AlexNet had 61, and batch norm was first shown "
-    "on it, in BN-Inception.",
+    new="Parallel branches with several filter sizes, made affordable by 1x1 convolutions before them, and auxiliary "
+    "classifiers at intermediate layers.",
+    mattered="It won ILSVRC-2014 with 7 million parameters, where AlexNet had 61 million. Batch norm was first "
+    "demonstrated on it, in BN-Inception.",
     drawn="googlenet",
     recipe={
         "source": "Szegedy et al. 2014, section 6: momentum 0.9, rate less 4 % every 8 epochs; rate, batch and decay are not "
@@ -259,7 +259,7 @@ FAMILY = Family(
                 deviations=(
                     "batch norm in the blocks, whose convolutions keep their biases; none in the stem, no response normalisation",
                     "no auxiliary heads; a hidden layer of 1024 units in the head; four outputs",
-                    "logits; the tutorial puts a softmax there, ahead of the cross-entropy, and its loss cannot fall below 0.744",
+                    "logits; the tutorial puts a softmax before the cross-entropy, so its loss cannot fall below 0.744",
                 ),
                 known_findings=("bias-before-batchnorm",), biases_before_norm=("stages.inception*.conv.bias",),
                 results=("two classes of skin images: 87.6 % best, 85.5 % last test accuracy (its tutorial)",),
@@ -274,14 +274,16 @@ FAMILY = Family(
         variant(_PAPER, "inception-mnist", "Two Inception blocks for MNIST", "A tutorial's net after Fig. 2 of the paper",
                 (97_298, 6_019_200), geometry="tutorial", input=(1, 28, 28), min_size=16, classes=10, params_training=None,
                 deviations=(
-                    "two blocks of 88 channels, each behind a 5x5 convolution and max pooling; flattens 88@4x4",
-                    "two 3x3 in a row for the larger kernel, average pooling in the block, no activation inside it",
+                    "two blocks of 88 channels, each after a 5x5 convolution and max pooling; flattens 88@4x4",
+                    "two 3x3 in a row instead of the larger "
+                    "kernel, average pooling in the block, no activation inside it",
                 ),
                 known_findings=("missing-activation",), builder=inception_mnist, init=None, paper_init=None),
         _NATIVE,
         variant(_NATIVE, "googlenet-native-light", "GoogLeNet with batch norm for small images, a quarter of the work",
                 "Table 1", (5_982_250, 104_789_504), pool2=True,
-                deviations=("stem: conv1 is 3x3 at stride 1 for 7x7 at stride 2: stride 4 for 8", _NATIVE.deviations[1])),
+                deviations=("stem: conv1 is 3x3 at stride 1 instead of 7x7 at stride 2: stride 4 instead of 8",
+                            _NATIVE.deviations[1])),
         BN_INCEPTION,
     ),
 )

@@ -194,12 +194,12 @@ _LENET5 = NetSpec(
     year=1998,
     citation="Y. LeCun, L. Bottou, Y. Bengio, P. Haffner: Gradient-based learning applied to document recognition. "
     "Proceedings of the IEEE 86(11), 1998",
-    source="Section II.B, Fig. 2, in the form that is drawn today",
+    source="Section II.B, Fig. 2, in its usual modern form",
     deviations=(
-        "C3 sees all maps of S2 (the paper: a table of 60 links)",
-        "sub-sampling is average pooling, with nothing to learn and no squashing after it",
-        "ReLU for the scaled tanh",
-        "linear output with cross-entropy for the distances to fixed codes",
+        "C3 is connected to all maps of S2 (in the paper by a table of 60 connections)",
+        "subsampling is average pooling, without trainable parameters or a squashing function",
+        "ReLU instead of the scaled tanh",
+        "linear output with cross-entropy instead of the distances to fixed codes",
         "padding 2 on C1 takes 28x28 images (the paper pads the images to 32x32)",
     ),
     geometry="paper",
@@ -216,10 +216,10 @@ _LENET5 = NetSpec(
 FAMILY = Family(
     name="lenet",
     title="LeNet-5",
-    new="Learned local filters, shared over the image and alternating with sub-sampling, trained end to end by "
-    "gradients where others wrote feature extractors by hand.",
-    mattered="It read bank cheques, gave the field MNIST, and every later convolutional net keeps its plan: "
-    "maps that shrink and multiply, then fully connected layers.",
+    new="Local filters that are learned and shared across the image, alternating with subsampling, and trained end to "
+    "end by gradient descent instead of hand-designed feature extractors.",
+    mattered="It read bank cheques and gave the field MNIST. Every later convolutional net keeps its plan: feature "
+    "maps that shrink in size and grow in number, then fully connected layers.",
     drawn="lenet5",
     recipe={
         "source": "LeCun et al. 1998, section III.C: 20 passes, one image a step, global rates 5e-4, 2e-4, 1e-4, 5e-5, 1e-5 "
@@ -233,8 +233,8 @@ FAMILY = Family(
             _LENET5, "lenet5-1998", "LeNet-5 as published", "Section II.B, Fig. 2 and 3, Table I, appendix A",
             (60_000, 325_680),
             deviations=(
-                "logits are -1/2 of the paper's outputs, so that the largest is the answer and cross-entropy applies "
-                "(the paper: eq. 9, with a rubbish class)",
+                "logits are -1/2 of the paper's outputs, so that the largest one is the prediction and cross-entropy "
+                "applies (in the paper eq. 9, with a rubbish class)",
             ),
             input=(1, 32, 32), min_size=32, builder=lenet5_1998, init=paper_init,
             results=("MNIST: 0.95 % error; 0.8 % with distorted training images (LeCun et al. 1998, section III)",),
@@ -243,8 +243,8 @@ FAMILY = Family(
             _LENET5, "lenet5-tutorial", "LeNet-5 with sigmoids", "Dive into Deep Learning 1.0.3, section 7.6",
             (61_706, 416_520),
             deviations=(
-                "C3 sees all maps of S2, sub-sampling is average pooling, the output is linear",
-                "sigmoid for the scaled tanh; Glorot initialisation",
+                "C3 is connected to all maps of S2, subsampling is average pooling, the output is linear",
+                "sigmoid instead of the scaled tanh; Glorot initialisation",
                 "padding 2 on C1 takes 28x28 images",
             ),
             geometry="tutorial", builder=partial(lenet5, activation=nn.Sigmoid), init=xavier_init, paper_init=xavier_init,
@@ -252,7 +252,7 @@ FAMILY = Family(
         variant(
             _LENET5, "lenet5-bn", "LeNet-5 with batch norm", "Dive into Deep Learning 1.0.3, section 8.5", (44_878, 281_640),
             deviations=(
-                "as lenet5-tutorial, with batch norm after every layer but the last",
+                "as lenet5-tutorial, with batch norm after every layer except the last",
                 "no padding on C1: S4 is 16@4x4 at 28x28",
             ),
             year=2015, geometry="tutorial", min_size=16, known_findings=("bias-before-batchnorm",),

@@ -18,7 +18,7 @@ Geometry = Literal["paper", "native", "tutorial"]
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class NetFacts:
-    """What the house asks of any net, of the catalogue or external."""
+    """The requirements on every net, of the catalogue or external."""
 
     name: str
     """What one types. In the catalogue lower case, digits and hyphens: `lenet5`, `vgg16-native`."""
@@ -29,7 +29,7 @@ class NetFacts:
     input: tuple[int, int, int]
     """Default input (channels, height, width)."""
     min_size: int
-    """Smallest legal height and width in pixels."""
+    """Smallest possible height and width in pixels."""
     origin: Mapping[str, Any] = field(default_factory=dict)
     """What a run keeps besides the name to make the net again; nothing for the catalogue's. `striate.nets.external` has more."""
 

@@ -102,7 +102,7 @@ _CIFAR_10 = NetSpec(
 _IMAGENET = variant(
     _CIFAR_10, "nin-imagenet", "Network in Network for ImageNet", "The author's Caffe model; not in the paper",
     (7_595_176, 1_100_188_800), input=(3, 224, 224), min_size=39, classes=1000,
-    deviations=("where dropout stands is as ports of the model have it",),
+    deviations=("dropout is placed as in ports of the model",),
     results=("ImageNet validation, centre crop: 59.36 % top-1 accuracy (the author's Caffe model)",),
     convs=((11, 4, 0), (5, 1, 2), (3, 1, 1), (3, 1, 1)), dropout_behind=(3,),
     channels=((96, 96, 96), (256, 256, 256), (384, 384, 384), (1024, 1024, 0)),
@@ -113,7 +113,7 @@ FAMILY = Family(
     title="Network in Network",
     new="1x1 convolutions, a small fully connected net at each pixel, and global average pooling in place of fully "
     "connected layers.",
-    mattered="Both ideas are in nearly every net that followed, from GoogLeNet and ResNet on.",
+    mattered="Nearly every later net uses both ideas, starting with GoogLeNet and ResNet.",
     drawn="nin-cifar10",
     recipe={
         "source": "Lin et al. 2013, section 4.1: batch 128, rate divided by 10 twice; rate, epochs and times are not given, "
@@ -128,13 +128,14 @@ FAMILY = Family(
         variant(_IMAGENET, "nin-tutorial", "Network in Network, one channel", "Dive into Deep Learning 1.0.3, section 8.3",
                 (1_992_166, 762_297_352), geometry="tutorial", input=(1, 224, 224), min_size=67, classes=10,
                 deviations=(
-                    "the ImageNet net with one channel and a last block that has a map a class from its first convolution on",
+                    "the ImageNet net with one input channel, and a last block with one feature map per class from "
+                    "its first convolution on",
                     "pooling rounds its size down: 54, 26, 12, 5",
                 ),
                 channels=((96, 96, 96), (256, 256, 256), (384, 384, 384), (0, 0, 0)), ceil_pools=False),
         variant(_IMAGENET, "nin-native", "Network in Network for small images", "nin-imagenet", (6_547_978, 261_627_392),
                 geometry="native", input=(1, 28, 28), min_size=8, classes=10,
-                deviations=("stem: the first convolution is 5x5 at stride 1 with padding 2, for 11x11 at stride 4",),
+                deviations=("stem: the first convolution is 5x5 at stride 1 with padding 2, instead of 11x11 at stride 4",),
                 convs=((5, 1, 2), (5, 1, 2), (3, 1, 1), (3, 1, 1))),
     ),
 )

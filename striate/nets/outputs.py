@@ -17,7 +17,7 @@ class Logits(nn.Module):
     """The head of an external net: takes the logits out of what the net gives, a tensor or something with `.logits` or
     `["logits"]`.
 
-    torchvision's GoogLeNet and Inception give auxiliary logits beside them while they train; those are left aside.
+    torchvision's GoogLeNet and Inception give auxiliary logits beside them while they train; those are ignored.
     """
 
     def forward(self, output: Any) -> Tensor:

@@ -256,10 +256,10 @@ def _error(error: str, table: int = 2, of: int = 10) -> str:
 FAMILY = Family(
     name="preresnet",
     title="Identity mappings in ResNet",
-    new="Ablations of the shortcut and of the order of batch norm, ReLU and addition: a path that nothing touches, with "
-    "the activations ahead of the convolutions, trains best.",
-    mattered="Pre-activation trained 1001 layers on CIFAR-10; blocks with the normalisation ahead and a clean "
-    "path beside them are the rule in transformers too.",
+    new="Ablations of the shortcut and of the order of batch norm, ReLU and addition: an unobstructed shortcut, with "
+    "the activations before the convolutions, trains best.",
+    mattered="Pre-activation trained 1001 layers on CIFAR-10. Blocks with normalisation first and a clean shortcut "
+    "are the rule in transformers too.",
     drawn="preresnet164",
     recipe={
         "source": "He et al. 2016, appendix: as He et al. 2015, section 4.2, at a tenth of the rate for the first 400 steps",

@@ -173,18 +173,18 @@ _50 = variant(_18, "resnet50", "ResNet-50", "Table 1, 50-layer", (25_557_032, 3_
               depths=(3, 4, 6, 3), bottleneck=True)
 _50_V15 = variant(_50, "resnet50-v1.5", "ResNet-50 v1.5", "Table 1, 50-layer; torchvision's resnet50",
                   (25_557_032, 4_089_184_256),
-                  deviations=("a bottleneck that halves the size does it in its 3x3 convolution, not in its first 1x1",),
+                  deviations=("a bottleneck that halves the size does so in its 3x3 convolution, not in its first 1x1",),
                   torchvision=("resnet50", 76.13, 92.862), stride_on_3x3=True)
 _MNIST = variant(
     _18, "resnet-mnist", "A small residual net for MNIST", "A tutorial's net after section 3.3 of the paper",
     (41_514, 2_013_184), geometry="tutorial", input=(1, 28, 28), min_size=16, classes=10,
-    deviations=("no batch norm; two blocks only, each behind a 5x5 convolution and max pooling; flattens 32@4x4",),
+    deviations=("no batch norm; two blocks only, each after a 5x5 convolution and max pooling; flattens 32@4x4",),
     results=("MNIST: 98.7 to 99.0 % test accuracy, epochs 6 to 10 (its tutorial)",), builder=resnet_mnist, init=None,
 )
 _NATIVE_18 = variant(
     _18, "resnet18-native", "ResNet-18 for small images", _18.source, (11_172_810, 455_800_832), geometry="native",
     input=(1, 28, 28), classes=10,
-    deviations=("stem: conv1 is 3x3 at stride 1, without pooling, for 7x7 at stride 2 with pooling at stride 2",),
+    deviations=("stem: conv1 is 3x3 at stride 1, without pooling, instead of 7x7 at stride 2 with pooling at stride 2",),
     large_stem=False,
 )
 
@@ -209,8 +209,8 @@ FAMILY = Family(
     title="ResNet",
     new="Layers learn what to add to their input. Plain nets get worse with depth, in training error too; residual nets "
     "get better.",
-    mattered="It won ILSVRC-2015 at 152 layers, made 1000 layers trainable, and the addition of a shortcut is in most "
-    "deep nets since, transformers among them.",
+    mattered="It won ILSVRC-2015 with 152 layers and made 1000 layers trainable. Most deep nets since then use its "
+    "shortcuts, including transformers.",
     drawn="resnet50",
     recipe={
         "source": "He et al. 2015, section 4.2: 64,000 steps of 128, rate divided by 10 at a half and at three quarters",
@@ -269,8 +269,8 @@ FAMILY = Family(
         _cifar(56, "none", 853_018, 125_485_696),
         _cifar(110, "none", 1_727_962, 252_887_680, results=_cifar_error("more than 60", "Fig. 6")),
         _cifar(1202, "none", 19_421_274, 2_829_238_912, deviations=(
-            "the paper has no plain net of this depth; its first gradients are near 1e88 and need float64, in float32 they "
-            "overflow: what shortcuts cure",)),
+            "the paper has no plain net of this depth; its initial gradients are near 1e88, which needs float64 and "
+            "overflows in float32: the problem that shortcuts solve",)),
         _cifar(20, "B", 272_474, 40_813_184),
         _cifar(32, "B", 466_906, 69_124_736),
         _cifar(44, "B", 661_338, 97_436_288),
@@ -291,7 +291,7 @@ FAMILY = Family(
         _MNIST,
         variant(_MNIST, "resnet-mnist-constant-scaling", "A small residual net for MNIST, constant scaling",
                 "The tutorial's exercise, after He et al. 2016 (arXiv:1603.05027), Fig. 2b", (41_514, 2_013_184),
-                deviations=(*_MNIST.deviations, "the input and what is added to it are both halved"),
+                deviations=(*_MNIST.deviations, "the input and the residual are both halved"),
                 builder=partial(resnet_mnist, scale=0.5)),
         variant(_MNIST, "resnet-mnist-conv-shortcut", "A small residual net for MNIST, 1x1 convolution on the shortcut",
                 "The tutorial's exercise, after He et al. 2016 (arXiv:1603.05027), Fig. 2e", (42_842, 2_066_432),
@@ -300,7 +300,8 @@ FAMILY = Family(
         _NATIVE_18,
         variant(_NATIVE_18, "resnet18-native-light", "ResNet-18 for small images, a quarter of the work", _18.source,
                 (11_172_810, 121_818_368), stem_stride=2,
-                deviations=("stem: conv1 is 3x3 at stride 2, without pooling, for 7x7 at stride 2 with pooling at stride 2",)),
+                deviations=("stem: conv1 is 3x3 at stride 2, without pooling, "
+                            "instead of 7x7 at stride 2 with pooling at stride 2",)),
         variant(_NATIVE_18, "resnet34-native", "ResNet-34 for small images", _34.source, (21_280_970, 935_917_568),
                 depths=(3, 4, 6, 3)),
         variant(_NATIVE_18, "resnet50-native", "ResNet-50 for small images", _50.source, (23_519_690, 990_983_168),
@@ -308,7 +309,8 @@ FAMILY = Family(
         variant(_NATIVE_18, "resnet12-native", "ResNet-12 for small images, thin",
                 "After Table 1 and section 4.2; shortcut option B", (1_228_858, 16_687_872), depths=(1, 1, 1, 1, 1), width=16,
                 deviations=(*_NATIVE_18.deviations,
-                            "five groups of one block, with 16, 32, 64, 128 and 256 channels, for four of two with 64 to 512")),
+                            "five groups of one block, with 16, 32, 64, 128 and 256 channels, instead of four groups "
+                            "of two with 64 to 512")),
     ),
 )
 # fmt: on

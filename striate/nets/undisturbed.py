@@ -1,4 +1,5 @@
-"""What lies outside a module and is changed by running a copy of it: random generators, counters and tables that its class or its
+"""State outside a module that running a copy of it changes: random generators, counters and tables that its class or "
+"its
 file keeps, and what it prints. All of it is put back.
 """
 

@@ -126,9 +126,9 @@ _NATIVE_11 = variant(
     _NET_A, "vgg11-native", "VGG-11 for small images", "Table 1, column A", (28_142_858, 466_453_504), geometry="native",
     input=(1, 28, 28), min_size=16, classes=10,
     deviations=(
-        "stem: no pooling behind the first group, so that conv5 works at 3x3 (4x4 for 32x32) and not at 1x1; "
-        "stride of the stem 1, not 2",
-        "fc6 sees the average of what is left, 512 values and not 512x7x7",
+        "stem: no pooling after the first group, so that conv5 works at 3x3 (4x4 for 32x32) instead of 1x1; stride "
+        "of the stem 1 instead of 2",
+        "fc6 sees the average of the remaining map: 512 values instead of 512x7x7",
     ),
     first_pool=False, side=1,
 )
@@ -141,9 +141,9 @@ _NATIVE_11_BN = variant(
 FAMILY = Family(
     name="vgg",
     title="VGG",
-    new="Depth alone varied, from 11 to 19 layers, with nothing but 3x3 convolutions: two in a row see 5x5, three see 7x7, "
-    "with fewer weights and more ReLUs than one large filter.",
-    mattered="The simplest plan that works; its features served detection, segmentation and style transfer for years.",
+    new="Only the depth varies, from 11 to 19 layers, with nothing but 3x3 convolutions: two in a row cover 5x5 "
+    "pixels, three 7x7, with fewer weights and more ReLUs than one large filter.",
+    mattered="The simplest design that works; its features were used for detection, segmentation and style transfer for years.",
     drawn="vgg16",
     recipe={
         "source": "Simonyan and Zisserman 2014, section 3.1: 74 epochs, rate divided by 10 three times; equal quarters here",
@@ -154,7 +154,7 @@ FAMILY = Family(
         _NET_A,
         variant(_NET_A, "vgg11-lrn", "VGG-11 with response normalisation (net A-LRN)", "Table 1, column A-LRN",
                 (132_863_336, 7_609_090_048), response_norm=True, results=(_dense(29.7, 10.5, "256"),),
-                deviations=("AlexNet's formula of response normalisation, alpha not divided by the neighbours",)),
+                deviations=("AlexNet's formula of response normalisation, alpha is not divided by the number of neighbours",)),
         variant(_NET_A, "vgg13", "VGG-13 (net B)", "Table 1, column B", (133_047_848, 11_308_466_176), kernels=B,
                 results=(_dense(28.7, 9.9, "256"),), torchvision=("vgg13", 69.928, 89.246)),
         variant(_NET_A, "vgg16-1x1", "VGG-16 with 1x1 convolutions (net C)", "Table 1, column C", (133_638_952, 11_770_888_192),
@@ -194,7 +194,7 @@ FAMILY = Family(
         variant(_NATIVE_11, "vgg11-quarter-native", "VGG-11 at a quarter of its width for small images", "vgg11-quarter-d2l",
                 (17_927_498, 45_398_272), width=0.25,
                 deviations=(_NATIVE_11.deviations[0], "a quarter of the channels: 16 to 128",
-                            "fc6 sees the average of what is left, 128 values and not 128x7x7")),
+                            "fc6 sees the average of the remaining map: 128 values instead of 128x7x7")),
         _NATIVE_11_BN,
         variant(_NATIVE_11, "vgg16-native", "VGG-16 for small images", "Table 1, column D", (33_637_066, 863_405_056),
                 kernels=D),

@@ -1,4 +1,4 @@
-"""Predictions: what a classifier says of images that nobody has labelled, and how that is written."""
+"""Predictions for unlabelled images, and how they are written."""
 
 from striate.predicting.results import UNKNOWN, Prediction, Predictions
 

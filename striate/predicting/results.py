@@ -1,4 +1,4 @@
-"""What is said of images: one prediction, and many of them."""
+"""One prediction, and a list of predictions."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ SHOWN = 50
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Prediction:
-    """What the net says of one image.
+    """The prediction for one image.
 
     Attributes:
         picture: the file's path, or its place among the images given, as in `image 2`.

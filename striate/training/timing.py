@@ -54,7 +54,7 @@ class Execution:
 
     @classmethod
     def of(cls, plan: Plan) -> Execution:
-        """That of a plan."""
+        """The execution that a plan records."""
         return cls(plan.threads, plan.layout, plan.precision, plan.compiled)
 
     def apply_to(self, step: TrainingStep) -> None:

@@ -216,7 +216,7 @@ class Trainer:
         self._save(must=True)
         raise Interrupted(
             f"stopped after step {self.state.step} of {self.length.steps}, everything is saved. "
-            f"To go on: striate train --resume {self.run.path}",
+            f"To resume: striate train --resume {self.run.path}",
             self.stop.exit_code,
         )
 

@@ -81,7 +81,7 @@ def test_bottlenecks_of_nets_are_found() -> None:
         len(bottlenecks(inspect("torchvision:resnet50").graph)) == 16 - 1
     )  # the first block does not squeeze 64 to 64
     assert bottlenecks(inspect("vgg16").graph) == ()
-    assert "What the 1x1 bottlenecks save" in inspect("googlenet").explain()
+    assert "Savings by the 1x1 bottlenecks" in inspect("googlenet").explain()
     assert "bottlenecks" not in inspect("vgg16").explain()
 
 
@@ -129,7 +129,7 @@ def test_the_calculator_prints_its_sum() -> None:
     text = str(conv_sizes(227, 11, 4, 0))
     assert text.startswith("227 -> 55\n  floor((227 - 11 + 2*0) / 4) + 1 = 55")
     assert "The same size from 227:" in text
-    assert "the last pixel is read by no window" in str(conv_sizes(224, 11, 4))
+    assert "the last pixel is not read by any window" in str(conv_sizes(224, 11, 4))
     assert conv_sizes(28, 5).same_padding == 2
     assert conv_sizes(28, 4).same_padding is None
 
@@ -147,5 +147,5 @@ def test_the_calculator_prints_its_sum() -> None:
 def test_settings_that_make_nothing(settings: tuple[int, ...], message: str) -> None:
     with pytest.raises(UsageError, match=message):
         conv_sizes(*settings)
-    with pytest.raises(UsageError, match="nothing is left"):
+    with pytest.raises(UsageError, match="nothing remains"):
         conv_sizes(1, 1, 1, 2, transposed=True)

@@ -48,9 +48,9 @@ def test_the_command_prints_a_table_and_where_the_page_is(call, folder):
     before = state(folder)
     code, out, err = call("data", "check", folder)
     assert code == 0
-    assert re.search(r"serious +1  The same image in two splits", out)
-    assert re.search(r"warning +1  Nearly the same image in two splits", out)
-    assert re.search(r"warning +1  Files that cannot be read", out)
+    assert re.search(r"serious +1  Duplicate images in two splits", out)
+    assert re.search(r"warning +1  Near duplicates in two splits", out)
+    assert re.search(r"warning +1  Unreadable files", out)
     assert "animals-check.html" in out
     assert "train/dog/011.png = test/dog/a\\nb\\x1b[31m<script>.png" in out
     assert "\x1b" not in out + err, "names cannot steer the terminal"
@@ -103,7 +103,7 @@ def test_the_page_shows_the_pictures_and_asks_for_nothing(call, folder, tmp_path
 def test_a_pattern_that_names_nothing_is_an_error(call, pictures):
     code, _, err = call("data", "check", pictures, "--exclude", "nothing*")
     assert code == 2
-    assert "names no file" in err
+    assert "matches no file" in err
 
 
 def run_folder(path, rows, data="animals", split="test"):

@@ -1,4 +1,4 @@
-"""Classes of very different sizes: weights of the loss, and a sampler that shows each class as often."""
+"""Class imbalances: weights of the loss, and a sampler that shows each class as often."""
 
 import numpy as np
 import pytest

@@ -227,13 +227,13 @@ def test_a_set_of_torchvision_trains_evaluates_resumes_and_is_repeated_by_its_na
 def test_a_set_that_is_not_here_says_where_it_would_lie_and_how_to_get_it(tmp_path, monkeypatch):
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     with pytest.raises(
-        DataError, match=r"(?s)food-101/images was looked for in .*datasets\.Food101|d\.Food101\(.*download=True"
+        DataError, match=r"(?s)food-101/images was not found in .*datasets\.Food101|d\.Food101\(.*download=True"
     ):
         striate.load_data("torchvision:Food101", data_dir=tmp_path)
     assert not (tmp_path / "food-101").exists()
     with pytest.raises(UsageError, match="Did you mean Food101"):
         striate.load_data("torchvision:Food102", data_dir=tmp_path)
-    with pytest.raises(DataError, match=r"bloodmnist\.npz was looked for in"):
+    with pytest.raises(DataError, match=r"bloodmnist\.npz was not found in"):
         striate.load_data("medmnist:BloodMNIST", data_dir=tmp_path)
     with pytest.raises(UsageError, match=r"^splits is for folders"):
         striate.load_data("torchvision:Food101", data_dir=tmp_path, splits="none")
@@ -258,7 +258,7 @@ def test_a_set_of_medmnist(tmp_path, monkeypatch):
     assert np.array_equal(dataset["test"].pixels[..., 0], images(8))
     assert dataset.classes == ("0", "1")
     np.savez(tmp_path / "chestmnist.npz", **rows | {"train_labels": np.ones((20, 14), np.uint8)})
-    with pytest.raises(DataError, match="Several labels an image"):
+    with pytest.raises(DataError, match="several labels per image"):
         striate.load_data("medmnist:chestmnist", data_dir=tmp_path)
 
 

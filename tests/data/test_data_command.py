@@ -26,7 +26,7 @@ def test_augmented_pictures_are_drawn(call, pictures):
     assert height("some.png") < height("pictures-augmented.png")
     code, _, err = call("data", pictures, "--augment", "crop", "--augmented")
     assert code == 2
-    assert "give one of them" in err
+    assert "use only one of the two" in err
     code, _, err = call("data", pictures, "--augment", "swirl")
     assert code == 2
     assert "no augmentation named" in err
@@ -52,9 +52,9 @@ def test_training_says_what_the_check_up_finds_and_the_report_keeps_it(pictures,
     Image.new("RGB", (40, 32), "black").save(pictures / "dark" / "blank.png")
     run = striate.train("lenet5", pictures, epochs=0.5, threads=1, out=tmp_path / "runs")
     said = capsys.readouterr().err
-    assert "check   The same image in two classes. 1 pair of two classes" in said
+    assert "check   Duplicate images in two classes. 1 pair of two classes" in said
     assert "Blank images. " in said
     assert {finding.kind for finding in run.data.findings} >= {"label-conflict", "blank", "few-pictures"}
     report = (run.path / "report.html").read_text()
-    assert "The same image in two classes." in report
+    assert "Duplicate images in two classes." in report
     assert "Blank images." in report

@@ -85,7 +85,7 @@ def test_bad_files_are_named_with_the_reason(tmp_path, photo):
         "empty.jpg": (b"", "empty file"),
         "page.jpg": (b"<html>not found</html>", "not an image"),
         "cut.jpg": (whole[: len(whole) // 2], "damaged"),
-        "bomb.png": (bomb(), "possible bomb"),
+        "bomb.png": (bomb(), "possible decompression bomb"),
     }
     for name, (content, reason) in cases.items():
         (tmp_path / name).write_bytes(content)
@@ -122,7 +122,7 @@ def test_a_large_jpeg_is_decoded_small_in_every_orientation_and_looks_the_same()
 
 def test_what_would_need_too_much_memory_is_refused_before_it_is_decoded():
     vast = encoded(Image.new("L", (12000, 12000)), "PNG")
-    with pytest.raises(DataError, match=r"12000x12000 pixels are 144 MB once decoded, and at most 120 MB"):
+    with pytest.raises(DataError, match=r"12000x12000 pixels are 144 MB once decoded, but at most 120 MB"):
         decode(vast)
     jpeg = encoded(Image.new("L", (12000, 12000)), "JPEG", quality=10)
     assert decode(jpeg, at_least=300).size == (1500, 1500)

@@ -49,7 +49,7 @@ def test_patterns_fit_paths_below_the_folder_and_names(spoiled):
         assert not paths & set(data.excluded_files())
         assert len(paths) == 25 - count
         data.require_excluded()
-    with pytest.raises(UsageError, match=r"exclude '\*.webp' names no file"):
+    with pytest.raises(UsageError, match=r"exclude '\*.webp' matches no file"):
         load_data(spoiled, size=(8, 8), exclude=["*.gif", "*.webp"]).require_excluded()
     with pytest.raises(DataError, match="no readable image of class dark"):
         load_data(spoiled, size=(8, 8), exclude=["dark/*"])
@@ -97,7 +97,7 @@ def test_a_run_keeps_what_was_left_out_and_touches_nothing(spoiled, tmp_path):
     evaluation.evaluate(run)
     with pytest.raises(DataError, match="3 files cannot be read"):
         striate.train("lenet5", spoiled, on_bad="stop", **options)
-    with pytest.raises(UsageError, match="names no file"):
+    with pytest.raises(UsageError, match="matches no file"):
         striate.train("lenet5", spoiled, exclude=["*.gif"], **options)
 
 

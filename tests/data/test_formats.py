@@ -111,10 +111,10 @@ def test_a_folder_to_predict_is_read_as_a_folder_to_train(trained, tmp_path, cal
         (b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n", "PostScript is not read: convert it"),
         (b"\xd7\xcd\xc6\x9a" + bytes(60), "a Windows metafile is not read"),
         (b"SIMPLE  =                    T" + b" " * 100, "FITS is not read"),
-        (b"II*\0\x10\0\0\0CR\x02\0" + bytes(60), "a camera's raw file is not read: develop it"),
+        (b"II*\0\x10\0\0\0CR\x02\0" + bytes(60), "a camera raw file is not read: develop it"),
         (b"P7\nWIDTH 1\nHEIGHT 1\nDEPTH 1\nMAXVAL 255\nENDHDR\n\0", "PAM is not read: convert it"),
         (bytes(128) + b"DICM" + bytes(60), "DICOM is not read"),
-        (b"<svg xmlns='http://www.w3.org/2000/svg'/>", "SVG, a drawing and no pixels"),
+        (b"<svg xmlns='http://www.w3.org/2000/svg'/>", "SVG, a vector drawing"),
         (b"<!DOCTYPE html><p>404", "not an image but an HTML page"),
         (b"PK\x03\x04" + bytes(60), "not an image but a zip archive"),
         (b"BMW, Audi and Opel\n", "not an image but text"),
@@ -130,7 +130,7 @@ def test_the_small_view_in_a_raw_file_is_not_taken_for_the_picture():
     content = io.BytesIO()
     tags = {254: 1, 50706: b"\1\4\0\0"}
     Image.new("RGB", (16, 12)).save(content, "TIFF", tiffinfo=tags)
-    with pytest.raises(DataError, match="raw file, of which only a small view"):
+    with pytest.raises(DataError, match="raw file, of which only a small preview"):
         decode(content.getvalue())
 
 
@@ -138,7 +138,7 @@ def test_an_icon_is_judged_before_pillow_decodes_it():
     content = bytearray(encoded("ICO"))
     place = content.index(b"IHDR") + 4
     content[place : place + 8] = (30_000).to_bytes(4, "big") * 2
-    with pytest.raises(DataError, match="an icon with a side of over 1024 pixels"):
+    with pytest.raises(DataError, match="an icon with a side of more than 1024 pixels"):
         decode(bytes(content))
 
 

@@ -63,7 +63,7 @@ def test_tables_that_cannot_be_used_say_where_and_why(tmp_path, rows):
             ("path", "label", "split"),
             "row 26: no split, as in 1",
         ),
-        ([(*row, "half") for row in rows], ("path", "label", "split"), "row 2: the split 'half' is none of train"),
+        ([(*row, "half") for row in rows], ("path", "label", "split"), "row 2: the split 'half' is not one of train"),
         ([], ("path", "label"), "has no rows"),
         (rows[:3], ("path", "label"), "at least two"),
     ):
@@ -152,8 +152,8 @@ def test_archives_of_the_usual_names_are_read(tmp_path, arrays):
 def test_archives_that_cannot_be_used_say_why(tmp_path, arrays):
     images, labels = arrays
     for content, message in (
-        ({"pictures": images}, "holds no images and labels: name its arrays so; it has pictures"),
-        ({"images": images}, "has images but not the labels"),
+        ({"pictures": images}, "has no arrays named images and labels; it has pictures"),
+        ({"images": images}, "has images but no labels"),
         ({"images": images / 1.0, "labels": labels}, "floating values from 0 to 255.*--range 0,255"),
         ({"images": images.transpose(0, 3, 1, 2)[:, :2], "labels": labels}, r"must be \(N, H, W\)"),
         ({"images": images, "labels": labels[:3]}, "must be 20 whole numbers"),

@@ -72,20 +72,20 @@ def test_splits_under_the_names_that_people_give_them(tmp_path, places, splits):
         ([*TWO, "test"], "'test' could be a split or a class, beside 'cats', 'dogs'"),
         ([*TWO, "train"], "'train' could be a split or a class"),
         ([*TWO, "train_images"], "'train_images' could be a split or a class"),
-        (both("fold1", "fold2"), "'fold1', 'fold2' are parts of a set by their names"),
+        (both("fold1", "fold2"), "'fold1', 'fold2' are parts of a data set by name"),
         ([f"{name}/{split}" for name in TWO for split in ("train", "test")], "splits must lie above the classes"),
         (["images", "masks"], "'images', 'masks' are no class by the name"),
-        ([*both("train"), "val/"], "val is a split by its name and has no images"),
+        ([*both("train"), "val/"], "val is a split by name but has no images"),
         (
             [*both("train"), "test/cats/", "test/dogs/"],
-            "test is a split by its name .* leave it out with exclude test",
+            "test is a split by name .* leave it out with exclude test",
         ),
-        ([*both("train"), "test/README.txt"], "test is a split by its name and has no images"),
-        ([*both("training_set"), "test_set/cats/a.txt", "test_set/dogs/"], "test_set is a split by its name"),
+        ([*both("train"), "test/README.txt"], "test is a split by name but has no images"),
+        ([*both("training_set"), "test_set/cats/a.txt", "test_set/dogs/"], "test_set is a split by name"),
         ([*both("a/train"), "a/test/labels.csv"], "leave it out with exclude a/test"),
-        ([*TWO, "val/notes.txt"], "val is a split by its name and has no images"),
+        ([*TWO, "val/notes.txt"], "val is a split by name but has no images"),
         (["Cat", "cat"], "'Cat' and 'cat' differ only in capitals"),
-        (["caf\u00e9", "cafe\u0301"], "how an accent is stored"),
+        (["caf\u00e9", "cafe\u0301"], "the encoding of an accent"),
         (["cat", "cat "], "differ only in spaces"),
         (["1", "01"], "the classes '01' and '1' differ only"),
         (["cats"], "1 class.*cats"),
@@ -174,7 +174,7 @@ def test_what_lies_beside_the_classes_is_named(tmp_path):
     named = {row["kind"].split(":")[0]: row["examples"] for row in data.ledger.as_dict()["named"]}
     assert named["an image without a class"] == ["test/0.png", "test/1.png", "test/2.png"]
     assert named["a mask beside its image"] == ["train/cats/0_mask.png"]
-    assert named["an image outside of the class folders"] == ["train/sheet.png"]
+    assert named["an image outside the class folders"] == ["train/sheet.png"]
     assert named[".xml"] == ["train/cats/0.xml"]
 
 
@@ -190,7 +190,7 @@ def test_a_real_folder_comes_before_a_link_to_it(tmp_path):
     data = load(root)
     assert data.classes == TWO
     assert data.ledger.as_dict()["named"] == [
-        {"fate": "junk", "kind": "a link to a folder that is read already", "count": 1, "examples": ["a-link"]},
+        {"fate": "junk", "kind": "a link to a folder that has been read", "count": 1, "examples": ["a-link"]},
     ]
 
 

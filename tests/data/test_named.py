@@ -75,7 +75,7 @@ def test_unofficial_and_damaged_files_are_named(elsewhere, small_idx, believed):
     believed(folder)
     path = folder / f"{TRAIN_IMAGES}.gz"
     path.write_bytes(path.read_bytes()[:500])
-    with pytest.raises(DataError, match=r"train-images.*damaged.*get it again"):
+    with pytest.raises(DataError, match=r"train-images.*damaged.*download it again"):
         load_data("mnist", data_dir=elsewhere / "sets")
 
 
@@ -153,8 +153,8 @@ def test_idx_round_trip_and_the_same_bytes_each_time(tmp_path):
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        (b"", "no IDX file"),
-        (b"\x00\x00\x0d\x01" + bytes(8), "no IDX file"),
+        (b"", "not an IDX file"),
+        (b"\x00\x00\x0d\x01" + bytes(8), "not an IDX file"),
         (b"\x00\x00\x08\x01\x00\x00\x00\x05ab", "5 bytes"),
     ],
 )

@@ -77,7 +77,7 @@ def test_a_run_predicts_by_its_range_whatever_the_picture_comes_as(run, twelve):
     found = run.predict(path, values, values.astype(np.float32), values.astype(np.int64), Image.open(path))
     assert len({(one.label, round(one.confidence, 6)) for one in found}) == 1
     unit = run.predict(values.astype(np.float32) / 4095)[0]
-    assert "and the range is 0 to 4,095" in unit.error
+    assert "but the range is 0 to 4,095" in unit.error
 
 
 def test_older_runs_without_a_range_still_open(run):
@@ -139,7 +139,7 @@ def test_the_check_up_says_what_is_unused_and_what_is_clipped(twelve, tmp_path):
     assert not kinds(twelve, range=(0, 4095))
     clipped = kinds(twelve, range=(0, 3000))["clipped"]
     assert clipped.count == 40
-    assert "beyond the range 0 to 3,000: they go from 0 to 4,095" in clipped.words
+    assert "outside the range 0 to 3,000: they go from 0 to 4,095" in clipped.words
     masks = grey_files(tmp_path / "masks", 9, np.uint8)
     assert "range over 0 to 9 of 0 to 255" in kinds(masks)["unused-range"].words
     assert not kinds(grey_files(tmp_path / "plain", 255, np.uint8))
@@ -158,7 +158,7 @@ def test_the_commands_take_a_range_and_show_the_values(call, twelve, tmp_path):
     for words in (("data", twelve), ("data", "check", twelve), ("train", "--data", twelve)):
         code, _, err = call(*words, "--range", "9,1")
         assert code == 2
-        assert "--range is the values of black and of white" in err
+        assert "--range must be the values of black and white" in err
     code, _, err = call("train", "--range", "0,4095", "--out", tmp_path / "runs")
     assert code == 2
-    assert "--range is for images of more than 8 bits" in err
+    assert "--range is for images with more than 8 bits" in err

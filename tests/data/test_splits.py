@@ -119,9 +119,9 @@ def test_patients_are_never_on_two_sides(patients):
     groups = [set(part.groups) for part in data.splits.values()]
     assert not groups[0] & groups[1]
     assert groups[0] | groups[1] == set("01234567")
-    with pytest.raises(UsageError, match="no regular expression"):
+    with pytest.raises(UsageError, match="is not a regular expression"):
         load_data(patients, group_by="(")
-    with pytest.raises(UsageError, match="is in no file's name; the first one is"):
+    with pytest.raises(UsageError, match="matches no file name; the first one is"):
         load_data(patients, group_by="doctor")
     with pytest.raises(UsageError, match="has none"):
         load_data("fashion-mnist-sample", group_by="x")
@@ -147,7 +147,7 @@ def test_a_run_follows_its_split_when_the_folder_changes(pictures, tmp_path):
     assert _names(run, "test") == after["test"] - {gone}
     for name in after["test"] - {gone}:
         (pictures / name).unlink()
-    with pytest.raises(DataError, match="none of the 4 images"):
+    with pytest.raises(DataError, match="any of the 4 images"):
         _names(run, "test")
 
 

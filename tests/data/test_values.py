@@ -273,10 +273,10 @@ def test_values_that_are_no_numbers_are_named_without_a_warning():
 
 def test_values_of_another_scale_than_the_stated_one_are_asked_back():
     stated = Preprocessing(size=(2, 4), channels=1, mean=(), std=(), range=(0, 4095))
-    with pytest.raises(DataError, match="from 0 to 1, and the range is 0 to 4,095"):
+    with pytest.raises(DataError, match="from 0 to 1, but the range is 0 to 4,095"):
         read(stated, np.array([[0, 0.2, 0.5, 1]], np.float32))
     unit = Preprocessing(size=(2, 4), channels=1, mean=(), std=(), range=(0, 1))
-    with pytest.raises(DataError, match="all outside of the range 0 to 1"):
+    with pytest.raises(DataError, match="all outside the range 0 to 1"):
         read(unit, np.array([[20, 30, 40, 50]], np.uint16))
     assert read(stated, np.array([[0, 1, 128, 255]] * 2, np.uint8))[0, :, 0].tolist() == [0, 1, 128, 255]
 
@@ -286,7 +286,7 @@ def test_colour_of_sixteen_bits_that_holds_twelve_is_asked_back():
     single = Preprocessing(size=(4, 4), channels=3, mean=(), std=())
     with pytest.raises(DataError, match="upper eight reach only 15 of 255"):
         read(single, png(samples, RGB, 16))
-    with pytest.raises(DataError, match="store 8 bits a channel"):
+    with pytest.raises(DataError, match="store 8 bits per channel"):
         read(Preprocessing(size=(4, 4), channels=3, mean=(), std=(), range=(0, 4095)), png(samples, RGB, 16))
     assert near(read(single, png(samples * 16, RGB, 16)), samples * 16 / 65535 * 255)
 
@@ -368,7 +368,7 @@ def test_floats_are_judged_by_the_whole_set(tmp_path):
     (strangers / "b" / "unit.tif").write_bytes(tiff(np.full((8, 8), 0.25, np.float32)))
     for path in ("a", "b"):  # one of each for a test, too
         (strangers / path / "other.tif").write_bytes(tiff(np.full((8, 8), 0.75, np.float32)))
-    with pytest.raises(DataError, match="24 of its images hold values that are not known"):
+    with pytest.raises(DataError, match="24 of its images have values of unknown range"):
         loaded(strangers).require_range()
     stated = loaded(strangers, range=(0, 255))
     assert len(stated.unreadable) == 4
@@ -383,12 +383,10 @@ def test_floats_are_judged_by_the_whole_set(tmp_path):
 
 def test_a_range_that_does_nothing_or_is_none_is_an_error(tmp_path):
     folder = grey_set(tmp_path / "set", 255, np.uint8)
-    with pytest.raises(UsageError, match="range is for images of more than 8 bits"):
+    with pytest.raises(UsageError, match="range is for images with more than 8 bits"):
         loaded(folder, range=(0, 255)).require_range()
     for bad in ("0", "5,5", "9,1", "a,b", "0,nan", "0,inf", "1,2,3", 7, (1,), ("a", 2)):
-        with pytest.raises(
-            UsageError, match=r"values of black and of white|must be a text or a list, each of it a number"
-        ):
+        with pytest.raises(UsageError, match=r"values of black and white|must be a text or a list, each item a number"):
             loaded(folder, range=bad)
 
 
@@ -436,5 +434,5 @@ def test_damaged_tiffs_have_a_reason_and_libtiff_says_nothing_itself(tmp_path):
     )
     assert done.stderr == ""
     assert "0.tif: damaged (its compressed data cannot be decoded)" in done.stdout
-    assert "half.tif: damaged, or a TIFF of a kind that is not read" in done.stdout
+    assert "half.tif: damaged, or an unsupported kind of TIFF" in done.stdout
     assert "Error" not in done.stdout

@@ -171,7 +171,7 @@ def test_pictures_that_are_no_files_are_scaled_from_what_there_is(net, photos):
 
 def test_a_file_that_has_gone_is_named(net, photos, tmp_path):
     gone = ImageData(photos.pixels, photos.labels, photos.classes, (*photos.paths[:5], str(tmp_path / "gone.png")))
-    with pytest.raises(DataError, match=r"gone\.png: no such file; it could be read when the set was loaded"):
+    with pytest.raises(DataError, match=r"gone\.png: no such file; it was readable when the data was loaded"):
         seen(net, gone, "ten-crop")
 
 
@@ -272,7 +272,7 @@ def test_pictures_that_mirrored_mean_something_else_are_not_mirrored(run, few, m
 def test_what_the_command_refuses(run, few, call):
     for words, reason in (
         (["--views", "dense", "--scales", "a"], "whole numbers"),
-        (["--views", "all", "--scales", "32"], "for one view"),
+        (["--views", "all", "--scales", "32"], "for a single view"),
         (["--views", "dense", "--protocol", "alexnet"], "leave out --views"),
         (["--protocol", "vgg-table9"], "no view or protocol"),
         (["--views", "dense", "--scales", "20"], "at least 28 pixels"),

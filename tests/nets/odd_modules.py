@@ -513,10 +513,10 @@ READ = {
 """They are inspected and trained."""
 
 REFUSED = {
-    "conditional": (Conditional, r"asks for values", r"asks for values"),
-    "items": (Items, r"asks for values", r"asks for values"),
-    "numpy": (ThroughNumpy, r"asks for values", r"asks for values"),
-    "experts by mask": (Experts, r"asks for values", r"asks for values"),
+    "conditional": (Conditional, r"reads values", r"reads values"),
+    "items": (Items, r"reads values", r"reads values"),
+    "numpy": (ThroughNumpy, r"reads values", r"reads values"),
+    "experts by mask": (Experts, r"reads values", r"reads values"),
     "generator": (UsesGenerator, r"uses a generator, which cannot be copied", r"uses a generator"),
     "fixed batch": (FixedBatch, r"takes 4 images at a time and no other number", r"takes 4 images at a time"),
     "two inputs": (TwoInputs, r"takes other besides the image", r"takes other besides"),
@@ -528,7 +528,7 @@ REFUSED = {
     "dict without logits": (lambda: Gives(lambda y, x: {"a": y, "b": x}), None, r"gives a dict of a, b"),
     "no parameters": (NoParameters, None, r"no weights to train"),
     "discriminator": (Discriminator, None, r"10x1x1 an image.*End it with nn.Flatten"),
-    "complex": (Complex, None, r"has complex weights \(c.weight, c.bias\): it can be inspected, and not trained"),
+    "complex": (Complex, None, r"has complex weights \(c.weight, c.bias\): it can be inspected, but not trained"),
     "float64": (lambda: Base().double(), None, r"weights are torch.float64.*net.float\(\)"),
     "half": (lambda: Base().half(), None, r"weights are torch.float16.*net.float\(\)"),
     "scripted": (scripted, None, None),

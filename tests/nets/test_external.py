@@ -149,7 +149,7 @@ def test_a_net_that_does_not_fit_the_data_is_told_which_layer_to_change(own):
 def test_auxiliary_logits_are_left_aside_and_that_is_said():
     module = torchvision.models.googlenet(num_classes=5, init_weights=False, aux_logits=True)
     net = adapt(module, describe(module), 3, 5)
-    assert check_fit(net, (32, 32), 5, "five") == ("its aux_logits2, aux_logits1 are left aside",)
+    assert check_fit(net, (32, 32), 5, "five") == ("its aux_logits2, aux_logits1 are ignored",)
     assert net.train()(torch.rand(2, 3, 32, 32)).shape == (2, 5)
     assert inner(net) is module
     made = make("torchvision:googlenet", classes=5, without_weights=True)

@@ -176,9 +176,9 @@ def test_layers_in_a_list_are_named_also_where_they_hide_the_channels(tmp_path):
 
 
 BOUNDED = {
-    "Sigmoid": ("sigmoid-before-loss at last", "cannot fall below 0.313", "Leave the sigmoid out"),
-    "Tanh": ("tanh-before-loss at last", "cannot fall below 0.127", "Leave the tanh out"),
-    "Softmax": ("softmax-before-loss at last", "cannot fall below 0.313", "Leave the softmax out"),
+    "Sigmoid": ("sigmoid-before-loss at last", "cannot fall below 0.313", "Remove the sigmoid"),
+    "Tanh": ("tanh-before-loss at last", "cannot fall below 0.127", "Remove the tanh"),
+    "Softmax": ("softmax-before-loss at last", "cannot fall below 0.313", "Remove the softmax"),
 }
 
 
@@ -214,7 +214,7 @@ def test_ends_and_insides_that_are_no_fault_are_trained(kind, nets, data, tmp_pa
 
 
 def test_what_learns_nothing_is_not_trained(nets, data, tmp_path):
-    with pytest.raises(UsageError, match=r"Hard learns nothing: no gradient passes .* argmax"):
+    with pytest.raises(UsageError, match=r"Hard learns nothing: no gradient flows .* argmax"):
         trained(f"{nets}:Hard", data, tmp_path)
 
 

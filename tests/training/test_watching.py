@@ -301,7 +301,7 @@ def test_an_observer_that_raises_is_named_after_a_checkpoint(archive, tmp_path):
     run = striate.load(tmp_path / "run")
     assert run.summary.status == "interrupted"
     assert load_checkpoint(run)[0]["step"] == 10
-    with pytest.raises(UsageError, match="observers must be a list, each of it something to call"):
+    with pytest.raises(UsageError, match="observers must be a list, each item a callable"):
         train(archive, tmp_path, "other", observers=[3])
 
 
@@ -313,6 +313,6 @@ def test_the_example_of_the_page_runs(tmp_path, monkeypatch, capsys):
     exec(compile(program, "watching.md", "exec"), {})
     out = capsys.readouterr().out
     assert "epoch 1 of 2: loss" in out
-    assert "everything is saved. To go on: striate train --resume runs/watched" in out
+    assert "everything is saved. To resume: striate train --resume runs/watched" in out
     assert "'event': 'stopped'" in out
     assert striate.load("runs/watched").summary.status == "finished"

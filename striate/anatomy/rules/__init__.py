@@ -1,4 +1,4 @@
-"""What each kind of operation does to the terms of its inputs."""
+"""The effect of each kind of operation on the terms of its inputs."""
 
 from __future__ import annotations
 

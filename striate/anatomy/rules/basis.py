@@ -1,4 +1,4 @@
-"""What the rules share: their form, and how they read the arguments of an operation."""
+"""Shared by all rules: their form, and how they read the arguments of an operation."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""From an image's file to the pixels that the net takes, by the rules by which it was trained."""
+"""From an image file to the net's pixels, by the rules of its training."""
 
 import math
 from pathlib import Path

@@ -33,7 +33,7 @@ KINDS = {
 
 
 def kinds(found: Robustness) -> list[str]:
-    """The corruptions that were tried, in order, as far as this version knows them."""
+    """The measured corruptions that this version knows, in order."""
     return [name for name in dict.fromkeys(row.name for row in found.corruptions) if name in KINDS]
 
 
