@@ -13,7 +13,7 @@ import numpy.typing as npt
 from scipy.stats import norm
 
 from bench.record import append, conditions
-from striate.metrics.intervals import macro_f1_interval
+from striate.metrics.classification import macro_f1_interval
 
 Floats = npt.NDArray[np.float64]
 Interval = tuple[float, float]

@@ -18,10 +18,10 @@ import types
 import typing
 from collections.abc import Callable, Mapping
 from dataclasses import MISSING, dataclass, field, fields, is_dataclass
-from typing import Annotated, Any, Literal, Self, TypeVar, Union, get_args, get_origin, get_type_hints
+from typing import Annotated, Any, Literal, Self, TypeVar, Union, cast, get_args, get_origin, get_type_hints
 
 from striate.choices import Within
-from striate.errors import DataError, UsageError
+from striate.errors import DataError, UsageError, either
 
 Made = TypeVar("Made")
 Reader = Callable[[Any, str], Any]
@@ -33,7 +33,6 @@ LARGEST = 2**63
 """Whole numbers are smaller than this, unless their field says otherwise."""
 DEEPEST = 20
 """Levels of lists and mappings in what no class describes."""
-
 
 RARE, WHOLE = object(), object()
 """Notes beside a type. `RARE`: the field is written only where it has another value than its default. `WHOLE`: it
@@ -98,8 +97,7 @@ def read(kind: type[Made], value: object, field: str = "") -> Made:
         DataError: something is missing, of another type or beyond a limit; it names the field.
     """
     hint: Any = kind
-    made: Made = _reader(hint)(value, field)
-    return made
+    return cast(Made, _reader(hint)(value, field))
 
 
 def shown(value: object) -> str:
@@ -156,22 +154,17 @@ def _wrong(field: str, wanted: str, value: object) -> DataError:
     return DataError(f"{field or 'it'} must be {wanted}, got {shown(value)}")
 
 
-def _number(kinds: tuple[type, ...], word: str, default: Within) -> Callable[[Within | None], Reader]:
-    def limited(within: Within | None) -> Reader:
-        limits = within or default
-        words = word if within is None else f"{word} {within}"
+def _number(kinds: tuple[type, ...], word: str, default: Within, within: Within | None) -> Reader:
+    limits = within or default
+    words = word if within is None else f"{word} {within}"
 
-        def reader(value: Any, field: str) -> Any:
-            # NaN is within no limits.
-            if type(value) not in kinds or not limits.holds(value):
-                raise _wrong(field, words, value)
-            if isinstance(value, float) and math.isinf(value):
-                raise _wrong(field, words, value)
-            return value
+    def reader(value: Any, field: str) -> Any:
+        # NaN is within no limits.
+        if type(value) not in kinds or not limits.holds(value) or math.isinf(value):
+            raise _wrong(field, words, value)
+        return value
 
-        return reader
-
-    return limited
+    return reader
 
 
 def _text(within: Within | None) -> Reader:
@@ -186,16 +179,15 @@ def _text(within: Within | None) -> Reader:
 
 
 _SCALARS: Mapping[Any, Callable[[Within | None], Reader]] = {
-    int: _number((int,), "a whole number", Within(-LARGEST, LARGEST)),
-    float: _number((int, float), "a number", Within(-1e300, 1e300)),
+    int: functools.partial(_number, (int,), "a whole number", Within(-LARGEST, LARGEST)),
+    float: functools.partial(_number, (int, float), "a number", Within(-1e300, 1e300)),
     str: _text,
     bool: lambda within: _choice((True, False)),
 }
 
 
 def _choice(allowed: tuple[Any, ...]) -> Reader:
-    words = [str(one).lower() if isinstance(one, bool) else str(one) for one in allowed]
-    wanted = " or ".join(filter(None, [", ".join(words[:-1]), words[-1]]))
+    wanted = either([str(one).lower() if isinstance(one, bool) else str(one) for one in allowed])
 
     def reader(value: Any, field: str) -> Any:
         if not any(type(value) is type(one) and value == one for one in allowed):

@@ -10,13 +10,13 @@ import logging
 import os
 import time
 import warnings
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import datetime
 from importlib import import_module
 from pathlib import Path
-from types import TracebackType
-from typing import Any, Literal, Protocol
+from typing import Any, Literal
 
 import yaml
 
@@ -39,15 +39,29 @@ class _Known(Form):
     mlflow: str | None = None
 
 
-class Tracker(Protocol):
-    """Where a log goes. Each method may raise anything: `Log` says so, once, and goes on without it."""
+class Tracker(ABC):
+    """Where a log goes. Each method may raise anything: `Log` says so, once, and goes on without it.
+
+    Attributes:
+        logged: the steps whose rows are there.
+    """
+
+    def __init__(self) -> None:
+        self.logged: set[int] = set()
 
     def rows(self, rows: Sequence[Mapping[str, Any]]) -> None:
         """Takes rows of metrics.csv; those of steps that are logged already are not logged twice."""
+        for row in rows:
+            if row["step"] not in self.logged:
+                figures = {key: row[key] for key in row.keys() - {"step", "seconds"} if row[key] is not None}
+                self.write(figures, row["step"], row["seconds"])
+                self.logged.add(row["step"])
 
-    def figures(self, figures: Mapping[str, float], step: int) -> None:
-        """Takes the figures of the final evaluation."""
+    @abstractmethod
+    def write(self, values: Mapping[str, float], step: int, seconds: float | None = None) -> None:
+        """Takes figures of a step, and when it was, in seconds since the run started."""
 
+    @abstractmethod
     def close(self, status: Literal["finished", "interrupted", "failed"]) -> None:
         """The training ended so."""
 
@@ -71,14 +85,12 @@ class Log:
         kind = run.config.log
         if kind is not None:
             with self._guarded():
-                self.tracker = open_tracker(kind, run)
+                self.tracker = TensorBoard(run) if kind == "tensorboard" else MLflow(run)
 
     def __enter__(self) -> Log:
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
         if self.tracker is not None:
             stopped = isinstance(error, Interrupted | Signalled | KeyboardInterrupt)
             with self._guarded():
@@ -98,7 +110,7 @@ class Log:
         elif isinstance(event, Evaluated) and self.tracker is not None:
             figures = {f"{event.split}_{name}": value for name, value in event.figures.items() if value is not None}
             with self._guarded():
-                self.tracker.figures(figures, self.step)
+                self.tracker.write(figures, self.step)
 
     @contextmanager
     def _guarded(self) -> Any:
@@ -135,82 +147,62 @@ def require(kind: str | None) -> None:
         raise UsageError(f"{kind} is not installed: pip install 'striate[{kind}]'") from error
 
 
-def open_tracker(kind: str, run: Run) -> Tracker:
-    """The tracker of a run, begun or gone on with."""
-    return TensorBoard(run) if kind == "tensorboard" else MLflow(run)
-
-
-class TensorBoard:
+class TensorBoard(Tracker):
     """Event files in the run's folder `tensorboard`; `tensorboard --logdir runs` shows all runs.
 
-    A resumed run writes its log anew in another file, which begins with the word, known to readers, that what was logged before
-    from step 0 on is void. So it holds what metrics.csv holds, also where rows were lost with the process that logged them.
+    A resumed run writes its log anew in another file, with the mark that what was logged before, from step 0 on, is void. So it
+    holds what metrics.csv holds, even where rows were lost with the process that logged them.
     """
 
     def __init__(self, run: Run) -> None:
+        super().__init__()
         self.writer = _load("tensorboard").SummaryWriter(str(run.path / "tensorboard"), purge_step=0)
         started = run.summary.started
         self.started = datetime.fromisoformat(started).timestamp() if started else time.time()
-        self.logged: set[int] = set()
-        self.writer.add_text(
-            "config", f"```\n{yaml.safe_dump(run.config.as_dict(), sort_keys=False)}```", 0, self.started
-        )
+        config = yaml.safe_dump(run.config.as_dict(), sort_keys=False)
+        self.writer.add_text("config", f"```\n{config}```", 0, self.started)
         self.writer.flush()
 
-    def rows(self, rows: Sequence[Mapping[str, Any]]) -> None:
-        for row in rows:
-            if row["step"] in self.logged:
-                continue
-            for name, value in _values(row).items():
-                part, _, what = name.partition("_")
-                tag = f"{what}/{part}" if part in ("train", "val") else name
-                self.writer.add_scalar(tag, value, row["step"], self.started + row["seconds"])
-            self.logged.add(row["step"])
-        self.writer.flush()
-
-    def figures(self, figures: Mapping[str, float], step: int) -> None:
-        for name, value in figures.items():
-            part, _, what = name.partition("_")
-            self.writer.add_scalar(f"{what}/{part}", value, step)
+    def write(self, values: Mapping[str, float], step: int, seconds: float | None = None) -> None:
+        for name, value in values.items():
+            split, _, what = name.partition("_")
+            tag = f"{what}/{split}" if split in ("train", "val", "validation", "test") else name
+            self.writer.add_scalar(tag, value, step, None if seconds is None else self.started + seconds)
         self.writer.flush()
 
     def close(self, status: Literal["finished", "interrupted", "failed"]) -> None:
         self.writer.close()
 
 
-class MLflow:
+class MLflow(Tracker):
     """A run of the server that MLFLOW_TRACKING_URI names, or else of the SQLite file `mlflow.db` beside the runs.
 
     The run's `tracking.json` keeps its id there, so that a resumed run goes on with it.
     """
 
     def __init__(self, run: Run) -> None:
-        mlflow = _load("mlflow")
-        uri = (
-            os.environ.get("MLFLOW_TRACKING_URI") or f"sqlite:///{(run.path.resolve().parent / 'mlflow.db').as_posix()}"
-        )
+        super().__init__()
+        mlflow, beside = _load("mlflow"), (run.path.resolve().parent / "mlflow.db").as_posix()
         self.entities = import_module("mlflow.entities")
-        self.client = mlflow.MlflowClient(tracking_uri=uri)
-        self.id = self._known(run.path / "tracking.json")
+        self.client = mlflow.MlflowClient(tracking_uri=os.environ.get("MLFLOW_TRACKING_URI") or f"sqlite:///{beside}")
+        self.id = self._known(run.path)
         if self.id is None:
             self.id = self._begin(run)
             write_json(run.path / "tracking.json", {"mlflow": self.id})
         self.client.update_run(self.id, status="RUNNING")
         self.logged = {metric.step for metric in self.client.get_metric_history(self.id, "train_loss")}
 
-    def _known(self, path: Path) -> str | None:
+    def _known(self, folder: Path) -> str | None:
         """The MLflow run that this one was logged as, if the server has it."""
-        known = read_json(path.parent, path.name, _Known)
+        known = read_json(folder, "tracking.json", _Known)
         if known is None or known.mlflow is None:
             return None
-        exceptions = import_module("mlflow.exceptions")
         try:
-            found = self.client.get_run(known.mlflow)
-        except exceptions.MlflowException as error:
+            run_id: str = self.client.get_run(known.mlflow).info.run_id
+        except import_module("mlflow.exceptions").MlflowException as error:
             if error.error_code != "RESOURCE_DOES_NOT_EXIST":
                 raise
             return None
-        run_id: str = found.info.run_id
         return run_id
 
     def _begin(self, run: Run) -> str:
@@ -223,20 +215,10 @@ class MLflow:
             self.client.log_batch(run_id, params=parameters[start : start + 100])
         return run_id
 
-    def rows(self, rows: Sequence[Mapping[str, Any]]) -> None:
-        now = int(time.time() * 1000)
-        new = [row for row in rows if row["step"] not in self.logged]
-        for row in new:
-            values = _values(row).items()
-            self.client.log_batch(
-                self.id, metrics=[self.entities.Metric(name, value, now, row["step"]) for name, value in values]
-            )
-            self.logged.add(row["step"])
-
-    def figures(self, figures: Mapping[str, float], step: int) -> None:
-        now = int(time.time() * 1000)
-        metrics = [self.entities.Metric(name, float(value), now, step) for name, value in figures.items()]
-        self.client.log_batch(self.id, metrics=metrics)
+    def write(self, values: Mapping[str, float], step: int, seconds: float | None = None) -> None:
+        now, metric = int(time.time() * 1000), self.entities.Metric
+        figures = [metric(name, float(value), now, step) for name, value in values.items()]
+        self.client.log_batch(self.id, metrics=figures)
 
     def close(self, status: Literal["finished", "interrupted", "failed"]) -> None:
         ends = {"finished": "FINISHED", "interrupted": "KILLED", "failed": "FAILED"}
@@ -258,15 +240,6 @@ def _load(kind: str) -> Any:
     for name in ("mlflow", "alembic"):
         logging.getLogger(name).setLevel(logging.ERROR)
     return module
-
-
-def _values(row: Mapping[str, Any]) -> dict[str, float]:
-    """The numbers of a row of metrics.csv that are no place in time."""
-    return {
-        name: float(value)
-        for name, value in row.items()
-        if value is not None and name not in ("step", "seconds", "epoch")
-    } | {"epoch": float(row["epoch"])}
 
 
 def _flat(value: Any, name: str = "") -> dict[str, str]:

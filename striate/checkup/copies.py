@@ -32,8 +32,8 @@ def equal_groups(dataset: DataSet) -> list[list[Picture]]:
 
 
 def equal_pairs(groups: Iterable[Sequence[Picture]]) -> list[Pair]:
-    """Few pairs that tell of every image of each group: each with the first of its own class and split; with the first of
-    its class in an earlier split, or of any class there; and with the first of each class before its own.
+    """Few pairs that cover every image of each group: each with the first of its own class and split; with the first of its
+    class in an earlier split, or of any class there; and with the first of each class before its own.
     """
     return list(chain.from_iterable(map(_pairs_of, groups)))
 

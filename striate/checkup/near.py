@@ -81,8 +81,8 @@ def near_duplicates(pictures: Pixels) -> list[Match]:
 
 
 def _candidates(pictures: Pixels) -> Tensor:
-    """int64 (pairs, 3 or 8): an image, one that may show the same, whether the first is to be mirrored; and of the first's crowd
-    five, where there are so many images. Each two come once as they are and once mirrored, however they were found.
+    """int64 (pairs, 3 or 8): an image, one that may show the same, whether the first is mirrored; and five of the first's crowd,
+    where there are so many images. Each pair comes once as it is and once mirrored, however it was found.
     """
     cells = _described(_cells(pictures, border=0))
     centre = cells.mean(0)

@@ -68,11 +68,10 @@ def _opponents(colours: torch.Tensor) -> torch.Tensor:
 
 
 def outlying(described: npt.NDArray[np.float64]) -> list[tuple[int, float]]:
-    """(position, interquartile ranges above the upper quartile) of the few images of a class that lie apart, the farthest
-    first. `described`: of one class.
+    """(position, interquartile ranges above the upper quartile) of the few images of one class that lie apart, farthest first.
 
-    Each number is taken as its distance from the class's median in deviations (the interquartile range of a normal
-    distribution is 1.349), at most `_CAP`; an image lies as far out as the root of the mean of their squares.
+    Each number counts as its distance from the class's median in deviations (the interquartile range of a normal distribution is
+    1.349), at most `_CAP`; an image lies as far out as the root mean square of its numbers.
     """
     if len(described) < _FEWEST:
         return []

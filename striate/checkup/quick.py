@@ -10,10 +10,10 @@ import numpy as np
 
 from striate.checkup.copies import copy_findings, equal_groups, equal_pairs
 from striate.checkup.findings import KINDS, Finding, Picture, finding, picture
-from striate.checkup.values import value_findings
 from striate.data.dataset import DataSet
-from striate.data.decode import FileInfo
 from striate.data.images import Pixels, portions
+from striate.data.ranges import unused
+from striate.data.values import UNUSED, plain
 from striate.texts import counted
 
 _RARE = 0.02
@@ -37,12 +37,12 @@ def quick(dataset: DataSet) -> list[Finding]:
     Nothing is decoded, and only pixels that are loaded are looked at: 60,000 images of 32x32 take less than half a second.
     """
     blanks = blank_pictures(dataset)
-    plain = {blank.place for blank in blanks}
-    groups = [group for group in equal_groups(dataset) if group[0].place not in plain]
+    blank = {picture.place for picture in blanks}
+    groups = [group for group in equal_groups(dataset) if group[0].place not in blank]
     return in_order(
         [
             *_unreadable(dataset.unreadable),
-            *value_findings(dataset),
+            *_values(dataset),
             *_blank(blanks),
             *_class_sizes(dataset),
             *_odd_files(dataset),
@@ -64,6 +64,64 @@ def _unreadable(unreadable: Mapping[str, str]) -> list[Finding]:
         f"{'it' if count == 1 else 'them'}; --exclude silences this, and training with --on-bad stop refuses to start."
     )
     return [finding("unreadable", words, files=tuple(unreadable.items()))] if count else []
+
+
+def _values(dataset: DataSet) -> list[Finding]:
+    """Findings on pixel values. Of images of more than 8 bits what their files held; of 8 bits what all images together reach."""
+    found = [
+        finding(
+            "unused-range",
+            f"{text}. The net then sees almost no contrast, as when 12 bits are stored in 16. State which values are "
+            "black and white with --range LOW,HIGH, or store 8 bits.",
+        )
+        for row in dataset.values
+        if (text := unused(row))
+    ]
+    if not dataset.values and (text := _unused_of_eight(dataset)):
+        found.append(finding("unused-range", text))
+    return [*found, *_clipped(dataset)]
+
+
+def _unused_of_eight(dataset: DataSet) -> str | None:
+    """Said where all images together range over no more than a tenth of 255."""
+    least, most = 255, 0
+    for part in dataset.splits.values():
+        for portion in portions(part.pixels):
+            least, most = min(least, int(portion.min())), max(most, int(portion.max()))
+            if most - least > UNUSED * 255:
+                return None
+    if most <= least:  # one value: blank images, which are told as such
+        return None
+    return (
+        f"All images together range over {least} to {most} of 0 to 255, as if class numbers or bits were stored as "
+        "grey values. Scale them before you store them."
+    )
+
+
+def _clipped(dataset: DataSet) -> list[Finding]:
+    outside = [row for row in dataset.values if row.outside]
+    if not outside:
+        return []
+    row, count = outside[0], sum(row.outside for row in outside)
+    words = (
+        f"{counted(count, 'image')} {'holds' if count == 1 else 'hold'} values outside the range {plain(row.low)} to "
+        f"{plain(row.high)}: they go from {plain(row.least)} to {plain(row.most)}, and values outside become black or "
+        "white. State a wider --range if this is not intended."
+    )
+    return [finding("clipped", words, pictures=tuple(_beyond(dataset)))]
+
+
+def _beyond(dataset: DataSet) -> list[Picture]:
+    """The files with values beyond their range, those that go farthest first."""
+    found = []
+    for split, part in dataset.splits.items():
+        for index, path in enumerate(part.paths or ()):
+            values = dataset.files[path].found if path in dataset.files else None
+            if values is not None and (values.least < values.low or values.most > values.high):
+                note = f"{plain(values.least)} to {plain(values.most)}"
+                found.append((max(values.low - values.least, values.most - values.high), split, index, note))
+    found.sort(key=lambda item: -item[0])
+    return [picture(dataset, *place[1:]) for place in found]
 
 
 def blank_pictures(dataset: DataSet) -> list[Picture]:
@@ -139,26 +197,25 @@ def _odd_files(dataset: DataSet) -> list[Finding]:
         if path in dataset.files
     ]
     modes = Counter(info.mode for _, _, info in files)
-    sizes = Counter((info.width, info.height) for _, _, info in files)
+    sizes = Counter(f"{info.width}x{info.height}" for _, _, info in files)
     usual_mode, usual_size = modes.most_common(1)[0], sizes.most_common(1)[0]
     typical = float(np.median([min(info.width, info.height) for _, _, info in files]))
     smallest = max(_SMALL_SIDE, _SMALL_SHARE * typical)
     odd: dict[str, list[Picture]] = {"odd-mode": [], "odd-size": [], "small": [], "long": []}
     for split, index, info in files:
-        size, short, long = (info.width, info.height), *sorted((info.width, info.height))
+        size, short, long = f"{info.width}x{info.height}", *sorted((info.width, info.height))
         if _is_odd(modes[info.mode], usual_mode[1], len(files)):
             odd["odd-mode"].append(picture(dataset, split, index, f"{info.format}, {info.mode}"))
         if short < smallest:
-            odd["small"].append(picture(dataset, split, index, _size(info)))
+            odd["small"].append(picture(dataset, split, index, size))
         elif long > _LONG * short:
-            odd["long"].append(picture(dataset, split, index, f"{_size(info)}, {long / short:.1f} to 1"))
+            odd["long"].append(picture(dataset, split, index, f"{size}, {long / short:.1f} to 1"))
         elif _is_odd(sizes[size], usual_size[1], len(files)):
-            odd["odd-size"].append(picture(dataset, split, index, _size(info)))
-    width, height = usual_size[0]
+            odd["odd-size"].append(picture(dataset, split, index, size))
     words = {
         "odd-mode": f"not {usual_mode[0]}, as {usual_mode[1]:,} of {len(files):,} are. All are converted to grey or "
         "RGB (docs/data.md); check that they belong.",
-        "odd-size": f"not of {width}x{height} pixels, as {usual_size[1]:,} of {len(files):,} are. They are resized; "
+        "odd-size": f"not of {usual_size[0]} pixels, as {usual_size[1]:,} of {len(files):,} are. They are resized; "
         "check that they belong.",
         "small": f"below {smallest:.0f} pixels on the shorter side (the median is {typical:.0f}). They become blurred "
         "when enlarged: replace or --exclude them.",
@@ -178,7 +235,3 @@ def _odd_files(dataset: DataSet) -> list[Finding]:
 
 def _is_odd(count: int, most: int, files: int) -> bool:
     return most >= _COMMON * files and count <= _RARE * files
-
-
-def _size(info: FileInfo) -> str:
-    return f"{info.width}x{info.height}"

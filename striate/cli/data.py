@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import textwrap
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -59,7 +60,7 @@ class Check(Reading):
         page = write_checkup(found, dataset, effects, self.html)
         if self.as_json:
             ledger = None if dataset.ledger is None else dataset.ledger.as_dict()
-            effect_rows = [effect.as_dict() for effect in effects]
+            effect_rows = [asdict(effect) for effect in effects]
             show_json({**found.as_dict(), "effects": effect_rows, "ledger": ledger, "page": str(page)})
         else:
             looked = ", ".join(f"{count:,} {split}" for split, count in found.pictures.items())

@@ -25,7 +25,7 @@ class Export(TrustCode):
 
         with aside():
             exported = exporting.export(Run.open(self.run, trust_code=self.trust_code), to=self.to, path=self.output)
-        form, found = exporting.FORMS[self.to], exported.check
+        form = exporting.FORMS[self.to]
         if self.as_json:
             show_json({**exported.as_dict(), "inside": form.inside, "beside": form.beside})
             return
@@ -34,8 +34,7 @@ class Export(TrustCode):
                 "file" if exported.path.is_file() else "folder": f"{exported.path} ({storage(exported.bytes)})",
                 "inside": form.inside,
                 "requires": form.beside,
-                "checked": f"on {found.pictures} {exported.checked_on}: largest difference {found.difference:.1e} of the "
-                f"largest logit, same class in {found.same} of {found.pictures}",
+                "checked": exported.verdict,
                 "next": form.use.format(name=exported.path.name),
             }
         )

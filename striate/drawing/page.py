@@ -64,8 +64,7 @@ def chart_for_page(chart: alt.TopLevelMixin, description: str, narrowest: int) -
 def vega_bundle() -> Markup:
     """Vega, Vega-Lite and vega-embed as one script, out of the installed vl-convert.
 
-    Bundling takes it a second, so what it made is kept in the user's cache, a file for each version; where that
-    cannot be written it is simply made again.
+    Bundling takes a second, so the result is kept in the user's cache, a file for each version, if that can be written.
     """
     import vl_convert
 

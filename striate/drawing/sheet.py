@@ -62,20 +62,15 @@ class Sheet:
     def png(self) -> bytes:
         """`svg` as a PNG, `fine` times its size. It says itself where its images are: `read_tiles`."""
         svg, places = self._drawn()
-        return noted(
-            self._opened(to_png(svg, self.fine)), [([self.fine * n for n in box], words) for box, words in places]
-        )
+        with Image.open(io.BytesIO(to_png(svg, self.fine))) as sheet:
+            return noted(sheet, [([self.fine * n for n in box], words) for box, words in places])
 
     def image(self) -> Image.Image:
         """`png` as a PIL image."""
-        return self._opened(self.png())
+        return Image.open(io.BytesIO(self.png()))
 
     def _repr_png_(self) -> bytes:
         return self.png()
-
-    @staticmethod
-    def _opened(png: bytes) -> Image.Image:
-        return Image.open(io.BytesIO(png))
 
     def _drawn(self) -> tuple[str, list[tuple[tuple[int, int, int, int], str]]]:
         """(the drawing, for each image its left, top, width and height in it, and its caption)."""
@@ -129,7 +124,7 @@ def shown_side(longest: int, most: int, about: int = LEGIBLE) -> int:
     return most if longest > most else longest * max(1, round(about / longest))
 
 
-def captioned(pixels: Pixels, captions: Sequence[str], columns: int | None = None, most: int = LEGIBLE) -> Sheet:
+def captioned(pixels: Pixels, captions: Iterable[str], columns: int | None = None, most: int = LEGIBLE) -> Sheet:
     """A sheet of images uint8 (N, H, W, C) of one size, C = 1 or 3, with a caption under each.
 
     Small images are enlarged by a whole factor to about 112 pixels, and those of more than `most` are made as small as that.

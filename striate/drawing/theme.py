@@ -1,9 +1,8 @@
-"""The one look of everything that a run shows: colours for paper (and PNG), for a dark screen, and as CSS
-variables.
+"""The look of everything that a run shows: colours for paper (and PNG), for a dark screen, and as CSS variables.
 
-Series are told apart by Okabe and Ito's blue and vermilion (Okabe & Ito 2008, "Color universal design"; sky blue
-and orange on a dark background) and by dash and point shape besides. In the confusion matrix blue is right and
-orange is wrong; the share of the row is the opacity of the ink.
+Series are told apart by Okabe and Ito's blue and vermilion (Okabe & Ito 2008, "Color universal design"; sky blue and orange on a
+dark background), by dash and by point shape. In the confusion matrix blue is correct and orange is misclassified; the opacity of
+the ink is the share of the row.
 """
 
 from __future__ import annotations
@@ -30,56 +29,43 @@ KINDS: Mapping[str, tuple[str, str]] = {
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Palette:
-    """Colours as CSS colours. Every chart is drawn with one of these and names no colour itself."""
+    """Colours as CSS colours. Every chart is drawn with one of these and names no colour itself.
+
+    Attributes:
+        surface: behind a chart; `muted`: axis labels, notes.
+        first: training, precision; `second`: validation, recall; `third`: F1.
+        right, wrong: ink of the confusion matrix's diagonal and of its other cells.
+        on_ink, off_ink: numbers on dense and on thin ink.
+    """
 
     surface: str
-    """Behind a chart."""
     text: str
     muted: str
-    """Axis labels, notes."""
     grid: str
     first: str
-    """Training; precision."""
     second: str
-    """Validation; recall."""
     third: str
-    """A third series; F1."""
     right: str
-    """Ink of the matrix's diagonal."""
     wrong: str
-    """Ink of the matrix's other cells."""
     on_ink: str
-    """Numbers on dense ink."""
     off_ink: str
-    """Numbers on thin ink."""
 
 
-PAPER = Palette(
-    surface="#ffffff",
-    text="#1b2430",
-    muted="#566273",
-    grid="#e3e7ec",
-    first="#0072b2",
-    second="#d55e00",
-    third="#2b2f36",
-    right="#0b4a82",
-    wrong="#8c3200",
-    on_ink="#ffffff",
-    off_ink="#000000",
-)
-NIGHT = Palette(
-    surface="#171d26",
-    text="#e8ecf2",
-    muted="#a3afbf",
-    grid="#2d3643",
-    first="#56b4e9",
-    second="#e69f00",
-    third="#f2f4f7",
-    right="#4fa0d8",
-    wrong="#d98a3a",
-    on_ink="#000000",
-    off_ink="#ffffff",
-)
+_COLOURS = {
+    "surface": ("#ffffff", "#171d26"),
+    "text": ("#1b2430", "#e8ecf2"),
+    "muted": ("#566273", "#a3afbf"),
+    "grid": ("#e3e7ec", "#2d3643"),
+    "first": ("#0072b2", "#56b4e9"),
+    "second": ("#d55e00", "#e69f00"),
+    "third": ("#2b2f36", "#f2f4f7"),
+    "right": ("#0b4a82", "#4fa0d8"),
+    "wrong": ("#8c3200", "#d98a3a"),
+    "on_ink": ("#ffffff", "#000000"),
+    "off_ink": ("#000000", "#ffffff"),
+}
+"""Each colour on paper and on a dark screen."""
+PAPER, NIGHT = (Palette(**{name: colours[k] for name, colours in _COLOURS.items()}) for k in (0, 1))
 PAGE = Palette(
     **{field.name: f"var(--{field.name.replace('_', '-')})" for field in fields(Palette)} | {"surface": "transparent"}
 )
@@ -93,54 +79,26 @@ def css_variables(palette: Palette) -> str:
 
 def vega_config(palette: Palette) -> dict[str, Any]:
     """Our theme as a Vega-Lite `config`: quiet axes, horizontal grid, the legend on top."""
-    axis = {
-        "domainColor": palette.grid,
-        "tickColor": palette.grid,
-        "gridColor": palette.grid,
-        "labelColor": palette.muted,
-        "titleColor": palette.muted,
-        "labelFontSize": 11,
-        "titleFontSize": 12,
-        "titleFontWeight": "normal",
-        "titlePadding": 8,
-        "labelLimit": 0,
-        "titleLimit": 0,
-    }
+    quiet = ("domainColor", "tickColor", "gridColor")
+    titles = {"titleColor": palette.muted, "titleFontSize": 12, "titleFontWeight": "normal", "titlePadding": 8}
+    whole = {"labelLimit": 0, "titleLimit": 0}
+    title = {"anchor": "start", "color": palette.text, "fontSize": 14, "fontWeight": "bold", "offset": 10, "limit": 0}
+    subtitle = {"subtitleColor": palette.muted, "subtitleFontSize": 12, "subtitlePadding": 5}
+    symbols = {"orient": "top", "title": None, "symbolSize": 90, "symbolStrokeWidth": 2.5, "offset": 6}
     return {
         "aria": False,
         "background": palette.surface,
         "font": FONT,
         "padding": 12,
         "view": {"stroke": None},
-        "axis": axis,
+        "axis": dict.fromkeys(quiet, palette.grid)
+        | titles
+        | whole
+        | {"labelColor": palette.muted, "labelFontSize": 11},
         "axisX": {"grid": False},
         "axisY": {"domain": False, "ticks": False},
-        "title": {
-            "anchor": "start",
-            "color": palette.text,
-            "fontSize": 14,
-            "fontWeight": "bold",
-            "offset": 10,
-            "subtitleColor": palette.muted,
-            "subtitleFontSize": 12,
-            "subtitlePadding": 5,
-            "limit": 0,
-        },
-        "legend": {
-            "orient": "top",
-            "title": None,
-            "labelColor": palette.text,
-            "titleColor": palette.muted,
-            "labelFontSize": 12,
-            "titleFontSize": 12,
-            "titleFontWeight": "normal",
-            "labelLimit": 0,
-            "titleLimit": 0,
-            "symbolSize": 90,
-            "symbolStrokeWidth": 2.5,
-            "offset": 6,
-            "titlePadding": 8,
-        },
+        "title": title | subtitle,
+        "legend": symbols | titles | whole | {"labelColor": palette.text, "labelFontSize": 12},
         "text": {"color": palette.text, "fontSize": 11},
         "range": {"category": [palette.first, palette.second, palette.third]},
     }

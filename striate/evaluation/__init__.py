@@ -33,7 +33,6 @@ __all__ = [
     "compare_views",
     "evaluate",
     "score",
-    "subject_of",
     "write_evaluation",
 ]
 
@@ -65,9 +64,8 @@ class ViewsTable:
 
     Attributes:
         name: of its file in the run's `evaluations`.
-        rows: views, scales, views_each, n, correct, accuracy, low, high, macro_f1, loss, gained and lost (images that are
-            right here and wrong in the first row, and the other way round), seconds, key (of the evaluation's folder).
-        impossible: view -> why this net, or these images, cannot be looked at so.
+        rows: one for each view, compared with the first; `key`: the evaluation's folder.
+        impossible: view -> why it is not possible for this net or these images.
         evaluations: those of the rows.
     """
 
@@ -149,10 +147,10 @@ def compare_views(
         DataError, UsageError: as `evaluate`.
     """
     names = list(VIEWS) if views is None else list(dict.fromkeys(views))
-    wanted = [protocol(name, run.config.preprocessing.size) for name in names]
+    protocols = [protocol(name, run.config.preprocessing.size) for name in names]
     subject = subject_of(run, data, split, device, data_dir)
     table = ViewsTable(name=f"{subject.stem}-views.json", rows=[], impossible={}, evaluations=[])
-    for one in wanted:
+    for one in protocols:
         began = time.perf_counter()
         try:
             evaluation = _evaluated(subject, one, on_progress)
@@ -176,8 +174,7 @@ def score(
     Args:
         temperature: that of the net's calibration, if it has one.
     """
-    sized = classifier.preprocessing.resized(data)
-    subject = Subject(classifier, data, sized, name, split, temperature=temperature)
+    subject = Subject(classifier, data, name, split, temperature=temperature)
     return _evaluated(subject, protocol("centre", classifier.preprocessing.size))
 
 
@@ -201,17 +198,14 @@ def write_evaluation(run: Run, evaluation: Evaluation) -> None:
 
 
 def _evaluated(subject: Subject, wanted: Protocol, on_progress: OnProgress | None = None) -> Evaluation:
-    usual = wanted.key == "centre"
     if wanted.name == "flip" and not subject.mirrored:
         raise UsageError(f"the view flip is not for {subject.name}: mirrored, its images mean something else")
-    if usual:
-        logs = subject.classifier.logits(subject.sized.pixels).double().log_softmax(1).numpy()
+    classifier, temperature = subject.classifier, None
+    if wanted.key == "centre":
+        logs = classifier.logits(subject.sized.pixels).double().log_softmax(1).numpy()
+        temperature = subject.temperature  # it was fitted to this view
     else:
-        logs = log_probabilities(
-            subject.classifier, subject.whole, wanted, mirrored=subject.mirrored, on_progress=on_progress
-        )
-    # It was fitted to the centre view only.
-    temperature = subject.temperature if usual else None
+        logs = log_probabilities(classifier, subject.whole, wanted, mirrored=subject.mirrored, on_progress=on_progress)
     data = subject.sized
     seen = Seen(
         data=subject.name,
@@ -226,17 +220,13 @@ def _evaluated(subject: Subject, wanted: Protocol, on_progress: OnProgress | Non
         by_position=subject.by_position,
     )
     summary = summarise(logs, data.labels, data.classes, seen=seen, temperature=temperature)
-    predictions = prediction_rows(logs, data, temperature=temperature)
-    key = f"{subject.stem}-{wanted.key}"
-    return Evaluation(key=key, summary=summary, predictions=predictions, data=data, classifier=subject.classifier)
+    rows, key = prediction_rows(logs, data, temperature=temperature), f"{subject.stem}-{wanted.key}"
+    return Evaluation(key=key, summary=summary, predictions=rows, data=data, classifier=classifier)
 
 
 def _row(evaluations: Sequence[Evaluation], seconds: float) -> ViewsRow:
     """A row of `ViewsTable`, of the last one; it is compared with the first."""
-    hits, before = (
-        np.asarray([row["truth"] == row["predicted"] for row in evaluation.predictions])
-        for evaluation in (evaluations[-1], evaluations[0])
-    )
+    hits, before = (np.array([row["truth"] == row["predicted"] for row in evaluations[k].predictions]) for k in (-1, 0))
     summary = evaluations[-1].summary
     kept = ("views", "protocol", "scales", "views_each", "n", "correct", "accuracy", "low", "high", "macro_f1", "loss")
     return ViewsRow(

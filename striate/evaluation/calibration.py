@@ -1,11 +1,9 @@
-"""Calibration: what a net's validation images tell of its confidence, and of which images are like the ones it knows.
+"""Calibration on validation images: the temperature of a net's confidence, and a threshold for out-of-distribution images.
 
 The figures that chose the score are in docs/prediction.md; `python -m bench ood` measures them.
 """
 
 from __future__ import annotations
-
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -14,9 +12,10 @@ from striate.classifier import Classifier
 from striate.data import ImageData
 from striate.data.images import Indices, Pictures
 from striate.errors import DataError
+from striate.evaluation.summary import certainty
 from striate.files import write_atomic, write_json
 from striate.inference import BATCH
-from striate.metrics.calibration import expected_calibration_error, tempered, weigh_temperature
+from striate.metrics.calibration import tempered, weigh_temperature
 from striate.metrics.ood import OF_LOGITS, Scores, nearest_cosine, threshold_keeping
 from striate.outofdistribution import FEWEST, FILE, NEIGHBOUR, REFERENCES, Features, scores
 from striate.run import Run
@@ -58,7 +57,7 @@ def calibrate(run: Run, classifier: Classifier, data: ImageData, score: Score = 
         raise DataError(f"{run.path}: the net gives no finite logits for any of {len(data)} validation images")
     outputs, of_pictures, labels = outputs[finite], of_pictures[finite], data.labels[finite]
     weighed = weigh_temperature(outputs, labels)
-    before, after = tempered(outputs, 1.0), tempered(outputs, weighed.temperature)
+    before, after = (certainty(tempered(outputs, temperature), labels) for temperature in (1.0, weighed.temperature))
     abstain = None
     if len(labels) >= FEWEST:
         # The references are made of images, so a run may be handed on without them.
@@ -72,14 +71,15 @@ def calibrate(run: Run, classifier: Classifier, data: ImageData, score: Score = 
         temperature=weighed.temperature,
         how=weighed.how,
         likeliest=weighed.likeliest,
-        **_fit(before, labels, "_before"),
-        **_fit(after, labels, ""),
+        loss_before=before.loss,
+        ece_before=before.ece,
+        loss=after.loss,
+        ece=after.ece,
         abstain=abstain,
     )
     if abstain is None:
-        references = None
         (run.path / FILE).unlink(missing_ok=True)
-    if references is not None:
+    elif references is not None:
         from safetensors.numpy import save
 
         write_atomic(run.path / FILE, save({"references": references.astype(np.float16)}))
@@ -104,12 +104,3 @@ def _scored(
             rows = chosen[(chosen >= start) & (chosen < start + len(part))] - start
             found[-1][rows] = nearest_cosine(features[rows], references, NEIGHBOUR + 1)
     return np.concatenate(outputs), np.concatenate(found)
-
-
-def _fit(outputs: npt.NDArray[np.float64], labels: npt.NDArray[np.int64], suffix: str) -> dict[str, Any]:
-    """Loss and ECE of log-probabilities."""
-    hits = outputs.argmax(1) == labels
-    return {
-        f"loss{suffix}": float(-outputs[np.arange(len(labels)), labels].mean()),
-        f"ece{suffix}": expected_calibration_error(np.exp(outputs.max(1)), hits),
-    }

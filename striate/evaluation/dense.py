@@ -63,9 +63,8 @@ def dense(net: Net, size: tuple[int, int]) -> nn.Module:
     if isinstance(net.head, Logits):
         _check_external(net, size)
     elif _pool_side(net) != 1:
-        raise UsageError(
-            f"dense evaluation needs a head that begins with nn.AdaptiveAvgPool2d, and that of {net.spec.name} does not: "
-            f"use {param('views', 'ten-crop')}"
+        raise _impossible(
+            net, f"it needs a head that begins with nn.AdaptiveAvgPool2d, and that of {net.spec.name} does not"
         )
     return net
 
@@ -177,21 +176,19 @@ def _check_external(net: Net, size: tuple[int, int]) -> None:
     try:
         graph = trace(net, (1, net.channels, *larger))
     except TraceFailure as failure:
-        raise UsageError(
-            f"dense evaluation of {net.spec.name} is not possible: it takes no image of {larger[0]}x{larger[1]}, only of "
-            f"{size[0]}x{size[1]} ({failure.cause}): use {param('views', 'ten-crop')}"
-        ) from failure
+        why = f"it takes no image of {larger[0]}x{larger[1]}, only of {size[0]}x{size[1]} ({failure.cause})"
+        raise _impossible(net, why) from failure
     pools = [node.attributes["output_size"] for node in graph.nodes if "adaptive" in node.operation]
     if stretched := [side for side in pools if set(side) != {1}]:
-        raise UsageError(
-            f"dense evaluation of {net.spec.name} is not possible: it pools any map to {stretched[0][0]}x{stretched[0][1]} and "
-            f"flattens it, in code that cannot be taken apart. Those of the catalogue can (striate nets); "
-            f"or use {param('views', 'ten-crop')}"
-        )
+        height, width = stretched[0]
+        why = f"it pools any map to {height}x{width} and flattens it, in code that cannot be taken apart"
+        raise _impossible(net, f"{why} as that of the catalogue's nets can")
 
 
 def _refused(net: Net, layer: nn.Module) -> UsageError:
-    return UsageError(
-        f"dense evaluation turns a head's linear layers into convolutions, and that of {net.spec.name} holds a "
-        f"{type(layer).__name__} where that cannot be: use {param('views', 'ten-crop')}"
-    )
+    kind = type(layer).__name__
+    return _impossible(net, f"its head's linear layers become convolutions, and it holds a {kind} where that cannot be")
+
+
+def _impossible(net: Net, why: str) -> UsageError:
+    return UsageError(f"dense evaluation of {net.spec.name} is not possible: {why}: use {param('views', 'ten-crop')}")

@@ -1,4 +1,4 @@
-"""How an image is looked at in a test: the views, and the papers' protocols by name.
+"""The views of an image in a test, and the papers' protocols by name.
 
 Scales are the shorter side of the whole image in pixels. Those of views and protocols are written for nets that take 224x224,
 as the papers' do; for a net of another size they have the same proportion to it.
@@ -7,27 +7,27 @@ as the papers' do; for a net of another size they have the same proportion to it
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 from striate.errors import UsageError, param, unknown_name
 
-View = Literal["centre", "flip", "ten-crop", "multi-crop", "dense"]
+ViewName = Literal["centre", "flip", "ten-crop", "multi-crop", "dense"]
 
 PAPER_SIZE = 224
 """Pixels each way of the images that the papers' nets take."""
 LARGEST = 8
 """Scales are at most so many times the shorter side of what the net takes."""
-WINDOWS: Mapping[View, int] = {"centre": 1, "flip": 1, "ten-crop": 5, "multi-crop": 25, "dense": 1}
+WINDOWS: Mapping[ViewName, int] = {"centre": 1, "flip": 1, "ten-crop": 5, "multi-crop": 25, "dense": 1}
 """Parts of an image at one scale; each is seen mirrored too, but for `centre`."""
 
 
 @dataclass(frozen=True, slots=True)
-class Look:
-    """One way to look at images. The softmax outputs of all its views, at all scales, are averaged.
+class View:
+    """One kind of view of an image. The softmax outputs of its parts, at all scales, are averaged.
 
     Attributes:
-        view: `centre`: the middle of the image. `flip`: that, and it mirrored. `ten-crop`: the four corners, the middle, and
+        name: `centre`: the middle of the image. `flip`: that, and it mirrored. `ten-crop`: the four corners, the middle, and
             these mirrored (Krizhevsky et al. 2012, section 4.1). `multi-crop`: a regular grid of 5x5 parts, and these mirrored
             (Simonyan and Zisserman 2014, section 3.2). `dense`: the whole image, and it mirrored; the net's head slides over
             the maps as a convolution, and its scores are averaged over the places before the softmax (ibid.).
@@ -35,38 +35,38 @@ class Look:
         square: only the middle of the image counts, of the shape that the net takes.
     """
 
-    view: View
+    name: ViewName
     scales: tuple[int, ...]
     square: bool = False
 
     def passes(self, mirrored: bool) -> int:
         """The number of passes per image."""
-        return len(self.scales) * WINDOWS[self.view] * (2 if mirrored and self.view != "centre" else 1)
+        return len(self.scales) * WINDOWS[self.name] * (2 if mirrored and self.name != "centre" else 1)
 
 
 @dataclass(frozen=True, slots=True)
 class Protocol:
-    """How each image of a test is looked at.
+    """How each image of a test is viewed.
 
     Attributes:
         name: of a view, of `PROTOCOLS`, or `multi-scale`.
-        looks: their softmax outputs are averaged, each counting the same.
+        parts: views whose softmax outputs are averaged, each counting the same.
         chosen: whether its scales were asked for.
     """
 
     name: str
-    looks: tuple[Look, ...]
+    parts: tuple[View, ...]
     chosen: bool = False
 
     @property
     def views(self) -> str:
         """`dense`, or `multi-crop+dense`; `multi-scale` for itself."""
-        return self.name if self.name in VIEWS else "+".join(look.view for look in self.looks)
+        return self.name if self.name in VIEWS else "+".join(view.name for view in self.parts)
 
     @property
     def scales(self) -> list[int]:
         """All of its scales, in pixels of the shorter side."""
-        return sorted({scale for look in self.looks for scale in look.scales})
+        return sorted({scale for view in self.parts for scale in view.scales})
 
     @property
     def key(self) -> str:
@@ -75,38 +75,38 @@ class Protocol:
 
     def passes(self, mirrored: bool = True) -> int:
         """The number of passes per image."""
-        return sum(look.passes(mirrored) for look in self.looks)
+        return sum(view.passes(mirrored) for view in self.parts)
 
 
-VIEWS: Mapping[str, Look] = {
-    "centre": Look("centre", (224,), square=True),
-    "flip": Look("flip", (224,), square=True),
-    "ten-crop": Look("ten-crop", (256,)),
-    "multi-crop": Look("multi-crop", (256,)),
-    "dense": Look("dense", (256,)),
-    "multi-scale": Look("dense", (224, 256, 288)),
+VIEWS: Mapping[str, View] = {
+    "centre": View("centre", (224,), square=True),
+    "flip": View("flip", (224,), square=True),
+    "ten-crop": View("ten-crop", (256,)),
+    "multi-crop": View("multi-crop", (256,)),
+    "dense": View("dense", (256,)),
+    "multi-scale": View("dense", (224, 256, 288)),
 }
 """The names that `--views` accepts. `multi-scale` is `dense` at {S - 32, S, S + 32} for VGG's S = 256."""
 
 _JITTERED = (256, 384, 512)
-PROTOCOLS: Mapping[str, tuple[tuple[Look, ...], str]] = {
-    "alexnet": ((Look("ten-crop", (256,), square=True),), "Krizhevsky et al. 2012, section 4.1"),
-    "resnet-10-crop": ((Look("ten-crop", (256,)),), "He et al. 2015, Tables 2 and 3"),
-    "resnet-dense": ((Look("dense", (224, 256, 384, 480, 640)),), "He et al. 2015, section 3.4 and Table 4"),
-    "vgg-table3-256": ((Look("dense", (256,)),), "Simonyan and Zisserman 2014, Table 3, S = 256"),
-    "vgg-table3-384": ((Look("dense", (384,)),), "Simonyan and Zisserman 2014, Table 3, S = 384"),
-    "vgg-table3-jitter": ((Look("dense", (384,)),), "Simonyan and Zisserman 2014, Table 3, S in [256; 512]"),
-    "vgg-table4-256": ((Look("dense", (224, 256, 288)),), "Simonyan and Zisserman 2014, Table 4, S = 256"),
-    "vgg-table4-384": ((Look("dense", (352, 384, 416)),), "Simonyan and Zisserman 2014, Table 4, S = 384"),
-    "vgg-table4-jitter": ((Look("dense", _JITTERED),), "Simonyan and Zisserman 2014, Table 4, S in [256; 512]"),
-    "vgg-table5-dense": ((Look("dense", _JITTERED),), "Simonyan and Zisserman 2014, Table 5, dense"),
-    "vgg-table5-multi-crop": ((Look("multi-crop", _JITTERED),), "Simonyan and Zisserman 2014, Table 5, multi-crop"),
+PROTOCOLS: Mapping[str, tuple[tuple[View, ...], str]] = {
+    "alexnet": ((View("ten-crop", (256,), square=True),), "Krizhevsky et al. 2012, section 4.1"),
+    "resnet-10-crop": ((View("ten-crop", (256,)),), "He et al. 2015, Tables 2 and 3"),
+    "resnet-dense": ((View("dense", (224, 256, 384, 480, 640)),), "He et al. 2015, section 3.4 and Table 4"),
+    "vgg-table3-256": ((View("dense", (256,)),), "Simonyan and Zisserman 2014, Table 3, S = 256"),
+    "vgg-table3-384": ((View("dense", (384,)),), "Simonyan and Zisserman 2014, Table 3, S = 384"),
+    "vgg-table3-jitter": ((View("dense", (384,)),), "Simonyan and Zisserman 2014, Table 3, S in [256; 512]"),
+    "vgg-table4-256": ((View("dense", (224, 256, 288)),), "Simonyan and Zisserman 2014, Table 4, S = 256"),
+    "vgg-table4-384": ((View("dense", (352, 384, 416)),), "Simonyan and Zisserman 2014, Table 4, S = 384"),
+    "vgg-table4-jitter": ((View("dense", _JITTERED),), "Simonyan and Zisserman 2014, Table 4, S in [256; 512]"),
+    "vgg-table5-dense": ((View("dense", _JITTERED),), "Simonyan and Zisserman 2014, Table 5, dense"),
+    "vgg-table5-multi-crop": ((View("multi-crop", _JITTERED),), "Simonyan and Zisserman 2014, Table 5, multi-crop"),
     "vgg-table5-both": (
-        (Look("multi-crop", _JITTERED), Look("dense", _JITTERED)),
+        (View("multi-crop", _JITTERED), View("dense", _JITTERED)),
         "Simonyan and Zisserman 2014, Table 5, multi-crop & dense",
     ),
 }
-"""Name -> (looks at the paper's scales, where it stands)."""
+"""Name -> (views at the paper's scales, where it is published)."""
 
 
 def protocol(name: str, size: tuple[int, int], scales: Sequence[int] | None = None) -> Protocol:
@@ -124,7 +124,7 @@ def protocol(name: str, size: tuple[int, int], scales: Sequence[int] | None = No
     if name in PROTOCOLS:
         if scales is not None:
             raise UsageError(f"the protocol {name} has its own scales: leave {param('scales')} out, or name a view")
-        return Protocol(name, tuple(_in_proportion(look, shorter) for look in PROTOCOLS[name][0]))
+        return Protocol(name, tuple(_in_proportion(view, shorter) for view in PROTOCOLS[name][0]))
     usual = _in_proportion(VIEWS[name], shorter)
     if scales is None:
         return Protocol(name, (usual,))
@@ -138,9 +138,9 @@ def protocol(name: str, size: tuple[int, int], scales: Sequence[int] | None = No
             f"a scale is the shorter side of the whole image, here 1 to {LARGEST * shorter} pixels "
             f"({LARGEST} times what the net takes), got {bad[0]}"
         )
-    return Protocol(name, (Look(usual.view, wanted, usual.square),), chosen=wanted != usual.scales)
+    return Protocol(name, (replace(usual, scales=wanted),), chosen=wanted != usual.scales)
 
 
-def _in_proportion(look: Look, shorter: int) -> Look:
-    """The same look with its scales for a net whose images have that shorter side."""
-    return Look(look.view, tuple(round(scale * shorter / PAPER_SIZE) for scale in look.scales), look.square)
+def _in_proportion(view: View, shorter: int) -> View:
+    """The same view with its scales for a net whose images have that shorter side."""
+    return replace(view, scales=tuple(round(scale * shorter / PAPER_SIZE) for scale in view.scales))

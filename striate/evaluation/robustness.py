@@ -21,7 +21,7 @@ from striate.data.draws import NOISE, SUBSET, TURN, WAY, Draws, hashes, permutat
 from striate.data.images import Pixels
 from striate.data.transforms import resample
 from striate.inference import predicted_of
-from striate.metrics.intervals import wilson
+from striate.metrics.classification import wilson
 from striate.runforms.evaluation import Corruption, Robustness
 
 PORTION = 2**23
@@ -29,19 +29,18 @@ PORTION = 2**23
 
 
 class Published(NamedTuple):
-    """Levels 1 to 5 of a published set of corruptions."""
+    """Levels 1 to 5 of a published set of corruptions of images of `side` pixels.
+
+    `noise`: standard deviation, as a share of a pixel's range; `blur`: that of the Gaussian, in pixels; `brightness`: what is
+    added to the value of HSV, as a share of its range; `contrast`: the factor of distances to the image's mean colour.
+    """
 
     name: str
     side: int
-    """Pixels of its images' side."""
     noise: tuple[float, ...]
-    """Standard deviation, as a share of the full range of a pixel."""
     blur: tuple[float, ...]
-    """Standard deviation of the Gaussian, in pixels of its images."""
     brightness: tuple[float, ...]
-    """What is added to the value of HSV, as a share of its range."""
     contrast: tuple[float, ...]
-    """What distances to the image's mean colour are multiplied by."""
 
 
 CIFAR_C = Published(
@@ -67,31 +66,23 @@ SHIFT = (0.02, 0.04, 0.06, 0.08, 0.10)
 
 
 def robustness(
-    classifier: Classifier,
-    data: ImageData,
-    limit: int = 1000,
-    *,
-    on_progress: OnProgress | None = None,
+    classifier: Classifier, data: ImageData, limit: int = 1000, *, on_progress: OnProgress | None = None
 ) -> Robustness:
     """The net's accuracy on the same images as they are, and made worse in 30 ways.
 
     The pixels are changed as the net sees them, uint8 at its size, before they are normalised. Which images are taken and what
-    each of them gets is arithmetic: every net and every later run meets the same pixels, and a level is the one before, made
+    each of them gets is arithmetic: every net and every later run gets the same pixels, and a level is the one before, made
     stronger.
 
     Args:
-        net: (N, C, H, W) -> logits (N, classes).
-        data: labelled images; at another size than that of `preprocessing` they are brought to it first.
-        device: where the net is.
-        limit: of more images than so many so many are drawn.
+        data: labelled images; at another size than the classifier's they are resized first.
+        limit: of more images, so many are drawn.
         on_progress: called with (done, total), counted in images that the net has seen.
 
     Returns:
-        clean (accuracy, with its 95 % interval clean_low, clean_high), n, source (of the levels), mean (accuracy over all
-        corruptions and levels), corruptions: rows of name, level, value, n, accuracy, low, high (Wilson). The value is of
-        gaussian-noise the standard deviation as a share of the range of a pixel; of blur the standard deviation in pixels;
-        of rotation degrees, to one side or the other; of shift the share of the shorter side, to one of the four sides; of
-        brightness what is added, as a share of the range; of contrast the factor.
+        The value of a corruption is of gaussian-noise the standard deviation as a share of the range of a pixel; of blur the
+        standard deviation in pixels; of rotation degrees, to one side or the other; of shift the share of the shorter side, to
+        one of the four sides; of brightness what is added, as a share of the range; of contrast the factor.
     """
     chosen = permutation(0, 0, len(data), SUBSET)[:limit].sort().values
     pictures = classifier.preprocessing.resized(data.select(chosen.numpy()))
@@ -109,16 +100,17 @@ def robustness(
             done += len(labels)
             if on_progress:
                 on_progress(done, count * len(hits))
-    names = [(name, level, value) for name, _, values in levels for level, value in enumerate(values, start=1)]
-    low, high = wilson(int(hits[0]), count)
+    correct = iter(hits.tolist())
+    clean, low, high = _rate(next(correct), count)
     rows = []
-    for (name, level, value), right in zip(names, hits[1:].tolist(), strict=True):
-        ends = wilson(right, count)
-        rows.append(
-            Corruption(name=name, level=level, value=value, n=count, accuracy=right / count, low=ends[0], high=ends[1])
-        )
+    for name, _, values in levels:
+        for level, value in enumerate(values, start=1):
+            accuracy, least, most = _rate(next(correct), count)
+            rows.append(
+                Corruption(name=name, level=level, value=value, n=count, accuracy=accuracy, low=least, high=most)
+            )
     return Robustness(
-        clean=int(hits[0]) / count,
+        clean=clean,
         clean_low=low,
         clean_high=high,
         n=count,
@@ -194,6 +186,11 @@ def contrast(pixels: Tensor, draws: Draws, factor: float) -> Tensor:
     """Multiplies each value's distance to the mean of its channel in its image."""
     mean = pixels.double().mean((2, 3), keepdim=True).float()
     return mean + (pixels - mean) * factor
+
+
+def _rate(correct: int, count: int) -> tuple[float, float, float]:
+    """(accuracy, the ends of its 95 % interval)."""
+    return (correct / count, *wilson(correct, count))
 
 
 def _versions(pixels: Pixels, samples: Tensor, levels: Levels) -> Iterator[Pixels]:

@@ -6,6 +6,7 @@ import re
 import unicodedata
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import Path
 
 import numpy as np
@@ -21,12 +22,12 @@ SHOWN = 12
 """Classes that a message names."""
 
 
-@dataclass(frozen=True, eq=False, slots=True)
+@dataclass(frozen=True, eq=False)
 class Subject:
     """A classifier, and the images that it is tested on.
 
     Attributes:
-        whole: the images as they were loaded; `sized`: at the size that the net takes.
+        whole: the images as they were loaded.
         name, split: what the images are.
         mirrored: whether a mirrored image keeps its class.
         temperature: the run's, or None.
@@ -36,13 +37,17 @@ class Subject:
 
     classifier: Classifier
     whole: ImageData
-    sized: ImageData
     name: str
     split: str
     mirrored: bool = True
     temperature: float | None = None
     own: bool = False
     by_position: str = ""
+
+    @cached_property
+    def sized(self) -> ImageData:
+        """The images at the size that the net takes."""
+        return self.classifier.preprocessing.resized(self.whole)
 
     @property
     def stem(self) -> str:
@@ -62,18 +67,21 @@ def subject_of(run: Run, data: DataLike | None, split: str, device: str, data_di
         UsageError: it has no such split.
     """
     pick_device(device)  # one that is not there is said before the data is read
-    preprocessing = run.preprocessing
     dataset, own = load_for(run, data, data_dir)
     pictures = _split(run, dataset, split, own=own)
     if not len(pictures):
         raise DataError(f"{dataset.location} has no image in its {split} split")
     pictures, by_position = with_classes(pictures, run.data.classes, dataset)
     return Subject(
-        Classifier.of(run, device=device), pictures, preprocessing.resized(pictures),
-        run.config.data.name if own else dataset.name, split,
-        mirrored=dataset.flippable, temperature=None if run.calibration is None else run.temperature, own=own,
+        classifier=Classifier.of(run, device=device),
+        whole=pictures,
+        name=run.config.data.name if own else dataset.name,
+        split=split,
+        mirrored=dataset.flippable,
+        temperature=None if run.calibration is None else run.temperature,
+        own=own,
         by_position=by_position,
-    )  # fmt: skip
+    )
 
 
 def load_for(run: Run, data: DataLike | None, data_dir: str | Path | None) -> tuple[DataSet, bool]:
@@ -178,11 +186,12 @@ def with_classes(data: ImageData, classes: tuple[str, ...], dataset: DataSet) ->
 def _unknown(unknown: Sequence[str], given: Sequence[str], classes: Sequence[str], dataset: DataSet) -> str:
     alike = {_plain(name): name for name in classes}
     near = [f"{name!r} differs from {alike[_plain(name)]!r}" for name in unknown if _plain(name) in alike]
-    way = "rename its classes"
     if dataset.numbered:
         way = "it has numbers and no names: give it an array classes with the names in the order of its labels"
     elif near:
-        way = f"{_listed(near)} in case, spaces or the form of its letters only: rename it"
+        way = f"{_listed(near)} only in case, spaces or letter forms: rename it"
+    else:
+        way = "rename its classes"
     return (
         f"{dataset.name} has classes that the run does not know: {_listed(unknown)}. It has {_listed(given)}; the run knows "
         f"{_listed(classes)}. To evaluate it, {way}"

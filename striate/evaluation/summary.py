@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -22,11 +22,12 @@ from striate.metrics.classification import (
     balanced_accuracy,
     confusion_matrix,
     macro_f1,
+    macro_f1_interval,
     most_confused,
     per_class,
     top_k_hits,
+    wilson,
 )
-from striate.metrics.intervals import macro_f1_interval, wilson
 from striate.outcome import Row
 from striate.runforms.evaluation import Bin, ClassFigures, Confused, EvaluationFigures, Kept, Seen
 
@@ -65,60 +66,73 @@ def summarise(
     Raises:
         DataError: the net gave no number for any of them.
     """
-    answered, total, every = _answered(outputs), len(labels), labels
+    answered, total = _answered(outputs), len(labels)
     if not answered.any():
         raise DataError(f"the net gives values that are no numbers (NaN) for all {total} images")
     predicted = np.where(answered, outputs.argmax(1), len(classes))  # a column more, for those without an answer
-    whole = confusion_matrix(every, predicted, len(classes) + 1)[:-1]
+    whole = confusion_matrix(labels, predicted, len(classes) + 1)[:-1]
+    confusion, correct = whole[:, :-1], int((predicted == labels).sum())
     outputs, labels = outputs[answered], labels[answered]
-    hits = predicted[answered] == labels
-    confusion = whole[:, :-1]
-    low, high = wilson(int(hits.sum()), total)
+    low, high = wilson(correct, total)
     macro_low, macro_high = macro_f1_interval(whole)
-    rows = per_class(whole, classes)
-    confidence = np.exp(outputs.max(1))
-    calibration: dict[str, Any] = {}
-    said = confidence
+    own = said = certainty(outputs, labels)
+    calibrated: dict[str, Any] = {}
     if temperature is not None:
-        calibrated = tempered(outputs, temperature)
-        said = np.exp(calibrated.max(1))
-        calibration = {
+        said = certainty(tempered(outputs, temperature), labels)
+        calibrated = {
             "temperature": temperature,
-            "loss_calibrated": float(_losses(calibrated, labels).mean()),
-            "ece_calibrated": expected_calibration_error(said, hits),
-            "reliability_calibrated": tuple(map(Bin.from_dict, reliability(said, hits))),
+            "loss_calibrated": said.loss,
+            "ece_calibrated": said.ece,
+            "reliability_calibrated": tuple(map(Bin.from_dict, said.reliability)),
         }
     return EvaluationFigures(
         **asdict(seen),
         n=total,
         unanswered=int(total - answered.sum()),
-        correct=int(hits.sum()),
-        accuracy=int(hits.sum()) / total,
+        correct=correct,
+        accuracy=correct / total,
         low=low,
         high=high,
         balanced_accuracy=balanced_accuracy(whole),
         top5=top_k_hits(outputs, labels, 5) / total if len(classes) > 5 else None,
-        loss=float(_losses(outputs, labels).mean()),
+        loss=own.loss,
         brier=brier_score(np.exp(outputs), labels),
         macro_f1=macro_f1(whole),
         macro_f1_low=macro_low,
         macro_f1_high=macro_high,
-        ece=expected_calibration_error(confidence, hits),
-        reliability=tuple(map(Bin.from_dict, reliability(confidence, hits))),
-        **calibration,
-        by_confidence=tuple(map(Kept.from_dict, accuracy_by_confidence(said, hits))),
+        ece=own.ece,
+        reliability=tuple(map(Bin.from_dict, own.reliability)),
+        **calibrated,
+        by_confidence=tuple(map(Kept.from_dict, said.by_confidence)),
         classes=tuple(classes),
         confusion=tuple(map(tuple, confusion.tolist())),
-        per_class=tuple(map(ClassFigures.from_dict, rows)),
+        per_class=tuple(map(ClassFigures.from_dict, per_class(whole, classes))),
         most_confused=tuple(map(Confused.from_dict, most_confused(confusion, classes))),
     )
 
 
-def prediction_rows(outputs: LogProbabilities, data: ImageData, *, temperature: float | None = None) -> list[Row]:
-    """A row an image, of `PREDICTION_COLUMNS`; where the net gave no number all of the answer is None.
+class Certainty(NamedTuple):
+    """What log-probabilities are worth: their loss, calibration error, and rows of `reliability` and `by_confidence`."""
 
-    Confidence is what `striate predict` would say, so calibrated where there is a temperature; loss is the cross-entropy of the
-    net's own probabilities, whose mean is the evaluation's loss.
+    loss: float
+    ece: float
+    reliability: list[dict[str, float]]
+    by_confidence: list[dict[str, float]]
+
+
+def certainty(outputs: LogProbabilities, labels: npt.NDArray[np.int64]) -> Certainty:
+    """Of finite outputs (N, classes)."""
+    confidence, hits = np.exp(outputs.max(1)), outputs.argmax(1) == labels
+    ece = expected_calibration_error(confidence, hits)
+    rows = reliability(confidence, hits), accuracy_by_confidence(confidence, hits)
+    return Certainty(float(_losses(outputs, labels).mean()), ece, *rows)
+
+
+def prediction_rows(outputs: LogProbabilities, data: ImageData, *, temperature: float | None = None) -> list[Row]:
+    """A row an image, of `PREDICTION_COLUMNS`; where the net gave no number, prediction and figures are None.
+
+    Confidence is that of `striate predict`, calibrated where there is a temperature; loss is the cross-entropy of the net's own
+    probabilities, whose mean is the evaluation's loss.
     """
     answered = _answered(outputs)
     outputs = np.where(answered[:, None], outputs, 0.0)

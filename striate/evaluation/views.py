@@ -6,7 +6,7 @@ import math
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 import numpy as np
 import numpy.typing as npt
@@ -23,7 +23,7 @@ from striate.data.reading import in_portions
 from striate.drawing.images import to_image
 from striate.errors import DataError, UsageError
 from striate.evaluation.dense import dense, slides, total_stride
-from striate.evaluation.protocols import Look, Protocol
+from striate.evaluation.protocols import Protocol, View
 from striate.machine import usable_cores
 from striate.nets import Net
 
@@ -39,21 +39,6 @@ GRID = 5
 """Places of the regular grid each way (Simonyan and Zisserman 2014, section 3.2)."""
 
 Size = tuple[int, int]
-
-
-@dataclass(frozen=True, eq=False, slots=True)
-class _Form:
-    """A net as one view uses it.
-
-    Attributes:
-        net: (N, C, H, W) -> logits (N, classes).
-        cut: uint8 (H, W, C), an image at its scale -> uint8 (n, h, w, C), the parts that the net sees.
-        mirrored: whether it sees them mirrored too.
-    """
-
-    net: nn.Module
-    cut: Callable[[Pixels], Pixels]
-    mirrored: bool
 
 
 def log_probabilities(
@@ -79,19 +64,22 @@ def log_probabilities(
     """
     net, preprocessing = classifier.net, classifier.preprocessing
     check_protocol(net, preprocessing.size, protocol)
-    total = sum(len(look.scales) for look in protocol.looks) * len(data)
+    total = sum(len(view.scales) for view in protocol.parts) * len(data)
     done = 0
     if on_progress:
         on_progress(0, total)
     parts = []
-    for look in protocol.looks:
-        form = _form(net, preprocessing.size, look, mirrored)
-        scales = np.empty((len(look.scales), len(data), net.classes))
-        for place, scale in enumerate(look.scales):
+    for view in protocol.parts:
+        cut = _cutter(net, preprocessing.size, view)
+        used = dense(net, preprocessing.size) if view.name == "dense" else net
+        both = mirrored and view.name != "centre"
+        scales = np.empty((len(view.scales), len(data), net.classes))
+        for place, scale in enumerate(view.scales):
             start = 0
-            for portion in pictures_at(data, preprocessing, scale, look.square):
-                scales[place, start : start + len(portion)] = _scores(form, preprocessing, portion, classifier.device)
-                start, done = start + len(portion), done + len(portion)
+            for portion in pictures_at(data, preprocessing, scale, view.square):
+                cuts = [cut(picture) for picture in portion]
+                scales[place, start : start + len(cuts)] = _scores(classifier, used, cuts, both)
+                start, done = start + len(cuts), done + len(cuts)
                 if on_progress:
                     on_progress(done, total)
         parts.append(_mean(scales))
@@ -100,13 +88,13 @@ def log_probabilities(
 
 def check_protocol(net: Net, size: Size, protocol: Protocol) -> None:
     """Raises UsageError if a scale is smaller than what the net, trained at `size`, can be given in that view."""
-    for look in protocol.looks:
-        whole = look.view != "dense" or slides(net)
+    for view in protocol.parts:
+        whole = view.name != "dense" or slides(net)
         least = min(size) if whole else net.spec.min_size
-        if (smallest := min(look.scales)) < least:
+        if (smallest := min(view.scales)) < least:
             reason = "as large as what the net takes" if whole else "as large as the net can take"
             raise UsageError(
-                f"the view {look.view} of {net.spec.name} needs scales of at least {least} pixels ({reason}), got {smallest}"
+                f"the view {view.name} of {net.spec.name} needs scales of at least {least} pixels ({reason}), got {smallest}"
             )
 
 
@@ -157,19 +145,20 @@ def places(view: str, picture: Size, window: Size) -> list[tuple[int, int]]:
     return [middle]
 
 
-def _form(net: Net, size: Size, look: Look, mirrored: bool) -> _Form:
-    stride = total_stride(net, size) if look.view == "dense" else 1
+def _cutter(net: Net, size: Size, view: View) -> Callable[[Pixels], Pixels]:
+    """A function that cuts uint8 (H, W, C), an image at its scale, into uint8 (n, h, w, C), the parts that the net sees."""
+    stride = total_stride(net, size) if view.name == "dense" else 1
 
     def cut(picture: Pixels) -> Pixels:
         height, width = picture.shape[:2]
         window = size
-        if look.view == "dense":
+        if view.name == "dense":
             # As in training but for whole strides, so that what the maps leave over is left over on all sides alike.
             window = _by_strides(height, size[0], stride), _by_strides(width, size[1], stride)
-        at = places(look.view, (height, width), window)
+        at = places(view.name, (height, width), window)
         return np.stack([picture[top : top + window[0], left : left + window[1]] for top, left in at])
 
-    return _Form(dense(net, size) if look.view == "dense" else net, cut, mirrored and look.view != "centre")
+    return cut
 
 
 def _by_strides(side: int, trained: int, stride: int) -> int:
@@ -177,26 +166,24 @@ def _by_strides(side: int, trained: int, stride: int) -> int:
     return side if side < trained else trained + (side - trained) // stride * stride
 
 
-def _scores(
-    form: _Form, preprocessing: Preprocessing, portion: Sequence[Pixels], device: torch.device
-) -> npt.NDArray[np.float64]:
-    """(images, classes): logarithms of the mean softmax output of each one's parts."""
+def _scores(classifier: Classifier, net: nn.Module, cuts: Sequence[Pixels], mirrored: bool) -> npt.NDArray[np.float64]:
+    """(images, classes): logarithms of the mean softmax output of each one's parts. Parts of one size go through together."""
     alike: dict[tuple[int, ...], list[int]] = defaultdict(list)
-    parts = [form.cut(picture) for picture in portion]
-    for position, part in enumerate(parts):
+    for position, part in enumerate(cuts):
         alike[part.shape].append(position)
-    found: dict[int, npt.NDArray[np.float64]] = {}
+    found = np.empty((len(cuts), classifier.net.classes))
     for (count, height, width, _), positions in alike.items():
         each = max(1, BATCH_PIXELS // (count * height * width))
         for start in range(0, len(positions), each):
             chosen = positions[start : start + each]
-            inputs = preprocessing.tensor(np.concatenate([parts[position] for position in chosen])).to(device)
-            outputs = [_log_softmax(form.net, inputs)]
-            if form.mirrored:
-                outputs.append(_log_softmax(form.net, inputs.flip(3)))
+            pixels = np.concatenate([cuts[position] for position in chosen])
+            inputs = classifier.preprocessing.tensor(pixels).to(classifier.device)
+            outputs = [_log_softmax(net, inputs)]
+            if mirrored:
+                outputs.append(_log_softmax(net, inputs.flip(3)))
             views = torch.stack(outputs).view(len(outputs), len(chosen), count, -1).permute(0, 2, 1, 3).flatten(0, 1)
-            found |= dict(zip(chosen, _mean(views.numpy()), strict=True))
-    return np.stack([found[position] for position in range(len(portion))])
+            found[chosen] = _mean(views.numpy())
+    return found
 
 
 @torch.inference_mode()

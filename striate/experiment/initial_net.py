@@ -54,8 +54,7 @@ def build_initial_net(
     if isinstance(row, ExternalFacts):
         net, published = _build_external(row, dataset, size, settings)
     elif settings.pretrained:
-        published = pretrained(row.name, channels=channels, classes=classes)
-        net = published.net
+        net, published = pretrained(row.name, channels=channels, classes=classes)
         if classes == IMAGENET:
             published = replace(published, notes=(*published.notes, by_position(_PUBLISHED, dataset.classes)))
     else:
@@ -91,7 +90,7 @@ def _build_external(
     if made.mean is None or made.std is None:
         net.notes = notes
         return net, None
-    return net, Pretrained(net=net, mean=made.mean, std=made.std, notes=notes)
+    return net, replace(made, notes=notes)
 
 
 def begin_with(net: Net, weights: str | Path, classes: Sequence[str], size: tuple[int, int]) -> Pretrained:
@@ -107,8 +106,7 @@ def begin_with(net: Net, weights: str | Path, classes: Sequence[str], size: tupl
     drawn = {name: one.clone() for name, one in state.items() if one.dim() and len(one) == len(classes)}
     loaded = load_weights(net, path, new_classifier=True)
     note = None if loaded.new_classifier else _matched(net, drawn, names or loaded.classes, classes, size)
-    notes = (*loaded.notes, *([note] if note else []))
-    return Pretrained(net=net, mean=loaded.mean, std=loaded.std, notes=notes)
+    return replace(loaded, notes=(*loaded.notes, *([note] if note else [])))
 
 
 def _file(weights: Path) -> tuple[Path, tuple[str, ...] | None]:

@@ -103,15 +103,13 @@ def _grad_cam(net: Net, inputs: Tensor, targets: Tensor, layer: Layer | None) ->
 
 
 def _saliency(net: Net, inputs: Tensor, targets: Tensor, layer: Layer | None) -> Tensor:
-    """Section 3.1: the logit's gradient by the pixels, its size where it is largest among the channels."""
+    """Section 3.1: the logit's gradient by the pixels, its largest size among the channels."""
     (gradient,) = torch.autograd.grad(_score(net, inputs.requires_grad_(), targets), inputs)
     return gradient.abs().amax(1)
 
 
 def _integrated_gradients(net: Net, inputs: Tensor, targets: Tensor, layer: Layer | None) -> Tensor:
-    """Eq. 1, from the mean colour of the training images (0 after normalising), summed over the channels; what speaks
-    against the class is cut off.
-    """
+    """Eq. 1, from the mean colour of the training images (0 after normalising), summed over channels, negative values cut off."""
     from captum.attr import IntegratedGradients
 
     attributions: Tensor = IntegratedGradients(net).attribute(
@@ -121,9 +119,7 @@ def _integrated_gradients(net: Net, inputs: Tensor, targets: Tensor, layer: Laye
 
 
 def _occlusion(net: Net, inputs: Tensor, targets: Tensor, layer: Layer | None) -> Tensor:
-    """Section 4.2: how much the logit falls when a window is painted in the mean colour, averaged over the windows that cover a
-    place; what makes it rise is cut off.
-    """
+    """Section 4.2: the fall of the logit when a window is painted in the mean colour, averaged over windows; rises cut off."""
     from captum.attr import Occlusion
 
     channels, height, width = inputs.shape[1:]
@@ -138,8 +134,7 @@ def _occlusion(net: Net, inputs: Tensor, targets: Tensor, layer: Layer | None) -
 
 
 def _guided_backprop(net: Net, inputs: Tensor, targets: Tensor, layer: Layer | None) -> Tensor:
-    """Section 3.4: the gradient, where each ReLU lets only what is positive pass back; its size where it is largest among the
-    channels.
+    """Section 3.4: the gradient, with each ReLU passing back positive values only; its largest size among the channels.
 
     Raises:
         UsageError: the net has no ReLU.

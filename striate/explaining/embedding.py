@@ -1,4 +1,4 @@
-"""A run's images as points in two dimensions: near each other where the net takes them for alike."""
+"""A run's images as points in two dimensions: images that are similar to the net lie near each other."""
 
 from __future__ import annotations
 
@@ -6,16 +6,21 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import altair as alt
 import numpy as np
 import numpy.typing as npt
 from torch import Tensor, nn
 
 from striate.classifier import Classifier
 from striate.data.images import Labels, Pictures, Pixels
+from striate.drawing.images import data_uri, to_image
+from striate.drawing.theme import HUES, PAPER, Palette
+from striate.drawing.vega import plotted, themed
 from striate.errors import UsageError
-from striate.evaluation import subject_of
-from striate.run import Run
+from striate.evaluation.subject import Subject
+from striate.texts import percent
 
+THUMBNAIL = 96
 MOST = 2000
 """Images that are drawn: the first ones, which a split holds in no order of classes."""
 
@@ -43,24 +48,13 @@ class Embedding:
     names: tuple[str, ...]
 
 
-def embed(
-    run: Run,
-    data: str | Path | None = None,
-    *,
-    split: str = "validation",
-    device: str = "auto",
-    data_dir: str | Path | None = None,
-) -> Embedding:
-    """The first 2,000 images of a split by the first two principal components of the net's last features.
-
-    `data`: the run's own if None, see `striate.evaluation.evaluate`.
+def embed(subject: Subject, run: str) -> Embedding:
+    """The first 2,000 images of a run's split by the first two principal components of the net's last features.
 
     Raises:
-        DataError: the data or the run's weights are not there.
-        UsageError: there is no such split, or the run kept no images for validation.
+        UsageError: there are too few images.
     """
-    subject = subject_of(run, data, split, device, data_dir)
-    shown = subject.sized
+    shown, split = subject.sized, subject.split
     count = min(MOST, len(shown))
     if count < 3:
         raise UsageError(f"{subject.name} has {len(shown)} {split} images: an embedding needs three or more")
@@ -68,7 +62,7 @@ def embed(
     features, logits = last_features(subject.classifier, pixels)
     points, explained = principal_components(features)
     return Embedding(
-        title=f"{run.name}: {count:,} {split} images",
+        title=f"{run}: {count:,} {split} images",
         points=points,
         explained=explained,
         pixels=np.asarray(pixels),
@@ -108,3 +102,50 @@ def principal_components(features: npt.NDArray[np.floating[Any]]) -> tuple[Point
     total = float((values**2).sum()) or 1.0
     shares = [float(value**2) / total for value in values[:2]] + [0.0]
     return points, (shares[0], shares[1])
+
+
+def embedding_chart(found: Embedding, *, pictures: bool, palette: Palette = PAPER) -> alt.Chart:
+    """The points, coloured by true class; a cross for a misclassified image. With `pictures` each point holds its own."""
+    rows = [
+        {
+            "x": round(float(point[0]), 4),
+            "y": round(float(point[1]), 4),
+            "class": found.classes[label],
+            "predicted": found.classes[guess],
+            "answer": "correct" if label == guess else "misclassified",
+            "file": name,
+            **({"image": _thumbnail(pixels)} if pictures else {}),
+        }
+        for point, label, guess, name, pixels in zip(
+            found.points, found.labels, found.predicted, found.names, found.pixels, strict=True
+        )
+    ]
+    side: Any = "bottom" if pictures else "right"  # below, a page that is narrow shows it whole
+    shown = [name for name in found.classes if name in {row["class"] for row in rows}]
+    titles = [
+        f"{number} component, {percent(share, 0)} of the variance"
+        for number, share in zip(("first", "second"), found.explained, strict=True)
+    ]
+    hues = alt.Scale(domain=shown, range=[HUES[i % len(HUES)] for i in range(len(shown))])
+    shapes = alt.Scale(domain=["correct", "misclassified"], range=["circle", "cross"])
+    classes = alt.Legend(orient=side, symbolLimit=40, columns=4 if pictures else 1)
+    chart = (
+        plotted(rows)
+        .mark_point(filled=True, size=34, opacity=0.75)
+        .encode(
+            x=alt.X("x:Q", title=titles[0], axis=alt.Axis(labels=False, ticks=False)),
+            y=alt.Y("y:Q", title=titles[1], axis=alt.Axis(labels=False, ticks=False, grid=False)),
+            color=alt.Color("class:N", scale=hues, legend=classes),
+            shape=alt.Shape("answer:N", scale=shapes, legend=alt.Legend(orient=side, symbolFillColor=palette.text)),
+            tooltip=[f"{key}:N" for key in ("class", "predicted", "file", *(["image"] if pictures else []))],
+        )
+    )
+    title = alt.TitleParams(found.title, subtitle="two principal components of the input of the last layer")
+    sized: alt.Chart = chart.properties(width=620, height=520, title=title)
+    return themed(sized.interactive() if pictures else sized, palette)
+
+
+def _thumbnail(pixels: Pixels) -> str:
+    image = to_image(pixels)
+    image.thumbnail((THUMBNAIL, THUMBNAIL))
+    return data_uri(image, "PNG" if max(image.size) <= 32 else "JPEG")

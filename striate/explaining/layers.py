@@ -117,10 +117,9 @@ def places(net: nn.Module, input_shape: tuple[int, ...]) -> dict[nn.Module, MapP
 
 
 def placed(maps: Tensor, place: MapPlaces | None, size: tuple[int, int]) -> Tensor:
-    """Maps (N, 1, h, w) enlarged to images of `size` (H, W), bilinearly between the middles of what the positions read; beyond
-    the outermost ones the border goes on. Without places the maps are stretched over the image.
+    """Maps (N, 1, h, w) enlarged bilinearly to (N, H, W), `size` (H, W), each position in the middle of what it reads.
 
-    Returns: (N, H, W).
+    Beyond the outermost positions the border goes on. Without places the maps are stretched over the image.
     """
     if place is None:
         return F.interpolate(maps, size=size, mode="bilinear", align_corners=False).squeeze(1)

@@ -1,11 +1,9 @@
-"""`striate look`: what is inside of a net, as images in files."""
+"""`striate look`: what is inside a net, as images in files."""
 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
-import altair as alt
 import torch
 
 from striate.anatomy.targets import describe
@@ -13,22 +11,19 @@ from striate.arguments import checked
 from striate.classifier import Classifier
 from striate.data import Preprocessing
 from striate.drawing import page, vega
-from striate.drawing.images import Pixels, data_uri, to_image
 from striate.drawing.sheet import Sheet
-from striate.drawing.theme import HUES, PAGE, PAPER, Palette
+from striate.drawing.theme import PAGE
 from striate.errors import UsageError, unknown_name
-from striate.evaluation import subject_of
-from striate.explaining.embedding import Embedding, embed
+from striate.evaluation.subject import subject_of
+from striate.explaining.embedding import Embedding, embed, embedding_chart
 from striate.explaining.looking import feature_maps, filters, units
 from striate.files import write_beside
 from striate.machine import pick_device, use_cores
 from striate.nets import build
 from striate.nets.external import adapt, is_external, make
 from striate.run import Run
-from striate.texts import percent
 
 WHAT = ("filters", "maps", "unit", "embedding")
-THUMBNAIL = 96
 
 
 @checked
@@ -45,7 +40,7 @@ def look(
     data_dir: str | Path | None = None,
     seed: int = 0,
 ) -> Sheet | Embedding:
-    """What is inside of a net.
+    """What is inside a net.
 
     Args:
         subject: a run, or a net by name, whose weights are drawn anew then.
@@ -71,15 +66,13 @@ def look(
         raise unknown_name("view", what, WHAT, ", ".join(WHAT))
     if what == "maps" and picture is None:
         raise UsageError("--what maps needs an image: striate look RUN IMAGE")
-    if what == "embedding":
-        if not isinstance(subject, Run):
-            raise UsageError(
-                f"an embedding is of the images of a run, and {subject} is a net that has learnt nothing yet"
-            )
-        return embed(subject, data, split=split, device=device, data_dir=data_dir)
-    if what == "unit" and isinstance(subject, Run):
+    if what in ("unit", "embedding") and isinstance(subject, Run):
         shown = subject_of(subject, data, split, device, data_dir)
+        if what == "embedding":
+            return embed(shown, subject.name)
         return units(shown.classifier, layer=layer, unit=unit, pictures=shown.sized, seed=seed)
+    if what == "embedding":
+        raise UsageError(f"an embedding is of the images of a run, and {subject} is an untrained net")
     classifier = Classifier.of(subject, device=device) if isinstance(subject, Run) else _fresh(subject, device, seed)
     if what == "filters":
         return filters(classifier.net)
@@ -90,7 +83,7 @@ def look(
 
 
 def write_look(found: Sheet | Embedding, stem: str, folder: Path) -> list[Path]:
-    """Writes a PNG, and of an embedding a page with the image of each point under the pointer; gives the paths.
+    """Writes a PNG, and for an embedding also a page that shows each image under the pointer; returns the paths.
 
     A number is added rather than overwriting a file that holds something else.
     """
@@ -98,68 +91,12 @@ def write_look(found: Sheet | Embedding, stem: str, folder: Path) -> list[Path]:
         return [write_beside(folder, f"{stem}-{found.what}", "png", found.png())]
     drawn = page.chart_for_page(embedding_chart(found, pictures=True, palette=PAGE), found.title, 340)
     template = page.templates("striate.explaining").get_template("embedding.html.j2")
+    html = template.render(title=found.title, embedding=drawn, vega=page.vega_bundle())
+    image = vega.png(embedding_chart(found, pictures=False))
     return [
-        write_beside(folder, f"{stem}-embedding", "png", vega.png(embedding_chart(found, pictures=False))),
-        write_beside(
-            folder,
-            f"{stem}-embedding",
-            "html",
-            template.render(title=found.title, embedding=drawn, vega=page.vega_bundle()),
-        ),
+        write_beside(folder, f"{stem}-embedding", "png", image),
+        write_beside(folder, f"{stem}-embedding", "html", html),
     ]
-
-
-def embedding_chart(found: Embedding, *, pictures: bool, palette: Palette = PAPER) -> alt.Chart:
-    """The points, coloured by true class; a cross where the net is wrong. With `pictures` each point holds its own."""
-    rows = []
-    for place, (point, label, guess) in enumerate(zip(found.points, found.labels, found.predicted, strict=True)):
-        row: dict[str, object] = {
-            "x": round(float(point[0]), 4),
-            "y": round(float(point[1]), 4),
-            "class": found.classes[label],
-            "predicted": found.classes[guess],
-            "answer": "right" if label == guess else "wrong",
-            "file": found.names[place],
-        }
-        if pictures:
-            row["image"] = _thumbnail(found.pixels[place])
-        rows.append(row)
-    side: Any = "bottom" if pictures else "right"  # below, a page that is narrow shows it whole
-    shown = [name for name in found.classes if name in {row["class"] for row in rows}]
-    tooltip = [alt.Tooltip(f"{key}:N") for key in ("class", "predicted", "file", *(["image"] if pictures else []))]
-    shares = [
-        f"{number} component, {percent(share, 0)} of the variance"
-        for number, share in zip(("first", "second"), found.explained, strict=True)
-    ]
-    chart = (
-        alt.Chart(alt.Data(values=rows))  # type: ignore[no-untyped-call]
-        .mark_point(filled=True, size=34, opacity=0.75)
-        .encode(
-            x=alt.X("x:Q", title=shares[0], axis=alt.Axis(labels=False, ticks=False)),
-            y=alt.Y("y:Q", title=shares[1], axis=alt.Axis(labels=False, ticks=False, grid=False)),
-            color=alt.Color(
-                "class:N", scale=alt.Scale(domain=shown, range=[HUES[i % len(HUES)] for i in range(len(shown))]),
-                legend=alt.Legend(orient=side, symbolLimit=40, columns=4 if pictures else 1),
-            ),
-            shape=alt.Shape(
-                "answer:N", scale=alt.Scale(domain=["right", "wrong"], range=["circle", "cross"]),
-                legend=alt.Legend(orient=side, symbolFillColor=palette.text),
-            ),
-            tooltip=tooltip,
-        )
-        .properties(
-            width=620, height=520,
-            title=alt.TitleParams(found.title, subtitle="what enters the last layer, by its two principal components"),
-        )
-    )  # fmt: skip
-    movable: alt.Chart = chart.interactive() if pictures else chart
-    return vega.themed(movable, palette)
-
-
-def _thumbnail(pixels: Pixels) -> str:
-    image = to_image(pixels)
-    image.thumbnail((THUMBNAIL, THUMBNAIL))
-    return data_uri(image, "PNG" if max(image.size) <= 32 else "JPEG")
 
 
 def _fresh(name: str, device: str, seed: int) -> Classifier:

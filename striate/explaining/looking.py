@@ -1,4 +1,4 @@
-"""What is inside of a net: its first filters, its feature maps of an image, and what a unit responds to most."""
+"""What is inside a net: its first filters, its feature maps of an image, and what a unit responds to most."""
 
 from __future__ import annotations
 
@@ -40,24 +40,21 @@ def filters(net: Net) -> Sheet:
     tiles = []
     for number, weight in enumerate(weights):
         grey = np.round(127.5 + 127.5 * weight / max(float(np.abs(weight).max()), 1e-12)).astype(np.uint8)
-        if grey.shape[2] == 3:
-            tiles.append(Tile(grey, str(number)))
-        else:
-            tiles += [
-                Tile(grey[..., [c]], f"{number}.{c}" if grey.shape[2] > 1 else str(number))
-                for c in range(grey.shape[2])
-            ]
+        channels = grey.shape[2]
+        parts = [grey] if channels in (1, 3) else np.split(grey, channels, axis=2)
+        tiles += [Tile(part, f"{number}.{c}" if len(parts) > 1 else str(number)) for c, part in enumerate(parts)]
+    first = f"the first {MOST_FILTERS} of {len(tiles)}, " if len(tiles) > MOST_FILTERS else ""
     return Sheet(
         what="filters",
         title=f"{net.spec.name}: the filters of {name.removeprefix('stages.').removeprefix('net.')}",
-        note=f"{_first(tiles, MOST_FILTERS)}{conv.kernel_size[0]}x{conv.kernel_size[1]} pixels each, on a scale of its own: "
-        "mid-grey is 0, lighter speaks for the filter, darker against it",
+        note=f"{first}{conv.kernel_size[0]}x{conv.kernel_size[1]} pixels, each scaled independently: mid-grey is 0, lighter is "
+        "positive, darker is negative",
         rows=(("", tuple(tiles[:MOST_FILTERS])),),
     )
 
 
 def feature_maps(classifier: Classifier, pixels: Pixels, layer: str | None = None) -> Sheet:
-    """What the layers make of one image.
+    """The feature maps of one image.
 
     Args:
         pixels: uint8 (H, W, C), as the net is fed.
@@ -70,32 +67,24 @@ def feature_maps(classifier: Classifier, pixels: Pixels, layer: str | None = Non
     inputs = classifier.preprocessing.tensor(pixels[None]).to(classifier.device)
     known = layers(net, inputs)
     if layer is None:
-        stages = [name for name in known if name in net.stages]
-        wanted = [known[name] for name in stages] or [find_layer(net, inputs)]
+        wanted = [known[name] for name in known if name in net.stages] or [find_layer(net, inputs)]
     else:
         wanted = [find_layer(net, inputs, layer)]
-    rows: list[tuple[str, tuple[Tile, ...]]] = [("the image as the net saw it", (Tile(pixels, ""),))]
+    most = A_STAGE if layer is None else MOST_MAPS
+    rows: list[tuple[str, tuple[Tile, ...]]] = [("the net's input", (Tile(pixels, ""),))]
     for one in wanted:
         maps = classifier.features(pixels[None], one.name)[0].numpy()
-        most = A_STAGE if layer is None else MOST_MAPS
-        chosen: Indices = np.arange(len(maps))
+        chosen: Indices = np.arange(len(maps))[:most]
+        shown = "" if len(maps) <= most else f", the first {most}"
         if layer is None and len(maps) > most:
             chosen = np.sort(np.argsort(-np.abs(maps).mean((1, 2)), kind="stable")[:most])
-        chosen = chosen[:most]
+            shown = ", those of largest mean"
         low, high = min(0.0, float(maps.min())), float(maps.max())
-        shown = (
-            "" if len(chosen) == len(maps) else ", those of largest mean" if layer is None else f", the first {most}"
-        )
-        rows.append(
-            (
-                f"{one}{shown}; from {low:.3g} (dark) to {high:.3g} (light)",
-                tuple(Tile(shaded(maps[k], low, high), str(k)) for k in chosen),
-            )
-        )
-    note = "each row on a scale of its own; the numbers are those of the maps"
-    return Sheet(
-        what="maps", title=f"{net.spec.name}: what {_these(wanted)} makes of the image", note=note, rows=tuple(rows)
-    )
+        heading = f"{one}{shown}; from {low:.3g} (dark) to {high:.3g} (light)"
+        rows.append((heading, tuple(Tile(shaded(maps[k], low, high), str(k)) for k in chosen)))
+    title = f"{net.spec.name}: feature maps of {wanted[0].name if len(wanted) == 1 else 'each stage'}"
+    note = "each row is scaled independently; the numbers are those of the channels"
+    return Sheet(what="maps", title=title, note=note, rows=tuple(rows))
 
 
 def units(
@@ -106,7 +95,7 @@ def units(
     pictures: ImageData | None = None,
     seed: int = 0,
 ) -> Sheet:
-    """What units respond to: an image made for each, and those of a set that it responds to most.
+    """What units respond to: an image made for each, and the images of a set with the strongest response.
 
     A unit is a class's logit or, with `layer`, the mean of one of its maps. The image is made by gradient ascent on the
     pixels (Erhan et al. 2009; Simonyan et al. 2014, section 2) from grey noise, moved a little at each step and held smooth.
@@ -127,27 +116,24 @@ def units(
     if unit is not None and not 0 <= unit < count:
         raise UsageError(f"{layer or 'the output'} has units 0 to {count - 1}, got {unit}")
     chosen = list(range(min(count, UNITS))) if unit is None else [unit]
-    made = _ascended(classifier, found, chosen, seed)
-    best: list[list[Tile]] = [[] for _ in chosen]
-    if pictures is not None:
-        responses = _responses(classifier, pictures.pixels, found)
-        for row, number in zip(best, chosen, strict=True):
-            values, places = responses[:, number].topk(min(PICTURES, len(pictures)))
-            for value, place in zip(values.tolist(), places.tolist(), strict=True):
-                row.append(Tile(pictures.pixels[place], f"{pictures.classes[pictures.labels[place]]} {value:.3g}"))
-
-    def label(number: int) -> str:
-        return names[number] if found is None and names else f"unit {number}"
-
-    where = "the classes' logits" if found is None else str(found)
-    note = "made by gradient ascent" if pictures is None else (
-        "left: made by gradient ascent; right: the images that it responds to most, with their classes and its value"
-    )  # fmt: skip
+    labels = [names[number] if found is None and names else f"unit {number}" for number in chosen]
+    made = [Tile(*pair) for pair in zip(_ascended(classifier, found, chosen, seed), labels, strict=True)]
+    where = "the classes' logits respond" if found is None else f"{found} responds"
+    title = f"{net.spec.name}: what {where} to most"
     if pictures is None:
-        rows = [("", tuple(Tile(one, label(n)) for one, n in zip(made, chosen, strict=True)))]
-    else:
-        rows = [("", (Tile(one, label(n)), *row)) for one, n, row in zip(made, chosen, best, strict=True)]
-    title = f"{net.spec.name}: what {where} respond{'' if found is None else 's'} to most"
+        return Sheet(what="unit", title=title, note="made by gradient ascent", rows=(("", tuple(made)),))
+    rows = []
+    responses = _responses(classifier, pictures.pixels, found)
+    for number, tile in zip(chosen, made, strict=True):
+        best = zip(*(part.tolist() for part in responses[:, number].topk(min(PICTURES, len(pictures)))), strict=True)
+        tiles = (
+            Tile(pictures.pixels[place], f"{pictures.classes[pictures.labels[place]]} {value:.3g}")
+            for value, place in best
+        )
+        rows.append(("", (tile, *tiles)))
+    note = (
+        "left: made by gradient ascent; right: the images with the strongest response, with their class and its value"
+    )
     return Sheet(what="unit", title=title, note=note, rows=tuple(rows))
 
 
@@ -186,11 +172,3 @@ def _ascended(classifier: Classifier, layer: Layer | None, chosen: Sequence[int]
             optimizer.step()
     made: Pixels = (255 * torch.sigmoid(hidden.detach())).round().byte().permute(0, 2, 3, 1).cpu().numpy()
     return made
-
-
-def _first(tiles: Sequence[Tile], most: int) -> str:
-    return f"the first {most} of {len(tiles)}, " if len(tiles) > most else ""
-
-
-def _these(wanted: Sequence[Layer]) -> str:
-    return wanted[0].name if len(wanted) == 1 else "each stage"

@@ -3,22 +3,25 @@
 from __future__ import annotations
 
 import hashlib
-import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+import numpy as np
 
 from striate.arguments import checked
 from striate.errors import CheckError, UsageError, param, unknown_name
 from striate.exporting.checking import (
     LIMIT,
+    Answers,
     CheckPictures,
     Comparison,
     compare,
     opened,
     pictures_of,
     reference,
-    require_numbers,
 )
 from striate.exporting.folder import write_folder, write_zip
 from striate.exporting.graphs import write_onnx, write_program
@@ -32,6 +35,9 @@ from striate.texts import storage
 
 __all__ = ["FORMS", "Exported", "Form", "export"]
 
+Writer = Callable[[Run, Model, Path, CheckPictures], Sequence[Answers]]
+"""Writes an export, and gives what it answers once it is opened again."""
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Form:
@@ -42,46 +48,14 @@ class Form:
         inside: what of the way from an image to its class is in the file.
         beside: what is not, and whoever uses it has to do.
         use: how one begins, with `{name}` for the file's name.
+        write: writes it.
     """
 
     endings: tuple[str, ...]
     inside: str
     beside: str
     use: str
-
-
-FORMS: dict[str, Form] = {
-    "onnx": Form(
-        endings=(".onnx",),
-        inside="normalisation, net, softmax; class names and preprocessing as metadata",
-        beside="decoding and scaling of files, as --to zip has it in pictures.py",
-        use='onnxruntime.InferenceSession("{name}").run(None, {{"pixels": pixels}})',
-    ),
-    "pt2": Form(
-        endings=(".pt2",),
-        inside="normalisation, net, softmax; class names and preprocessing in about.json",
-        beside="decoding and scaling of files, as --to zip has it in pictures.py",
-        use='torch.export.load("{name}").module()(pixels)',
-    ),
-    "safetensors": Form(
-        endings=(".safetensors",),
-        inside="the weights; net, class names and preprocessing as metadata",
-        beside="the net's code, normalisation, decoding and scaling: Striate has them",
-        use='net.load_state_dict(safetensors.torch.load_file("{name}"))',
-    ),
-    "torchvision": Form(
-        endings=(".safetensors", ".pth"),
-        inside="the weights under torchvision's names; in .safetensors class names and preprocessing as metadata",
-        beside="torchvision's net, normalisation, decoding and scaling",
-        use="torchvision.models.get_model(..., weights=None, num_classes=...).load_state_dict(...) with the weights in {name}",
-    ),
-    "zip": Form(
-        endings=(".zip", ""),
-        inside="all: model.onnx, predict.py with decoding and scaling, class names, card, licence note",
-        beside="Python with onnxruntime, numpy and Pillow",
-        use="there: pip install -r requirements.txt, then python predict.py IMAGE",
-    ),
-}
+    write: Writer
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -108,12 +82,17 @@ class Exported:
         """The export in plain types."""
         return {**asdict(self), "path": str(self.path), "limit": LIMIT}
 
-    def __str__(self) -> str:
+    @property
+    def verdict(self) -> str:
+        """What the check found, in words."""
         found = self.check
         return (
-            f"{self.path}: {storage(self.bytes)}, checked on {found.pictures} {self.checked_on}: largest difference "
-            f"{found.difference:.1e} of the largest logit, same class in {found.same}"
+            f"on {found.pictures} {self.checked_on}: largest difference {found.difference:.1e} of the largest logit, same "
+            f"class in {found.same} of {found.pictures}"
         )
+
+    def __str__(self) -> str:
+        return f"{self.path}: {storage(self.bytes)}, checked {self.verdict}"
 
 
 @checked
@@ -140,7 +119,6 @@ def export(run: Run, *, to: str, path: str | Path | None = None, pictures: int =
     if to == "torchvision":
         torchvision_name(model)
     chosen = pictures_of(run, model.classifier.preprocessing, pictures)
-    require_numbers(model, chosen)
     with naming(target):
         check = _written(run, to, model, target, chosen)
     files = [target] if target.is_file() else list(target.iterdir())
@@ -148,7 +126,7 @@ def export(run: Run, *, to: str, path: str | Path | None = None, pictures: int =
         form=to,
         path=target,
         bytes=sum(file.stat().st_size for file in files),
-        sha256=_sha256(target) if target.is_file() else None,
+        sha256=hashlib.sha256(target.read_bytes()).hexdigest() if target.is_file() else None,
         checked_on=chosen.source,
         check=check,
     )
@@ -158,13 +136,18 @@ def export(run: Run, *, to: str, path: str | Path | None = None, pictures: int =
 
 def _written(run: Run, to: str, model: Model, target: Path, chosen: CheckPictures) -> Comparison:
     """Writes the export beside its place, checks it, and puts it there; whatever fails leaves nothing."""
+    expected = reference(model, chosen.pixels)
+    if odd := int((~np.isfinite(expected["logits"])).any(1).sum()):
+        raise CheckError(
+            f"not exported: the net gives no number (NaN or infinity) for {odd} of {len(chosen.pixels)} {chosen.source}. "
+            "Look for a division by zero in it"
+        )
     target.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(
-        dir=target.parent, prefix=f".{target.name}.", ignore_cleanup_errors=True
-    ) as temporary:
+    with TemporaryDirectory(dir=target.parent, prefix=f".{target.name}.", ignore_cleanup_errors=True) as temporary:
         # Under its own name, which PyTorch writes into a .pt2.
         written = Path(temporary) / target.name
-        check = _WRITERS[to](run, model, written, chosen)
+        checks = [compare(expected, answers) for answers in FORMS[to].write(run, model, written, chosen)]
+        check = next((one for one in checks if not one.passed), checks[0])
         if not check.passed:
             raise CheckError(
                 f"not kept: {target.name} does not answer as {run.name} does. On {check.pictures} {chosen.source} the largest "
@@ -198,70 +181,82 @@ def _taken(target: Path) -> UsageError:
     return UsageError(f"{target} exists already: remove it, or name another with {param('path')}")
 
 
-def _sha256(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
+def _reopened(form: str, write: Callable[[Model, Path], None]) -> Writer:
+    """Writes a form, and opens it in a process without Striate."""
 
-
-def _graph(form: str, write: Callable[[Model, Path], None]) -> Callable[[Run, Model, Path, CheckPictures], Comparison]:
-    def write_and_check(run: Run, model: Model, path: Path, pictures: CheckPictures) -> Comparison:
+    def answers(run: Run, model: Model, path: Path, pictures: CheckPictures) -> list[Answers]:
         write(model, path)
-        (answers,) = opened([{"form": form, "file": str(path), "pictures": pictures.pixels}])
-        return compare(reference(model, pictures.pixels), answers)
+        job: dict[str, Any] = {"form": form, "file": str(path), "pictures": pictures.pixels}
+        if form == "torchvision":
+            classifier = model.classifier
+            job |= {
+                "net": torchvision_name(model),
+                "classes": classifier.net.classes,
+                "temperature": classifier.temperature,
+            }
+            job |= {"mean": classifier.preprocessing.mean, "std": classifier.preprocessing.std}
+        return opened([job])
 
-    return write_and_check
-
-
-def _torchvision(run: Run, model: Model, path: Path, pictures: CheckPictures) -> Comparison:
-    write_torchvision(model, path)
-    job = {
-        "form": "torchvision",
-        "file": str(path),
-        "pictures": pictures.pixels,
-        "net": torchvision_name(model),
-        "classes": model.classifier.net.classes,
-        "mean": model.classifier.preprocessing.mean,
-        "std": model.classifier.preprocessing.std,
-        "temperature": model.classifier.temperature,
-    }
-    return compare(reference(model, pictures.pixels), opened([job])[0])
+    return answers
 
 
-def _safetensors(run: Run, model: Model, path: Path, pictures: CheckPictures) -> Comparison:
+def _safetensors(run: Run, model: Model, path: Path, pictures: CheckPictures) -> list[Answers]:
     from safetensors.torch import load_file
 
     write_safetensors(model, path)
     net = build_net(run)
     inner(net).load_state_dict(load_file(path))
-    again = replace(model, classifier=replace(model.classifier, net=net))
-    probabilities, outputs = reference(again, pictures.pixels)
-    return compare(reference(model, pictures.pixels), {"probabilities": probabilities, "logits": outputs})
+    return [reference(replace(model, classifier=replace(model.classifier, net=net)), pictures.pixels)]
 
 
-def _zip(run: Run, model: Model, path: Path, pictures: CheckPictures) -> Comparison:
+def _zip(run: Run, model: Model, path: Path, pictures: CheckPictures) -> list[Answers]:
     folder = path.with_suffix("")
     write_folder(model, run, folder)
-    with tempfile.TemporaryDirectory() as temporary:
+    with TemporaryDirectory() as temporary:
         files = [str(file) for file in pictures.as_files(Path(temporary))]
-        of_net, of_script = opened(
-            [
-                {"form": "onnx", "file": str(folder / "model.onnx"), "pictures": pictures.pixels},
-                {"form": "folder", "file": str(folder), "pictures": files},
-            ]
-        )
-    if not (of_script["pixels"] == pictures.pixels).all():
+        of_net = {"form": "onnx", "file": str(folder / "model.onnx"), "pictures": pictures.pixels}
+        answers = opened([of_net, {"form": "folder", "file": str(folder), "pictures": files}])
+    if not (answers[1]["pixels"] == pictures.pixels).all():
         raise CheckError(f"not kept: pictures.py reads other pixels than the run does, of {pictures.source}")
-    expected = reference(model, pictures.pixels)
     if path.suffix:
         write_zip(folder, path)
-    by_files = compare(expected, of_script)
-    return compare(expected, of_net) if by_files.passed else by_files
+    return answers
 
 
-_WRITERS: dict[str, Callable[[Run, Model, Path, CheckPictures], Comparison]] = {
-    "onnx": _graph("onnx", write_onnx),
-    "pt2": _graph("pt2", write_program),
-    "safetensors": _safetensors,
-    "torchvision": _torchvision,
-    "zip": _zip,
+FORMS: dict[str, Form] = {
+    "onnx": Form(
+        endings=(".onnx",),
+        inside="normalisation, net, softmax; class names and preprocessing as metadata",
+        beside="decoding and scaling of files, as --to zip has it in pictures.py",
+        use='onnxruntime.InferenceSession("{name}").run(None, {{"pixels": pixels}})',
+        write=_reopened("onnx", write_onnx),
+    ),
+    "pt2": Form(
+        endings=(".pt2",),
+        inside="normalisation, net, softmax; class names and preprocessing in about.json",
+        beside="decoding and scaling of files, as --to zip has it in pictures.py",
+        use='torch.export.load("{name}").module()(pixels)',
+        write=_reopened("pt2", write_program),
+    ),
+    "safetensors": Form(
+        endings=(".safetensors",),
+        inside="the weights; net, class names and preprocessing as metadata",
+        beside="the net's code, normalisation, decoding and scaling: Striate has them",
+        use='net.load_state_dict(safetensors.torch.load_file("{name}"))',
+        write=_safetensors,
+    ),
+    "torchvision": Form(
+        endings=(".safetensors", ".pth"),
+        inside="the weights under torchvision's names; in .safetensors class names and preprocessing as metadata",
+        beside="torchvision's net, normalisation, decoding and scaling",
+        use="torchvision.models.get_model(..., weights=None, num_classes=...).load_state_dict(...) with the weights in {name}",
+        write=_reopened("torchvision", write_torchvision),
+    ),
+    "zip": Form(
+        endings=(".zip", ""),
+        inside="all: model.onnx, predict.py with decoding and scaling, class names, card, licence note",
+        beside="Python with onnxruntime, numpy and Pillow",
+        use="there: pip install -r requirements.txt, then python predict.py IMAGE",
+        write=_zip,
+    ),
 }

@@ -19,7 +19,7 @@ from striate.data.listing import list_files
 from striate.data.named import find
 from striate.drawing.images import to_image
 from striate.errors import CheckError, DataError, StriateError
-from striate.exporting import opening
+from striate.exporting import reopen
 from striate.exporting.model import Model
 from striate.run import Run
 from striate.strictjson import to_json
@@ -29,7 +29,7 @@ COUNT = 64
 LIMIT = 1e-4
 """Largest allowed error of a logit, relative to the largest logit; and of a probability."""
 SAMPLE = "fashion-mnist-sample"
-Floats = npt.NDArray[np.float64]
+Answers = Mapping[str, npt.NDArray[Any]]
 
 
 @dataclass(frozen=True, eq=False, kw_only=True, slots=True)
@@ -130,49 +130,39 @@ def _evenly(length: int, count: int) -> npt.NDArray[np.int64]:
     return np.unique(np.linspace(0, length - 1, min(length, count)).round().astype(np.int64))
 
 
-def reference(model: Model, pixels: Pixels) -> tuple[Floats, Floats]:
-    """(probabilities, logits), float64 (N, classes), as the run itself has them."""
+def reference(model: Model, pixels: Pixels) -> Answers:
+    """`probabilities` and `logits`, float64 (N, classes), as the run itself has them."""
     outputs = model.classifier.logits(pixels).double()
-    return (outputs / model.classifier.temperature).softmax(1).numpy(), outputs.numpy()
+    probabilities = (outputs / model.classifier.temperature).softmax(1)
+    return {"probabilities": probabilities.numpy(), "logits": outputs.numpy()}
 
 
-def require_numbers(model: Model, pictures: CheckPictures) -> None:
-    """Raises CheckError if the run itself gives NaN or infinity for an image: there is nothing to compare with then."""
-    outputs = reference(model, pictures.pixels)[1]
-    if odd := int((~np.isfinite(outputs)).any(1).sum()):
-        raise CheckError(
-            f"not exported: the net gives no number (NaN or infinity) for {odd} of {len(outputs)} {pictures.source}. "
-            "Look for a division by zero in it"
-        )
-
-
-def compare(expected: tuple[Floats, Floats], answers: Mapping[str, npt.NDArray[Any]]) -> Comparison:
+def compare(expected: Answers, answers: Answers) -> Comparison:
     """Compares an export's answers, `probabilities` and perhaps `logits`, with what `reference` gives."""
-    probabilities, outputs = expected
+    outputs = expected["logits"]
     largest = float(np.abs(outputs).max()) or 1.0
-    differences = [np.abs(answers["probabilities"] - probabilities).max()]
-    if "logits" in answers:
-        differences.append(np.abs(answers["logits"] - outputs).max() / largest)
-    difference = float(np.max(differences))  # NaN if one of them is
-    ordered = np.sort(outputs, 1)
-    decided = (
-        ordered[:, -1] - ordered[:, -2] > 2 * LIMIT * largest if outputs.shape[1] > 1 else np.ones(len(outputs), bool)
-    )
+    scales = {"probabilities": 1.0, "logits": largest}
+    differences = [np.abs(answers[key] - expected[key]).max() / scales[key] for key in scales.keys() & answers.keys()]
+    if outputs.shape[1] > 1:
+        second, first = np.sort(outputs, 1)[:, -2:].T
+        decided = first - second > 2 * LIMIT * largest
+    else:
+        decided = np.ones(len(outputs), bool)
     same = answers.get("logits", answers["probabilities"]).argmax(1) == outputs.argmax(1)
     return Comparison(
         pictures=len(outputs),
-        difference=difference,
+        difference=float(np.max(differences)),  # NaN if one of them is
         decided=int(decided.sum()),
         agreed=int((same & decided).sum()),
         same=int(same.sum()),
     )
 
 
-def opened(jobs: Sequence[Mapping[str, Any]]) -> list[dict[str, npt.NDArray[Any]]]:
+def opened(jobs: Sequence[Mapping[str, Any]]) -> list[Answers]:
     """The answers of exports that are opened in a fresh process without Striate.
 
     Args:
-        jobs: each with `form`, `file` and `pictures`, as `striate.exporting.opening` takes them.
+        jobs: each with `form`, `file` and `pictures`, as `striate.exporting.reopen` takes them.
 
     Raises:
         CheckError: one could not be opened.
@@ -188,13 +178,13 @@ def opened(jobs: Sequence[Mapping[str, Any]]) -> list[dict[str, npt.NDArray[Any]
                 pictures = str(folder / f"{number}.npy")
             whole.append({**job, "pictures": pictures, "answers": str(folder / f"{number}.npz")})
         (folder / "jobs.json").write_text(to_json(whole))
-        command = [sys.executable, "-I", "-B", opening.__file__, str(folder / "jobs.json")]
+        command = [sys.executable, "-I", "-B", reopen.__file__, str(folder / "jobs.json")]
         ended = subprocess.run(command, capture_output=True, text=True, check=False)
         if ended.returncode:
             reason = (ended.stderr.strip().splitlines() or [f"the process ended with {ended.returncode}"])[-1]
             kind = StriateError if reason.startswith(("OSError", "MemoryError", "PermissionError")) else CheckError
             raise kind(f"it could not be opened again: {reason}")
-        answers = []
+        answers: list[Answers] = []
         for job in whole:
             with np.load(job["answers"], allow_pickle=False) as found:
                 answers.append(dict(found))

@@ -13,13 +13,13 @@ from striate.exporting.model import Model
 from striate.run import Run
 from striate.strictjson import to_json
 
-HANDED = Path(__file__).parent / "handed"
+BUNDLE = Path(__file__).parent / "bundle"
 """The scripts that are for the folder alone."""
-SCRIPTS = (HANDED / "predict.py", HANDED / "pictures.py", Path(values.__file__))
-"""The scripts that go along."""
+SCRIPTS = (BUNDLE / "predict.py", BUNDLE / "pictures.py", Path(values.__file__))
+"""All scripts in the folder."""
 PACKAGES = ("numpy", "onnxruntime", "pillow")
 """All that the scripts need."""
-_FOR_MYPY = "  # type: ignore[import-not-found]"
+_FOR_TOOLS = re.compile(r"  # (type: ignore\[import-not-found\]|fmt: skip)")
 _LEFT_OUT = ("How to use it", "How to repeat it", "Environment")
 """Sections of a run's card that are of use beside the run only, and may name folders of this machine."""
 _ABSOLUTE = re.compile(r"(?<![\w:/.])(?:[A-Za-z]:)?[/\\](?:[^\s/\\`\"'|<>()]+[/\\])+([^\s/\\`\"'|<>()]*)")
@@ -45,7 +45,7 @@ def write_scripts(folder: Path) -> None:
     """Puts the scripts into a folder."""
     for script in SCRIPTS:
         text = script.read_text(encoding="utf-8")
-        (folder / script.name).write_text(text.replace(_FOR_MYPY, ""), encoding="utf-8")
+        (folder / script.name).write_text(_FOR_TOOLS.sub("", text), encoding="utf-8")
 
 
 def write_zip(folder: Path, path: Path) -> None:

@@ -1,4 +1,4 @@
-"""Whether a net is right as often as it says, and the temperature that makes it so.
+"""Whether a net's confidence matches its accuracy, and the temperature that makes it so.
 
 Confidence is the probability of the predicted class, (N,) in 0 .. 1; `correct`, bool (N,), whether that class was the true one.
 """
@@ -78,8 +78,7 @@ def expected_calibration_error(confidence: Floats, correct: Bools, bins: int = B
 
 
 def brier_score(probabilities: Floats, truth: npt.NDArray[np.int64]) -> float:
-    """Mean over images of the squared distance between their probabilities (N, classes) and the truth, 1 for its class and
-    0 for the others (Brier 1950): from 0, all right and sure, to 2, all wrong and sure."""
+    """Mean squared distance between probabilities (N, classes) and the truth, one-hot (Brier 1950): 0, perfect, to 2."""
     own = probabilities[np.arange(len(truth)), truth]
     return float((np.square(probabilities).sum(axis=1) - 2 * own + 1).mean())
 

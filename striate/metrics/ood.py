@@ -1,4 +1,4 @@
-"""How well a score tells the images that a net was made for from out-of-distribution ones, which belong to none of its classes.
+"""How well a score separates the images that a net was made for from out-of-distribution ones, of none of its classes.
 
 A score is higher the more an image looks like the net's own; float (N,).
 """

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Literal
-
 from striate.arguments import checked
-from striate.errors import UsageError, unknown_name
+from striate.choices import Count, Init
+from striate.errors import unknown_name
 from striate.nets import alexnet, densenet, googlenet, lenet, nin, preresnet, resnet, vgg
 from striate.nets.net import Net
 from striate.nets.netspec import Family, NetSpec
@@ -26,9 +25,7 @@ def spec(name: str) -> NetSpec:
 
 
 @checked
-def build(
-    name: str, *, channels: int | None = None, classes: int | None = None, init: Literal["default", "paper"] = "default"
-) -> Net:
+def build(name: str, *, channels: Count | None = None, classes: Count | None = None, init: Init = "default") -> Net:
     """Makes the net of a catalogue row, with weights drawn from torch's global generator.
 
     Args:
@@ -43,11 +40,6 @@ def build(
     row = spec(name)
     channels = row.input[0] if channels is None else channels
     classes = row.classes if classes is None else classes
-    for what, value in (("channels", channels), ("classes", classes)):
-        if value < 1:
-            raise UsageError(f"{name}: {what} must be at least 1, got {value}")
-    if init not in ("default", "paper"):
-        raise UsageError(f"{name}: init must be default or paper, got {init!r}")
     net = row.builder(channels, classes)
     if draw := (row.paper_init if init == "paper" else None) or row.init:
         draw(net)

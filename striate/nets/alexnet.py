@@ -73,11 +73,9 @@ def paper_init(net: nn.Module) -> None:
             nn.init.ones_(parameter)
 
 
+# fmt: off
 _ALEXNET = NetSpec(
-    name="alexnet",
-    title="AlexNet",
-    family="alexnet",
-    year=2012,
+    name="alexnet", title="AlexNet", family="alexnet", year=2012,
     citation="A. Krizhevsky, I. Sutskever, G. E. Hinton: ImageNet classification with deep convolutional neural networks. "
     "NIPS 2012",
     source="Section 3.5 and Fig. 2",
@@ -85,21 +83,14 @@ _ALEXNET = NetSpec(
         "227x227 without padding, where the text says 224x224; the sizes in Fig. 2 follow from 227",
         "the paper's formula of response normalisation, alpha is not divided by the number of neighbours",
     ),
-    geometry="paper",
-    input=(3, 227, 227),
-    min_size=67,
-    classes=1000,
-    params=60_965_224,
-    macs=724_406_816,
+    input=(3, 227, 227), min_size=67, params=60_965_224, macs=724_406_816,
     results=(
         "ILSVRC-2010 test, 10 crops: 37.5 % top-1, 17.0 % top-5 error (Krizhevsky et al. 2012, section 6)",
         "ILSVRC-2012 validation, one net, 10 crops: 40.7 % top-1, 18.2 % top-5 error (Krizhevsky et al. 2012, Table 2)",
         "ILSVRC-2012 test, seven nets, two of them pre-trained: 15.3 % top-5 error (Krizhevsky et al. 2012, Table 2)",
     ),
-    builder=partial(alexnet, form=AlexNetForm()),
-    paper_init=paper_init,
+    builder=partial(alexnet, form=AlexNetForm()), paper_init=paper_init,
 )
-# fmt: off
 _ONE_TOWER = variant(
     _ALEXNET, "alexnet-owt", "AlexNet, one tower",
     "Body of the text (0.2 % more parameters than two towers); torchvision's alexnet", (61_100_840, 714_188_480), year=2014,

@@ -58,11 +58,10 @@ def bn_inception(channels: int, classes: int) -> Net:
     return Net(stages, global_head(inputs, classes))
 
 
+# fmt: off
+# The paper does not say how its weights began: as for GoogLeNet, its initialisation is Glorot's.
 BN_INCEPTION = NetSpec(
-    name="bn-inception",
-    title="BN-Inception",
-    family="googlenet",
-    year=2015,
+    name="bn-inception", title="BN-Inception", family="googlenet", year=2015,
     citation="S. Ioffe, C. Szegedy: Batch normalization: accelerating deep network training by reducing internal covariate "
     "shift. ICML 2015, arXiv:1502.03167",
     source="Fig. 5",
@@ -70,13 +69,8 @@ BN_INCEPTION = NetSpec(
         "4c, 4d and 4e have the channels of Fig. 5, which sum to 608, 608 and 1056; it prints 576, 576 and 1024 beside them",
         "conv1 is a plain 7x7, where the paper has a separable one of depth multiplier 8",
     ),
-    geometry="paper",
-    input=(3, 224, 224),
-    min_size=7,
-    classes=1000,
-    params=11_285_224,
-    macs=2_032_600_064,
+    input=(3, 224, 224), min_size=7, params=11_285_224, macs=2_032_600_064,
     results=("ImageNet validation, one crop: 74.8 % top-1 accuracy, BN-x30 (Ioffe and Szegedy 2015, Fig. 3)",),
-    builder=bn_inception,
-    paper_init=xavier_init,  # as in Caffe's reimplementation of GoogLeNet; the paper does not say
+    builder=bn_inception, paper_init=xavier_init,
 )
+# fmt: on

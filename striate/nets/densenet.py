@@ -38,8 +38,6 @@ class DenseNetForm:
     """Part of the channels that a transition keeps: theta, the C of DenseNet-BC."""
     large_stem: bool = True
     """conv0 of 7x7 at stride 2 with batch norm, ReLU and 3x3 max pooling at stride 2, for 3x3 at stride 1 alone."""
-    dropout: float = 0.0
-    """Behind each convolution but conv0; the paper has 0.2 where it does not augment."""
     conv_bias: bool = False
     """Biases in the convolutions although batch norm follows."""
 
@@ -58,19 +56,15 @@ class DenseLayer(nn.Module):
 def dense_layer(inputs: int, form: DenseNetForm) -> DenseLayer:
     """BN-ReLU-conv3x3, behind BN-ReLU-conv1x1 with bottleneck."""
     inner = 4 * form.growth
-    layers: dict[str, nn.Module | None] = {"norm1": nn.BatchNorm2d(inputs), "relu1": nn.ReLU()}
+    layers: dict[str, nn.Module] = {"norm1": nn.BatchNorm2d(inputs), "relu1": nn.ReLU()}
     if form.bottleneck:
         layers |= {
             "conv1": nn.Conv2d(inputs, inner, 1, bias=form.conv_bias),
-            "drop1": nn.Dropout(form.dropout) if form.dropout else None,
             "norm2": nn.BatchNorm2d(inner),
             "relu2": nn.ReLU(),
         }
         inputs = inner
-    layers |= {
-        "conv2": nn.Conv2d(inputs, form.growth, 3, padding=1, bias=form.conv_bias),
-        "drop2": nn.Dropout(form.dropout) if form.dropout else None,
-    }
+    layers["conv2"] = nn.Conv2d(inputs, form.growth, 3, padding=1, bias=form.conv_bias)
     return DenseLayer(named(layers))
 
 
@@ -81,7 +75,6 @@ def transition(inputs: int, width: int, form: DenseNetForm) -> nn.Sequential:
             "norm": nn.BatchNorm2d(inputs),
             "relu": nn.ReLU(),
             "conv": nn.Conv2d(inputs, width, 1, bias=form.conv_bias),
-            "drop": nn.Dropout(form.dropout) if form.dropout else None,
             "pool": nn.AvgPool2d(2),
         }
     )
@@ -126,26 +119,17 @@ def cifar_form(depth: int, growth: int, bottleneck: bool) -> DenseNetForm:
     )
 
 
+# fmt: off
 _121 = NetSpec(
-    name="densenet121",
-    title="DenseNet-121",
-    family="densenet",
-    year=2016,
+    name="densenet121", title="DenseNet-121", family="densenet", year=2016,
     citation="G. Huang, Z. Liu, L. van der Maaten, K. Q. Weinberger: Densely connected convolutional networks. "
     "CVPR 2017, arXiv:1608.06993",
-    source="Table 1, DenseNet-121 (k = 32)",
-    geometry="paper",
-    input=(3, 224, 224),
-    min_size=29,
-    classes=1000,
-    params=7_978_856,
-    macs=2_834_161_664,
+    source="Table 1, DenseNet-121 (k = 32)", input=(3, 224, 224), min_size=29, params=7_978_856, macs=2_834_161_664,
     results=(
         "ImageNet validation, one crop: 25.02 % top-1, 7.71 % top-5 error (Huang et al. 2016, Table 3)",
         torchvision_accuracy(74.434, 91.972),
     ),
-    torchvision="densenet121",
-    builder=partial(densenet, form=DenseNetForm()),
+    torchvision="densenet121", builder=partial(densenet, form=DenseNetForm()),
 )
 
 
@@ -157,13 +141,12 @@ def _cifar(depth: int, growth: int, params: int, macs: int, errors: str, bottlen
     bc = "-BC" if bottleneck else ""
     return variant(
         _121, f"densenet{depth}{bc.lower()}-k{growth}", f"DenseNet{bc} for CIFAR, L = {depth}, k = {growth}",
-        f"Section 3 and Table 2, DenseNet{bc} (L = {depth}, k = {growth})", (params, macs),
-        input=(3, 32, 32), min_size=4, classes=10, results=(f"CIFAR-10: {errors} (Huang et al. 2016, Table 2)",),
+        f"Section 3 and Table 2, DenseNet{bc} (L = {depth}, k = {growth})", (params, macs), input=(3, 32, 32), min_size=4,
+        classes=10, results=(f"CIFAR-10: {errors} (Huang et al. 2016, Table 2)",),
         builder=partial(densenet, form=cifar_form(depth, growth, bottleneck)),
     )  # fmt: skip
 
 
-# fmt: off
 FAMILY = Family(
     name="densenet",
     title="DenseNet",

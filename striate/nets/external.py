@@ -10,7 +10,6 @@ from contextlib import redirect_stdout
 from dataclasses import dataclass, replace
 from typing import Any
 
-import torch
 from torch import nn
 
 from striate.errors import StriateError, UsageError, param, short_of_means, unknown_name
@@ -19,7 +18,7 @@ from striate.nets.net import Net
 from striate.nets.netspec import NetFacts
 from striate.nets.outputs import Logits
 from striate.nets.sources import Source, arguments, find_object, read_source, source_path
-from striate.nets.torchvision import averaged, fold_note, fold_stem, published
+from striate.nets.torchvision import Pretrained, averaged, fold_note, fold_stem, published
 
 Input = tuple[int, int, int]
 
@@ -30,20 +29,11 @@ INCEPTIONS = ("googlenet", "inception_v3")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class ExternalNet:
-    """An external module, as it was built.
-
-    Attributes:
-        input: the image (C, H, W) that it takes by default; None if nothing says so.
-        mean, std: of each channel of the images that its published weights know, where it has those.
-        notes: in words, what was done to it besides.
-    """
+class ExternalNet(Pretrained):
+    """An external module as it was built, and the image (C, H, W) that it takes by default; None if nothing says so."""
 
     module: nn.Module
     input: Input | None = None
-    mean: tuple[float, ...] | None = None
-    std: tuple[float, ...] | None = None
-    notes: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -191,19 +181,10 @@ def _with_published(name: str, made: ExternalNet) -> ExternalNet:
 
 def _with_channels(name: str, made: ExternalNet, channels: int) -> ExternalNet:
     """The net with its first convolution for images of other channels than three, made of its own weights: see `fold_stem`."""
-    path, conv = next(
-        ((path, part) for path, part in made.module.named_modules() if isinstance(part, nn.Conv2d)), ("", None)
-    )
+    conv = next((part for part in made.module.modules() if isinstance(part, nn.Conv2d)), None)
     if conv is None or conv.in_channels != 3 or conv.groups != 1:
         raise UsageError(f"{name} takes 3-channel images, got {channels}: its first layer cannot be replaced")
-    with torch.device(conv.weight.device):
-        stem = nn.Conv2d(
-            channels, conv.out_channels, conv.kernel_size, conv.stride, conv.padding, conv.dilation,  # type: ignore[arg-type]
-            bias=conv.bias is not None, padding_mode=conv.padding_mode,
-        )  # fmt: skip
-    stem.weight = nn.Parameter(fold_stem(conv.weight.detach(), channels))
-    stem.bias = conv.bias
-    made.module.set_submodule(path, stem)
+    conv.in_channels, conv.weight = channels, nn.Parameter(fold_stem(conv.weight.detach(), channels))
     return replace(
         made,
         input=made.input and (channels, *made.input[1:]),
@@ -223,9 +204,7 @@ def _from_timm(
     known = timm.list_models()
     if name.split(".")[0] not in known:
         raise unknown_name("timm model", name, known, "timm.list_models()")
-    options = {
-        key: value for key, value in (("in_chans", channels), ("num_classes", classes)) if value is not None
-    }  # fmt: skip
+    options = {key: value for key, value in {"in_chans": channels, "num_classes": classes}.items() if value is not None}
     try:
         module: Any = _construct(lambda: timm.create_model(name, pretrained=pretrained, **options), without_weights)
     except (OSError, RuntimeError, ValueError) as error:

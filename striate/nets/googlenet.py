@@ -171,32 +171,23 @@ def inception_mnist(channels: int, classes: int) -> Net:
     return Net(stages, global_head(88, classes, side=4))
 
 
+# fmt: off
+# The paper does not say how its weights began: its initialisation is Glorot's, as in Caffe's reimplementation.
 _PAPER = NetSpec(
-    name="googlenet",
-    title="GoogLeNet",
-    family="googlenet",
-    year=2014,
+    name="googlenet", title="GoogLeNet", family="googlenet", year=2014,
     citation="C. Szegedy et al.: Going deeper with convolutions. CVPR 2015, arXiv:1409.4842",
     source="Table 1, Fig. 3, section 5 (auxiliary heads)",
     deviations=(
         "response normalisation by AlexNet's formula; the paper gives no constants",
         "conv1 is a plain 7x7; the parameters and operations that Table 1 gives for it fit a separable one",
     ),
-    geometry="paper",
-    input=(3, 224, 224),
-    min_size=79,
-    classes=1000,
-    params=6_998_552,
-    params_training=13_378_280,
-    macs=1_582_671_872,
+    input=(3, 224, 224), min_size=79, params=6_998_552, params_training=13_378_280, macs=1_582_671_872,
     results=(
         "ImageNet validation, one net, one crop: 10.07 % top-5 error (Szegedy et al. 2014, Table 3)",
         "ILSVRC-2014 test, seven nets, 144 crops: 6.67 % top-5 error (Szegedy et al. 2014, Table 2)",
     ),
-    builder=partial(googlenet, form=GoogLeNetForm()),
-    paper_init=xavier_init,  # as in Caffe's reimplementation; the paper does not say
+    builder=partial(googlenet, form=GoogLeNetForm()), paper_init=xavier_init,
 )
-# fmt: off
 _NATIVE = variant(
     _PAPER, "googlenet-native", "GoogLeNet with batch norm for small images", "Table 1", (5_982_250, 308_253_440), year=2015,
     geometry="native", input=(1, 28, 28), min_size=1, classes=10, params_training=None,

@@ -187,11 +187,9 @@ def lenet5_1998(channels: int, classes: int) -> Net:
     return Net(stages, named(head | {"f6": nn.Linear(120, 84), "act6": ScaledTanh(), "rbf": EuclideanRBF()}))
 
 
+# fmt: off
 _LENET5 = NetSpec(
-    name="lenet5",
-    title="LeNet-5",
-    family="lenet",
-    year=1998,
+    name="lenet5", title="LeNet-5", family="lenet", year=1998,
     citation="Y. LeCun, L. Bottou, Y. Bengio, P. Haffner: Gradient-based learning applied to document recognition. "
     "Proceedings of the IEEE 86(11), 1998",
     source="Section II.B, Fig. 2, in its usual modern form",
@@ -202,17 +200,9 @@ _LENET5 = NetSpec(
         "linear output with cross-entropy instead of the distances to fixed codes",
         "padding 2 on C1 takes 28x28 images (the paper pads the images to 32x32)",
     ),
-    geometry="paper",
-    input=(1, 28, 28),
-    min_size=12,
-    classes=10,
-    params=61_706,
-    macs=416_520,
-    builder=lenet5,
-    paper_init=paper_init,
+    input=(1, 28, 28), min_size=12, classes=10, params=61_706, macs=416_520, builder=lenet5, paper_init=paper_init,
 )
 
-# fmt: off
 FAMILY = Family(
     name="lenet",
     title="LeNet-5",

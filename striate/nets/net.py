@@ -37,10 +37,6 @@ class Net(nn.Module):
         self.stages = nn.ModuleDict(stages)
         self.head = head
         auxiliary = auxiliary or {}
-        if unknown := auxiliary.keys() - stages.keys():
-            raise ValueError(
-                f"auxiliary heads on stages that are not there: {sorted(unknown)}; there are {list(stages)}"
-            )
         self._auxiliary_weights = {stage: weight for stage, (weight, _) in auxiliary.items()}
         self.auxiliary_heads = nn.ModuleDict({stage: head for stage, (_, head) in auxiliary.items()})
 

@@ -45,9 +45,9 @@ class NetSpec(NetFacts):
     """The table, figure or section that this row follows."""
     deviations: tuple[str, ...] = ()
     """Where this row departs from its source, in words; empty if nowhere."""
-    geometry: Geometry
+    geometry: Geometry = "paper"
     """`paper`: as published. `native`: stem changed for 28 to 32 pixels. `tutorial`: as a known tutorial trains it."""
-    classes: int
+    classes: int = 1000
     """Default number of classes."""
     params: int
     """Trainable parameters at the defaults, auxiliary heads left out."""

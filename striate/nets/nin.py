@@ -77,28 +77,19 @@ def init(net: Net) -> None:
     nn.init.ones_(net.stages.get_parameter(f"{last}.bias"))
 
 
+# fmt: off
+# The paper's initialisation is that of the author's configuration for CIFAR-10.
 _CIFAR_10 = NetSpec(
-    name="nin-cifar10",
-    title="Network in Network for CIFAR-10",
-    family="nin",
-    year=2013,
+    name="nin-cifar10", title="Network in Network for CIFAR-10", family="nin", year=2013,
     citation="M. Lin, Q. Chen, S. Yan: Network in network. ICLR 2014, arXiv:1312.4400",
-    source="Fig. 2 and section 4; the author's configuration for CIFAR-10",
-    geometry="paper",
-    input=(3, 32, 32),
-    min_size=4,
-    classes=10,
-    params=966_986,
-    macs=222_486_528,
+    source="Fig. 2 and section 4; the author's configuration for CIFAR-10", input=(3, 32, 32), min_size=4, classes=10,
+    params=966_986, macs=222_486_528,
     results=(
         "CIFAR-10: 10.41 % error (Lin et al. 2013, Table 1)",
         "CIFAR-10, with shifts and flips: 8.81 % error (Lin et al. 2013, Table 1)",
     ),
-    builder=partial(nin, form=NiNForm()),
-    init=init,
-    paper_init=partial(normal_init, std=0.05),  # the author's configuration for CIFAR-10
+    builder=partial(nin, form=NiNForm()), init=init, paper_init=partial(normal_init, std=0.05),
 )
-# fmt: off
 _IMAGENET = variant(
     _CIFAR_10, "nin-imagenet", "Network in Network for ImageNet", "The author's Caffe model; not in the paper",
     (7_595_176, 1_100_188_800), input=(3, 224, 224), min_size=39, classes=1000,

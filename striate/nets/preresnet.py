@@ -50,10 +50,6 @@ class IdentityMappingForm:
     """Fig. 4 a to e."""
     shortcut: Shortcut = "identity"
     """Fig. 2 a to f, on the original order."""
-    shortcut_scale: float = 0.5
-    """Constant scaling: of the shortcut."""
-    residual_scale: float = 0.5
-    """Constant scaling: of what is added to it."""
 
 
 class Unit(nn.Module):
@@ -139,8 +135,8 @@ def unit(inputs: int, width: int, stride: int, form: IdentityMappingForm, first:
         gate = nn.Conv2d(inputs, channels, 1, stride)
         return GatedUnit(named(layers), shortcut, gate, form.shortcut == "exclusive-gating")
     if form.shortcut == "constant-scaling":
-        layers |= {"scale": Scale(form.residual_scale)}
-        shortcut = named({"path": shortcut, "scale": Scale(form.shortcut_scale)})
+        layers |= {"scale": Scale(0.5)}
+        shortcut = named({"path": shortcut, "scale": Scale(0.5)})
     elif form.shortcut == "dropout":
         shortcut = named({"path": shortcut, "dropout": nn.Dropout(0.5)})
 
@@ -189,37 +185,23 @@ def init(net: Net, gate_bias: float = -6.0) -> None:
             nn.init.constant_(parameter, gate_bias)
 
 
+# fmt: off
 _164 = NetSpec(
-    name="resnet164",
-    title="ResNet-164 for CIFAR",
-    family="preresnet",
-    year=2016,
+    name="resnet164", title="ResNet-164 for CIFAR", family="preresnet", year=2016,
     citation="K. He, X. Zhang, S. Ren, J. Sun: Identity mappings in deep residual networks. ECCV 2016, arXiv:1603.05027",
-    source="Table 2, original block, bottlenecks",
-    geometry="paper",
-    input=(3, 32, 32),
-    min_size=1,
-    classes=10,
-    params=1_704_154,
-    macs=244_500_992,
-    results=("CIFAR-10: 5.93 % error (He et al. 2016, Table 2)",),
-    builder=partial(identity_mappings, form=IdentityMappingForm(depth=164, bottleneck=True)),
-    init=init,
+    source="Table 2, original block, bottlenecks", input=(3, 32, 32), min_size=1, classes=10, params=1_704_154,
+    macs=244_500_992, results=("CIFAR-10: 5.93 % error (He et al. 2016, Table 2)",),
+    builder=partial(identity_mappings, form=IdentityMappingForm(depth=164, bottleneck=True)), init=init,
 )
-# Ends of names, words, and where in the paper it stands.
-_SHORTCUTS: dict[Shortcut, tuple[str, str, str]] = {
-    "constant-scaling": (
-        "constant-scaling",
-        "constant scaling",
-        "Fig. 2b, Table 1: shortcut and residual both times 0.5",
-    ),
-    "exclusive-gating": ("exclusive-gating", "exclusive gating", "Fig. 2c, Table 1: biases of the gates start at -6"),
-    "shortcut-gating": ("shortcut-gating", "shortcut-only gating", "Fig. 2d, Table 1: biases of the gates start at -6"),
-    "conv": ("conv-shortcut", "1x1 convolution shortcut", "Fig. 2e, Table 1"),
-    "dropout": ("dropout-shortcut", "dropout shortcut", "Fig. 2f, Table 1: rate 0.5"),
-}
 _GATES = ("where the size changes, the gate takes the block's stride and channels; the paper does not say",)
-_ORDERS: dict[Order, tuple[str, str, str]] = {
+# What a shortcut or an order adds to the name and the title, and where in the paper it stands.
+_KINDS = {
+    "constant-scaling": ("resnet{}-constant-scaling", "constant scaling",
+                         "Fig. 2b, Table 1: shortcut and residual both times 0.5"),
+    "exclusive-gating": ("resnet{}-exclusive-gating", "exclusive gating", "Fig. 2c, Table 1: biases of the gates start at -6"),
+    "shortcut-gating": ("resnet{}-shortcut-gating", "shortcut-only gating", "Fig. 2d, Table 1: biases of the gates start at -6"),
+    "conv": ("resnet{}-conv-shortcut", "1x1 convolution shortcut", "Fig. 2e, Table 1"),
+    "dropout": ("resnet{}-dropout-shortcut", "dropout shortcut", "Fig. 2f, Table 1: rate 0.5"),
     "bn-after-addition": ("resnet{}-bn-after-addition", "batch norm after the addition", "Fig. 4b, Table 2"),
     "relu-before-addition": ("resnet{}-relu-before-addition", "ReLU before the addition", "Fig. 4c, Table 2"),
     "relu-preactivation": ("resnet{}-relu-preactivation", "ReLU-only pre-activation", "Fig. 4d, Table 2"),
@@ -227,29 +209,16 @@ _ORDERS: dict[Order, tuple[str, str, str]] = {
 }
 
 
-def _scaled_down(depth: int) -> tuple[str, ...]:
-    return () if depth >= 110 else (f"depth {depth}; the paper has 110 and more",)
+def _row(depth: int, kind: str, params: int, macs: int, *errors: str) -> NetSpec:
+    name, words, source = _KINDS[kind]
+    small = () if depth >= 110 else (f"depth {depth}; the paper has 110 and more",)
+    changed = {"order": kind} if kind in LAYERS else {"shortcut": kind}
+    return variant(_164, name.format(depth), f"ResNet-{depth} for CIFAR, {words}", source, (params, macs),
+                   deviations=(*small, *(_GATES if "gating" in kind else ())), results=errors, depth=depth,
+                   bottleneck=depth >= 164, **changed)
 
 
-def _shortcut(depth: int, kind: Shortcut, params: int, macs: int, error: str | None = None) -> NetSpec:
-    end, words, source = _SHORTCUTS[kind]
-    return variant(
-        _164, f"resnet{depth}-{end}", f"ResNet-{depth} for CIFAR, {words}", source, (params, macs),
-        deviations=(*_scaled_down(depth), *(_GATES if "gating" in kind else ())),
-        results=(f"CIFAR-10: {error} (He et al. 2016, Table 1)",) if error else (),
-        depth=depth, bottleneck=False, shortcut=kind,
-    )  # fmt: skip
-
-
-def _order(depth: int, kind: Order, params: int, macs: int, *results: str) -> NetSpec:
-    name, words, source = _ORDERS[kind]
-    return variant(
-        _164, name.format(depth), f"ResNet-{depth} for CIFAR, {words}", source, (params, macs),
-        deviations=_scaled_down(depth), results=results, depth=depth, bottleneck=depth >= 164, order=kind,
-    )  # fmt: skip
-
-
-def _error(error: str, table: int = 2, of: int = 10) -> str:
+def _error(error: str, table: int, of: int = 10) -> str:
     return f"CIFAR-{of}: {error} (He et al. 2016, Table {table})"
 
 
@@ -263,37 +232,35 @@ FAMILY = Family(
     drawn="preresnet164",
     recipe={
         "source": "He et al. 2016, appendix: as He et al. 2015, section 4.2, at a tenth of the rate for the first 400 steps",
-        "epochs": 182,
-        "lr": 0.1,
-        "weight_decay": 1e-4,
+        "epochs": 182, "lr": 0.1, "weight_decay": 1e-4, "augmentation": "flip,shift=4",
         "milestones": ((0.0, 0.1), (400 / 64_000, 1.0), (0.5, 0.1), (0.75, 0.01)),
-        "augmentation": "flip,shift=4",
     },
     rows=(
         _164,
-        _shortcut(20, "constant-scaling", 269_722, 40_551_040),
-        _shortcut(20, "exclusive-gating", 283_626, 42_648_192),
-        _shortcut(20, "shortcut-gating", 283_626, 42_648_192),
-        _shortcut(20, "conv", 283_962, 42_648_192),
-        _shortcut(20, "dropout", 269_722, 40_551_040),
-        _shortcut(110, "constant-scaling", 1_727_962, 252_887_680, "12.35 % error"),
-        _shortcut(110, "exclusive-gating", 1_824_186, 266_781_312, "8.70 % error"),
-        _shortcut(110, "shortcut-gating", 1_824_186, 266_781_312, "6.91 % error"),
-        _shortcut(110, "conv", 1_826_202, 266_781_312, "12.22 % error"),
-        _shortcut(110, "dropout", 1_727_962, 252_887_680, "fails, with more than 20 % error"),
-        _order(20, "bn-after-addition", 269_722, 40_551_040),
-        _order(20, "relu-before-addition", 269_722, 40_551_040),
-        _order(20, "relu-preactivation", 269_722, 40_551_040),
-        _order(20, "full-preactivation", 269_722, 40_551_040),
-        _order(110, "bn-after-addition", 1_727_962, 252_887_680, _error("8.17 % error")),
-        _order(110, "relu-before-addition", 1_727_962, 252_887_680, _error("7.84 % error")),
-        _order(110, "relu-preactivation", 1_727_962, 252_887_680, _error("6.71 % error")),
-        _order(110, "full-preactivation", 1_727_962, 252_887_680, _error("6.37 % error")),
-        _order(164, "bn-after-addition", 1_703_258, 244_500_992, _error("6.50 % error")),
-        _order(164, "relu-before-addition", 1_704_154, 244_500_992, _error("6.14 % error")),
-        _order(164, "relu-preactivation", 1_704_154, 244_500_992, _error("5.91 % error")),
-        _order(164, "full-preactivation", 1_703_258, 244_500_992, _error("5.46 % error"), _error("24.33 % error", 3, 100)),
-        _order(1001, "full-preactivation", 10_327_706, 1_487_849_984, _error("4.92 % error, 4.62 % at batch 64", 4),
+        _row(20, "constant-scaling", 269_722, 40_551_040),
+        _row(20, "exclusive-gating", 283_626, 42_648_192),
+        _row(20, "shortcut-gating", 283_626, 42_648_192),
+        _row(20, "conv", 283_962, 42_648_192),
+        _row(20, "dropout", 269_722, 40_551_040),
+        _row(110, "constant-scaling", 1_727_962, 252_887_680, _error("12.35 % error", 1)),
+        _row(110, "exclusive-gating", 1_824_186, 266_781_312, _error("8.70 % error", 1)),
+        _row(110, "shortcut-gating", 1_824_186, 266_781_312, _error("6.91 % error", 1)),
+        _row(110, "conv", 1_826_202, 266_781_312, _error("12.22 % error", 1)),
+        _row(110, "dropout", 1_727_962, 252_887_680, _error("fails, with more than 20 % error", 1)),
+        _row(20, "bn-after-addition", 269_722, 40_551_040),
+        _row(20, "relu-before-addition", 269_722, 40_551_040),
+        _row(20, "relu-preactivation", 269_722, 40_551_040),
+        _row(20, "full-preactivation", 269_722, 40_551_040),
+        _row(110, "bn-after-addition", 1_727_962, 252_887_680, _error("8.17 % error", 2)),
+        _row(110, "relu-before-addition", 1_727_962, 252_887_680, _error("7.84 % error", 2)),
+        _row(110, "relu-preactivation", 1_727_962, 252_887_680, _error("6.71 % error", 2)),
+        _row(110, "full-preactivation", 1_727_962, 252_887_680, _error("6.37 % error", 2)),
+        _row(164, "bn-after-addition", 1_703_258, 244_500_992, _error("6.50 % error", 2)),
+        _row(164, "relu-before-addition", 1_704_154, 244_500_992, _error("6.14 % error", 2)),
+        _row(164, "relu-preactivation", 1_704_154, 244_500_992, _error("5.91 % error", 2)),
+        _row(164, "full-preactivation", 1_703_258, 244_500_992, _error("5.46 % error", 2), _error("24.33 % error", 3, 100)),
+        _row(1001, "full-preactivation", 10_327_706, 1_487_849_984, _error("4.92 % error, 4.62 % at batch 64", 4),
                _error("22.71 % error", 3, 100)),
     ),
-)  # fmt: skip
+)
+# fmt: on

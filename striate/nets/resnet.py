@@ -149,24 +149,13 @@ def _cifar_error(error: str, where: str = "Table 6") -> tuple[str, ...]:
     return (f"CIFAR-10: {error} % error (He et al. 2015, {where})",)
 
 
-_18 = NetSpec(
-    name="resnet18",
-    title="ResNet-18",
-    family="resnet",
-    year=2015,
-    citation="K. He, X. Zhang, S. Ren, J. Sun: Deep residual learning for image recognition. CVPR 2016, arXiv:1512.03385",
-    source="Table 1, 18-layer; shortcut option B",
-    geometry="paper",
-    input=(3, 224, 224),
-    min_size=1,
-    classes=1000,
-    params=11_689_512,
-    macs=1_814_073_344,
-    results=(torchvision_accuracy(69.758, 89.078),),
-    torchvision="resnet18",
-    builder=partial(resnet, form=ResNetForm()),
-)
 # fmt: off
+_18 = NetSpec(
+    name="resnet18", title="ResNet-18", family="resnet", year=2015,
+    citation="K. He, X. Zhang, S. Ren, J. Sun: Deep residual learning for image recognition. CVPR 2016, arXiv:1512.03385",
+    source="Table 1, 18-layer; shortcut option B", input=(3, 224, 224), min_size=1, params=11_689_512, macs=1_814_073_344,
+    results=(torchvision_accuracy(69.758, 89.078),), torchvision="resnet18", builder=partial(resnet, form=ResNetForm()),
+)
 _34 = variant(_18, "resnet34", "ResNet-34", "Table 1, 34-layer; shortcut option B", (21_797_672, 3_663_761_408),
               results=_ten_crop(24.52, 7.46), torchvision=("resnet34", 73.314, 91.42), depths=(3, 4, 6, 3))
 _50 = variant(_18, "resnet50", "ResNet-50", "Table 1, 50-layer", (25_557_032, 3_857_973_248), results=_ten_crop(22.85, 6.71),

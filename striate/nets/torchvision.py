@@ -102,15 +102,16 @@ def difference(wanted: Collection[str], given: Collection[str]) -> str:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Pretrained:
-    """A net with published weights, and how its images have to be."""
+    """What weights that a net begins with bring along.
 
-    net: Net
-    mean: tuple[float, ...] | None
-    """Mean of each channel, subtracted from pixels of 0 to 1; None where nothing says so."""
-    std: tuple[float, ...] | None
-    """Standard deviation of each channel, by which the difference is divided."""
-    notes: tuple[str, ...]
-    """What was done, in words: which weights, a stem that was folded, a head that begins anew."""
+    Attributes:
+        mean, std: of each channel of the images that they know, whose pixels are 0 to 1; None where nothing says so.
+        notes: what was done, in words: which weights, a stem that was folded, a head that begins anew.
+    """
+
+    mean: tuple[float, ...] | None = None
+    std: tuple[float, ...] | None = None
+    notes: tuple[str, ...] = ()
 
 
 def fold_stem(weight: Tensor, channels: int) -> Tensor:
@@ -136,7 +137,7 @@ def averaged(values: tuple[float, ...], channels: int) -> tuple[float, ...]:
     return values if len(values) == channels else (sum(values) / len(values),) * channels
 
 
-def pretrained(name: str, *, channels: int = 3, classes: int = 1000, progress: bool = True) -> Pretrained:
+def pretrained(name: str, *, channels: int = 3, classes: int = 1000, progress: bool = True) -> tuple[Net, Pretrained]:
     """The net of row `name` with torchvision's published ImageNet weights, made to fit channels and classes.
 
     Args:
@@ -163,7 +164,7 @@ def pretrained(name: str, *, channels: int = 3, classes: int = 1000, progress: b
         weights = {key: tensor for key, tensor in weights.items() if ".classifier." not in key}
         notes.append(f"the classifier of {source.classes} classes is replaced by a new one of {classes}")
     net.load_state_dict(net.state_dict() | weights)
-    return Pretrained(net=net, mean=averaged(mean, channels), std=averaged(std, channels), notes=tuple(notes))
+    return net, Pretrained(mean=averaged(mean, channels), std=averaged(std, channels), notes=tuple(notes))
 
 
 def published(name: str, progress: bool) -> tuple[str, dict[str, Tensor]]:

@@ -84,28 +84,17 @@ def _three_scales(top1: float, top5: float) -> str:
     )
 
 
+# fmt: off
+# The paper's initialisation is that of section 3.1: it trained net A alone with it, and began the deeper ones from A's weights.
 _NET_A = NetSpec(
-    name="vgg11",
-    title="VGG-11 (net A)",
-    family="vgg",
-    year=2014,
+    name="vgg11", title="VGG-11 (net A)", family="vgg", year=2014,
     citation="K. Simonyan, A. Zisserman: Very deep convolutional networks for large-scale image recognition. "
     "ICLR 2015, arXiv:1409.1556",
-    source="Table 1, column A",
-    geometry="paper",
-    input=(3, 224, 224),
-    min_size=32,
-    classes=1000,
-    params=132_863_336,
-    macs=7_609_090_048,
-    results=(_dense(29.6, 10.4, "256"), torchvision_accuracy(69.02, 88.628)),
-    torchvision="vgg11",
-    builder=partial(vgg, form=VGGForm()),
-    # Section 3.1. With it the paper trained net A alone, and began the deeper ones from A's weights; He's trains all of them.
-    paper_init=partial(normal_init, std=0.1),
+    source="Table 1, column A", input=(3, 224, 224), min_size=32, params=132_863_336, macs=7_609_090_048,
+    results=(_dense(29.6, 10.4, "256"), torchvision_accuracy(69.02, 88.628)), torchvision="vgg11",
+    builder=partial(vgg, form=VGGForm()), paper_init=partial(normal_init, std=0.1),
 )
 _BATCH_NORM = ("batch norm between each convolution and its ReLU; the biases of the convolutions stay",)
-# fmt: off
 _NET_A_BN = variant(
     _NET_A, "vgg11-bn", "VGG-11 with batch norm", "Table 1, column A; torchvision's vgg11_bn", (132_868_840, 7_609_090_048),
     year=2015, deviations=_BATCH_NORM, known_findings=("bias-before-batchnorm",),

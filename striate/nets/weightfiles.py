@@ -20,7 +20,7 @@ from striate.errors import DataError
 from striate.nets.external import inner
 from striate.nets.net import Net
 from striate.nets.savedfiles import LARGEST_HEADER, read_saved, refuse
-from striate.nets.torchvision import TWINS, difference, their_names
+from striate.nets.torchvision import TWINS, Pretrained, difference, their_names
 from striate.texts import with_article
 
 ROOM = 3 * 8
@@ -45,20 +45,15 @@ _SIGNS = (
 """How files begin that are often taken for weights, and what to say of them."""
 
 
-@dataclass(frozen=True, slots=True)
-class Loaded:
-    """What came with weights.
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Loaded(Pretrained):
+    """What came with the weights of a file.
 
     Attributes:
-        notes: in words, what was done: whose names they had, a classifier that begins anew.
-        mean, std: of each channel of the images that the weights know; None where the file does not say.
         classes: the names of its classes; None where the file does not say.
         new_classifier: whether the file's is for another number of classes, and was left aside.
     """
 
-    notes: tuple[str, ...]
-    mean: tuple[float, ...] | None = None
-    std: tuple[float, ...] | None = None
     classes: tuple[str, ...] | None = None
     new_classifier: bool = False
 
@@ -94,7 +89,8 @@ def load_weights(net: nn.Module, path: str | Path, *, new_classifier: bool = Fal
     }
     module.load_state_dict(own | fitting)
     said = (f"it begins with the weights in {path.name}", *notes)
-    return Loaded(said, *_noted(metadata, getattr(net, "channels", None)), new_classifier=bool(replaced))
+    mean, std, classes = _noted(metadata, getattr(net, "channels", None))
+    return Loaded(mean=mean, std=std, notes=said, classes=classes, new_classifier=bool(replaced))
 
 
 def read_weights(path: Path, *, most: int) -> tuple[dict[str, Tensor], dict[str, str]]:

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
 from importlib.util import find_spec
-from itertools import chain, islice
+from itertools import islice
 from pathlib import Path
 from typing import Any, BinaryIO, TextIO
 
@@ -53,8 +53,7 @@ def write_csv(predictions: Iterable[Prediction], stream: BinaryIO, top: int) -> 
         writer = csv.DictWriter(text, list(_row(Prediction(picture=""), top)), lineterminator="\n")
         writer.writeheader()
         for prediction in predictions:
-            row = _row(prediction, top)
-            row["known"] = {True: "true", False: "false", None: ""}[row["known"]]
+            row = _row(prediction, top) | {"known": {True: "true", False: "false", None: ""}[prediction.known]}
             writer.writerow(
                 {key: f"{value:.6f}" if isinstance(value, float) else csv_cell(value) for key, value in row.items()}
             )
@@ -77,21 +76,17 @@ def write_parquet(predictions: Iterable[Prediction], stream: BinaryIO, top: int)
     import pyarrow
     import pyarrow.parquet
 
-    kinds = {"confidence": pyarrow.float64(), "known": pyarrow.bool_()}
     names = list(_row(Prediction(picture=""), top))
-    schema = pyarrow.schema(
-        [
-            (name, kinds.get(name, pyarrow.float64() if name.startswith("confidence_") else pyarrow.string()))
-            for name in names
-        ]
+    kinds = {name: pyarrow.float64() for name in names if name.startswith("confidence")} | {"known": pyarrow.bool_()}
+    schema = pyarrow.schema([(name, kinds.get(name, pyarrow.string())) for name in names])
+    # File names may hold bytes that are no UTF-8.
+    rows = (
+        _row(prediction, top) | {"picture": prediction.picture.encode(errors="backslashreplace").decode()}
+        for prediction in predictions
     )
     with pyarrow.parquet.ParquetWriter(stream, schema) as writer:
-        iterator = iter(predictions)
-        for first in iterator:
-            rows = [_row(prediction, top) for prediction in chain([first], islice(iterator, ROWS - 1))]
-            for row in rows:
-                row["picture"] = legible(row["picture"])
-            writer.write_table(pyarrow.Table.from_pylist(rows, schema=schema))
+        while part := list(islice(rows, ROWS)):
+            writer.write_table(pyarrow.Table.from_pylist(part, schema=schema))
 
 
 FORMATS: Mapping[str, Callable[[Iterable[Prediction], BinaryIO, int], None]] = {
@@ -135,8 +130,3 @@ def _text(stream: BinaryIO) -> Iterator[TextIO]:
         yield text
     finally:
         text.detach()
-
-
-def legible(text: str) -> str:
-    """The text with escapes for what is no UTF-8, as file names may have it."""
-    return text.encode(errors="backslashreplace").decode()

@@ -1,5 +1,4 @@
-"""What a run shows: charts, grids of images, the report and the model card, all made from the files of the run
-directory.
+"""What a run shows: charts, grids of images, the report and the model card, all made from the files of its directory.
 
 Importing this package is light: Altair and vl-convert are loaded when the first chart is drawn.
 """
@@ -13,8 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from striate.files import write_atomic
-from striate.report.facts import read_robustness, worst_mistakes
-from striate.report.wording import percent
+from striate.report.facts import caption, read_robustness, worst_mistakes
 
 if TYPE_CHECKING:
     import altair as alt
@@ -39,10 +37,12 @@ def undrawable() -> str | None:
 
 
 def write_all(run: Run) -> list[Path]:
-    """Writes all that can be made from the run's files alone, and returns what was written: curves.png, the charts of
-    each evaluation, report.html and README.md. Images come first (`write_samples`, `write_mistakes`,
-    `striate.report.attention.write_attention`), since the report shows them. Where no charts can be drawn (`undrawable`),
-    their files are left out."""
+    """Writes all that can be made from the run's files alone, and returns what was written: curves.png, the charts of each
+    evaluation, report.html and README.md.
+
+    The report shows the images of `write_samples`, `write_mistakes` and `striate.report.attention.write_attention`: call these
+    first. Where no charts can be drawn (`undrawable`), their files are left out.
+    """
     from striate.drawing.vega import save_png
     from striate.report import card, html
 
@@ -69,41 +69,36 @@ def _charts(run: Run) -> Iterator[tuple[str, alt.TopLevelMixin]]:
 
 
 def write_samples(run: Run, pixels: Pictures, labels: NDArray[np.integer[Any]]) -> Path:
-    """Write samples.png: training images with their classes, a column for each class; a row for each where they are
+    """Writes samples.png: training images with their classes, a column for each class; a row for each where they are
     four or fewer; one of each where they are many.
 
     Args:
         run: its data.json names the classes.
-        pixels: uint8 (N, H, W, C), as the net sees them, before they are made floats. The first ones of each class are
-            shown, as many as there are of the rarest, so pass them all: only those that are shown are copied.
+        pixels: uint8 (N, H, W, C), all training images as the net sees them; only those that are shown are copied.
         labels: (N) positions in the run's list of classes.
     """
     from striate.drawing.sheet import LEGIBLE, captioned
 
     classes = run.data.classes
     few = len(classes) <= 4
-    first = [np.flatnonzero(labels == label)[:8] for label in range(len(classes))]
-    first = [places for places in first if len(places)]
-    each = min(
-        8 if few else 4 if len(classes) <= 10 else max(1, 40 // len(classes)),
-        *(len(places) for places in first),
-        len(pixels),
-    )
+    first = [places for label in range(len(classes)) if len(places := np.flatnonzero(labels == label)[:8])]
+    most = 8 if few else 4 if len(classes) <= 10 else max(1, 40 // len(classes))
+    each = min(most, *(len(places) for places in first), len(pixels))
     table = np.array([places[:each] for places in first])
     chosen = (table if few else table.T).ravel()[:MOST_SAMPLES]
     captions = [classes[label] for label in labels[chosen]]
-    columns, most = (each, LARGE_SAMPLE) if few else (min(10, len(first)), LEGIBLE)
-    return _write(run.path / "samples.png", captioned(pixels[chosen], captions, columns, most).png())
+    columns, side = (each, LARGE_SAMPLE) if few else (min(10, len(first)), LEGIBLE)
+    return _write(run.path / "samples.png", captioned(pixels[chosen], captions, columns, side).png())
 
 
 def write_mistakes(folder: Path, pixels: Pictures, predictions: Sequence[Row]) -> Path | None:
-    """Write mistakes.png into an evaluation's folder: the worst mistakes, each with the true class, the answer and its
-    confidence.
+    """Writes mistakes.png into an evaluation's folder: the worst mistakes, each with the true class, the predicted class
+    and its confidence.
 
     Args:
         folder: of the evaluation.
         pixels: uint8 (N, H, W, C), all images evaluated, as the net saw them.
-        predictions: rows of predictions.csv; `index` is the place in `pixels`. If all are right nothing is written.
+        predictions: rows of predictions.csv; `index` is the place in `pixels`. Without mistakes nothing is written.
     """
     from striate.drawing.sheet import captioned
 
@@ -111,9 +106,8 @@ def write_mistakes(folder: Path, pixels: Pictures, predictions: Sequence[Row]) -
     if not mistakes:
         (folder / "mistakes.png").unlink(missing_ok=True)  # of an earlier evaluation
         return None
-    captions = [f"{row['truth']}\nread as {row['predicted']}, {percent(row['confidence'], 0)}" for row in mistakes]
     shown = pixels[np.array([row["index"] for row in mistakes])]
-    return _write(folder / "mistakes.png", captioned(shown, captions, most=LARGE_MISTAKE).png())
+    return _write(folder / "mistakes.png", captioned(shown, map(caption, mistakes), most=LARGE_MISTAKE).png())
 
 
 def _write(path: Path, content: bytes) -> Path:

@@ -1,4 +1,4 @@
-"""What a run's net looks at: images of its evaluation, and beside them what spoke for the answer."""
+"""What a run's net looks at: images of its evaluation, each beside the evidence for the predicted class."""
 
 from __future__ import annotations
 
@@ -17,23 +17,17 @@ from striate.errors import UsageError
 from striate.explaining import attribution
 from striate.files import write_atomic
 from striate.outcome import Row
-from striate.report.facts import worst_mistakes
-from striate.report.wording import percent
+from striate.report.facts import caption, worst_mistakes
 
 EACH = 4
-"""Answers that were right, and as many that were wrong."""
+"""Correct predictions that are shown, and as many mistakes."""
 SIDE, GAP = 112, 4
 """Pixels of an image's longer side, about, and between the two of a pair."""
 
 
-def write_attention(
-    classifier: Classifier,
-    folder: Path,
-    pixels: Pictures,
-    predictions: Sequence[Row],
-) -> Path | None:
-    """Writes attention.png into an evaluation's folder: Grad-CAM of answers that were right, a row, and of the worst
-    mistakes, a row, each for the class that the net named.
+def write_attention(classifier: Classifier, folder: Path, pixels: Pictures, predictions: Sequence[Row]) -> Path | None:
+    """Writes attention.png into an evaluation's folder: Grad-CAM of correct predictions, a row, and of the worst
+    mistakes, a row, each for the predicted class.
 
     Args:
         classifier: what was evaluated.
@@ -56,11 +50,11 @@ def write_attention(
         # No maps of 4x4 or more, or, in an external net, maps that no gradient reaches; no memory for gradients.
         (folder / "attention.png").unlink(missing_ok=True)
         return None
-    pairs = [_pair(image, warmth) for image, warmth in zip(shown, heat, strict=True)]
-    left = iter(pairs)
+    pairs = map(_pair, shown, heat)
+    tiles = [[Tile(next(pairs), caption(row)) for row in part] for part in rows]
     sheet = Sheet(
-        rows=tuple(("", tuple(Tile(next(left), _caption(row)) for row in part)) for part in rows),
-        side=max(pairs[0].shape[:2]),
+        rows=tuple(("", tuple(part)) for part in tiles),
+        side=max(tiles[0][0].pixels.shape[:2]),
         columns=EACH,
         fine=1,
     )
@@ -83,8 +77,3 @@ def _pair(pixels: Pixels, heat: Heat) -> Pixels:
     smooth = np.asarray(Image.fromarray(heat, mode="F").resize((width, height), Image.Resampling.BILINEAR))
     gap = np.full((height, GAP, 3), 128, np.uint8)
     return np.concatenate([np.broadcast_to(large, (height, width, 3)), gap, overlay(large, smooth)], axis=1)
-
-
-def _caption(row: Row) -> str:
-    read = ", " if row["truth"] == row["predicted"] else f"\nread as {row['predicted']}, "
-    return f"{row['truth']}{read}{percent(row['confidence'], 0)}"

@@ -55,8 +55,7 @@ def render(run: Run) -> str:
 
 
 def front_matter(run: Run) -> dict[str, object]:
-    """The card's metadata (https://huggingface.co/docs/hub/model-cards): every set of images becomes a result of
-    the model index, with metrics for each way to look at them."""
+    """The card's metadata (https://huggingface.co/docs/hub/model-cards): a result for each set of images."""
     config, data = run.config, run.data
     front: dict[str, object] = {
         "library_name": "striate",

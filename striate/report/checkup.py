@@ -8,12 +8,12 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from markupsafe import Markup, escape
-from PIL import Image
+from PIL import Image, ImageOps
 
 from striate import texts
 from striate.checkup import Checkup, Finding, Pair, Picture, copies_of_training
@@ -23,7 +23,7 @@ from striate.drawing.images import data_uri, to_image
 from striate.drawing.page import templates
 from striate.errors import DataError, UsageError
 from striate.files import write_beside, write_new
-from striate.metrics.intervals import wilson
+from striate.metrics.classification import wilson
 from striate.outcome import Row
 from striate.report import facts, wording
 from striate.run import Run
@@ -45,44 +45,31 @@ class Effect:
 
     Attributes:
         run, evaluation: the names of the run and of its evaluation.
-        total, correct: of all images.
-        copies, copies_correct: of those that are copies of training images.
+        n, accuracy: of all images.
+        copies, accuracy_on_copies: of those that are copies of training images; None without any.
+        accuracy_without_copies, interval_without_copies: of the others, with its 95 % interval; None without any.
     """
 
     run: str
     evaluation: str
-    total: int
-    correct: int
+    n: int
+    accuracy: float
     copies: int
-    copies_correct: int
-
-    def as_dict(self) -> dict[str, Any]:
-        """The counts, and accuracies; None where nothing is left to measure on."""
-        rest, right = self.total - self.copies, self.correct - self.copies_correct
-        return {
-            "run": self.run,
-            "evaluation": self.evaluation,
-            "n": self.total,
-            "accuracy": self.correct / self.total,
-            "copies": self.copies,
-            "accuracy_on_copies": self.copies_correct / self.copies if self.copies else None,
-            "accuracy_without_copies": right / rest if rest else None,
-            "interval_without_copies": list(wilson(right, rest)) if rest else None,
-        }
+    accuracy_on_copies: float | None
+    accuracy_without_copies: float | None
+    interval_without_copies: list[float] | None
 
     def __str__(self) -> str:
-        found = self.as_dict()
-        digits = texts.digits_for(self.total)
-        whole = f"{self.run}, {self.evaluation}: accuracy {wording.percent(found['accuracy'], digits)} of {self.total:,} images"
-        if not self.copies:
+        percent = partial(wording.percent, digits=texts.digits_for(self.n))
+        whole = f"{self.run}, {self.evaluation}: accuracy {percent(self.accuracy)} of {self.n:,} images"
+        if self.accuracy_on_copies is None:
             return f"{whole}; none of them is a copy of a training image."
-        if found["accuracy_without_copies"] is None:
+        if self.accuracy_without_copies is None or self.interval_without_copies is None:
             return f"{whole}; all of them are copies of training images, so nothing was tested."
-        low, high = (wording.percent(bound, digits) for bound in found["interval_without_copies"])
+        low, high = map(percent, self.interval_without_copies)
         return (
-            f"{whole}; without the {self.copies:,} that are copies of training images "
-            f"{wording.percent(found['accuracy_without_copies'], digits)} (95{wording.SPACE}% interval {low} to {high}); on the "
-            f"copies alone {wording.percent(found['accuracy_on_copies'], digits)}."
+            f"{whole}; without the {self.copies:,} that are copies of training images {percent(self.accuracy_without_copies)} "
+            f"({wording.INTERVAL} {low} to {high}); on the copies alone {percent(self.accuracy_on_copies)}."
         )
 
 
@@ -105,16 +92,19 @@ def effects_of_copies(checkup: Checkup, run: Run, moved: bool = False) -> list[E
         if moved:
             rows = [{**row, "path": _moved(row["path"], run, checkup)} for row in rows]
         copies = copies_of_training(checkup.findings, split)
-        is_copy = _copied(rows, copies, checkup.pictures[split], key)
-        right = [row["truth"] == row["predicted"] for row in rows]
+        is_copy = np.array(_copied(rows, copies, checkup.pictures[split], key))
+        correct = np.array([row["truth"] == row["predicted"] for row in rows])
+        rest = correct[~is_copy]
         found.append(
             Effect(
                 run=run.name,
                 evaluation=key,
-                total=len(rows),
-                correct=sum(right),
-                copies=sum(is_copy),
-                copies_correct=sum(hit for hit, copy in zip(right, is_copy, strict=True) if copy),
+                n=len(rows),
+                accuracy=float(correct.mean()),
+                copies=int(is_copy.sum()),
+                accuracy_on_copies=float(correct[is_copy].mean()) if is_copy.any() else None,
+                accuracy_without_copies=float(rest.mean()) if len(rest) else None,
+                interval_without_copies=list(wilson(int(rest.sum()), len(rest))) if len(rest) else None,
             )
         )
     if not found:
@@ -187,7 +177,10 @@ def _section(finding: Finding, dataset: DataSet) -> dict[str, object]:
     lines = names(finding, dataset)
     return {
         "finding": finding,
-        "pairs": [_pair(pair, dataset) for pair in finding.pairs[:SHEET]],
+        "pairs": [
+            {"sides": [_shown(side, dataset) for side in (pair.first, pair.second)], "how": _likeness(pair)}
+            for pair in finding.pairs[:SHEET]
+        ],
         "pictures": [_shown(picture, dataset) for picture in finding.pictures[:SHEET]],
         "names": lines[:LISTED],
         "more": max(0, len(lines) - LISTED),
@@ -198,29 +191,21 @@ def names(finding: Finding, dataset: DataSet) -> list[str]:
     """What a finding concerns, a line each that can be printed."""
     return [
         *(f"{_name(path, dataset)}: {plain(reason)}" for path, reason in finding.files),
-        *(f"{_name_of(picture, dataset)}{_note(picture)}" for picture in finding.pictures),
+        *(f"{_name_of(one, dataset)}{f' ({one.note})' if one.note else ''}" for one in finding.pictures),
         *(f"{_name_of(pair.first, dataset)} = {_name_of(pair.second, dataset)}" for pair in finding.pairs),
     ]
 
 
-def _pair(pair: Pair, dataset: DataSet) -> dict[str, object]:
+def _likeness(pair: Pair) -> str:
     how = "equal pixels" if pair.likeness == 1 else f"likeness {pair.likeness:.2f}"
-    return {
-        "sides": [_shown(side, dataset) for side in (pair.first, pair.second)],
-        "how": f"{how}, mirrored" if pair.mirrored else how,
-    }
-
-
-def _note(picture: Picture) -> str:
-    return f" ({picture.note})" if picture.note else ""
+    return f"{how}, mirrored" if pair.mirrored else how
 
 
 def _shown(picture: Picture, dataset: DataSet) -> dict[str, object]:
     image = _image(picture, dataset)
     small = max(image.size) * 2 <= SIDE
     if small:
-        factor = SIDE // max(image.size)
-        image = image.resize((image.width * factor, image.height * factor), Image.Resampling.NEAREST)
+        image = ImageOps.scale(image, SIDE // max(image.size), Image.Resampling.NEAREST)
     image.thumbnail((SIDE, SIDE))
     return {
         "uri": data_uri(image, "PNG" if small else "JPEG"),

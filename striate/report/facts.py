@@ -39,15 +39,9 @@ PHASES = {
     "other": "everything else",
 }
 """The phases of summary.json's `seconds` in words; `total` is their sum."""
-
-
 NAMED = 12
 """Classes that a sentence names."""
-PARTS = {
-    "train": "for training",
-    "validation": "for validation",
-    "test": "for the final test",
-}
+PARTS = {"train": "for training", "validation": "for validation", "test": "for the final test"}
 """Split -> its purpose, in words."""
 
 
@@ -61,27 +55,23 @@ def measured(row: Row, key: str) -> float | None:
 
 
 def address(run: Run) -> str:
-    """The run as one types it in a shell, `runs/lenet5`: its folder and the one above, never a whole path of
-    somebody's machine."""
+    """The run as one types it in a shell, `runs/lenet5`: its folder and the one above, never a whole path of this machine."""
     path = run.path.resolve()
     return shlex.quote(f"{path.parent.name}/{path.name}" if path.parent.name else path.name)
 
 
 def views(evaluation: Seen | ViewsRow, config: RunConfig) -> str:
-    """How its images were looked at: `centre`, `multi-crop at 256, 288, 320`; the scale is left out where it is the
-    size of the net's images."""
-    scales = evaluation.scales
-    if not scales or scales == (min(config.preprocessing.size),):
-        return evaluation.views
-    return f"{evaluation.views} at {', '.join(map(str, scales))}"
+    """Its views: `centre`, `multi-crop at 256, 288, 320`; the scale is left out if it is the size of the net's images."""
+    usual = evaluation.scales in ((), (min(config.preprocessing.size),))
+    return evaluation.views if usual else f"{evaluation.views} at {', '.join(map(str, evaluation.scales))}"
 
 
 def first_of_each(evaluations: Evaluations) -> Evaluations:
     """The first evaluation of each set of images: of several views, one is shown in full."""
-    found: dict[tuple[str, str], str] = {}
+    found: dict[tuple[str, str], tuple[str, EvaluationFigures]] = {}
     for key, evaluation in evaluations.items():
-        found.setdefault((evaluation.data, evaluation.split), key)
-    return {key: evaluations[key] for key in found.values()}
+        found.setdefault((evaluation.data, evaluation.split), (key, evaluation))
+    return dict(found.values())
 
 
 def same_pictures(evaluations: Sequence[EvaluationFigures]) -> bool:
@@ -110,8 +100,7 @@ def read_views(run: Run, evaluations: Evaluations) -> list[ViewsOf]:
 
 
 def lacking(evaluation: EvaluationFigures) -> list[str]:
-    """What its figures leave out or count otherwise, in sentences: images without an answer, classes without an image, classes
-    that were matched by position."""
+    """What its figures leave out or count otherwise, in sentences."""
     n, split, said = evaluation.n, evaluation.split, []
     if unanswered := evaluation.unanswered:
         said.append(
@@ -150,8 +139,7 @@ def uneven(evaluations: Sequence[EvaluationFigures]) -> bool:
 
 
 def place_in(path: str, location: str | None) -> str:
-    """An image's file relative to the data folder, `val/ants/9.jpg`; for other data, its folder and name. Reports never name
-    whole paths of somebody's machine."""
+    """An image's file relative to the data folder, `val/ants/9.jpg`; for other data, its folder and name."""
     place = Path(path)
     if location and place.is_relative_to(location):
         return place.relative_to(location).as_posix()
@@ -159,12 +147,12 @@ def place_in(path: str, location: str | None) -> str:
 
 
 def mean_confidence(bins: Sequence[Bin]) -> float:
-    """How sure the net was of its answers, on average, by its `reliability`."""
+    """The mean confidence of its predictions, by its `reliability`."""
     return sum(part.n * part.confidence for part in bins) / sum(part.n for part in bins)
 
 
 def accuracy_of_surest(kept: Sequence[Kept], share: float) -> float:
-    """The accuracy on that share of the images of which the net is surest, by its `by_confidence`."""
+    """The accuracy on the most confident share of the images, by its `by_confidence`."""
     return min(kept, key=lambda row: abs(row.kept - share)).accuracy
 
 
@@ -174,8 +162,7 @@ def has_weights(run: Run) -> bool:
 
 
 def describe_curve(metrics: Sequence[Row], quantity: str) -> str:
-    """Where a curve began and ended, in words: `Training from 1.601 to 0.497, validation from ... .`; empty without
-    any figure."""
+    """Where a curve began and ended, in words: `Training from 1.601 to 0.497, validation from ... .`"""
     parts = []
     for word, key in (("training", f"train_{quantity}"), ("validation", f"val_{quantity}")):
         numbers = [number for row in metrics if (number := measured(row, key)) is not None]
@@ -194,9 +181,7 @@ def read_predictions(folder: Path) -> list[Row]:
 
 
 def _prediction(row: dict[str, str]) -> Row:
-    figures = {"confidence": measured(row, "confidence"), "loss": measured(row, "loss")}
-    if not all(figure is None or math.isfinite(figure) for figure in figures.values()):
-        raise ValueError("confidence and loss must be finite numbers")
+    figures = {key: measured(row, key) for key in ("confidence", "loss")}
     return {**row, "truth": row["truth"], "predicted": row["predicted"], "index": int(row["index"]), **figures}
 
 
@@ -207,17 +192,20 @@ def read_robustness(folder: Path) -> Robustness | None:
 
 
 def worst_mistakes(predictions: Sequence[Row], count: int = 24) -> list[Row]:
-    """The `count` wrong answers of largest loss, worst first; equal ones by index, so that the choice is always
-    the same."""
+    """The `count` misclassified images of largest loss, worst first; equal ones by index."""
     wrong = [row for row in predictions if row["predicted"] and row["truth"] != row["predicted"]]
     return sorted(wrong, key=lambda row: (-row["loss"], row["index"]))[:count]
 
 
+def caption(row: Row) -> str:
+    """A row of predictions.csv under its image: the true class, on a second line the predicted one if it is another."""
+    read = ", " if row["truth"] == row["predicted"] else f"\npredicted {row['predicted']}, "
+    return f"{row['truth']}{read}{percent(row['confidence'], 0)}"
+
+
 def parts(data: Data) -> dict[str, int]:
     """Images in each part of the data that has any: training, validation, test, then whatever else there is."""
-    order = list(PARTS)
-    known = {part: data.counts[part] for part in order if data.counts.get(part)}
-    return known | {part: count for part, count in data.counts.items() if count}
+    return {part: count for part in (*PARTS, *data.counts) if (count := data.counts.get(part))}
 
 
 def chance_loss(evaluation: EvaluationFigures) -> float:

@@ -62,8 +62,10 @@ def render(run: Run) -> str:
 
 
 def _sheet(run: Path, name: str) -> dict[str, object] | None:
-    """A sheet of a run's folder for the templates; None where there is no such file. Its images are shown one by one, with their
-    captions as text, where the file says where they are: so they follow the page's width, and its colours."""
+    """A sheet of a run's folder for the templates; None if there is no such file.
+
+    If the file says where its images are, they are shown one by one with their captions as text, to follow the page's width.
+    """
     path = place(run, name)
     if path is None:
         return None

@@ -45,7 +45,8 @@ MOST_PIXELS = 50_000_000
 
 _MACHINE = (*PACKAGES, "python", "cpu", "cores", "threads", "device")
 _COMMAND = re.compile(r"(striate train ([A-Za-z0-9 ._,=:+-]|runs/again)+\n?)+")
-_CAPTION = re.compile(r", [<>]?[0-9]+\s%$")
+_CAPTION = re.compile(r"^(read as|predicted) |, [<>]?[0-9]+\s%$")
+"""What stands around a class name in a caption; runs of earlier versions have `read as`."""
 _FROM_FILE = re.compile(r"^it begins with the weights in .*")
 
 
@@ -272,9 +273,7 @@ def _copy_sheet(run: Run, name: str, target: Path) -> None:
             if image.width * image.height > MOST_PIXELS:
                 raise DataError(f"{source} has {image.width}x{image.height} pixels, at most {MOST_PIXELS:,} are kept")
             tiles, classes = read_tiles(source), set(run.data.classes)
-            known = all(
-                _CAPTION.sub("", line.removeprefix("read as ")) in classes for tile in tiles for line in tile.lines
-            )
+            known = all(_CAPTION.sub("", line) in classes for tile in tiles for line in tile.lines)
             kept = [(tile.box, "\n".join(tile.lines)) for tile in tiles if known]
             write_atomic(target, noted(image.convert("RGB"), kept))
     except (OSError, SyntaxError) as error:

@@ -4,6 +4,7 @@ import csv
 import hashlib
 import json
 import re
+from dataclasses import asdict
 
 import numpy as np
 import pytest
@@ -11,7 +12,7 @@ import pytest
 from striate.checkup import Checkup, Finding, Pair, Picture
 from striate.errors import DataError, UsageError
 from striate.files import write_csv, write_json, write_yaml
-from striate.metrics.intervals import wilson
+from striate.metrics.classification import wilson
 from striate.report.checkup import effects_of_copies
 from striate.run import Run
 from tests.checkup.made import copy_of, photo
@@ -158,7 +159,7 @@ def test_accuracy_without_the_copies_is_that_of_a_plain_loop(tmp_path, named):
     run = run_folder(tmp_path / "run", predictions(paths or [""] * 20, wrong))
     (effect,) = effects_of_copies(checkup_of(copies, 20, paths), run)
     kept = [index not in wrong for index in range(20) if index not in copies]
-    found = effect.as_dict()
+    found = asdict(effect)
     assert found["accuracy"] == 16 / 20
     assert found["accuracy_without_copies"] == sum(kept) / len(kept) == 13 / 16
     assert found["accuracy_on_copies"] == 3 / 4

@@ -24,7 +24,7 @@ from striate.evaluation.robustness import (
     rotation,
     shift,
 )
-from striate.metrics.intervals import wilson
+from striate.metrics.classification import wilson
 
 
 @pytest.fixture

@@ -128,7 +128,7 @@ def dataset_of(names, labels, numbered=False):
 )
 def test_names_that_differ_in_form_only_are_not_taken_for_each_other(theirs, ours):
     data, dataset = dataset_of(["ant", theirs], [0, 1])
-    with pytest.raises(DataError, match="in case, spaces or the form of its letters only: rename it"):
+    with pytest.raises(DataError, match="only in case, spaces or letter forms: rename it"):
         with_classes(data, ("ant", ours), dataset)
 
 

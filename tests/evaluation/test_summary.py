@@ -11,7 +11,7 @@ from striate.data import ImageData
 from striate.errors import DataError
 from striate.evaluation.summary import PER_CLASS_COLUMNS, PREDICTION_COLUMNS, prediction_rows, summarise
 from striate.metrics.calibration import expected_calibration_error
-from striate.metrics.intervals import wilson
+from striate.metrics.classification import wilson
 
 CLASSES = tuple("abcdefgh")
 

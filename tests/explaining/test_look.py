@@ -15,10 +15,10 @@ from striate.classifier import Classifier
 from striate.data import Preprocessing
 from striate.drawing.heat import shaded
 from striate.errors import DataError, UsageError
-from striate.evaluation import subject_of
-from striate.explaining.embedding import embed, last_features, principal_components
+from striate.evaluation.subject import subject_of
+from striate.explaining.embedding import embed, embedding_chart, last_features, principal_components
 from striate.explaining.layers import find_layer
-from striate.explaining.look import embedding_chart, write_look
+from striate.explaining.look import write_look
 from striate.explaining.looking import UNITS, feature_maps, filters, units
 from striate.nets import build
 from tests.explaining.patch_pictures import small_net
@@ -120,8 +120,8 @@ def test_last_features_enter_the_last_linear_layer():
 
 
 def test_an_embedding_of_a_run(trained, tmp_path):
-    found = embed(trained, split="test")
     subject = subject_of(trained, None, "test", "cpu", None)
+    found = embed(subject, trained.name)
     count = len(found.points)
     assert count == min(2000, len(subject.sized))
     with torch.no_grad():
@@ -170,5 +170,5 @@ def test_a_net_from_elsewhere(tmp_path):
     assert again.svg() == sheet.svg() != other.svg()
     with pytest.raises(DataError):
         striate.look(target, tmp_path / "gone.png")
-    with pytest.raises(UsageError, match="learnt nothing yet"):
+    with pytest.raises(UsageError, match="is an untrained net"):
         striate.look(target, what="embedding")

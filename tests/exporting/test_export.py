@@ -5,6 +5,7 @@ import shutil
 import subprocess
 import sys
 import zipfile
+from dataclasses import replace
 
 import numpy as np
 import onnxruntime
@@ -291,7 +292,12 @@ def test_what_differs_is_not_kept(run, tmp_path, monkeypatch, call):
 
 def test_what_cannot_be_opened_is_not_kept(run, tmp_path, monkeypatch):
     monkeypatch.setitem(
-        exporting._WRITERS, "onnx", exporting._graph("onnx", lambda model, path: path.write_bytes(b"no net"))
+        exporting.FORMS,
+        "onnx",
+        replace(
+            exporting.FORMS["onnx"],
+            write=exporting._reopened("onnx", lambda model, path: path.write_bytes(b"no net")),
+        ),
     )
     with pytest.raises(CheckError, match="could not be opened again"):
         export(run, to="onnx", path=tmp_path / "wrong.onnx")
@@ -313,12 +319,13 @@ def test_what_is_there_stays_and_names_are_checked_first(run, tmp_path, monkeypa
 
 
 def test_what_comes_into_being_meanwhile_stays_too(run, tmp_path, monkeypatch):
-    original = exporting._WRITERS["safetensors"]
-    monkeypatch.setitem(
-        exporting._WRITERS,
-        "safetensors",
-        lambda *given: (tmp_path / "mine.safetensors").write_text("mine") and original(*given),
-    )
+    original = exporting.FORMS["safetensors"]
+
+    def late(*given):
+        (tmp_path / "mine.safetensors").write_text("mine")
+        return original.write(*given)
+
+    monkeypatch.setitem(exporting.FORMS, "safetensors", replace(original, write=late))
     with pytest.raises(UsageError, match="exists already"):
         export(run, to="safetensors", path=tmp_path / "mine.safetensors", pictures=QUICK)
     assert (tmp_path / "mine.safetensors").read_text() == "mine"
@@ -409,17 +416,17 @@ def test_comparison_counts_the_decided_only_and_no_nan_passes():
     probabilities = np.exp(logits) / np.exp(logits).sum(1, keepdims=True)
     answers = {"logits": logits.copy(), "probabilities": probabilities.copy()}
     answers["logits"][1] = [3.002, 3.0]
-    found = compare((probabilities, logits), answers)
+    found = compare({"probabilities": probabilities, "logits": logits}, answers)
     assert (found.pictures, found.decided, found.agreed, found.same, found.passed) == (3, 2, 2, 2, False)
     assert found.difference == pytest.approx(0.002 / 10)
     answers["logits"][1] = [3.0005, 3.0009]
-    assert compare((probabilities, logits), answers).passed
+    assert compare({"probabilities": probabilities, "logits": logits}, answers).passed
     answers["logits"][2] = [5.0, 0.0]
-    assert compare((probabilities, logits), answers).agreed == 1
+    assert compare({"probabilities": probabilities, "logits": logits}, answers).agreed == 1
     for broken in ("logits", "probabilities"):
         with_nan = {name: values.copy() for name, values in answers.items()}
         with_nan[broken][0, 0] = np.nan
-        assert not compare((probabilities, logits), with_nan).passed
+        assert not compare({"probabilities": probabilities, "logits": logits}, with_nan).passed
 
 
 def test_paths_are_taken_out_of_a_card_and_nothing_else(run):

@@ -12,7 +12,7 @@ from striate.data import Preprocessing
 from striate.data.kinds import FORMATS
 from striate.data.preprocessing import HEADROOM
 from striate.errors import DataError
-from striate.exporting.folder import HANDED, write_scripts
+from striate.exporting.folder import BUNDLE, write_scripts
 
 SIZES = ((24, 24), (20, 33))
 
@@ -133,7 +133,7 @@ def test_the_same_formats_are_read_and_none_else(handed, tmp_path):
 
 def test_the_scripts_are_short_and_need_three_packages():
     for name, longest in (("predict.py", 15), ("pictures.py", 50)):
-        source = (HANDED / name).read_text()
+        source = (BUNDLE / name).read_text()
         code = [line for line in source.splitlines() if line.strip() and not line.strip().startswith(('"', "#"))]
         assert len(code) <= longest, name
         packages = {line.split()[1].split(".")[0] for line in code if line.startswith(("import ", "from "))}

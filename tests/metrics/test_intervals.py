@@ -4,8 +4,7 @@ import numpy as np
 import pytest
 from scipy.stats import binomtest
 
-from striate.metrics.classification import confusion_matrix, macro_f1, per_class
-from striate.metrics.intervals import macro_f1_interval, wilson
+from striate.metrics.classification import confusion_matrix, macro_f1, macro_f1_interval, per_class, wilson
 
 
 def population(generator):

@@ -145,19 +145,19 @@ def published(monkeypatch: pytest.MonkeyPatch) -> nn.Module:
 
 
 def test_pretrained_as_published(published: nn.Module) -> None:
-    result = ours.pretrained("resnet18")
+    net, result = ours.pretrained("resnet18")
     x = torch.randn(1, 3, 64, 64)
     with torch.no_grad():
-        torch.testing.assert_close(result.net.eval()(x), published(x), rtol=1.3e-6, atol=1e-5)
+        torch.testing.assert_close(net.eval()(x), published(x), rtol=1.3e-6, atol=1e-5)
     assert result.notes == ("resnet18 begins with torchvision's weights Test.V1",)
     assert result.mean == (0.485, 0.456, 0.406)
 
 
 def test_pretrained_on_grey_pictures_is_the_same_grey_in_three_colours(published: nn.Module) -> None:
-    result = ours.pretrained("resnet18", channels=1)
+    net, result = ours.pretrained("resnet18", channels=1)
     x = torch.randn(1, 1, 64, 64)
     with torch.no_grad():
-        torch.testing.assert_close(result.net.eval()(x), published(x.expand(1, 3, 64, 64)), rtol=1e-4, atol=1e-4)
+        torch.testing.assert_close(net.eval()(x), published(x.expand(1, 3, 64, 64)), rtol=1e-4, atol=1e-4)
     assert "takes 1 channel: the sum of its three colours" in result.notes[1]
     assert result.mean == pytest.approx(((0.485 + 0.456 + 0.406) / 3,))
 
@@ -170,9 +170,9 @@ def test_pretrained_with_more_channels_keeps_the_size_of_the_sum() -> None:
 
 
 def test_pretrained_with_other_classes_has_a_new_classifier(published: nn.Module) -> None:
-    result = ours.pretrained("resnet18", classes=7)
-    assert result.net.head.classifier.weight.shape == (7, 512)
-    assert torch.equal(result.net.stages["conv1"].conv.weight, published.conv1.weight)
+    net, result = ours.pretrained("resnet18", classes=7)
+    assert net.head.classifier.weight.shape == (7, 512)
+    assert torch.equal(net.stages["conv1"].conv.weight, published.conv1.weight)
     assert result.notes[-1] == "the classifier of 1000 classes is replaced by a new one of 7"
 
 
@@ -180,14 +180,14 @@ def test_pretrained_googlenet_has_its_own_normalisation(monkeypatch: pytest.Monk
     """torchvision's undoes ImageNet's mean and deviation inside the net; ours takes images as it was trained on them."""
     theirs = their_net("googlenet")
     monkeypatch.setattr(ours, "published", lambda name, progress: ("Test.V1", dict(theirs.state_dict())))
-    result = ours.pretrained("googlenet-torchvision", progress=False)
+    net, result = ours.pretrained("googlenet-torchvision", progress=False)
     theirs.transform_input = True
     theirs.eval()
     pixels = torch.rand(2, 3, 96, 96)
     imagenet = torchvision.transforms.v2.functional.normalize(pixels, [0.485, 0.456, 0.406], [0.229, 0.224, 0.225])
     own = torchvision.transforms.v2.functional.normalize(pixels, list(result.mean), list(result.std))
     with torch.no_grad():
-        torch.testing.assert_close(result.net.eval()(own), theirs(imagenet), rtol=1e-4, atol=1e-4)
+        torch.testing.assert_close(net.eval()(own), theirs(imagenet), rtol=1e-4, atol=1e-4)
     assert "auxiliary heads were not trained" in result.notes[1]
 
 

@@ -49,7 +49,7 @@ def test_shows_right_answers_and_the_worst_mistakes_for_what_was_answered(make_r
     tiles = read_tiles(path)
     assert [tile.lines for tile in tiles[:1] + tiles[-1:]] == [
         [f"{FASHION[5]}, 70\u00a0%"],
-        [FASHION[6], f"read as {FASHION[7]}, 70\u00a0%"],
+        [FASHION[6], f"predicted {FASHION[7]}, 70\u00a0%"],
     ]
     left, top, _, _ = tiles[0].box
     first = np.kron(pixels[5], np.ones((4, 4, 3), np.uint8))

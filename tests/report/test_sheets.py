@@ -123,7 +123,7 @@ def test_mistakes_are_the_worst_first(tmp_path):
     path = report.write_mistakes(tmp_path, pixels, rows)
     tiles = read_tiles(path)
     assert [int(shown[0, 0, 0]) for shown in cut_out(path, tiles[:4])] == [39, 79, 37, 77]
-    assert tiles[0].lines == ["a", "read as b, 90\u00a0%"]
+    assert tiles[0].lines == ["a", "predicted b, 90\u00a0%"]
     assert report.write_mistakes(tmp_path, pixels, rows[::2]) is None  # all right
 
 

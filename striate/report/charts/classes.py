@@ -76,8 +76,9 @@ def confusion(matrix: Sequence[Sequence[int]], classes: Sequence[str], palette: 
 def most_confused_part(
     matrix: Sequence[Sequence[int]], classes: Sequence[str], most: int = MOST_DRAWN // 2
 ) -> tuple[list[list[int]], list[str], list[int]]:
-    """The matrix of the `most` classes that are in most mistakes, all others as one more; its classes; and how many
-    images each row stands for. The last cell holds what is correct of the others, not their mistakes among themselves.
+    """(matrix of the `most` classes with most mistakes, and all others as one; their names; images of each row).
+
+    The last cell holds the correct ones of the others, not their mistakes among themselves.
     """
     counts = np.asarray(matrix, dtype=np.int64)
     right = np.diag(counts)
@@ -131,10 +132,9 @@ def _matrix_ink(base: alt.Chart, orient: Literal["right", "bottom"], palette: Pa
 
 
 def per_class(rows: Sequence[ClassFigures], palette: Palette = PAPER) -> alt.LayerChart:
-    """Precision, recall and F1 of each class, the worst F1 on top, its figure at the right; the line is the 95 %
-    interval of recall.
+    """Precision, recall and F1 of each class, lowest F1 on top, its figure at the right; a line for the interval of recall.
 
-    Of more than 30 classes the 30 worst are drawn.
+    Of more than 30 classes the 30 with the lowest F1 are drawn.
     """
     worst = worst_classes(rows)
     known = worst[0].low is not None

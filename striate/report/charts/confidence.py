@@ -10,7 +10,7 @@ import altair as alt
 
 from striate.drawing.theme import PAPER, Palette
 from striate.drawing.vega import LABELS, below, exactly, percent_axis, plotted, themed, tooltips
-from striate.metrics.intervals import wilson
+from striate.metrics.classification import wilson
 from striate.report.wording import INTERVAL, percent
 from striate.runforms.evaluation import Bin, Kept
 from striate.texts import thousands

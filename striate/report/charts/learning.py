@@ -166,9 +166,7 @@ def time_spent(seconds: dict[str, float], palette: Palette = PAPER) -> alt.Layer
 def rate_search(
     rates: Sequence[float], losses: Sequence[float], marks: dict[str, float], palette: Palette = PAPER
 ) -> alt.LayerChart:
-    """The smoothed loss by learning rate, on a logarithmic axis, with a line and a word at each of at most two
-    `marks`, word -> rate, the smaller one first.
-    """
+    """The smoothed loss by learning rate, with a line and a word at each of at most two `marks`, word -> rate, rising."""
     highest = max(loss for loss in losses if loss <= 1.3 * losses[0]) if losses else 1.0
     rows = [{"rate": rate, "loss": loss} for rate, loss in zip(rates, losses, strict=True) if loss <= 1.3 * highest]
     x = alt.X(

@@ -9,22 +9,8 @@ from PIL import Image, ImageOps
 from values import grey_or_rgb, in_doubt, stored  # type: ignore[import-not-found]
 
 FORMATS = (
-    "JPEG",
-    "PNG",
-    "WEBP",
-    "GIF",
-    "BMP",
-    "TIFF",
-    "AVIF",
-    "JPEG2000",
-    "PPM",
-    "ICO",
-    "QOI",
-    "DDS",
-    "SGI",
-    "PCX",
-    "TGA",
-)
+    "JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF", "AVIF", "JPEG2000", "PPM", "ICO", "QOI", "DDS", "SGI", "PCX", "TGA",
+)  # fmt: skip
 
 
 def read(path: str | Path, how: dict[str, Any]) -> np.ndarray[Any, np.dtype[np.uint8]]:

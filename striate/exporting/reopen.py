@@ -1,6 +1,6 @@
 """Opens exports as their recipient would: in a separate process, with what the format needs and without Striate.
 
-`python -I -B opening.py JOBS`: a JSON file with a list of jobs, each `form`, `file`, `pictures` (an .npy of pixels, or a list of
+`python -I -B reopen.py JOBS`: a JSON file with a list of jobs, each `form`, `file`, `pictures` (an .npy of pixels, or a list of
 files) and `answers`, the .npz that is written. In batches of seven, the last of one where the number allows it.
 """
 
