@@ -27,13 +27,9 @@ Row = Mapping[str, Any]
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Ending:
-    """How training ended, what was planned and what is done.
+    """How training ended, the steps that are done and that were planned, and the steps of an epoch.
 
-    Attributes:
-        how: see `How`.
-        steps, planned_steps: done, and as the plan has them.
-        per_epoch: steps of an epoch.
-        patience: epochs without a better validation after which the recipe stops; None for never.
+    `patience`: epochs without a better validation after which the recipe stops; None for never.
     """
 
     how: How
@@ -71,12 +67,7 @@ class Ending:
 
 
 class Learning(Form):
-    """What a net made of its training.
-
-    Attributes:
-        verdict: see `Verdict`.
-        said: the figures behind it, and what to do; empty where it learned.
-    """
+    """Whether a net learned; `said`: the figures behind it, and what to do; empty where it learned."""
 
     verdict: Verdict
     said: str = ""
@@ -120,9 +111,7 @@ class Chance:
 
     Attributes:
         loss: of giving every image the shares of the classes, as training computes it (smoothing and auxiliary heads included).
-        accuracy: of always naming the most frequent class.
-        classes: how many there are.
-        validating: images in validation.
+        accuracy: of always naming the most frequent of the `classes`; validating: images in validation.
     """
 
     loss: float
@@ -140,11 +129,8 @@ ENOUGH_STEPS = 50
 
 
 def judge(rows: Sequence[Row], chance: Chance, first: float, advice: str) -> Learning:
-    """What the rows of metrics.csv say.
-
-    Args:
-        first: the loss of the first step; NaN if it is not known.
-        advice: what to do where the rate is to blame, as in `try --lr 0.001`.
+    """What the rows of metrics.csv say. `first`: the loss of the first step, NaN if it is not known. `advice`: what to do where
+    the rate is too high, as in `try --lr 0.001`.
     """
     if not rows:
         return Learning(verdict="unknown")
@@ -187,11 +173,8 @@ def _far_above(accuracy: float, chance: Chance) -> bool:
 
 
 def rate_to_try(rate: float, usual: float | None, at: float | None = None) -> float:
-    """A peak rate to try where `rate` was too high.
-
-    Args:
-        usual: the rate that the recipe has by itself, if it is known.
-        at: the rate of the step that failed, where that was lower: the peak has to be lower than that.
+    """A peak rate to try where `rate` was too high. `usual`: the rate that the recipe has by itself, if it is known. `at`: that of
+    the step that failed, where it was lower: the peak has to be lower than that.
     """
     wanted = rate / 4 if at is None or at >= rate else min(rate / 4, at / 2 or rate / 4)
     return float(f"{usual if usual is not None and usual < wanted else wanted:.2g}")

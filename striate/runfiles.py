@@ -36,15 +36,10 @@ FOLDERS = ("checkpoints", "evaluations", "exports", "tensorboard", "weights")
 
 
 def place(folder: Path, name: str, most: int | None = None) -> Path | None:
-    """The path of a run's file, if it may be opened; None if there is none.
+    """The path of a run's file `name`, with `/`, if it may be opened; None if there is none. The run's folder may be a link.
 
-    Args:
-        folder: the run's; it may itself be a link.
-        name: of the file below it, with `/`.
-        most: bytes that it may have; by its name if None.
-
-    Raises:
-        DataError: it is a folder, a pipe, a device or a link that leads out of the run, or larger than that.
+    Raises DataError if it is a folder, a pipe, a device or a link that leads out of the run, or larger than `most` bytes (None:
+    a limit by its name).
     """
     path = folder / name
     most = most or LARGEST.get(path.name, LARGEST_OTHER)

@@ -16,8 +16,7 @@ from striate.events import Observer
 from striate.experiment.announcement import announcement, prediction, remarks
 from striate.experiment.finish import finish, held, judged, naming_disk, nothing_half, write_summary
 from striate.experiment.recipes import for_length
-from striate.experiment.restarts import check_restarts, previous_attempt
-from striate.experiment.resumed import Source, finished, go_on
+from striate.experiment.resumed import Source, check_restarts, finished, go_on, previous_attempt
 from striate.experiment.setup import Setup, set_up, write_start
 from striate.experiment.soundness import require_sound, soundness, worries
 from striate.machine import usable_cores

@@ -82,10 +82,7 @@ def split(dataset: DataSet, recipe: Recipe) -> tuple[ImageData, ImageData | None
 def require_images(
     dataset: DataSet, training: ImageData, validation: ImageData | None, recipe: Recipe, judge: Judge
 ) -> list[str]:
-    """Remarks on the images that training, validation and test have; none where all is well.
-
-    Args:
-        training, validation: what `split` made of the training split.
+    """Remarks on the images that training, validation (as `split` made them) and test have; none where all is well.
 
     Raises:
         UsageError: the best epoch, patience or the judge goes by validation images, and none were asked for.

@@ -39,9 +39,8 @@ def build_initial_net(
     """The net for the data's channels and classes and images of `size` (H, W), its weights drawn with the seed or published ones.
     An external net keeps its own number of channels where it takes no other: images are converted to it.
 
-    Raises:
-        UsageError: the net cannot have so many classes or such images, or has no published weights.
-        StriateError: the published weights could not be downloaded.
+    Raises UsageError if the net cannot have so many classes or such images, or has no published weights; StriateError if these
+    could not be downloaded.
     """
     channels, classes = settings.channels or dataset.train.shape[2], len(dataset.classes)
     # The seed that the run will have; its recipe is resolved later, for this net.

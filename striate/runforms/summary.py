@@ -112,12 +112,8 @@ class Epoch(Form):
 
 
 class Overview(Form):
-    """A run in one row, for lists.
-
-    Attributes:
-        ended: see `striate.outcome.How`; learned: see `striate.outcome.Verdict`.
-        epochs: as planned.
-        split, n, accuracy, low, high: of the leading evaluation, with its interval; None without one.
+    """A run in one row, for lists. `epochs`: as planned. `split` to `high`: of the leading evaluation, with its interval; None
+    without one.
     """
 
     run: str

@@ -19,13 +19,7 @@ from striate.training.step import TrainingStep, class_weights, make_optimizer
 
 @dataclass(frozen=True, eq=False, kw_only=True, slots=True)
 class Job:
-    """What the loop works on, all of it on the device.
-
-    Attributes:
-        net, optimizer, step: step is TrainingStep(net).
-        validation: images at the size of `preprocessing`, or None.
-        ranks: who trains: this process, and others with it.
-    """
+    """What the loop works on, on the device; `step` is TrainingStep(net), `validation` has the size of `preprocessing`."""
 
     net: Net
     optimizer: torch.optim.Optimizer

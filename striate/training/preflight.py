@@ -44,12 +44,8 @@ Verdict = Literal["ok", "warning", "failed"]
 
 @dataclass(frozen=True, slots=True)
 class Check:
-    """One question and its answer.
-
-    Attributes:
-        name: `initial loss`, `gradients`, `dead ReLUs`, `can overfit 32 images`, `learning rate`.
-        verdict: `failed`: the net will not learn; `warning`: it may learn less than it could.
-        said: the figures, and what to do where the answer is bad.
+    """A question and its answer. `failed`: the net will not learn; `warning`: it may learn less than it could. `said`: the
+    figures, and what to do where the answer is bad.
     """
 
     name: str

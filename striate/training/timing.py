@@ -78,13 +78,8 @@ def candidates(device: torch.device, cores: int, settings: Settings) -> list[Exe
 
 @dataclass(frozen=True, slots=True)
 class Speed:
-    """What was measured before step 1.
-
-    Attributes:
-        execution: the fastest one.
-        step: seconds of one training step; with progressive resizing, of the mean one.
-        image: seconds to classify one image.
-        parts: micro-batches that a batch must be split into for memory to hold a step; the recipe's number, or more.
+    """What was measured before step 1: the fastest execution, and the seconds of a training step (the mean one, with progressive
+    resizing) and to classify an image. `parts`: micro-batches that a batch must be split into for memory to hold a step.
     """
 
     execution: Execution

@@ -82,11 +82,8 @@ class Trainer:
         return self.state.step % self.per_epoch == 0 or self.state.step == self.length.steps
 
     def use_smaller_parts(self, error: RuntimeError) -> None:
-        """After a step that failed: if memory ran out, it is computed again in twice as many parts.
-
-        Raises:
-            RuntimeError: `error`, where it is another one.
-            StriateError: memory does not hold the step of a single image, or there are several ranks: the others did not fail.
+        """After a step that failed: if memory ran out, it is computed again in twice as many parts; any other error is raised
+        again. Raises StriateError if memory does not hold a single image, or if there are several ranks: the others did not fail.
         """
         before = self.state.parts
         self.state.parts = self.guard.parts = more_parts(self.job, self.state.parts, error)
@@ -113,10 +110,8 @@ class Trainer:
     def after_step(self) -> None:
         """Moves the end, validates at that of an epoch, saves or shows where that is due, and stops where somebody asked for it.
 
-        Raises:
-            Interrupted: somebody did; a checkpoint of this very step is written.
-            NotFinite: loss or gradients were not finite.
-            OSError: the disk did not take a checkpoint that must be written.
+        Raises Interrupted in that case, with a checkpoint of this very step written; NotFinite if loss or gradients were not
+        finite; OSError if the disk did not take a checkpoint that must be written.
         """
         state, now = self.state, time.perf_counter()
         state.seconds = self.seconds_before + now - self.began

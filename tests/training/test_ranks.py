@@ -42,7 +42,7 @@ from striate.events import (
     Stopped,
     Trained,
 )
-from striate.experiment.restarts import check_restarts, previous_attempt
+from striate.experiment.resumed import check_restarts, previous_attempt
 from striate.inference import logits
 from striate.machine import leave
 from striate.metrics.classification import confusion_matrix
