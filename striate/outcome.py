@@ -173,8 +173,8 @@ def _far_above(accuracy: float, chance: Chance) -> bool:
 
 
 def rate_to_try(rate: float, usual: float | None, at: float | None = None) -> float:
-    """A peak rate to try where `rate` was too high. `usual`: the rate that the recipe has by itself, if it is known. `at`: that of
-    the step that failed, where it was lower: the peak has to be lower than that.
+    """A peak rate to try where `rate` was too high. `usual`: the rate that the recipe has by itself, if known. `at`: that of the
+    step that failed, where it was lower: the peak has to be lower than that.
     """
     wanted = rate / 4 if at is None or at >= rate else min(rate / 4, at / 2 or rate / 4)
     return float(f"{usual if usual is not None and usual < wanted else wanted:.2g}")

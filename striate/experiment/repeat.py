@@ -13,7 +13,7 @@ from striate.data import GIVEN, is_name
 from striate.data.dataset import OF_FILES
 from striate.nets.sources import source_path
 from striate.recipe import Recipe
-from striate.runforms.config import NetConfig, RunConfig
+from striate.runforms.config import RunConfig
 from striate.settings import Settings
 from striate.training import Length
 
@@ -42,8 +42,8 @@ def why_none(config: RunConfig) -> str | None:
 
 
 def repeat_command(config: RunConfig) -> str | None:
-    """The command that repeats the run of a config, every choice that was made spelled out, with a further line for each time
-    that it was extended; None where `why_none` has a reason.
+    """The command that repeats the run of a config, every choice spelled out, with a further line for each time that it was
+    extended; None where `why_none` has a reason.
     """
     if why_none(config) is not None:
         return None
@@ -71,15 +71,17 @@ def _options(asked: Mapping[str, Any]) -> Iterator[str]:
 
 
 def resolved(config: RunConfig) -> dict[str, object]:
-    """The settings of a run, each as it was decided, under the names of `Settings`: `train` with them repeats it.
-
-    Also of runs that do not keep them yet, whose recipe has no other fields than those that settings have.
+    """The settings of a run, each as it was decided, under the names of `Settings`: `train` with them repeats it. Also of older
+    runs that do not keep them, whose recipe has no other fields than those that settings have.
     """
     net, data, plan, images = config.net, config.data, config.plan, config.preprocessing
     recipe = Recipe.from_dict(config.recipe.values, newer=True)
     height, width = images.size
+    target, file = net.origin.target or net.name, net.origin.file
+    in_file = file if source_path(target) is not None else None
     return {
-        "net": _net(net),
+        # A net in a file as it is named from any folder.
+        "net": f"{Path(in_file).resolve()}:{target.rpartition(':')[2]}" if in_file else net.name,
         "data": data.location,
         "data_dir": data.dir if is_name(data.location) else None,
         "recipe": recipe.name,
@@ -104,14 +106,6 @@ def resolved(config: RunConfig) -> dict[str, object]:
         "judge": config.judge,
         "report": config.report,
     }
-
-
-def _net(net: NetConfig) -> str:
-    """The net as it is named from any folder."""
-    target, file = net.origin.target or net.name, net.origin.file
-    if not file or source_path(target) is None:
-        return net.name
-    return f"{Path(file).resolve()}:{target.rpartition(':')[2]}"
 
 
 def _text(value: object) -> str:

@@ -1,5 +1,5 @@
-"""A run that goes on from its newest whole checkpoint, also with its end moved, or under torchrun --max-restarts: when a rank dies
-all are started again, with the same command, and find their run.
+"""A run that goes on from its newest whole checkpoint, also with its end moved, or under torchrun --max-restarts: when a rank
+dies all are started again, with the same command, and find their run.
 """
 
 from __future__ import annotations

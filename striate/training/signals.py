@@ -10,7 +10,6 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from types import FrameType
-from typing import Any
 
 FILE_SECONDS = 1.0
 """Between two looks for a file that asks to stop."""
@@ -57,7 +56,11 @@ def catching(stop: Stop, pids: Sequence[int] | None = None) -> Iterator[None]:
     if threading.current_thread() is not threading.main_thread():
         yield
         return
-    before = _handlers()
+    numbers: list[int] = [signal.SIGINT, signal.SIGTERM]
+    hangup = getattr(signal, "SIGHUP", None)  # Windows has none
+    if hangup is not None and signal.getsignal(hangup) != signal.SIG_IGN:  # as it is under nohup
+        numbers.append(hangup)
+    before = {number: signal.getsignal(number) for number in numbers}
 
     def handle(number: int, frame: FrameType | None) -> None:
         if pids is None:
@@ -81,12 +84,3 @@ def pass_on(number: int, pids: Sequence[int]) -> None:
     for pid in pids:
         with suppress(ProcessLookupError):
             os.kill(pid, number)
-
-
-def _handlers() -> dict[int, Any]:
-    """Signal -> what is done at it now. SIGHUP is heard where there is one and it is not ignored, as it is under nohup."""
-    found: dict[int, Any] = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
-    hangup = getattr(signal, "SIGHUP", None)
-    if hangup is not None and signal.getsignal(hangup) != signal.SIG_IGN:
-        found[hangup] = signal.getsignal(hangup)
-    return found
