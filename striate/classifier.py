@@ -215,8 +215,7 @@ class Classifier:
     def _through(
         self, pixels: Pictures, forward: Callable[[Tensor], tuple[Tensor, ...]], batch_size: int | None
     ) -> tuple[Tensor, ...]:
-        """The output of `forward` for inputs (n, C, H, "
-        "W), batch by batch in the thread of the net, put together on the CPU."""
+        """The output of `forward` for inputs (n, C, H, W), batch by batch in the thread of the net, put together on the CPU."""
         each = batch_size or self.batch_size
         wanted = (*self.preprocessing.size, self.preprocessing.channels)
 

@@ -210,8 +210,7 @@ class _Watcher(Tracker[tuple[int, ...]]):  # type: ignore[no-untyped-call]
 
 
 def _draws(func: OpOverload, arguments: Mapping[str, Any]) -> bool:
-    """Whether the operation draws random numbers: its aten schema says whether it can, its arguments whether it "
-    "does."""
+    """Whether the operation draws random numbers: its aten schema says whether it can, its arguments whether it does."""
     if torch.Tag.nondeterministic_seeded not in func.tags:
         return False
     return not any(arguments.get(name, True) in (0, False) for name in _SWITCHES)

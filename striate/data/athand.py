@@ -27,8 +27,7 @@ ONE_LABEL = (
 
 @runtime_checkable
 class MapStyle(Protocol):
-    """Data with access by position: a torch Dataset, a Hugging Face Dataset, a pair of images and labels, a dict of "
-    "splits."""
+    """Data with access by position: a torch Dataset, a Hugging Face Dataset, a pair of images and labels, a dict of splits."""
 
     def __len__(self) -> int: ...
 

@@ -223,8 +223,7 @@ def _with_alpha(image: Image.Image, kept: Stored) -> Image.Image:
 
 
 def _range_of(tags: Any, bits: int, form: int) -> Range | None:
-    """What a TIFF's tags state: fewer bits than the container has, or sample limits that correspond to a number of "
-    "bits."""
+    """The range that a TIFF's tags state: by fewer bits than the container has, or by sample limits of a number of bits."""
     if bits in range(9, 16):
         return 0, 2**bits - 1
     low, high = (_first(tags.get(tag)) for tag in ((280, 281) if 281 in tags else (340, 341)))

@@ -55,8 +55,7 @@ def announcement(setup: Setup) -> dict[str, str]:
 
 
 def remarks(setup: Setup) -> dict[str, str]:
-    """Missing classes of the splits, and the check-up's findings that `announcement` does not report: warnings in "
-    "words, hints counted."""
+    """Classes that splits lack, and findings that `announcement` does not report: warnings in words, hints counted."""
     told = [finding for finding in setup.findings if finding.kind not in REPORTED]
     lines = [f"{words[0].upper()}{words[1:]}." for words in setup.remarks]
     lines += [f"{finding.title}. {finding.words}" for finding in told if finding.severity != "hint"]

@@ -76,8 +76,7 @@ def require_saved(run: Run, job: Job, net: Net) -> None:
 
 
 def _builder(setup: Setup) -> Callable[[], torch.nn.Module] | None:
-    """A function that builds the net of a file again; None for nets of the catalogue and of libraries, which are "
-    "tested when they are saved."""
+    """A function that builds the net of a file again; None for other nets, which are tested when they are saved."""
     row, origin = setup.row, setup.row.origin
     if not isinstance(row, ExternalFacts) or "given" in origin or source_path(origin.get("target", "")) is None:
         return None
