@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from striate.errors import DataError, StriateError, UsageError
     from striate.events import Event
     from striate.experiment import Settings, compare_views, evaluate, resume, search_rate, train, try_out
-    from striate.explaining import Explanation, explain
+    from striate.explaining.explanation import Explanation, explain
     from striate.explaining.look import look
     from striate.exporting import Exported, export
     from striate.live import follow, stop
@@ -41,7 +41,7 @@ _NAMES = {
     "errors": "DataError StriateError UsageError",
     "events": "Event",
     "experiment": "Settings compare_views evaluate resume search_rate train try_out",
-    "explaining": "Explanation explain",
+    "explaining.explanation": "Explanation explain",
     "explaining.look": "look",
     "exporting": "Exported export",
     "live": "follow stop",

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 
 import numpy as np
 
@@ -60,15 +60,9 @@ class Checkup:
 
     def as_dict(self) -> dict[str, object]:
         """The result in plain types."""
-        return {
-            "name": self.name,
-            "location": self.location,
-            "pictures": dict(self.pictures),
-            "classes": list(self.classes),
-            "weighty": len(self.weighty),
-            "findings": [finding.as_dict() for finding in self.findings],
-            "seconds": round(self.seconds, 2),
-        }
+        findings = [finding.as_dict() for finding in self.findings]
+        seconds = round(self.seconds, 2)
+        return {**asdict(self), "weighty": len(self.weighty), "findings": findings, "seconds": seconds}
 
 
 def check(dataset: DataSet) -> Checkup:

@@ -24,7 +24,7 @@ class Explain(Device, TrustCode):
     seed: int = option(0, "Random seed for the random orders and weights that each map is compared with.")
 
     def __call__(self) -> None:
-        from striate.explaining import explain, write_explanations
+        from striate.explaining.explanation import explain, write_explanations
         from striate.run import Run
 
         run = Run.open(self.run, trust_code=self.trust_code)

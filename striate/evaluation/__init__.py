@@ -25,17 +25,6 @@ from striate.outofdistribution import FEWEST
 from striate.run import Run
 from striate.runforms.evaluation import EvaluationFigures, Robustness, Seen, Views, ViewsRow
 
-__all__ = [
-    "PROTOCOLS",
-    "VIEWS",
-    "Evaluation",
-    "ViewsTable",
-    "compare_views",
-    "evaluate",
-    "score",
-    "write_evaluation",
-]
-
 
 @dataclass(frozen=True, eq=False, kw_only=True, slots=True)
 class Evaluation:

@@ -14,7 +14,7 @@ from striate.drawing.heat import Heat, overlay
 from striate.drawing.images import Pixels, resized
 from striate.drawing.sheet import Sheet, Tile, shown_side
 from striate.errors import UsageError
-from striate.explaining import attribution
+from striate.explaining.attributing import attribution
 from striate.files import write_atomic
 from striate.outcome import Row
 from striate.report.facts import caption, worst_mistakes

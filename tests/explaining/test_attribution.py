@@ -11,8 +11,7 @@ from captum.attr import GuidedBackprop, LayerGradCam
 from torch import nn
 
 from striate.errors import UsageError
-from striate.explaining import METHODS, attribution
-from striate.explaining.attributing import WINDOWS
+from striate.explaining.attributing import METHODS, WINDOWS, attribution
 from striate.explaining.layers import find_layer, layers
 from striate.nets import build
 from striate.nets.external import adapt, make
@@ -242,7 +241,7 @@ def test_a_net_whose_maps_are_too_small_is_told_apart():
 
 def test_captum_is_loaded_by_the_methods_that_use_it_only():
     program = (
-        "import sys, torch; from striate.nets import build; from striate.explaining import attribution\n"
+        "import sys, torch; from striate.nets import build; from striate.explaining.attributing import attribution\n"
         "for method in ('grad-cam', 'saliency', 'guided-backprop'):\n"
         "    attribution(build('lenet5'), torch.zeros(1, 1, 28, 28), 0, method)\n"
         "print('captum' in sys.modules)"

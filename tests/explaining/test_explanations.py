@@ -9,7 +9,8 @@ from PIL import Image
 
 import striate
 from striate.errors import DataError, UsageError
-from striate.explaining import METHODS, explain
+from striate.explaining.attributing import METHODS
+from striate.explaining.explanation import explain
 
 
 @pytest.fixture(scope="module")

@@ -6,9 +6,16 @@ import torch
 from scipy.stats import spearmanr
 from torch import nn
 
-from striate.drawing.heat import colours, palette
-from striate.explaining import faithfulness, overlay, weight_dependence
-from striate.explaining.faithfulness import DRAWS, ORDERS, area, randomised, rank_correlation
+from striate.drawing.heat import colours, overlay, palette
+from striate.explaining.faithfulness import (
+    DRAWS,
+    ORDERS,
+    area,
+    faithfulness,
+    randomised,
+    rank_correlation,
+    weight_dependence,
+)
 from striate.nets import build
 from tests.explaining.patch_pictures import small_net
 
@@ -112,7 +119,7 @@ def test_a_map_that_does_not_depend_on_the_weights_correlates_fully():
     net = small_net({"same": nn.Identity()}, Corner(), classes=2)
     net.unused = nn.Linear(1, 1)
     inputs = torch.rand(2, 1, 8, 8)
-    from striate.explaining import attribution
+    from striate.explaining.attributing import attribution
 
     heats = attribution(net, inputs, 0, "integrated-gradients")
     same = weight_dependence(net, heats, lambda other: attribution(other, inputs, 0, "integrated-gradients"))

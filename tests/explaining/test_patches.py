@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from striate.explaining import attribution
+from striate.explaining.attributing import attribution
 from striate.explaining.faithfulness import randomised, weight_dependence
 from striate.explaining.layers import find_layer
 from tests.explaining.patch_pictures import patches, trained_on_patches

@@ -7,7 +7,7 @@ from PIL import Image
 from striate.classifier import Classifier
 from striate.data import Preprocessing
 from striate.drawing.sheet import read_tiles
-from striate.explaining import attribution
+from striate.explaining.attributing import attribution
 from striate.nets import build
 from striate.report import attention
 from tests.report.run_files import FASHION
