@@ -19,7 +19,8 @@ from PIL import Image, ImageOps
 
 from bench.cache import unpacked
 from bench.record import append, conditions
-from striate.checkup import SIZE, Checkup, check, quick
+from striate.checkup import SIZE, Checkup, check
+from striate.checkup.quick import quick
 from striate.data import load_data
 from striate.machine import usable_cores, use_cores
 

@@ -12,23 +12,12 @@ from dataclasses import asdict, dataclass
 import numpy as np
 
 from striate.checkup.copies import across_copies, copy_findings, equal_groups
-from striate.checkup.findings import Finding, Pair, Picture, Place, picture
+from striate.checkup.findings import Finding, Picture, Place, picture
 from striate.checkup.near import near_duplicates, thumbnails
 from striate.checkup.outliers import outlier_findings
 from striate.checkup.quick import in_order, quick
 from striate.data.dataset import DataSet
 from striate.data.images import Pixels
-
-__all__ = [
-    "SIZE",
-    "Checkup",
-    "Finding",
-    "Pair",
-    "Picture",
-    "check",
-    "copies_of_training",
-    "quick",
-]
 
 SIZE = (32, 32)
 """The size to load files at for a check-up: equal at that size counts as equal."""

@@ -21,13 +21,11 @@ from striate.outofdistribution import FEWEST, FILE, NEIGHBOUR, REFERENCES, Featu
 from striate.run import Run
 from striate.runforms.calibration import Abstain, Calibration, Score, WithoutReferences
 
-DEFAULT_SCORE: Score = "nearest"
-"""The best of those tried (docs/prediction.md)."""
 KEEP = 0.95
 """Share of the validation images that are to be kept."""
 
 
-def calibrate(run: Run, classifier: Classifier, data: ImageData, score: Score = DEFAULT_SCORE) -> Calibration:
+def calibrate(run: Run, classifier: Classifier, data: ImageData, score: Score = "nearest") -> Calibration:
     """Fits temperature and threshold on a run's validation images, and keeps them in the run.
 
     Below `FEWEST` images there is no threshold. The references of the score `nearest` go into calibration.safetensors.
@@ -35,6 +33,7 @@ def calibrate(run: Run, classifier: Classifier, data: ImageData, score: Score = 
     Args:
         classifier: its net as the run keeps it: with its last weights, or its best ones.
         data: the validation images, at least one, none of which it was trained on.
+        score: the default is the best of those tried (docs/prediction.md).
 
     Raises:
         DataError: the net gives no finite logits for any of them.

@@ -14,7 +14,8 @@ from striate.anatomy import Finding as Mistake
 from striate.anatomy import inspect
 from striate.anatomy.rows import Totals
 from striate.anatomy.targets import describe
-from striate.checkup import Finding, quick
+from striate.checkup.findings import Finding
+from striate.checkup.quick import quick
 from striate.data import NAMED, DataSet, Reading
 from striate.data.dataset import OF_FILES
 from striate.data.preprocessing import preprocessing_for

@@ -16,7 +16,8 @@ from markupsafe import Markup, escape
 from PIL import Image, ImageOps
 
 from striate import texts
-from striate.checkup import Checkup, Finding, Pair, Picture, copies_of_training
+from striate.checkup import Checkup, copies_of_training
+from striate.checkup.findings import Finding, Pair, Picture
 from striate.data import DataSet
 from striate.data.decode import decode
 from striate.drawing.images import data_uri, to_image

@@ -9,7 +9,8 @@ from dataclasses import asdict
 import numpy as np
 import pytest
 
-from striate.checkup import Checkup, Finding, Pair, Picture
+from striate.checkup import Checkup
+from striate.checkup.findings import Finding, Pair, Picture
 from striate.errors import DataError, UsageError
 from striate.files import write_csv, write_json, write_yaml
 from striate.metrics.classification import wilson

@@ -3,7 +3,8 @@
 import numpy as np
 import pytest
 
-from striate.checkup import SIZE, quick
+from striate.checkup import SIZE
+from striate.checkup.quick import quick
 from striate.data import load_data
 from tests.checkup.made import data_set, photo, pixels
 

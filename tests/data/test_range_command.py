@@ -10,7 +10,7 @@ from PIL import Image
 
 import striate
 import striate.exporting
-from striate.checkup import quick
+from striate.checkup.quick import quick
 from striate.data import Preprocessing, load_data
 from striate.data.preprocessing import HEADROOM
 from striate.errors import DataError

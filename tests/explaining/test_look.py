@@ -16,9 +16,8 @@ from striate.data import Preprocessing
 from striate.drawing.heat import shaded
 from striate.errors import DataError, UsageError
 from striate.evaluation.subject import subject_of
-from striate.explaining.embedding import embed, embedding_chart, last_features, principal_components
 from striate.explaining.layers import find_layer
-from striate.explaining.look import write_look
+from striate.explaining.look import embed, embedding_chart, last_features, principal_components, write_look
 from striate.explaining.looking import UNITS, feature_maps, filters, units
 from striate.nets import build
 from tests.explaining.patch_pictures import small_net
