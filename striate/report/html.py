@@ -135,9 +135,10 @@ def _evaluation(run: Run, key: str, found: EvaluationFigures) -> dict[str, objec
 
 def _confidence(found: EvaluationFigures) -> Iterator[dict[str, object]]:
     """Reliability before and, where there is a temperature, after temperature scaling; accuracy by confidence."""
+    scaled = found.temperature not in (None, 1)
     for bins, error, when in (
-        (found.reliability, found.ece, "before" if found.reliability_calibrated else "without"),
-        (found.reliability_calibrated, found.ece_calibrated, "after"),
+        (found.reliability, found.ece, "before" if scaled else "without"),
+        (found.reliability_calibrated if scaled else None, found.ece_calibrated, "after"),
     ):
         if bins and error is not None:
             title = f"Reliability {when} temperature scaling"
