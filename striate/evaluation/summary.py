@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -48,20 +48,15 @@ def summarise(
 ) -> EvaluationFigures:
     """The figures of an evaluation, each explained in docs/evaluation.md.
 
-    n, correct, accuracy with its 95 % interval (low, high), balanced_accuracy, top5 (None up to five classes), loss, brier,
-    macro_f1 with its 95 % interval (macro_f1_low, macro_f1_high), ece and reliability of the net's own probabilities,
-    by_confidence, classes, confusion (rows are the truth), per_class, most_confused. With a temperature also temperature,
-    loss_calibrated, ece_calibrated, reliability_calibrated; by_confidence goes by the calibrated confidence then.
-
-    `unanswered` is the number of images for which the net gave NaN or infinity, which is no answer: they count as wrong in all
-    that counts right and wrong, and have no part in loss, Brier score, calibration and the confusion matrix.
+    Images for which the net gave NaN or infinity are `unanswered`: they count as misclassified, and have no part in loss, Brier
+    score, calibration and the confusion matrix.
 
     Args:
         outputs: (N, classes) log-probabilities.
         labels: (N) positions in `classes`.
         classes: their names.
-        seen: which images these are, and how each was looked at.
-        temperature: the run's, which divides the logits before confidence is spoken of.
+        seen: which images these are, and how each was viewed.
+        temperature: the run's, which divides the logits for `by_confidence` and the figures called `..._calibrated`.
 
     Raises:
         DataError: the net gave no number for any of them.
@@ -75,16 +70,8 @@ def summarise(
     outputs, labels = outputs[answered], labels[answered]
     low, high = wilson(correct, total)
     macro_low, macro_high = macro_f1_interval(whole)
-    own = said = certainty(outputs, labels)
-    calibrated: dict[str, Any] = {}
-    if temperature is not None:
-        said = certainty(tempered(outputs, temperature), labels)
-        calibrated = {
-            "temperature": temperature,
-            "loss_calibrated": said.loss,
-            "ece_calibrated": said.ece,
-            "reliability_calibrated": tuple(map(Bin.from_dict, said.reliability)),
-        }
+    said = outputs if temperature is None else tempered(outputs, temperature)
+    calibrated = {} if temperature is None else certainty(said, labels)._asdict()
     return EvaluationFigures(
         **asdict(seen),
         n=total,
@@ -95,15 +82,14 @@ def summarise(
         high=high,
         balanced_accuracy=balanced_accuracy(whole),
         top5=top_k_hits(outputs, labels, 5) / total if len(classes) > 5 else None,
-        loss=own.loss,
+        **certainty(outputs, labels)._asdict(),
         brier=brier_score(np.exp(outputs), labels),
         macro_f1=macro_f1(whole),
         macro_f1_low=macro_low,
         macro_f1_high=macro_high,
-        ece=own.ece,
-        reliability=tuple(map(Bin.from_dict, own.reliability)),
-        **calibrated,
-        by_confidence=tuple(map(Kept.from_dict, said.by_confidence)),
+        temperature=temperature,
+        **{f"{name}_calibrated": figure for name, figure in calibrated.items()},
+        by_confidence=tuple(map(Kept.from_dict, accuracy_by_confidence(np.exp(said.max(1)), said.argmax(1) == labels))),
         classes=tuple(classes),
         confusion=tuple(map(tuple, confusion.tolist())),
         per_class=tuple(map(ClassFigures.from_dict, per_class(whole, classes))),
@@ -112,20 +98,18 @@ def summarise(
 
 
 class Certainty(NamedTuple):
-    """What log-probabilities are worth: their loss, calibration error, and rows of `reliability` and `by_confidence`."""
+    """How good log-probabilities are: their loss, and how far their confidence is from accuracy."""
 
     loss: float
     ece: float
-    reliability: list[dict[str, float]]
-    by_confidence: list[dict[str, float]]
+    reliability: tuple[Bin, ...]
 
 
 def certainty(outputs: LogProbabilities, labels: npt.NDArray[np.int64]) -> Certainty:
     """Of finite outputs (N, classes)."""
     confidence, hits = np.exp(outputs.max(1)), outputs.argmax(1) == labels
-    ece = expected_calibration_error(confidence, hits)
-    rows = reliability(confidence, hits), accuracy_by_confidence(confidence, hits)
-    return Certainty(float(_losses(outputs, labels).mean()), ece, *rows)
+    bins = tuple(map(Bin.from_dict, reliability(confidence, hits)))
+    return Certainty(float(_losses(outputs, labels).mean()), expected_calibration_error(confidence, hits), bins)
 
 
 def prediction_rows(outputs: LogProbabilities, data: ImageData, *, temperature: float | None = None) -> list[Row]:
