@@ -59,6 +59,9 @@ def _place(picture: Picture) -> tuple[int, int]:
 
 def copy_findings(pairs: Sequence[Pair], dataset: DataSet, near: bool) -> list[Finding]:
     """The pairs as findings: across splits, across classes, and within a class of one split. One can be in the first two."""
+    height, width, _ = dataset.first.shape
+    alike = "of the same image, it seems: encoded anew, resized, mirrored or slightly cropped"
+    alike = alike if near else f"with equal pixels at {width}x{height}"
     by_kind: dict[str, list[Pair]] = defaultdict(list)
     for pair in sorted(pairs, key=lambda pair: -pair.likeness):
         kinds = ["leakage"] * (pair.first.split != pair.second.split)
@@ -68,18 +71,11 @@ def copy_findings(pairs: Sequence[Pair], dataset: DataSet, near: bool) -> list[F
     return [
         finding(
             f"near-{kind}" if near else kind,
-            f"{_said(found, kind, _alike(dataset, near))} {_way_out(kind, dataset)}",
+            f"{_said(found, kind, alike)} {_way_out(kind, dataset)}",
             pairs=tuple(found),
         )
         for kind, found in by_kind.items()
     ]
-
-
-def _alike(dataset: DataSet, near: bool) -> str:
-    if near:
-        return "that seem to show the same image: re-encoded, resized, mirrored or slightly cropped"
-    height, width, _ = dataset.first.shape
-    return f"with identical pixels at {width}x{height}"
 
 
 def _said(pairs: Sequence[Pair], kind: str, alike: str) -> str:

@@ -100,23 +100,20 @@ def robustness(
             done += len(labels)
             if on_progress:
                 on_progress(done, count * len(hits))
-    correct = iter(hits.tolist())
-    clean, low, high = _rate(next(correct), count)
-    rows = []
-    for name, _, values in levels:
-        for level, value in enumerate(values, start=1):
-            accuracy, least, most = _rate(next(correct), count)
-            rows.append(
-                Corruption(name=name, level=level, value=value, n=count, accuracy=accuracy, low=least, high=most)
-            )
+    rates = [(correct / count, *wilson(correct, count)) for correct in hits.tolist()]
+    names = [(name, level, value) for name, _, values in levels for level, value in enumerate(values, start=1)]
+    clean, clean_low, clean_high = rates[0]
     return Robustness(
         clean=clean,
-        clean_low=low,
-        clean_high=high,
+        clean_low=clean_low,
+        clean_high=clean_high,
         n=count,
         source=f"{published.name} (Hendrycks and Dietterich 2019); rotation and shift after Engstrom et al. 2019",
         mean=float(hits[1:].mean()) / count,
-        corruptions=tuple(rows),
+        corruptions=tuple(
+            Corruption(name=name, level=level, value=value, n=count, accuracy=accuracy, low=low, high=high)
+            for (name, level, value), (accuracy, low, high) in zip(names, rates[1:], strict=True)
+        ),
     )
 
 
@@ -186,11 +183,6 @@ def contrast(pixels: Tensor, draws: Draws, factor: float) -> Tensor:
     """Multiplies each value's distance to the mean of its channel in its image."""
     mean = pixels.double().mean((2, 3), keepdim=True).float()
     return mean + (pixels - mean) * factor
-
-
-def _rate(correct: int, count: int) -> tuple[float, float, float]:
-    """(accuracy, the ends of its 95 % interval)."""
-    return (correct / count, *wilson(correct, count))
 
 
 def _versions(pixels: Pixels, samples: Tensor, levels: Levels) -> Iterator[Pixels]:

@@ -111,7 +111,8 @@ def pictures_at(
         step = max(1, PORTION_PIXELS // scale**2)
         yield from (list(data.pixels[start : start + step]) for start in range(0, len(data), step))
         return
-    smallest = _covered(preprocessing.size, scale)
+    height, width = (round(side * scale / min(preprocessing.size)) for side in preprocessing.size)
+    smallest = height, width
 
     def one(position: int) -> Pixels:
         image = _image(data, position, math.ceil(HEADROOM * max(smallest)))
@@ -198,12 +199,6 @@ def _mean(logs: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
     highest = logs.max(0)
     averaged: npt.NDArray[np.float64] = np.log(np.exp(logs - highest).mean(0)) + highest
     return averaged
-
-
-def _covered(size: Size, scale: int) -> Size:
-    """(H, W): `size` with `scale` for its shorter side."""
-    shorter = min(size)
-    return round(size[0] * scale / shorter), round(size[1] * scale / shorter)
 
 
 def _image(data: ImageData, position: int, at_least: int) -> Image.Image:
