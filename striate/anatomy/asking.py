@@ -23,6 +23,7 @@ from striate.nets.copying import copied
 from striate.nets.external import inner
 from striate.nets.hooks import evaluating, set_mode
 from striate.nets.undisturbed import undisturbed
+from striate.texts import counted
 
 IMAGES = 4
 ROUNDING = 1e-5
@@ -155,7 +156,7 @@ def _shape_fault(output: Any, count: int, classes: int | None = None) -> Finding
     return Finding(
         name="wrong-output-shape",
         where=("the output",),
-        why=f"For {_images(count)} it gives {given}, and not {count} rows of logits.",
+        why=f"For {counted(count, 'image')} it gives {given}, and not {count} rows of logits.",
         remedy="Reshape with flatten(1) and squeeze with the dimension named: squeeze() drops the batch of one image too.",
     )
 
@@ -188,13 +189,10 @@ def _first_not_finite(net: nn.Module, images: Tensor) -> str:
         return "the output"
     steps = [seen.steps[index] for index in seen.live]
     step = next((s for s in steps if s.nan), None) or next((s for s in steps if s.infinite), None)
-    while step is not None:
-        before = [seen.steps[index] for index in step.inputs if index >= 0 and seen.steps[index].infinite]
-        if not before:
-            break
-        step = before[0]
     if step is None:
         return "the output"
+    while before := [seen.steps[index] for index in step.inputs if index >= 0 and seen.steps[index].infinite]:
+        step = before[0]
     return f"{step.operation} in {step.place}" if step.module else step.place
 
 
@@ -207,7 +205,7 @@ def _among_others(net: nn.Module, images: Tensor, whole: Tensor | None, exact: _
         except Exception as error:
             if len(group) == IMAGES:
                 raise
-            said = f"It takes {IMAGES} images together, and refuses {_images(len(group))}: {error}."
+            said = f"It takes {IMAGES} images together, and refuses {counted(len(group), 'image')}: {error}."
             return _caused(net, images, "company", said)
         if (fault := _shape_fault(found, len(group), None if whole is None else whole.shape[1])) is not None:
             return fault
@@ -221,7 +219,7 @@ def _among_others(net: nn.Module, images: Tensor, whole: Tensor | None, exact: _
             return _caused(net, images, "call", "A second call with the same images gives different answers.")
         if whole is not None and 0 in group and _only_blank(net, images, whole, exact):
             return _blank_is_rounding(net, images)
-        which = f"{_images(len(group))} alone" if len(group) == 1 else "the same images in another batch"
+        which = f"{counted(len(group), 'image')} alone" if len(group) == 1 else "the same images in another batch"
         return _caused(net, images, "company", f"Answers for {which} differ from those for all {IMAGES} together.")
     return None
 
@@ -300,7 +298,3 @@ def _caused(net: nn.Module, images: Tensor, kind: str, seen: str) -> Finding:
         else "Look for operations over dimension 0, which holds the images of a batch, and for a view or reshape that mixes it "
         "with others, as after transpose(0, 1).",
     )
-
-
-def _images(count: int) -> str:
-    return "one image" if count == 1 else f"{count} images"

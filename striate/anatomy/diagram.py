@@ -11,7 +11,6 @@ from striate.anatomy.rows import Row, Totals
 from striate.anatomy.table import quantity
 from striate.anatomy.units import Edge, Unit, edges_between, entrances, layer_units, stage_units, typical_block
 from striate.drawing.svg import FAINT, bold, box, document, path, text, text_width
-from striate.texts import dimensions
 
 _FITS = 18  # layers that one still reads on a slide; more are folded into stages
 _WIDTH = 1280.0
@@ -32,7 +31,7 @@ def draw_graph(
         bold(text(_MARGIN, 38, title, 21, anchor="start")),
         text(_MARGIN, 59, numbers, 13, anchor="start", fill=FAINT),
     ]
-    picture = Unit(title="image", kind="picture", shape=dimensions(graph.input_shape[1:]), nodes=[0])
+    picture = Unit(title="image", kind="picture", shape=graph.input_shape[1:], nodes=[0])
     drawn, width, height = _draw(graph, [picture, *(stages if fold else layers)], 84)
     elements += drawn
     block = typical_block(graph, rows) if fold else None
@@ -60,7 +59,11 @@ def _size(unit: Unit) -> tuple[float, float]:
     """Width and height of a box."""
     if unit.kind == "join":
         return max(30.0, text_width(unit.title, 13, True) + 16), 30.0
-    texts = [(unit.title, 13.0, True), *((line, 11.5, False) for line in unit.lines), (unit.shape, 11.5, False)]
+    texts = [
+        (unit.title, 13.0, True),
+        *((line, 11.5, False) for line in unit.lines),
+        (unit.size, 11.5, False),
+    ]
     width = max(text_width(content, size, bold) for content, size, bold in texts) + 22
     return max(58.0, width), 27 + _LINE * len(unit.lines)
 
@@ -72,8 +75,8 @@ def _unit(unit: Unit, centre: float, middle: float, width: float, height: float)
     elements.append(bold(text(centre, y + (20 if unit.kind == "join" else 18), unit.title, 13)))
     below = height + 2 if unit.kind == "join" else 18.0
     elements += [text(centre, y + below + _LINE * (i + 1), line, 11.5) for i, line in enumerate(unit.lines)]
-    if unit.shape and unit.kind != "join":
-        elements.append(text(centre, y + height + 15, unit.shape, 11.5, fill=FAINT))
+    if unit.size and unit.kind != "join":
+        elements.append(text(centre, y + height + 15, unit.size, 11.5, fill=FAINT))
     if unit.parameters:
         elements.append(text(centre, y + height + 29, f"{quantity(unit.parameters)}", 10.5, fill=FAINT))
     return elements
@@ -82,20 +85,17 @@ def _unit(unit: Unit, centre: float, middle: float, width: float, height: float)
 def _draw_chain(units: Sequence[Unit], top: float) -> tuple[list[str], float, float]:
     """Boxes one after the other, in as many lines as a slide's width asks for."""
     sizes = [_size(unit) for unit in units]
-    lines: list[list[int]] = [[]]
-    used = _MARGIN
+    starts, used = [0], _MARGIN
     for index, (width, _) in enumerate(sizes):
-        if lines[-1] and used + width > _WIDTH - _MARGIN:
-            lines.append([])
+        if index > starts[-1] and used + width > _WIDTH - _MARGIN:
+            starts.append(index)
             used = _MARGIN
-        lines[-1].append(index)
         used += width + _GAP
-    even = -(-len(units) // len(lines))  # lines of about the same number of boxes look better than a short last one
-    if len(lines) > 1 and all(
-        sum(sizes[i][0] + _GAP for i in range(k, min(k + even, len(units)))) <= _WIDTH
-        for k in range(0, len(units), even)
-    ):
-        lines = [list(range(k, min(k + even, len(units)))) for k in range(0, len(units), even)]
+    even = -(-len(units) // len(starts))  # lines of about the same number of boxes look better than a short last one
+    evenly = range(0, len(units), even)
+    if all(sum(width + _GAP for width, _ in sizes[k : k + even]) <= _WIDTH for k in evenly):
+        starts = list(evenly)
+    lines = [range(begin, end) for begin, end in pairwise([*starts, len(units)])]
     elements: list[str] = []
     right, bottom, previous = 0.0, top, None
     for line in lines:
@@ -183,25 +183,17 @@ def arrange(count: int, edges: Sequence[Edge]) -> Layout:
     for source, target in sorted(edges, key=lambda edge: edge[1]):
         columns[target] = max(columns[target], columns[source] + 1)
     # a box whose readers all come late moves towards them, so that branches are not all pushed to the left
-    for source in range(count - 1, -1, -1):
+    for source in reversed(range(count)):
         after = [columns[target] for origin, target in edges if origin == source]
-        into = [edge for edge in edges if edge[1] == source]
-        if after and not into:
+        if after and all(target != source for _, target in edges):
             columns[source] = min(after) - 1
-    chains = {edge: [edge] for edge in edges}
-    links: list[Edge] = []
-    total, column_of = count, list(columns)
-    for edge in edges:
-        chain = [edge[0]]
-        for column in range(columns[edge[0]] + 1, columns[edge[1]]):
-            column_of.append(column)
-            chain.append(total)
-            total += 1
-        chain.append(edge[1])
-        chains[edge] = list(pairwise(chain))
-        links += chains[edge]
-    heights = _heights(column_of, links)
-    routes = {edge: tuple((column_of[b], heights[b]) for _, b in chain[:-1]) for edge, chain in chains.items()}
+    column_of, chains = list(columns), {}
+    for source, target in edges:
+        between = range(columns[source] + 1, columns[target])
+        chains[source, target] = [source, *range(len(column_of), len(column_of) + len(between)), target]
+        column_of += between
+    heights = _heights(column_of, [link for chain in chains.values() for link in pairwise(chain)])
+    routes = {edge: tuple((column_of[b], heights[b]) for b in chain[1:-1]) for edge, chain in chains.items()}
     return Layout(tuple(columns), tuple(heights[:count]), routes)
 
 

@@ -58,8 +58,9 @@ def _size(node: Node, before: Shape) -> list[str]:
         ]
     else:
         return []
-    names = ("height", "width") if len(set(sums)) > 1 else ("size",)
-    return [f"{name}: {text}" for name, text in zip(names, sums, strict=False)]
+    if len(set(sums)) == 1:
+        return [f"size: {sums[0]}"]
+    return [f"{name}: {text}" for name, text in zip(("depth", "height", "width")[-len(sums) :], sums, strict=True)]
 
 
 def _convolved(node: Node, side: int, length: int) -> str:

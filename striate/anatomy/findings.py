@@ -11,16 +11,14 @@ from torch import nn
 from striate.anatomy.finding import Finding, make_finding
 from striate.anatomy.graph import Graph, Node
 from striate.anatomy.memory import parameters_without_gradient
+from striate.anatomy.operations import kind_of
 from striate.anatomy.rows import INVISIBLE, unused_parameters
 from striate.anatomy.soundness import unsound_causes
 from striate.texts import dimensions
 
-_VIEWS = INVISIBLE | {
-    "view", "_unsafe_view", "reshape", "flatten", "unflatten", "squeeze", "unsqueeze", "permute", "transpose", "t", "expand",
-    "identity", "select", "slice", "split", "split_with_sizes",
-}  # fmt: skip
+_VIEWS = {"reshaped", "permuted", "expanded", "part"}
 _BATCH_NORMS = {"native_batch_norm", "_native_batch_norm_legit_no_training", "cudnn_batch_norm", "batch_norm"}
-_LINEAR = _VIEWS | _BATCH_NORMS | {"avg_pool2d", "_adaptive_avg_pool2d", "mean", "sum", "cat", "constant_pad_nd", "neg"}
+_LINEAR = _BATCH_NORMS | {"avg_pool2d", "_adaptive_avg_pool2d", "mean", "sum", "cat", "constant_pad_nd", "neg"}
 _LINEAR_ALONE = {"add", "sub", "mul", "div", "add_", "sub_", "mul_", "div_"}  # with a constant they are linear
 _LAYERS = {"convolution", "addmm", "mm"}
 
@@ -74,9 +72,7 @@ def find_mistakes(
         _dead_branch(graph, readers),
         _unused_parameters(module, graph),
         _missing_activation(graph, readers),
-        _wrong_number_of_classes(graph, classes),
-        _batch_size_changed(graph),
-        _not_flattened(graph),
+        *_faulty_output(graph, classes),
         *unsound_causes(module, graph.input_shape[1:]),
     ]
     return tuple(finding for finding in found if finding is not None)
@@ -142,18 +138,17 @@ def _bias_before_batchnorm(graph: Graph, readers: list[list[int]]) -> Finding | 
 
 
 def _batchnorm_at_batch_1(graph: Graph, batch: int | None) -> Finding | None:
-    norms = [node for node in graph.nodes if node.operation in _BATCH_NORMS] if batch == 1 else []
+    norms = [node for node in graph.nodes if node.operation in _BATCH_NORMS and batch == 1]
     single = [node for node in norms if prod(node.shape[2:]) == 1]
-    if single:
-        why = "With one image per batch it sees one value per channel; training stops with an error."
-    else:
-        why = (
-            "With one image per batch its statistics are those of that image, and differ from those used in evaluation."
-        )
+    effect = (
+        "it sees one value per channel; training stops with an error."
+        if single
+        else "its statistics are those of that image, and differ from those used in evaluation."
+    )
     return make_finding(
         "batchnorm-at-batch-1",
-        [_place(node) for node in single or norms],
-        why,
+        map(_place, single or norms),
+        f"With one image per batch {effect}",
         "Train on batches of at least 2, better 16 or more, and drop a last batch of 1; or use group norm.",
     )
 
@@ -224,44 +219,40 @@ def _wasted(first: Node, second: Node) -> bool:
     return not grouped and middle >= min(inputs, outputs)
 
 
-def _wrong_number_of_classes(graph: Graph, classes: int | None) -> Finding | None:
-    wrong = [graph.nodes[index] for index in graph.outputs[:1] if classes not in (None, graph.nodes[index].shape[-1])]
-    outputs = wrong[0].shape[-1] if wrong else 0
-    few = classes is not None and outputs < classes
-    return make_finding(
-        "wrong-number-of-classes",
-        [_place(_before_views(graph, node)) for node in wrong],
-        f"The net has {outputs} outputs for {classes} classes: "
-        + (
-            "labels beyond the last output stop training."
-            if few
-            else "the extra outputs take up probability and have no meaning."
+def _faulty_output(graph: Graph, classes: int | None) -> list[Finding | None]:
+    """What is wrong with the shape of the net's first output."""
+    if not graph.outputs:
+        return []
+    output = graph.nodes[graph.outputs[0]]
+    place = _place(_before_views(graph, output))
+    images, rows, count = graph.input_shape[0], *((output.shape[0], output.shape[-1]) if output.shape else (0, 0))
+    few = classes is not None and count < classes
+    effect = (
+        "labels beyond the last output stop training."
+        if few
+        else "the extra outputs take up probability and have no meaning."
+    )
+    return [
+        make_finding(
+            "wrong-number-of-classes",
+            [place] if classes not in (None, count) else [],
+            f"The net has {count} outputs for {classes} classes: {effect}",
+            f"Give the last layer {classes} outputs.",
         ),
-        f"Give the last layer {classes} outputs.",
-    )
-
-
-def _batch_size_changed(graph: Graph) -> Finding | None:
-    wrong = [graph.nodes[i] for i in graph.outputs[:1] if graph.nodes[i].shape[:1] != graph.input_shape[:1]]
-    rows = (*wrong[0].shape, 0)[0] if wrong else 0
-    return make_finding(
-        "batch-size-changed",
-        [_place(node) for node in wrong],
-        f"A batch of {graph.input_shape[0]} comes out as {rows} rows: a reshape has split one image into several.",
-        "Flatten with nn.Flatten() or x.flatten(1), which keep the batch, instead of view(-1, features).",
-    )
-
-
-def _not_flattened(graph: Graph) -> Finding | None:
-    ends = [graph.nodes[index] for index in graph.outputs[:1]]
-    places = [_place(_before_views(graph, node)) for node in ends if len(node.shape) > 2 and set(node.shape[2:]) == {1}]
-    shape = dimensions(ends[0].shape[1:]) if ends else ""
-    return make_finding(
-        "not-flattened",
-        places,
-        f"The output is {shape} per image: the loss expects logits (N, classes), and treats this as a map of classes.",
-        "End with nn.Flatten(), or with x.flatten(1).",
-    )
+        make_finding(
+            "batch-size-changed",
+            [_place(output)] if rows != images else [],
+            f"A batch of {images} comes out as {rows} rows: a reshape has split one image into several.",
+            "Flatten with nn.Flatten() or x.flatten(1), which keep the batch, instead of view(-1, features).",
+        ),
+        make_finding(
+            "not-flattened",
+            [place] if set(output.shape[2:]) == {1} else [],
+            f"The output is {dimensions(output.shape[1:])} per image: the loss expects logits (N, classes), and treats this "
+            "as a map of classes.",
+            "End with nn.Flatten(), or with x.flatten(1).",
+        ),
+    ]
 
 
 def _place(node: Node) -> str:
@@ -270,18 +261,22 @@ def _place(node: Node) -> str:
 
 def _before_views(graph: Graph, node: Node) -> Node:
     """The operation that made a tensor, ignoring reshapes."""
-    while node.operation in _VIEWS and len(node.inputs) == 1:
+    while _is_view(node) and len(node.inputs) == 1:
         node = graph.nodes[node.inputs[0]]
     return node
 
 
 def _is_view(node: Node) -> bool:
-    return node.operation in _VIEWS
+    """Whether an operation moves values only; `unbind` does too, but begins a recurrent layer, which is no linear one."""
+    if node.operation in INVISIBLE or node.operation == "identity":
+        return True
+    return kind_of(node.operation) in _VIEWS and node.operation != "unbind"
 
 
 def _keeps_linear(node: Node) -> bool:
     """Whether an operation is linear; a sum of branches is not counted so, as a skip is meant to be one."""
-    return node.operation in _LINEAR or (node.operation in _LINEAR_ALONE and len(node.inputs) == 1)
+    alone = node.operation in _LINEAR_ALONE and len(node.inputs) == 1
+    return alone or node.operation in _LINEAR or _is_view(node)
 
 
 def _past(graph: Graph, readers: list[list[int]], index: int, passes: Callable[[Node], bool]) -> list[Node]:

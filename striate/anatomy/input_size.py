@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+from bisect import bisect_left
 from collections.abc import Callable, Sequence
 from math import prod
 from typing import TypeVar
@@ -70,13 +71,7 @@ def smallest_input(module: nn.Module | Copies, channels: int, *, at_most: int = 
     works = first_usual(module, channels, at_most)
     if works is None:
         return None
-    fails = 0
-    while works - fails > 1:
-        middle = (works + fails) // 2
-        if runs(module, (1, channels, middle, middle)):
-            works = middle
-        else:
-            fails = middle
+    works = bisect_left(range(works), True, lo=1, key=lambda side: runs(module, (1, channels, side, side)))
     below = range(1, min(works, 16))  # sizes below a gap
     return next((side for side in below if runs(module, (1, channels, side, side))), works)
 
@@ -137,6 +132,12 @@ def _is_mismatch(part: nn.Module, call: Call) -> bool:
     )
 
 
+_CHANNELS = (
+    (nn.modules.conv._ConvNd, "in_channels", "input channels"),
+    (nn.modules.batchnorm._BatchNorm, "num_features", "channels"),
+)
+
+
 def _reason(part: nn.Module, call: Call, failure: TraceFailure) -> str:
     """The layer's rule with its numbers, and the change that would satisfy it."""
     shape = call.inputs[0] if call.inputs else ()
@@ -147,16 +148,10 @@ def _reason(part: nn.Module, call: Call, failure: TraceFailure) -> str:
         return f"torch says: {str(failure.cause).rstrip('.')}. {_ON_VALUES}"
     if isinstance(part, nn.Linear) and shape[-1:] != (part.in_features,):
         return _linear_reason(part, shape, failure.graph)
-    if isinstance(part, nn.modules.conv._ConvNd) and _is_mismatch(part, call):
-        got = shape[1] if len(shape) > 1 else 0
-        return (
-            f"It was built for {part.in_channels} input channels and gets {got}. "
-            f"Build it with in_channels={got}, or give it the channels it was built for."
-        )
-    if isinstance(part, nn.modules.batchnorm._BatchNorm) and shape[1:2] != (part.num_features,):
-        return (
-            f"It was built for {part.num_features} channels and gets {shape[1]}: build it with num_features={shape[1]}."
-        )
+    for kind, name, what in _CHANNELS:
+        if isinstance(part, kind) and shape[1:2] != (getattr(part, name),):
+            built, got = getattr(part, name), shape[1] if len(shape) > 1 else 0
+            return f"It was built for {built} {what} and gets {got}: build it with {name}={got}, or give it {built} channels."
     kernel = getattr(part, "kernel_size", None)
     if kernel is not None and len(shape) == 4 and (reason := _window_reason(part, shape)):
         return reason

@@ -19,7 +19,7 @@ from striate.anatomy.maps import draw_maps
 from striate.anatomy.memory import Memory, estimate_memory
 from striate.anatomy.rows import Row, Totals, make_rows, totals_of, unused_parameters
 from striate.anatomy.table import render, summarise
-from striate.anatomy.targets import Target, resolve
+from striate.anatomy.targets import resolve
 from striate.arguments import checked
 from striate.errors import UsageError, param
 from striate.nets.netspec import NetFacts
@@ -158,7 +158,8 @@ def inspect(
         raise UsageError(f"input must be channels, height and width, each at least 1, got {tuple(input)}")
 
     def read(without_weights: bool) -> Anatomy:
-        target = _target(net, input, classes, without_weights)
+        channels = None if input is None else int(input[0])
+        target = resolve(net, channels=channels, classes=classes, without_weights=without_weights)
         picture = target.input if input is None else tuple(map(int, input))
         if picture is None:
             raise UsageError(
@@ -170,14 +171,3 @@ def inspect(
         )  # fmt: skip
 
     return without_weights_or_with(read) if isinstance(net, str) else read(False)
-
-
-def _target(net: nn.Module | str, input: Sequence[int] | None, classes: int | None, without_weights: bool) -> Target:
-    if isinstance(net, str):
-        wanted = None if input is None else int(input[0])
-        return resolve(net, channels=wanted, classes=classes, without_weights=without_weights)
-    spec = getattr(net, "spec", None)
-    if not isinstance(spec, NetFacts):
-        return Target(name=type(net).__name__, module=net, input=None, classes=classes)
-    channels: int = net.channels  # type: ignore[assignment]
-    return Target(name=spec.name, module=net, input=(channels, *spec.input[1:]), classes=classes)

@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from torch._ops import OpOverload
 
 from striate.anatomy.recording import picture_type
-from striate.anatomy.tensors import META, MetaMode, tensors_in
+from striate.anatomy.tensors import META, Given, MetaMode
 from striate.anatomy.tracing import WithHeads, wants_values
 from striate.nets.copying import Copies
 from striate.nets.hooks import set_mode
@@ -55,18 +55,19 @@ def estimate_memory(module: nn.Module, picture: Sequence[int], batch: int, optim
     """
     shape = (batch, *picture)
     with undisturbed(module):
-        inference = _inference(Copies(WithHeads(module, heads=False)), shape)
-        step = Copies(WithHeads(module)).make(META)
-        state = [*step.parameters(), *step.buffers()]
-        parameters = [tensor for tensor in step.parameters() if tensor.requires_grad]
+        copies = Copies(WithHeads(module))
+        inference = _inference(copies, shape)
+        step = copies.make(META)
+        weights = sum(tensor.nbytes for tensor in (*step.parameters(), *step.buffers()))
+        learned = [tensor.nbytes for tensor in step.parameters() if tensor.requires_grad]
+        activations: int | None
         try:
             peak, activations, gradients = _run(step, shape, training=True)
         except Exception:  # whatever its author raises: it does not train on such a batch, or not without values
-            peak, activations, gradients = 0, None, sum(map(_bytes, parameters))
+            peak, activations, gradients = 0, None, sum(learned)
     kept, transient = _COPIES[optimizer]
-    weights = sum(map(_bytes, state))
-    optimizer_state = kept * sum(map(_bytes, parameters))
-    update = gradients + transient * max(map(_bytes, parameters), default=0)
+    optimizer_state = kept * sum(learned)
+    update = gradients + transient * max(learned, default=0)
     return Memory(
         batch=batch, optimizer=optimizer, weights=weights, gradients=gradients, optimizer_state=optimizer_state,
         activations=activations, inference=weights + inference,
@@ -97,16 +98,12 @@ class _Loss(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx: Any, *outputs: Tensor) -> Tensor:
-        ctx.save_for_backward(*(_like(output) for output in outputs))
+        ctx.save_for_backward(*(torch.empty_like(output) for output in outputs))
         return outputs[0].new_empty((), dtype=torch.float32)
 
     @staticmethod
     def backward(ctx: Any, *_: Tensor) -> tuple[Tensor, ...]:
-        return tuple(_like(logarithms) for logarithms in ctx.saved_tensors)
-
-
-def _like(tensor: Tensor) -> Tensor:
-    return torch.empty(tensor.shape, device="meta", dtype=tensor.dtype)
+        return tuple(torch.empty_like(logarithms) for logarithms in ctx.saved_tensors)
 
 
 def _inference(copies: Copies, shape: Sequence[int]) -> int:
@@ -119,25 +116,25 @@ def _inference(copies: Copies, shape: Sequence[int]) -> int:
     return _run(copies.make(), shape, training=False)[0]
 
 
-def _run(step: nn.Module, shape: Sequence[int], training: bool) -> tuple[int, int | None, int]:
+def _run(step: nn.Module, shape: Sequence[int], training: bool) -> tuple[int, int, int]:
     """(bytes at the peak, bytes kept for the backward pass, bytes of gradients), weights left out; `step` is a copy."""
     picture = torch.empty(tuple(shape), device=META, dtype=picture_type(step))
     meter = _Meter()
     meter.count(picture)
     for tensor in [*step.parameters(), *step.buffers()]:
         meter.known.add(tensor.untyped_storage()._cdata)
-    kept = None
     set_mode(step, training)
+    vars(step)["heads"] = training
     with torch.set_grad_enabled(training), meter:
         outputs = step(picture)
-        if training and (learning := [output for output in outputs if output.requires_grad]):
+        loss = None
+        if learning := [output for output in outputs if output.requires_grad]:
             loss = _Loss.apply(*learning)
             del outputs, learning
-            kept = meter.live
+        kept = meter.live
+        if loss is not None:
             loss.backward()
-        elif training:  # there is nothing to learn
-            kept = meter.live
-    gradients = sum(_bytes(tensor.grad) for tensor in step.parameters() if tensor.grad is not None)
+    gradients = sum(tensor.grad.nbytes for tensor in step.parameters() if tensor.grad is not None)
     return meter.peak, kept, gradients
 
 
@@ -149,15 +146,11 @@ class _Meter(MetaMode):  # type: ignore[no-untyped-call]
         self.known: set[int] = set()
         self.live = self.peak = 0
 
-    def __torch_dispatch__(
-        self, func: OpOverload, types: Sequence[type], args: Sequence[Any] = (), kwargs: Mapping[str, Any] | None = None
-    ) -> Any:
-        output = self.run(func, args, kwargs or {})
-        for tensor in tensors_in(output):
+    def ran(self, func: OpOverload, arguments: Mapping[str, Any], given: list[Given], results: list[Tensor]) -> None:
+        for tensor in results:
             self.count(tensor)
         if func in (_aten.convolution.default, _aten.convolution_backward.default):
-            self.peak = max(self.peak, self.live + _scratch(func, args, output))
-        return output
+            self.peak = max(self.peak, self.live + _scratch(arguments, results[0]))
 
     def count(self, tensor: Tensor) -> None:
         storage = tensor.untyped_storage()
@@ -175,20 +168,15 @@ class _Meter(MetaMode):  # type: ignore[no-untyped-call]
         self.live -= size
 
 
-def _scratch(func: OpOverload, args: Sequence[Any], output: Any) -> int:
+def _scratch(arguments: Mapping[str, Any], result: Tensor) -> int:
     """Bytes of the copies that oneDNN makes for a convolution on the CPU: channels in blocks of 16, few ones filled up."""
 
     def blocked(tensor: Tensor) -> int:
         channels = tensor.shape[1]
-        return _bytes(tensor) // channels * (-(-channels // 16) * 16)
+        return tensor.nbytes // channels * (-(-channels // 16) * 16)
 
-    if func is _aten.convolution.default:
-        picture, weight = args[:2]
-        return _bytes(weight) + blocked(output) + (blocked(picture) if picture.shape[1] >= 16 else 0)
-    gradient, picture, weight = args[:3]
-    other = blocked(picture) if picture.shape[1] > 3 or output[0] is not None else 0
-    return _bytes(weight) + blocked(gradient) + other
-
-
-def _bytes(tensor: Tensor) -> int:
-    return tensor.numel() * tensor.element_size()
+    picture, weight = arguments["input"], arguments["weight"]
+    if "grad_output" not in arguments:
+        return int(weight.nbytes + blocked(result) + (blocked(picture) if picture.shape[1] >= 16 else 0))
+    other = blocked(picture) if picture.shape[1] > 3 or arguments["output_mask"][0] else 0
+    return int(weight.nbytes + blocked(arguments["grad_output"]) + other)

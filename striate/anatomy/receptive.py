@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from typing import NamedTuple
 
 from striate.anatomy.graph import Graph, Node
 from striate.anatomy.operations import kind_of
@@ -158,8 +159,7 @@ def _places(state: State) -> MapPlaces | None:
     return MapPlaces(stride=(high, wide), centre=(top, left))
 
 
-@dataclass(frozen=True, slots=True)
-class _Extent:
+class _Extent(NamedTuple):
     """A field along one axis."""
 
     largest: int
@@ -187,56 +187,44 @@ def _field(state: State) -> ReceptiveField | None:
 
 def _extent(terms: Sequence[Term]) -> _Extent | None:
     """The extent of all elements of a position together: positions are the slowest factor that the axis lies in."""
-    found = [_position(term) for term in terms]
-    positions = [term for term in found if term is not None]
+    positions = [term for term in map(_position, terms) if term is not None]
     least = min(positions, key=lambda term: (term.smallest.size, -abs(term.smallest.stride)), default=None)
+    least = least or next((term for term in terms if term.covers and not term.scattered_somewhere), None)
     if least is None:
-        covering = next((term for term in terms if term.covers and not term.scattered_somewhere), None)
-        if covering is None:
-            return None
-        least = covering
-    moving = next((term for term in positions if term.largest.advance), least)
-    if any(term.covers and term in positions for term in positions):
-        whole = next(term for term in positions if term.covers)
-        place = least if least.largest.advance else moving
-        return _Extent(
-            whole.largest.size, least.smallest.size, float(place.largest.stride), place.largest.centre, whole=True
-        )
+        return None
+    moving, smallest = next((term for term in positions if term.largest.advance), least), least.smallest.size
+
+    def extent(largest: Term, place: Term, whole: bool = False) -> _Extent:
+        pattern = place.largest
+        return _Extent(largest.largest.size, smallest, float(pattern.stride), pattern.centre, whole)
+
+    if (whole := next((term for term in positions if term.covers), None)) is not None:
+        return extent(whole, least if least.largest.advance else moving, whole=True)
     if len(positions) < len(terms):
         return None
     one = merged([replace(term, dims=_positions_only(term)) for term in positions])
-    if len(one) > 1:  # a fixed part of the image and a moving one: known if the fixed one holds the other everywhere
-        fixed = [term for term in one if not term.largest.advance]
-        others = [term.summed(range(len(term.dims))).settled() for term in one if term.largest.advance]
-        inside = len(fixed) == 1 and all(
-            fixed[0].largest.first[0] <= other.largest.first[0] and other.largest.last[0] <= fixed[0].largest.last[0]
-            for other in others
-        )
-        if not inside:
-            return None
-        return _Extent(
-            fixed[0].largest.size, least.smallest.size, float(moving.largest.stride), moving.largest.centre, whole=False
-        )
-    term = one[0]
-    return _Extent(
-        term.largest.size, least.smallest.size, float(term.largest.stride), term.largest.centre, whole=False
-    )  # fmt: skip
+    if len(one) == 1:
+        return extent(one[0], one[0])
+    # a fixed part of the image and a moving one: known if the fixed one holds the other everywhere
+    fixed = [term for term in one if not term.largest.advance]
+    others = [term.summed(range(term.rank)).settled().largest for term in one if term.largest.advance]
+    if len(fixed) != 1:
+        return None
+    outer = fixed[0].largest
+    inside = all(outer.first[0] <= inner.first[0] and inner.last[0] <= outer.last[0] for inner in others)
+    return extent(fixed[0], moving) if inside else None
 
 
 def _position(term: Term) -> Term | None:
     """The term with all its factors summed but the one of the largest step; None if its positions are scattered."""
-    moving = term.moving
+    moving = sorted(term.moving, key=lambda place: abs(term.dims[place[0]][place[1]].step or 0), reverse=True)
     if term.scattered_somewhere and not moving:
         return None
-    if len(moving) > 1:
-        d, i = max(moving, key=lambda place: abs(term.dims[place[0]][place[1]].step or 0))
-        for other, place in moving:
-            if (other, place) != (d, i):
-                factor = term.dims[other][place]
-                term = term.spread(factor.step or 0, factor.size)
-                changed = list(term.dims[other])
-                changed[place] = whole_factor(factor.size)
-                term = term.with_dim(other, changed)
+    for dim, place in moving[1:]:
+        factors = list(term.dims[dim])
+        factor = factors[place]
+        factors[place] = whole_factor(factor.size)
+        term = term.spread(factor.step or 0, factor.size).with_dim(dim, factors)
     return term.settled()
 
 

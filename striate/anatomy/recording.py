@@ -6,7 +6,6 @@ Functional calls, branches, skips, views and in-place writes are all seen, becau
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field, replace
@@ -18,7 +17,7 @@ from torch._ops import OpOverload
 
 from striate.anatomy.graph import Graph, Node, Shape
 from striate.anatomy.operations import count_macs, name_of
-from striate.anatomy.tensors import Tracker, dims_along, key_of, named_arguments, shape_of, storage_of, tensors_in
+from striate.anatomy.tensors import Given, Tracker, dims_along, key_of, shape_of, storage_of, tensors_in
 from striate.nets.hooks import hooked
 
 _SPLITS = {"split", "split_with_sizes", "unbind", "chunk"}
@@ -58,7 +57,6 @@ class Recorder(Tracker[_Value]):  # type: ignore[no-untyped-call]
     module: nn.Module
     input_shape: Shape
     calls: list[Call] = field(default_factory=lambda: [Call("", 0, ())])
-    failed: tuple[str, tuple[Shape, ...]] | None = None
 
     def __post_init__(self) -> None:
         super().__init__()
@@ -85,47 +83,25 @@ class Recorder(Tracker[_Value]):  # type: ignore[no-untyped-call]
 
         return hooked(self.module.named_modules(), leave, before=enter)
 
-    def __torch_dispatch__(
-        self, func: OpOverload, types: Sequence[type], args: Sequence[Any] = (), kwargs: Mapping[str, Any] | None = None
-    ) -> Any:
-        kwargs = kwargs or {}
-        tensors = tensors_in(*args, kwargs)
-        values = [self.known.get(key_of(tensor)) or _Value(None) for tensor in tensors]
-        shapes = tuple(tuple(tensor.shape) for tensor in tensors)
-        try:
-            output = self.run(func, args, kwargs)
-            _check_not_empty(output)
-        except Exception:
-            self.failed = (func.overloadpacket.__name__, shapes)
-            raise
-        if outputs := tensors_in(output):
-            self._record(func, named_arguments(func, args, kwargs), list(zip(tensors, values, strict=True)), outputs)
-        return output
-
-    def _record(
-        self,
-        func: OpOverload,
-        arguments: Mapping[str, Any],
-        operands: list[tuple[Tensor, _Value]],
-        outputs: list[Tensor],
-    ) -> None:
-        values = [value for _, value in operands]
-        read = [(tuple(tensor.shape), value) for tensor, value in operands]
+    def ran(self, func: OpOverload, arguments: Mapping[str, Any], given: list[Given], results: list[Tensor]) -> None:
+        values = [self.known.get(one.key) or _Value(None) for one in given]
+        operands = list(zip((one.tensor for one in given), values, strict=True))
+        read = list(zip((one.shape for one in given), values, strict=True))
         parameters = tuple(dict.fromkeys(name for value in values for name in value.parameters))
         name = name_of(func.namespace, func.overloadpacket.__name__)
         attributes = _attributes(name, arguments, operands)
         weights = sum(self.sizes[parameter] for parameter in parameters)
-        macs = count_macs(name, [shape for shape, _ in read], tuple(outputs[0].shape), attributes, weights)
+        macs = count_macs(name, [shape for shape, _ in read], tuple(results[0].shape), attributes, weights)
         if macs == 0 and all(value.node is None for value in values):
             # a mask on a weight, a random draw: no part of the graph, but parameters are carried along
             masked = any(value.masked for value in values) or _hides(name, operands)
-            for tensor in outputs:
+            for tensor in results:
                 self.remember(tensor, _Value(None, parameters, masked=masked))
             if func._schema.is_mutable and masked:  # an in-place write of a mask into a weight
-                for key in self.on.get(key_of(outputs[0])[0], []):
+                for key in self.on.get(key_of(results[0])[0], []):
                     self.known[key] = replace(self.known[key], masked=True)
             return
-        parts = outputs if name in _SPLITS else outputs[:1]
+        parts = results if name in _SPLITS else results[:1]
         for part, tensor in enumerate(parts):
             own = {**attributes, "part": part} if len(parts) > 1 else attributes
             fresh = 0 if storage_of(tensor) in self.on else tensor.numel() * tensor.element_size()
@@ -134,7 +110,7 @@ class Recorder(Tracker[_Value]):  # type: ignore[no-untyped-call]
             if func._schema.is_mutable:
                 self._written(tensor, node)
             self.remember(tensor, _Value(node.index, picture=node.reads_picture))
-        for tensor in outputs[len(parts) :]:
+        for tensor in results[len(parts) :]:
             self.remember(tensor, _Value(node.index, picture=node.reads_picture))
 
     def _add(self, operation: str, operands: Sequence[tuple[Shape, _Value]], shape: Shape, **more: Any) -> Node:
@@ -193,7 +169,7 @@ _MASKING = {
 
 def _attributes(name: str, arguments: Mapping[str, Any], operands: Sequence[tuple[Tensor, _Value]]) -> dict[str, Any]:
     """The arguments that are no tensors, and what is to be known of those that are."""
-    attributes: dict[str, Any] = {key: value for key, value in arguments.items() if not _holds_tensors(value)}
+    attributes: dict[str, Any] = {key: value for key, value in arguments.items() if not tensors_in(value)}
     weight = arguments.get("weight")
     attributes["bias"] = isinstance(arguments.get("bias"), Tensor) or name == "addmm"
     if isinstance(weight, Tensor):
@@ -222,14 +198,3 @@ def _hides(name: str, operands: Sequence[tuple[Tensor, _Value]]) -> bool:
         return False
     others = [tensor for tensor, value in operands if not value.parameters]
     return name.rstrip("_") != "mul" or any(tensor.numel() > 1 for tensor in others)
-
-
-def _holds_tensors(value: Any) -> bool:
-    return isinstance(value, Tensor) or (isinstance(value, list | tuple) and any(isinstance(v, Tensor) for v in value))
-
-
-def _check_not_empty(output: Any) -> None:
-    """meta's shape rules let a convolution shrink to nothing where the real one refuses."""
-    first = output[0] if isinstance(output, tuple | list) and output else output
-    if isinstance(first, Tensor) and first.is_meta and 0 in first.shape and math.prod(first.shape[:2]) != 0:
-        raise RuntimeError(f"Calculated output size {tuple(first.shape[2:])} is too small")

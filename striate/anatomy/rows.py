@@ -85,7 +85,7 @@ class Totals:
 
 
 def make_rows(graph: Graph) -> tuple[Row, ...]:
-    """The graph's operations as rows: parameters and MACs summed over the rows are those of the net's forward pass."""
+    """The operations of a graph of one image as rows. Parameters and MACs summed over them are those of the forward pass."""
     seen: set[str] = set()
     rows = []
     layers = single_layers(graph)
@@ -110,8 +110,8 @@ def make_rows(graph: Graph) -> tuple[Row, ...]:
                 setting=setting(main),
                 shape=nodes[-1].shape[1:],
                 parameters=sum(graph.parameters[name] for name in used),
-                macs=per_picture([node.macs for node in nodes], graph.input_shape[0]),
-                activation_bytes=next((n.bytes for n in reversed(nodes) if n.bytes), 0) // graph.input_shape[0],
+                macs=known_sum([node.macs for node in nodes]),
+                activation_bytes=next((n.bytes for n in reversed(nodes) if n.bytes), 0),
                 field=fields[nodes[-1].index],
                 reads_picture=nodes[-1].reads_picture,
                 nodes=tuple(node.index for node in nodes),
@@ -126,7 +126,7 @@ def totals_of(graph: Graph, rows: Sequence[Row]) -> Totals:
     return Totals(
         parameters=sum(row.parameters for row in rows),
         parameters_unused=sum(unused_parameters(graph).values()),
-        macs=per_picture([row.macs for row in rows]),
+        macs=known_sum([row.macs for row in rows]),
         activation_bytes=sum(row.activation_bytes for row in rows),
         macs_counted=sum(node.macs or 0 for node in graph.nodes),
         not_counted=dict(Counter(operation_name(node) for node in graph.nodes if node.macs is None)),
@@ -148,10 +148,10 @@ def weight_of(node: Node) -> float:
     return inf if node.macs is None else node.macs
 
 
-def per_picture(macs: Sequence[int | None], batch: int = 1) -> int | None:
+def known_sum(macs: Sequence[int | None]) -> int | None:
     """The sum; None if one of them is not known."""
     known = [count for count in macs if count is not None]
-    return sum(known) // batch if len(known) == len(macs) else None
+    return sum(known) if len(known) == len(macs) else None
 
 
 def setting(node: Node) -> str:

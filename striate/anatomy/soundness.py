@@ -14,18 +14,16 @@ import torch
 from torch import nn
 
 from striate.anatomy.finding import Finding, make_finding
+from striate.anatomy.operations import kind_of
 from striate.anatomy.recording import picture_type
 from striate.anatomy.tracing import wants_values
 from striate.anatomy.watching import Step, Watched, unowned, watch
 from striate.nets.copying import Copies
 from striate.nets.undisturbed import undisturbed
 
-_MOVES = {
-    "cat", "stack", "unbind", "split", "split_with_sizes", "chunk", "select", "slice", "narrow", "index_select", "gather",
-    "index", "expand", "repeat", "squeeze", "unsqueeze", "permute", "transpose", "view", "reshape", "scatter", "select_scatter",
-    "slice_scatter", "copy",
-}  # fmt: skip
-"""Operations with a `dim` that only move values or tensors about: a batch may be taken apart and put together again."""
+_MOVES = {"joined", "part", "indexed", "expanded", "repeated", "reshaped", "permuted", "copied"}
+"""Kinds of operations that only move values or tensors about: a batch may be taken apart and put together again."""
+_SCATTERS = {"gather", "scatter", "select_scatter", "slice_scatter"}
 _PARTS = {"unbind", "split", "split_with_sizes", "chunk"}
 """Operations that take a batch apart and keep all of it, as a loop over the images does."""
 _FACTORIES = ("new_", "empty", "zeros", "ones", "full", "arange")
@@ -154,7 +152,7 @@ def _mixes(step: Step, other: Step) -> str | None:
     result = _varying(step.result, other.result)
     asked = _asked(step, rank)
     if len(dims) > 1:
-        return "images-contracted" if step.operation not in _MOVES and not step.view and asked & dims else None
+        return "images-contracted" if asked & dims and not _only_moves(step) else None
     if "softmax" in step.operation:
         return "softmax-over-batch" if asked & dims else None
     if "batch_norm" in step.operation:
@@ -172,13 +170,17 @@ def _mixes(step: Step, other: Step) -> str | None:
         return None if step.operation in _PARTS else "reduced-over-batch"
     if len(result) > max(map(len, along)):
         return "images-contracted"
-    if step.view or step.operation in _MOVES:
+    if _only_moves(step):
         return None
     if any(word in step.operation for word in _WINDOWS):
         return "window-over-batch" if {dim for dim in dims if dim >= 2} and rank >= 3 else None
     if "layer_norm" in step.operation:
         return "batch-statistics" if {d for d in dims if d >= rank - len(step.attributes["normalized_shape"])} else None
     return "ordered-over-batch" if asked & dims else None
+
+
+def _only_moves(step: Step) -> bool:
+    return step.view or step.operation in _SCATTERS or kind_of(step.operation) in _MOVES
 
 
 def _varying(a: Sequence[int], b: Sequence[int]) -> set[int]:

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
-from itertools import groupby
+from itertools import groupby, takewhile
 from textwrap import wrap
 
 from striate.anatomy.finding import Finding
 from striate.anatomy.graph import Graph
 from striate.anatomy.memory import Memory
 from striate.anatomy.receptive import ReceptiveField
-from striate.anatomy.rows import Row, Totals, per_picture, unused_parameters
-from striate.texts import dimensions, storage
+from striate.anatomy.rows import Row, Totals, known_sum, unused_parameters
+from striate.texts import counted, dimensions, storage
 
 _PAGE = 90  # lines of a table that one still reads; longer ones are folded unless a depth is asked for
 
@@ -63,8 +63,7 @@ def render(name: str, graph: Graph, rows: Sequence[Row], totals: Totals, depth: 
 
 def summarise(memory: Memory, smallest_input: int | None, findings: Sequence[Finding]) -> str:
     """The lines below the table: memory, smallest image, findings."""
-    pictures = "1 image" if memory.batch == 1 else f"{memory.batch} images"
-    lines = [f"Memory with {pictures} a batch: {storage(memory.inference)} to infer, "]
+    lines = [f"Memory with {counted(memory.batch, 'image')} a batch: {storage(memory.inference)} to infer, "]
     if memory.training is None or memory.activations is None:
         lines[-1] += "and it cannot train on such a batch"
     else:
@@ -96,10 +95,7 @@ def _lines(rows: Sequence[Row], depth: int) -> list[_Line]:
     for parts, members in groupby(rows, key=lambda row: tuple(_parts(row.path)[:depth])):
         group = list(members)
         *outer, own = parts
-        shared = next(
-            (i for i, (a, b) in enumerate(zip(outer, open_path, strict=False)) if a != b),
-            min(len(outer), len(open_path)),
-        )
+        shared = len(list(takewhile(lambda pair: pair[0] == pair[1], zip(outer, open_path, strict=False))))
         lines += [_Line(name, level) for level, name in list(enumerate(outer))[shared:]]
         open_path = outer
         folded = len(_parts(group[0].path)) > depth
@@ -117,7 +113,7 @@ def _folded(group: list[Row]) -> Row:
     """Several rows as one: the last one's output, the sums of the rest."""
     return replace(
         group[-1], operation="", setting="", parameters=sum(row.parameters for row in group),
-        macs=per_picture([row.macs for row in group]), activation_bytes=sum(row.activation_bytes for row in group),
+        macs=known_sum([row.macs for row in group]), activation_bytes=sum(row.activation_bytes for row in group),
     )  # fmt: skip
 
 

@@ -48,19 +48,24 @@ class Target:
 
 
 def resolve(
-    target: str, *, channels: int | None = None, classes: int | None = None, without_weights: bool = True
+    target: nn.Module | str, *, channels: int | None = None, classes: int | None = None, without_weights: bool = True
 ) -> Target:
     """Finds and builds what `target` names, without weights unless an external one is to have them.
 
     Args:
         target: a catalogue name (`lenet5`), or what `striate.nets.external.make` takes: `FILE.py:OBJECT`,
-            `torchvision:NAME`, `timm:NAME`.
+            `torchvision:NAME`, `timm:NAME`. A module is taken as it is.
         channels: of the input; the net's own default if None.
         classes: likewise.
 
     Raises:
         UsageError: there is no such net, file or object, or it takes no such channels or classes.
     """
+    if isinstance(target, nn.Module):
+        row = getattr(target, "spec", None)
+        if not (isinstance(target, Net) and isinstance(row, NetFacts)):
+            return Target(name=type(target).__name__, module=target, input=None, classes=classes)
+        return Target(name=row.name, module=target, input=(target.channels, *row.input[1:]), classes=classes)
     if is_external(target):
         made = make(target, channels=channels, classes=classes, without_weights=without_weights)
         return Target(name=target, module=made.module, input=made.input, classes=classes)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any, Generic, TypeVar
+from typing import Any, Generic, NamedTuple, TypeVar
 
 import torch
 from torch import Tensor
@@ -19,19 +19,52 @@ Known = TypeVar("Known")
 
 
 class MetaMode(LightMode):  # type: ignore[no-untyped-call]
-    """Runs what reads a tensor on the meta device there, whatever device its other tensors are on."""
+    """Runs what reads a tensor on the meta device there, whatever device its other tensors are on, and calls `ran` after it."""
 
-    def run(self, func: OpOverload, args: Sequence[Any], kwargs: Mapping[str, Any]) -> Any:
-        """The result of an operation."""
-        on_meta = [tensor.is_meta for tensor in tensors_in(*args, kwargs)]
-        if not any(on_meta):
-            return func(*args, **kwargs)
-        if not all(on_meta):
-            args, kwargs = tree_map_only(Tensor, lambda tensor: tensor.detach().to(META), (tuple(args), dict(kwargs)))
-        if "device" in kwargs:
-            kwargs = {**kwargs, "device": META}
-        output = quick_result(func, args, kwargs)
-        return func(*args, **kwargs) if output is None else output
+    failed: tuple[str, tuple[tuple[int, ...], ...]] = ("", ())
+    """The operation that refused its arguments, and their shapes."""
+
+    def ran(self, func: OpOverload, arguments: Mapping[str, Any], given: list[Given], results: list[Tensor]) -> None:
+        """Called after each operation with its arguments by name, the tensors among them, and its results."""
+
+    def __torch_dispatch__(
+        self, func: OpOverload, types: Sequence[type], args: Sequence[Any] = (), kwargs: Mapping[str, Any] | None = None
+    ) -> Any:
+        kwargs = kwargs or {}
+        given = [Given(tensor, key_of(tensor), tuple(tensor.shape)) for tensor in tensors_in(*args, kwargs)]
+        try:
+            output = _run(func, args, kwargs, [one.tensor.is_meta for one in given])
+        except Exception:
+            self.failed = (func.overloadpacket.__name__, tuple(one.shape for one in given))
+            raise
+        if results := tensors_in(output):
+            self.ran(func, named_arguments(func, args, kwargs), given, results)
+        return output
+
+
+class Given(NamedTuple):
+    """A tensor that an operation was given, with its key and shape, which the operation can change."""
+
+    tensor: Tensor
+    key: Key
+    shape: tuple[int, ...]
+
+
+def _run(func: OpOverload, args: Sequence[Any], kwargs: Mapping[str, Any], on_meta: list[bool]) -> Any:
+    if not any(on_meta):
+        return func(*args, **kwargs)
+    if not all(on_meta):
+        args, kwargs = tree_map_only(Tensor, lambda tensor: tensor.detach().to(META), (tuple(args), dict(kwargs)))
+    if "device" in kwargs:
+        kwargs = {**kwargs, "device": META}
+    output = quick_result(func, args, kwargs)
+    output = func(*args, **kwargs) if output is None else output
+    first = next(
+        iter(tensors_in(output)), None
+    )  # meta lets a convolution shrink to nothing, where the real one refuses
+    if first is not None and 0 in first.shape and 0 not in first.shape[:2]:
+        raise RuntimeError(f"Calculated output size {tuple(first.shape[2:])} is too small")
+    return output
 
 
 class Tracker(MetaMode, Generic[Known]):

@@ -196,12 +196,10 @@ class Term:
 
     def summed(self, dims: Sequence[int], size: Callable[[int], int] | None = None) -> Term:
         """Reads all indices of some dimensions. They stay, of length 1 or `size`; `without` takes them away."""
-        over = [(d, i) for d in dims for i in range(len(self.dims[d]))]
         if self.hidden > 1 and any(self.moves(d) for d in dims):
             raise Lost
         term = self
-        for d, i in over:
-            factor = term.dims[d][i]
+        for factor in (factor for d in dims for factor in self.dims[d]):
             if factor.step:
                 term = term.spread(factor.step, factor.size)
         for d in dims:
@@ -213,17 +211,11 @@ class Term:
     def without(self, dims: Sequence[int]) -> Term:
         return replace(self, dims=tuple(dim for d, dim in enumerate(self.dims) if d not in dims))
 
-    def scattered(self, dims: Sequence[int], after: Shape | None = None) -> Term:
-        """Each index of these dimensions reads something of its own: only all of them together are known.
-
-        `after` gives the lengths of all dimensions, where they change.
-        """
+    def scattered(self, dims: Sequence[int]) -> Term:
+        """Each index of these dimensions reads something of its own: only all of them together are known."""
         term = self.summed(dims)
-        if after is not None:
-            term = replace(term, dims=tuple(uneven(length) for length in after))
-        else:
-            for d in dims:
-                term = term.with_dim(d, uneven(self.shape[d]))
+        for d in dims:
+            term = term.with_dim(d, uneven(self.shape[d]))
         return replace(term, smallest=self.smallest if self.scattered_somewhere else self.smallest.at(0))
 
     def at(self, dim: int, index: int) -> Term:
@@ -269,9 +261,7 @@ def _rising(factors: Sequence[Factor]) -> bool:
     """Whether positions rise with the index: no step is smaller than all that is inside it."""
     reached = 0
     for factor in reversed(factors):
-        if factor.step is None or not factor.full or factor.step < 0 or (factor.step and factor.step <= reached):
-            return False
-        if not factor.step and reached:  # a repetition of positions
+        if factor.step is None or not factor.full or factor.step < 0 or (reached and factor.step <= reached):
             return False
         reached += factor.step * (factor.size - 1)
     return bool(factors[0].step)
@@ -303,5 +293,5 @@ def regrouped(term: Term, after: Shape) -> Term:
                     raise Lost
             dims.append(joined(taken))
     except Lost:
-        return term.scattered(range(len(term.dims)), after)
+        return replace(term.scattered(range(term.rank)), dims=tuple(map(uneven, after)))
     return replace(term, dims=tuple(dims))

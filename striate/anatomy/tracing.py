@@ -80,9 +80,7 @@ def _trace(module: nn.Module, shape: Shape) -> Graph:
             if not tensors:
                 raise NothingGiven(f"it gives {described(output)}: let it return the logits, a tensor (N, classes)")
         except Exception as error:
-            calls = tuple(recorder.calls)
-            failed = recorder.failed or ("", ())
-            raise TraceFailure(error, calls, *failed, recorder.graph([])) from error
+            raise TraceFailure(error, tuple(recorder.calls), *recorder.failed, recorder.graph([])) from error
     return recorder.graph(tensors)
 
 
@@ -93,10 +91,11 @@ class NothingGiven(Exception):
 class WithHeads(nn.Module):
     """Runs `net` and, if `heads` is set and it is a catalogue net, its auxiliary heads. Its state's names begin with `net.`"""
 
-    def __init__(self, net: nn.Module, heads: bool = True) -> None:
+    heads = True
+
+    def __init__(self, net: nn.Module) -> None:
         super().__init__()
         self.net = net
-        self.heads = heads
 
     def forward(self, x: Tensor) -> list[Tensor]:
         """(N, C, H, W) -> all outputs, the net's own last."""

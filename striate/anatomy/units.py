@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from itertools import groupby
 from typing import Literal
 
-from striate.anatomy.graph import Graph, Node
+from striate.anatomy.graph import Graph, Node, Shape
 from striate.anatomy.rows import Row, operation_name, setting, weight_of
 from striate.texts import dimensions
 
@@ -24,9 +24,14 @@ class Unit:
     title: str
     kind: Kind
     lines: list[str] = field(default_factory=list)
-    shape: str = ""
+    shape: Shape = ()
+    """Of its output, batch dimension left out."""
     parameters: int = 0
     nodes: list[int] = field(default_factory=list)
+
+    @property
+    def size(self) -> str:
+        return dimensions(self.shape) if self.shape else ""
 
 
 Edge = tuple[int, int]
@@ -48,34 +53,26 @@ def layer_units(graph: Graph, rows: Sequence[Row], prefix: str = "") -> list[Uni
     readers = graph.consumers()
     units: list[Unit] = []
     for row in rows:
-        first = graph.nodes[row.nodes[0]]
-        before = units[-1] if units else None
-        follows = (
-            before is not None
-            and before.kind in ("convolution", "linear", "pool", "other", "join")
-            and (_follower(row) or _changes_nothing(graph, row))
-            and first.inputs[:1] == (before.nodes[-1],)
-            and set(readers[before.nodes[-1]]) <= set(row.nodes)
-        )
-        if follows and before is not None:
-            if not _changes_nothing(graph, row):
-                before.lines.append(_spoken(row.operation))
+        spoken, idle = _spoken(row.operation), _changes_nothing(graph, row)
+        if (
+            units
+            and (idle or _follower(row))
+            and graph.nodes[row.nodes[0]].inputs[:1] == (units[-1].nodes[-1],)
+            and set(readers[units[-1].nodes[-1]]) <= set(row.nodes)
+        ):
+            before = units[-1]
+            before.lines += [] if idle else [spoken]
             before.nodes += row.nodes
-            before.shape = dimensions(row.shape)
+            before.shape = row.shape
             before.parameters += row.parameters
             continue
         kind = "other" if "norm" in row.operation.lower() else kind_of(graph, row.nodes)
-        own = row.path.removeprefix(prefix).removeprefix("stages.").removeprefix("head.").strip(".")
-        title = _JOINS.get(row.operation, row.operation) if kind == "join" else own
-        what = (
-            "" if kind == "join" or _spoken(row.operation) == own else f"{_spoken(row.operation)} {row.setting}".strip()
-        )
-        units.append(
-            Unit(
-                title=title, kind=kind, lines=[what] if what else [], shape=dimensions(row.shape),
-                parameters=row.parameters, nodes=list(row.nodes),
-            )
-        )  # fmt: skip
+        title = row.path.removeprefix(prefix).removeprefix("stages.").removeprefix("head.").strip(".")
+        lines = [] if spoken == title else [f"{spoken} {row.setting}".strip()]
+        if kind == "join":
+            title, lines = _JOINS.get(row.operation, row.operation), []
+        nodes = list(row.nodes)
+        units.append(Unit(title=title, kind=kind, lines=lines, shape=row.shape, parameters=row.parameters, nodes=nodes))
     _shorten([unit for unit in units if unit.kind != "join"])
     return units
 
@@ -83,21 +80,16 @@ def layer_units(graph: Graph, rows: Sequence[Row], prefix: str = "") -> list[Uni
 def stage_units(graph: Graph, rows: Sequence[Row]) -> list[Unit]:
     """A unit for each run of rows under one stage (or one child of the net)."""
     units = []
-    for stage, members in groupby(rows, key=lambda row: stage_of(row)):
+    for stage, members in groupby(rows, key=lambda row: row.path.removeprefix("stages.").split(".")[0]):
         group = list(members)
         nodes = [index for row in group for index in row.nodes]
         units.append(
             Unit(
                 title=stage, kind=kind_of(graph, nodes), lines=_contents(graph, group), nodes=nodes,
-                shape=dimensions(group[-1].shape), parameters=sum(row.parameters for row in group),
+                shape=group[-1].shape, parameters=sum(row.parameters for row in group),
             )
         )  # fmt: skip
     return units
-
-
-def stage_of(row: Row) -> str:
-    """The stage of a row: the first part of its path, `stages` left out."""
-    return row.path.removeprefix("stages.").split(".")[0]
 
 
 def edges_between(graph: Graph, units: Sequence[Unit]) -> list[Edge]:
@@ -124,9 +116,8 @@ def edges_between(graph: Graph, units: Sequence[Unit]) -> list[Edge]:
 
 def _changes_nothing(graph: Graph, row: Row) -> bool:
     """An adaptive pool to the size that the maps have already."""
-    return "Adaptive" in row.operation and [graph.nodes[i].shape[1:] for i in graph.nodes[row.nodes[0]].inputs[:1]] == [
-        row.shape
-    ]
+    sources = graph.nodes[row.nodes[0]].inputs[:1]
+    return "Adaptive" in row.operation and [graph.nodes[index].shape[1:] for index in sources] == [row.shape]
 
 
 def _follower(row: Row) -> bool:
@@ -174,18 +165,13 @@ def _window(node: Node) -> str:
 
 def typical_block(graph: Graph, rows: Sequence[Row], most: int = 14) -> tuple[str, list[Unit]] | None:
     """The module to draw in detail: the first innermost one with branches that join."""
-    prefixes: dict[str, None] = {}
-    for row in rows:
-        parts = row.path.split(".")
-        for depth in range(len(parts) - 1, 0, -1):
-            prefixes[".".join(parts[:depth])] = None
-    candidates = []
-    for prefix in prefixes:
-        inside = [row for row in rows if row.path.startswith(f"{prefix}.")]
-        units = layer_units(graph, inside, prefix)
+    paths = [row.path.split(".") for row in rows]
+    prefixes = dict.fromkeys(".".join(parts[:depth]) for parts in paths for depth in range(1, len(parts)))
+    for prefix in sorted(prefixes, key=lambda prefix: -prefix.count(".")):
+        units = layer_units(graph, [row for row in rows if row.path.startswith(f"{prefix}.")], prefix)
         if 3 <= len(units) <= most and _meets(graph, units):
-            candidates.append((prefix, units))
-    return max(candidates, key=lambda candidate: candidate[0].count("."), default=None)
+            return prefix, units
+    return None
 
 
 def _meets(graph: Graph, units: Sequence[Unit]) -> bool:

@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -16,7 +16,7 @@ import torch
 from torch import Tensor, nn
 from torch._ops import OpOverload
 
-from striate.anatomy.tensors import Tracker, key_of, named_arguments, storage_of, tensors_in
+from striate.anatomy.tensors import Given, Tracker, key_of, storage_of, tensors_in
 from striate.nets.external import inner
 from striate.nets.hooks import hooked, set_mode
 from striate.nets.outputs import outputs_in
@@ -151,22 +151,10 @@ class _Watcher(Tracker[tuple[int, ...]]):  # type: ignore[no-untyped-call]
         parts = inner(self.module).named_modules()
         return hooked(parts, lambda *_: self.calls.pop(), before=lambda name, _: self.calls.append(name))
 
-    def __torch_dispatch__(
-        self, func: OpOverload, types: Sequence[type], args: Sequence[Any] = (), kwargs: Mapping[str, Any] | None = None
-    ) -> Any:
-        kwargs = kwargs or {}
-        given = tensors_in(*args, kwargs)
-        output = self.run(func, args, kwargs)
-        if results := tensors_in(output):
-            self._record(func, named_arguments(func, args, kwargs), given, results)
-        return output
-
-    def _record(
-        self, func: OpOverload, arguments: Mapping[str, Any], given: list[Tensor], results: list[Tensor]
-    ) -> None:
+    def ran(self, func: OpOverload, arguments: Mapping[str, Any], given: list[Given], results: list[Tensor]) -> None:
         name = func.overloadpacket.__name__
-        states = [storage_of(tensor) for tensor in given]
-        fresh = [tensor for tensor in given if key_of(tensor) not in self.known and storage_of(tensor) not in self.on]
+        states = [storage_of(one.tensor) for one in given]
+        fresh = [one.tensor for one in given if one.key not in self.known and one.key[0] not in self.on]
         loose = [t for t in fresh if t.is_floating_point() and storage_of(t) not in self.owned and name != "lift_fresh"]
         changed = _changed(func, arguments) if func._schema.is_mutable else []
         index = len(self.steps)
@@ -177,8 +165,8 @@ class _Watcher(Tracker[tuple[int, ...]]):  # type: ignore[no-untyped-call]
                 operation=name.rstrip("_"),
                 module=self.calls[-1],
                 line=_line(),
-                inputs=tuple(dict.fromkeys(i for t in given for i in self.known.get(key_of(t), ()))),
-                operands=tuple(tuple(tensor.shape) for tensor in given),
+                inputs=tuple(dict.fromkeys(i for one in given for i in self.known.get(one.key, ()))),
+                operands=tuple(one.shape for one in given),
                 result=tuple(results[0].shape),
                 attributes={key: value for key, value in arguments.items() if not tensors_in(value)},
                 draws=_draws(func, arguments),
@@ -196,7 +184,7 @@ class _Watcher(Tracker[tuple[int, ...]]):  # type: ignore[no-untyped-call]
                 self.known[key] = (*self.known[key], index)
         for tensor in (*results, *changed):
             self.remember(tensor, (index,))
-        self.alive += given
+        self.alive += [one.tensor for one in given]
 
     def result(self, output: Any) -> Watched:
         stack = [index for tensor in outputs_in(output) for index in self.known.get(key_of(tensor), ())]

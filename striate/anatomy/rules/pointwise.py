@@ -4,11 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
+from itertools import accumulate
 from math import prod
 
 from striate.anatomy.graph import Node, Shape
 from striate.anatomy.rules.basis import Terms, dim_of, positional
-from striate.anatomy.terms import Factor, Lost, Term, joined, plain, uneven, whole_factor
+from striate.anatomy.rules.windowing import windows
+from striate.anatomy.sizes import Window
+from striate.anatomy.terms import Factor, Lost, Term, joined, plain, uneven
 
 
 def stretched(term: Term, shape: Shape) -> Term:
@@ -94,21 +97,17 @@ def concatenated(node: Node, inputs: Sequence[Terms]) -> list[Term]:
         if len(used) < len(shapes) and any(prod(shapes[i]) for i in range(len(shapes)) if i not in used):
             raise Lost
         parts, lengths = [list(inputs[i]) for i in used], [shapes[i][dim] for i in used]
-    starts = [sum(lengths[:i]) for i in range(len(lengths))]
-    total = sum(lengths)
+    *starts, total = accumulate(lengths, initial=0)
+    holding = [(start, terms) for start, terms in zip(starts, parts, strict=True) if terms]
     if not any(positional(terms, dim) for terms in parts):
-        return [_placed(term, dim, start, total) for start, terms in zip(starts, parts, strict=True) for term in terms]
-    holding = [i for i, terms in enumerate(parts) if terms]
-    if len(holding) == 1:
-        only = holding[0]
-        try:
-            return [shifted_dim(term, dim, starts[only], total) for term in parts[only]]
-        except Lost:
-            pass
-    else:
-        going_on = _going_on(parts, dim, starts, total)
-        if going_on is not None:
-            return going_on
+        return [_placed(term, dim, start, total) for start, terms in holding for term in terms]
+    try:
+        wide = [[_longer(t.settled(), dim, start, total).settled() for t in terms] for start, terms in holding]
+        alike = [[(term.axis, term.dims, term.largest, term.smallest) for term in terms] for terms in wide]
+        if all(terms == alike[0] for terms in alike):
+            return wide[0]
+    except Lost:
+        pass
     return [term.scattered([dim]).with_dim(dim, uneven(total)) for terms in parts for term in terms]
 
 
@@ -122,29 +121,9 @@ def _placed(term: Term, dim: int, start: int, total: int) -> Term:
     return term.with_dim(dim, joined([Factor(total, 0, start + low, start + high)]))
 
 
-def shifted_dim(term: Term, dim: int, start: int, total: int) -> Term:
+def _longer(term: Term, dim: int, start: int, total: int) -> Term:
     """A dimension with more indices, before and behind; those read nothing."""
-    if not term.moves(dim):
-        return term.with_length(dim, total)
-    if len(term.dims[dim]) > 1:
-        term = term.single(dim)
-    step = term.dims[dim][0].step
-    if step is None:
-        raise Lost
-    return term.shifted(-step * start).with_dim(dim, (whole_factor(total, step),))
-
-
-def _going_on(parts: Sequence[Sequence[Term]], dim: int, starts: Sequence[int], total: int) -> list[Term] | None:
-    """Parts of one tensor, put together again in their order."""
-    try:
-        wide = [
-            [shifted_dim(term.settled(), dim, start, total).settled() for term in terms]
-            for start, terms in zip(starts, parts, strict=True)
-        ]
-    except Lost:
-        return None
-    alike = [[(term.axis, term.dims, term.largest, term.smallest) for term in terms] for terms in wide]
-    return wide[0] if all(terms == alike[0] for terms in alike) else None
+    return windows(term, dim, Window(kernel=1, padding=start), total)[0]
 
 
 def bordered(node: Node, inputs: Sequence[Terms]) -> list[Term]:
@@ -162,7 +141,7 @@ def _padded(node: Node, term: Term, held: Sequence[int]) -> Term:
         if before == after == 0:
             continue
         if term.moves(dim):
-            term = shifted_dim(term, dim, before, length)
+            term = _longer(term, dim, before, length)
         elif node.operation != "constant_pad_nd" or dim in held or not factors:
             term = term.with_length(dim, length)
         elif len(factors) == 1 and before >= 0 and after >= 0:

@@ -17,21 +17,16 @@ def reshaped(node: Node, term: Term) -> Term:
     return regrouped(term, node.shape)
 
 
-def permutation(node: Node, rank: int) -> list[int]:
-    """Which dimension of the input each of the output is."""
+def permuted(node: Node, term: Term) -> Term:
+    order = list(range(term.rank))
     if "dims" in node.attributes:
-        return [int(dim) % rank for dim in node.attributes["dims"]]
-    order = list(range(rank))
-    if rank > 1:
+        order = dims_of(node, term.rank, "dims")
+    elif term.rank > 1:
         if "dim0" not in node.attributes and node.operation.rstrip("_") != "t":
             raise Lost
-        one, other = dim_of(node, "dim0", rank, 0), dim_of(node, "dim1", rank, 1)
+        one, other = dim_of(node, "dim0", term.rank, 0), dim_of(node, "dim1", term.rank, 1)
         order[one], order[other] = order[other], order[one]
-    return order
-
-
-def permuted(node: Node, term: Term) -> Term:
-    return replace(term, dims=tuple(term.dims[d] for d in permutation(node, term.rank)))
+    return replace(term, dims=tuple(term.dims[d] for d in order))
 
 
 def sliced(term: Term, dim: int, begin: int, length: int, step: int = 1) -> Term:
