@@ -168,12 +168,13 @@ def bottlenecks(graph: Graph) -> tuple[Bottleneck, ...]:
     """The bottlenecks of a net: a 1x1 convolution to fewer channels, then (norm, activation and) a larger convolution."""
     found = []
     for node in graph.nodes:
-        if not _is_plain(node) or node.attributes["kernel"] == (1, 1):
+        kernel = _kernel(node)
+        if kernel is None or kernel == (1, 1):
             continue
         source = graph.nodes[node.operands[0] or 0]
         while source.operation in ("native_batch_norm", "relu", "relu_", "identity") and len(source.inputs) == 1:
             source = graph.nodes[source.inputs[0]]
-        if not _is_plain(source) or source.attributes["kernel"] != (1, 1):
+        if _kernel(source) != (1, 1):
             continue
         squeezed, channels = source.attributes["weight"][:2]
         if squeezed < channels:
@@ -181,18 +182,16 @@ def bottlenecks(graph: Graph) -> tuple[Bottleneck, ...]:
             found.append(
                 Bottleneck(
                     path=node.module, size=(height, width), channels=channels, squeezed=squeezed,
-                    filters=node.attributes["weight"][0], kernel=node.attributes["kernel"],
+                    filters=node.attributes["weight"][0], kernel=kernel,
                     squeezed_size=(source.shape[2], source.shape[3]),
                 )
             )  # fmt: skip
     return tuple(found)
 
 
-def _is_plain(node: Node) -> bool:
+def _kernel(node: Node) -> tuple[int, int] | None:
+    """Kernel of a convolution over feature maps that is neither grouped nor transposed; None for all else."""
     attributes = node.attributes
-    return (
-        node.operation == "convolution"
-        and len(attributes["weight"]) == 4
-        and attributes["groups"] == 1
-        and not attributes["transposed"]
-    )
+    if node.operation != "convolution" or attributes["groups"] > 1 or attributes["transposed"]:
+        return None
+    return attributes["kernel"] if len(attributes["kernel"]) == 2 else None

@@ -60,23 +60,29 @@ def check_lazy(module: nn.Module, input_shape: Sequence[int], name: str) -> None
         )
 
 
-def smallest_input(module: nn.Module | Copies, channels: int, *, at_most: int = _LARGEST) -> int | None:
+def smallest_input(module: nn.Module, channels: int, *, at_most: int = _LARGEST) -> int | None:
     """Side in pixels of the smallest square image that the net takes; None if it takes none up to `at_most`.
 
     Found by halving the interval between a size that fails and one that works, and confirmed: a net may take some small
     sizes and refuse larger ones (windows that divide evenly), so all sizes below the one found are tried as well where there
     are few, and the size found is one that works, with the next smaller one failing.
     """
-    module = _with_heads(module)
-    works = first_usual(module, channels, at_most)
-    if works is None:
-        return None
-    works = bisect_left(range(works), True, lo=1, key=lambda side: runs(module, (1, channels, side, side)))
-    below = range(1, min(works, 16))  # sizes below a gap
-    return next((side for side in below if runs(module, (1, channels, side, side))), works)
+    copies = with_heads(module)
+    works = first_usual(copies, channels, at_most)
+    return None if works is None else smallest_below(copies, channels, works)
 
 
-def _with_heads(module: nn.Module | Copies) -> Copies:
+def smallest_below(copies: Copies, channels: int, works: int) -> int:
+    """`smallest_input` of a net that is known to take images of the side `works`."""
+
+    def takes(side: int) -> bool:
+        return runs(copies, (1, channels, side, side))
+
+    works = bisect_left(range(works), True, lo=1, key=takes)
+    return next((side for side in range(1, min(works, 16)) if takes(side)), works)  # of sizes below a gap the first
+
+
+def with_heads(module: nn.Module | Copies) -> Copies:
     """Copies of the net with its auxiliary heads."""
     return module if isinstance(module, Copies) else Copies(WithHeads(module))
 
@@ -84,17 +90,16 @@ def _with_heads(module: nn.Module | Copies) -> Copies:
 def runs(module: nn.Module | Copies, input_shape: Sequence[int]) -> bool:
     """Whether the net, with its auxiliary heads, takes that input."""
     try:
-        trace(_with_heads(module), input_shape)
+        trace(with_heads(module), input_shape)
     except TraceFailure:
         return False
     return True
 
 
-def first_usual(module: nn.Module | Copies, channels: int, at_most: int = _LARGEST) -> int | None:
+def first_usual(copies: Copies, channels: int, at_most: int = _LARGEST) -> int | None:
     """The first of the usual sides of images, 224 before all, that the net takes; None if it takes none up to `at_most`."""
-    module = _with_heads(module)
     usual = (224, 32, 28, 64, 96, 128, 227, 299, 256, 384, 512, at_most)
-    return next((side for side in usual if side <= at_most and runs(module, (1, channels, side, side))), None)
+    return next((side for side in usual if side <= at_most and runs(copies, (1, channels, side, side))), None)
 
 
 def explain_failure(module: nn.Module, input_shape: Sequence[int], name: str, failure: TraceFailure) -> str:
@@ -121,7 +126,7 @@ def explain_failure(module: nn.Module, input_shape: Sequence[int], name: str, fa
 
 def _only_batch(module: nn.Module, input_shape: Sequence[int]) -> int | None:
     """The one number of images that the net takes at a time, of the usual ones; None if it takes none."""
-    copies = _with_heads(module)
+    copies = with_heads(module)
     return next((many for many in (2, 4, 8, 16, 32, 64, 128, 256) if runs(copies, (many, *input_shape[1:]))), None)
 
 

@@ -57,7 +57,8 @@ def _causes_on(copies: Copies, picture: Sequence[int], device: torch.device) -> 
     images = [torch.zeros(count, *picture, device=device, dtype=picture_type(twin)) for count in (2, 3)]
     # The first pass may fill tables that are kept; what follows is how the net works from then on.
     first, three, two = (watch(twin, image) for image in (images[0], images[1], images[0]))
-    return causes_of(twin, first, two, three)
+    found = [loose_weights(two), _draws(two), *_mixed(twin, two, three), _state(first, two)]
+    return tuple(finding for finding in found if finding is not None)
 
 
 def loose_weights(seen: Watched) -> Finding | None:
@@ -85,17 +86,6 @@ def _nobodys(places: Sequence[str]) -> Finding | None:
         "layers in a Python list or dict: they are not trained, not saved, and initialised anew at each load.",
         "Keep layers in nn.ModuleList or nn.ModuleDict, weights in nn.Parameter, and tables in register_buffer.",
     )
-
-
-def causes_of(module: nn.Module, first: Watched, two: Watched, three: Watched) -> tuple[Finding, ...]:
-    """The causes that passes show: the first one and a later one of two images, and one of three between them."""
-    found = [
-        loose_weights(two),
-        _draws(two),
-        *_mixed(module, two, three),
-        _state(first, two),
-    ]
-    return tuple(finding for finding in found if finding is not None)
 
 
 def _draws(seen: Watched) -> Finding | None:

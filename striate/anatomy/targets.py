@@ -12,8 +12,9 @@ from torch import Tensor, nn
 from striate.anatomy.input_size import (
     check_lazy,
     first_usual,
-    smallest_input,
+    smallest_below,
     trace_or_explain,
+    with_heads,
     without_weights_or_with,
 )
 from striate.anatomy.recording import picture_type
@@ -168,13 +169,13 @@ def _file_of(module: nn.Module, input: Input) -> dict[str, str]:
 def _pictures(made: ExternalNet, name: str) -> tuple[Input, int]:
     """(the image that a net takes by default, side of the smallest square one), by trying."""
     stem = input_channels(made.module)
-    check_lazy(made.module, (1, *(made.input or (stem or 3, 224, 224))), name)
-    for channels in dict.fromkeys(number for number in (stem, 3, 1) if number):
-        smallest = smallest_input(made.module, channels)
-        side = first_usual(made.module, channels)
-        if smallest is not None and side is not None:
-            return (made.input if made.input and made.input[0] == channels else (channels, side, side)), smallest
     picture = made.input or (stem or 3, 224, 224)
+    check_lazy(made.module, (1, *picture), name)
+    copies = with_heads(made.module)
+    for channels in dict.fromkeys(number for number in (stem, 3, 1) if number):
+        if (side := first_usual(copies, channels)) is not None:
+            default = made.input if made.input and made.input[0] == channels else (channels, side, side)
+            return default, smallest_below(copies, channels, side)
     trace_or_explain(made.module, (1, *picture), name)
     raise UsageError(f"{name} takes no square images of 1 or 3 channels")
 

@@ -177,3 +177,16 @@ def test_the_catalogue_raises_what_it_declares(name: str) -> None:
     spec = CATALOGUE[name]
     findings = find_mistakes(net, trace(net, (1, *spec.input)), classes=spec.classes)
     assert {finding.name for finding in findings} == set(spec.known_findings), [str(f) for f in findings]
+
+
+def test_a_recurrent_layer_after_a_linear_one_is_no_missing_activation() -> None:
+    class Recurrent(Good):
+        def __init__(self) -> None:
+            super().__init__()
+            self.cell = nn.GRU(16, 16, batch_first=True)
+
+        def forward(self, x: Tensor) -> Tensor:
+            rows = self.conv2(F.relu(self.norm(self.conv1(x)))).mean(3).transpose(1, 2)
+            return self.fc(self.cell(rows)[0].amax(1))
+
+    assert inspect(Recurrent(), (3, 8, 8)).findings == ()

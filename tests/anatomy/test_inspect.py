@@ -97,6 +97,22 @@ def test_the_graph_has_the_skip_and_the_in_place_write() -> None:
     assert add.index in write.inputs
 
 
+def test_kernels_of_one_and_three_dimensions_are_named_by_all_their_sides() -> None:
+    class Lines(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.volume, self.line = nn.Conv3d(3, 4, (1, 3, 3), padding=(0, 1, 1)), nn.Conv1d(4, 4, 5)
+
+        def forward(self, x: Tensor) -> Tensor:
+            return self.line(self.volume(x.unsqueeze(2)).flatten(2)).mean(2)
+
+    anatomy = inspect(Lines(), (3, 8, 10))
+    settings = [row.setting for row in anatomy.rows if row.operation.startswith("Conv")]
+    assert settings == ["1x3x3, pad 0x1x1", "5"]
+    assert "depth: floor((1 - 1 + 2*0) / 1) + 1 = 1" in anatomy.explain()
+    assert "width: floor((10 - 3 + 2*1) / 1) + 1 = 10" in anatomy.explain()
+
+
 def test_dropout_has_a_row() -> None:
     rows = inspect("torchvision:alexnet").rows
     assert [row.path for row in rows if row.operation == "Dropout"] == ["classifier.0", "classifier.3"]
