@@ -1,9 +1,10 @@
-"""One loaded classifier: a net with all that leads from an image to its class. Whatever uses the net of a run stands on it."""
+"""A loaded classifier: a net with all that leads from an image to its class. Everything that uses a run's net is built on it."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from threading import Lock
@@ -35,7 +36,7 @@ _LOADING = Lock()
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
-class Classifier:
+class Classifier(AbstractContextManager["Classifier"]):
     """A net in evaluation mode, loaded and ready; it may be called from several threads.
 
     Images are decoded by threads of its own, and its net computes in one further thread, a batch at a time. So the answer to a
@@ -102,9 +103,6 @@ class Classifier:
         """Ends its threads once they are done; it can answer nothing any more."""
         self._readers.shutdown()
         self._computer.shutdown()
-
-    def __enter__(self) -> Classifier:
-        return self
 
     def __exit__(self, *_: object) -> None:
         self.close()

@@ -28,10 +28,6 @@ class UsageError(StriateError):
     exit_code = 2
 
 
-class UnknownName(UsageError):
-    """An unknown name."""
-
-
 class DataError(StriateError):
     """The data, an image or the files of a run must be repaired first (exit code 3)."""
 
@@ -66,7 +62,7 @@ class Signalled(BaseException):
 
     @property
     def name(self) -> str:
-        """As in SIGTERM."""
+        """Such as SIGTERM."""
         return signal.Signals(self.number).name
 
 
@@ -116,11 +112,11 @@ def either(words: Sequence[str]) -> str:
     return " or ".join(filter(None, (", ".join(words[:-1]), words[-1])))
 
 
-def unknown_name(kind: str, name: str, known: Iterable[str], listing: str) -> UnknownName:
+def unknown_name(kind: str, name: str, known: Iterable[str], listing: str) -> UsageError:
     """The error for a name that is not known: the nearest known ones, and the command that lists all of them."""
     known = sorted(known)
     lowered = {one.lower(): one for one in known}
     near = difflib.get_close_matches(name.lower(), lowered, n=3, cutoff=0.4)
     guess = f" Did you mean {' or '.join(lowered[one] for one in near)}?" if near else ""
     more = "List them with" if listing.startswith("striate ") else "Available"
-    return UnknownName(f"there is no {kind} named {name!r}.{guess} {more}: {listing}")
+    return UsageError(f"there is no {kind} named {name!r}.{guess} {more}: {listing}")

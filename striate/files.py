@@ -131,8 +131,8 @@ def write_csv(path: Path, rows: Iterable[Mapping[str, Any]], columns: Sequence[s
 
 
 def csv_cell(value: Any) -> Any:
-    """A cell as it is written: a text that a spreadsheet would run as a formula gets an apostrophe before it, and one that could
-    be taken for such a one too, so that `csv_text` gives back each. Numbers stay.
+    """A cell as it is written: a text that a spreadsheet would run as a formula gets an apostrophe before it. So does one that
+    begins with an apostrophe and could be taken for it, so that `csv_text` restores both. Numbers stay.
     """
     return f"'{value}" if isinstance(value, str) and value.lstrip("'")[:1] in _FORMULA and value else value
 

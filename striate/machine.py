@@ -28,17 +28,14 @@ def usable_cores() -> int:
 
 def _cgroup_quota() -> float:
     """CPUs that the cgroup grants, infinity where there is no limit."""
-    try:
-        quota, period = Path("/sys/fs/cgroup/cpu.max").read_text().split()
+    folder = Path("/sys/fs/cgroup")
+    with suppress(OSError, ValueError):
+        quota, period = (folder / "cpu.max").read_text().split()
         return math.inf if quota == "max" else max(1.0, int(quota) / int(period))
-    except (OSError, ValueError):
-        pass
-    try:
-        folder = Path("/sys/fs/cgroup/cpu")
-        micros = int((folder / "cpu.cfs_quota_us").read_text())
-        return math.inf if micros < 0 else max(1.0, micros / int((folder / "cpu.cfs_period_us").read_text()))
-    except (OSError, ValueError):
-        return math.inf
+    with suppress(OSError, ValueError):
+        micros, period = ((folder / f"cpu/cpu.cfs_{name}_us").read_text() for name in ("quota", "period"))
+        return math.inf if int(micros) < 0 else max(1.0, int(micros) / int(period))
+    return math.inf
 
 
 def pick_device(device: str) -> Any:
@@ -158,12 +155,9 @@ def hearing() -> Iterator[None]:
 
 def cpu_name() -> str:
     """The processor's name as the system gives it."""
-    try:
-        for line in Path("/proc/cpuinfo").read_text().splitlines():
-            if line.startswith("model name"):
-                return line.split(":", 1)[1].strip()
-    except OSError:
-        pass
+    with suppress(OSError, StopIteration):
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+        return next(line for line in lines if line.startswith("model name")).split(":", 1)[1].strip()
     return platform.processor() or platform.machine()
 
 
@@ -185,17 +179,14 @@ def environment(device: Any) -> dict[str, object]:
 def sgemm_gflops(size: int = 2048, repeats: int = 5) -> float:
     """Billions of floating-point operations a second in a float32 matrix product on the CPU: the median of `repeats`."""
     import statistics
+    import timeit
 
     import torch
 
     use_cores()
     a, b = torch.randn(size, size), torch.randn(size, size)
     a @ b
-    seconds = []
-    for _ in range(repeats):
-        begin = time.perf_counter()
-        a @ b
-        seconds.append(time.perf_counter() - begin)
+    seconds = timeit.repeat(lambda: a @ b, repeat=repeats, number=1)
     return 2 * size**3 / statistics.median(seconds) / 1e9
 
 

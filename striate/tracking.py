@@ -1,7 +1,7 @@
 """A run's log in TensorBoard or MLflow, as it trains.
 
-The run's folder stays the truth: a log is a copy of metrics.csv, the config and the evaluation, for who watches runs there. One
-that fails costs a warning, never the training. Nothing goes over the network unless MLFLOW_TRACKING_URI names a server.
+The run's folder is the record: a log is a copy of metrics.csv, the config and the evaluation, for those who watch runs there. A
+log that fails costs a warning, never the training. Nothing goes over the network unless MLFLOW_TRACKING_URI names a server.
 """
 
 from __future__ import annotations
@@ -63,7 +63,7 @@ class Tracker(ABC):
 
     @abstractmethod
     def close(self, status: Literal["finished", "interrupted", "failed"]) -> None:
-        """The training ended so."""
+        """Ends the log with that status."""
 
 
 class Log:
@@ -71,10 +71,10 @@ class Log:
 
     Args:
         run: its config's `log` says which tracker.
-        warn: is told, once, that the log cannot be kept.
+        warn: is called, once, with why the log cannot be kept.
 
     Attributes:
-        seconds: that were spent on it.
+        seconds: the time spent on it.
     """
 
     def __init__(self, run: Run, warn: Callable[[str], None]) -> None:
@@ -114,7 +114,7 @@ class Log:
 
     @contextmanager
     def _guarded(self) -> Any:
-        """Whatever a tracker raises ends the log, with a word, and not the training. Warnings in it are not the user's."""
+        """Whatever a tracker raises ends the log, with a warning, and not the training. Warnings in it are not the user's."""
         began = time.perf_counter()
         try:
             with warnings.catch_warnings():

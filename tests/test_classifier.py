@@ -211,9 +211,7 @@ def test_the_weights_of_the_best_epoch_where_the_run_kept_them(trained, pixels, 
 
 def test_the_example_of_the_page_does_what_it_says(trained, pixels, tmp_path, monkeypatch):
     page = (Path(__file__).parents[1] / "docs" / "prediction.md").read_text()
-    (example,) = re.findall(
-        r"```python\n(.*?)```", page.partition("## One loaded classifier")[2].partition("\n## ")[0], re.S
-    )
+    (example,) = re.findall(r"```python\n(.*?)```", page.partition("## The classifier")[2].partition("\n## ")[0], re.S)
     shutil.copytree(trained.path, tmp_path / "runs" / "shoes")
     for name, image in zip(("boot", "shirt"), pixels, strict=False):
         (tmp_path / f"{name}.png").write_bytes(png(image))

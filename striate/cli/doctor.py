@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from striate.cli.options import DataDir
-from striate.cli.output import show_fields, show_json
 
 
 class Doctor(DataDir):
@@ -16,9 +15,9 @@ class Doctor(DataDir):
         use_cores()
         found = {name: find(row, self.data_dir) for name, row in NAMED.items()}
         known, speed = environment(pick_device("auto")), round(sgemm_gflops(), 1)
-        if self.as_json:
-            places = {name: place and str(place) for name, place in found.items()}
-            show_json({**known, "sgemm_gflops": speed, "data": places})
-        else:
-            sets = {f"data {name}": place or "not on this machine" for name, place in found.items()}
-            show_fields({**known, "SGEMM": f"{speed} GFLOP/s (float32, 2048 x 2048)", **sets})
+        places = {name: place and str(place) for name, place in found.items()}
+        sets = {f"data {name}": place or "not on this machine" for name, place in found.items()}
+        self.show(
+            {**known, "sgemm_gflops": speed, "data": places},
+            {**known, "SGEMM": f"{speed} GFLOP/s (float32, 2048 x 2048)", **sets},
+        )

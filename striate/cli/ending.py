@@ -1,4 +1,4 @@
-"""How a command begins and ends: streams that may be closed, signals, and every error as one sentence and an exit code."""
+"""How a command starts and ends: streams that may be closed, signals, and every error as one sentence and an exit code."""
 
 from __future__ import annotations
 
@@ -60,7 +60,7 @@ class _Stdout(io.FileIO):
 
 
 class _Stderr(io.FileIO):
-    """Standard error, for people who may have left: what it does not take is dropped, and the work goes on."""
+    """Standard error, which nobody may read: what cannot be written is dropped, and the work goes on."""
 
     def write(self, data: Any) -> int:
         try:
@@ -70,10 +70,10 @@ class _Stderr(io.FileIO):
 
 
 def ready_streams() -> None:
-    """Makes the three standard streams such that no word to anybody can end the work.
+    """Prepares the standard streams so that a message that cannot be written never ends the work.
 
-    One that is closed becomes the null device: else the next file that is opened would take its place, and get what is meant
-    for the terminal. A letter that the stream's encoding has not is written as an escape.
+    A closed stream becomes the null device; else the next file that is opened would take its place and receive the messages. A
+    character that the stream's encoding lacks is written as an escape.
     """
     for descriptor in range(3):
         try:
@@ -146,7 +146,7 @@ def run_to_end(command: Callable[[], Any], debug: bool) -> NoReturn:
 
 
 def told(error: BaseException) -> tuple[int, list[str]]:
-    """(exit code, a sentence and what may follow it, a line each) of what ended a command."""
+    """(exit code, lines to print) of what ended a command."""
     if isinstance(error, StriateError):
         return error.exit_code, [str(line) for line in error.args or ("",)]
     if isinstance(error, Signalled):

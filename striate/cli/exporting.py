@@ -6,7 +6,7 @@ from dataclasses import MISSING
 from pathlib import Path
 
 from striate.cli.options import TrustCode, option, run_path
-from striate.cli.output import aside, show_fields, show_json
+from striate.cli.output import aside
 from striate.texts import storage
 
 
@@ -26,15 +26,13 @@ class Export(TrustCode):
         with aside():
             exported = exporting.export(Run.open(self.run, trust_code=self.trust_code), to=self.to, path=self.output)
         form = exporting.FORMS[self.to]
-        if self.as_json:
-            show_json({**exported.as_dict(), "inside": form.inside, "beside": form.beside})
-            return
-        show_fields(
+        self.show(
+            {**exported.as_dict(), "inside": form.inside, "beside": form.beside},
             {
                 "file" if exported.path.is_file() else "folder": f"{exported.path} ({storage(exported.bytes)})",
                 "inside": form.inside,
                 "requires": form.beside,
                 "checked": exported.verdict,
                 "next": form.use.format(name=exported.path.name),
-            }
+            },
         )

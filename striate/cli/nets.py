@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from striate import catalogue
 from striate.cli.options import Command, argument, option
-from striate.cli.output import show_fields, show_json, show_table, words
+from striate.cli.output import show_json, show_table, words
 from striate.errors import UsageError
 from striate.texts import dimensions
 
@@ -22,13 +22,10 @@ class Nets(Command):
             self._list()
             return
         facts = catalogue.card(self.name)
-        if self.as_json:
-            show_json(facts)
-        else:
-            shown = {**facts, "year": str(facts["year"])}
-            show_fields(
-                {key.replace("_", " "): words(value) for key, value in shown.items() if value not in (None, [])}
-            )
+        shown = {**facts, "year": str(facts["year"])}
+        self.show(
+            facts, {key.replace("_", " "): words(value) for key, value in shown.items() if value not in (None, [])}
+        )
 
     def _list(self) -> None:
         every = catalogue.rows().values()

@@ -8,7 +8,7 @@ from __future__ import annotations
 import inspect
 import re
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import MISSING, dataclass, fields, is_dataclass
 from pathlib import Path
 from types import SimpleNamespace, UnionType
@@ -28,7 +28,7 @@ import typer
 from typer.core import TyperCommand, TyperGroup, TyperOption
 
 from striate.choices import RENAMED
-from striate.cli.output import show_line
+from striate.cli.output import show_fields, show_json, show_line
 from striate.errors import UsageError
 from striate.settings import Settings
 from striate.settings import option as option
@@ -73,6 +73,13 @@ class Command:
     def __call__(self) -> None:
         """Does what the command is for."""
         raise NotImplementedError
+
+    def show(self, value: Any, fields: Mapping[str, Any]) -> None:
+        """The result: `value` as JSON where that was asked for, else `fields` with their names."""
+        if self.as_json:
+            show_json(value)
+        else:
+            show_fields(fields)
 
 
 class TrustCode(Command):

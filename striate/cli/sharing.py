@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import typer
 
 from striate.cli.options import Command, argument, call_with, option, run_path
-from striate.cli.output import show_fields, show_json, show_line, show_table
+from striate.cli.output import show_line, show_table
 from striate.errors import UsageError
 
 if TYPE_CHECKING:
@@ -36,11 +37,7 @@ class Push(Command):
         from striate.sharing import push
 
         pushed = call_with(push, self, run=Run.open(self.run), agreed=self._agreed)
-        if self.as_json:
-            files = [{"name": file.name, "bytes": file.bytes} for file in pushed.files]
-            show_json({"url": pushed.url, "sent": pushed.sent, "files": files})
-        else:
-            show_fields({"sent to" if pushed.sent else "not sent": pushed.url})
+        self.show(asdict(pushed), {"sent to" if pushed.sent else "not sent": pushed.url})
 
     def _agreed(self, files: Sequence[File]) -> bool:
         if not self.as_json:
@@ -68,14 +65,5 @@ class Pull(Command):
         run = call_with(pull, self)
         pulled = run.summary.pulled
         assert pulled is not None, "pull() reports where it came from"
-        if self.as_json:
-            show_json({"run": str(run.path), **pulled.as_dict()})
-            return
-        show_fields(
-            {
-                "run": run.path,
-                "revision": pulled.revision,
-                "report": run.path / "report.html",
-                "next": f"striate predict {run.path} IMAGE",
-            }
-        )
+        places = {"run": run.path, "revision": pulled.revision, "report": run.path / "report.html"}
+        self.show({"run": str(run.path), **pulled.as_dict()}, {**places, "next": f"striate predict {run.path} IMAGE"})

@@ -98,9 +98,6 @@ def show_search(found: Found, path: Path, as_json: bool) -> None:
 
     marks = {"steepest": found.steepest} if found.steepest is not None else {}
     write_new(path, png(rate_search(found.rates, found.losses, {**marks, "lowest loss": found.lowest})))
-    if as_json:
-        show_json({**found.as_dict(), "plot": str(path)})
-        return
     advice = (
         "none: the loss never fell" if found.steepest is None else f"{found.steepest:.2g}, where the loss falls fastest"
     )

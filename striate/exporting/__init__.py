@@ -1,4 +1,4 @@
-"""Export: a run's net for those who have not Striate. Every export is checked against the run before it is kept."""
+"""Exports of a run's net, for use without Striate. Each one is reopened and compared with the run before it is kept."""
 
 from __future__ import annotations
 
@@ -36,19 +36,19 @@ from striate.texts import storage
 __all__ = ["FORMS", "Exported", "Form", "export"]
 
 Writer = Callable[[Run, Model, Path, CheckPictures], Sequence[Answers]]
-"""Writes an export, and gives what it answers once it is opened again."""
+"""Writes an export and gives what it answers when reopened."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Form:
-    """A form in which a net is handed over.
+    """An export format.
 
     Attributes:
-        endings: of its files' names, the first where none was asked for; with an empty one also a folder.
-        inside: what of the way from an image to its class is in the file.
-        beside: what is not, and whoever uses it has to do.
-        use: how one begins, with `{name}` for the file's name.
-        write: writes it.
+        endings: file name suffixes, the default first; an empty one stands for a folder.
+        inside: the steps from an image to its class that the file contains.
+        beside: the steps that its user has to add.
+        use: a first line of code, with `{name}` for the file's name.
+        write: writes the file and gives what it answers when reopened.
     """
 
     endings: tuple[str, ...]
@@ -97,7 +97,7 @@ class Exported:
 
 @checked
 def export(run: Run, *, to: str, path: str | Path | None = None, pictures: int = 64) -> Exported:
-    """Writes a run's net in another form and keeps it if, opened again, it answers as the run does.
+    """Writes a run's net in an export format, and keeps the file if it answers as the run does when reopened.
 
     The answers are compared on images of the run's data, one alone and seven at a time. What the check found is also kept
     in the run, as exports/<name>.json.
@@ -109,9 +109,9 @@ def export(run: Run, *, to: str, path: str | Path | None = None, pictures: int =
         pictures: how many to compare on.
 
     Raises:
-        UsageError: no such form, a path that is taken or has another ending, or a net that has no such form.
-        CheckError: what was written does not answer as the run does, or could not be opened again; it is not kept. The net itself
-            gives no number for some image.
+        UsageError: no such format, a path that exists or has another ending, or a net that cannot be written in the format.
+        CheckError: the file does not answer as the run does, or could not be reopened; it is not kept. Or the net itself gives no
+            number for some image.
         DataError: the run has no weights, or they are damaged.
     """
     target = _target(run, to, path)
@@ -135,7 +135,7 @@ def export(run: Run, *, to: str, path: str | Path | None = None, pictures: int =
 
 
 def _written(run: Run, to: str, model: Model, target: Path, chosen: CheckPictures) -> Comparison:
-    """Writes the export beside its place, checks it, and puts it there; whatever fails leaves nothing."""
+    """Writes the export to a temporary place, checks it, and moves it to `target`. A failure leaves nothing."""
     expected = reference(model, chosen.pixels)
     if odd := int((~np.isfinite(expected["logits"])).any(1).sum()):
         raise CheckError(
@@ -165,7 +165,7 @@ def _written(run: Run, to: str, model: Model, target: Path, chosen: CheckPicture
 def _target(run: Run, to: str, path: str | Path | None) -> Path:
     """The path to write, absolute only if it was given so."""
     if to not in FORMS:
-        raise unknown_name("form of export", to, FORMS, ", ".join(FORMS))
+        raise unknown_name("export format", to, FORMS, ", ".join(FORMS))
     endings = FORMS[to].endings
     marked = "-torchvision" if to == "torchvision" else ""
     target = run.path / "exports" / f"{run.name}{marked}{endings[0]}" if path is None else Path(path)
@@ -182,7 +182,7 @@ def _taken(target: Path) -> UsageError:
 
 
 def _reopened(form: str, write: Callable[[Model, Path], None]) -> Writer:
-    """Writes a form, and opens it in a process without Striate."""
+    """Writes a file and reopens it in a process without Striate."""
 
     def answers(run: Run, model: Model, path: Path, pictures: CheckPictures) -> list[Answers]:
         write(model, path)

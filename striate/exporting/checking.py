@@ -1,4 +1,4 @@
-"""The check before an export is kept: opened again by itself, it must answer as the run does, on real images."""
+"""The check of an export: reopened in a process of its own, it must answer as the run does, on real images."""
 
 from __future__ import annotations
 

@@ -42,7 +42,7 @@ def write_folder(model: Model, run: Run, folder: Path) -> None:
 
 
 def write_scripts(folder: Path) -> None:
-    """Puts the scripts into a folder."""
+    """Copies the scripts into a folder."""
     for script in SCRIPTS:
         text = script.read_text(encoding="utf-8")
         (folder / script.name).write_text(_FOR_TOOLS.sub("", text), encoding="utf-8")
@@ -54,7 +54,7 @@ def write_zip(folder: Path, path: Path) -> None:
         for file in sorted(folder.iterdir()):
             entry = zipfile.ZipInfo(f"{folder.name}/{file.name}", (1980, 1, 1, 0, 0, 0))
             entry.external_attr = 0o644 << 16
-            # Weights hardly shrink, and to try takes its time.
+            # Weights hardly compress, and trying takes time.
             entry.compress_type = zipfile.ZIP_STORED if file.suffix == ".onnx" else zipfile.ZIP_DEFLATED
             with file.open("rb") as source, archive.open(entry, "w", force_zip64=True) as target:
                 while portion := source.read(2**20):
@@ -63,18 +63,13 @@ def write_zip(folder: Path, path: Path) -> None:
 
 def readme(card: str, model: Model) -> str:
     """A model card without the run: how to use the folder, without paths or links into the run."""
-    front, card = _front_matter(card)
-    first, *sections = re.split(r"\n(?=## )", card)
+    front = found.group() if (found := re.match(r"---\n.*?\n---\n+", card, re.S)) else ""
+    first, *sections = re.split(r"\n(?=## )", card.removeprefix(front))
     kept = [part for part in sections if part.removeprefix("## ").split("\n", 1)[0].strip() not in _LEFT_OUT]
     text = "\n\n".join(part.strip() for part in (first, _use(model), *kept))
     text = _SENTENCE_WITH_LINK.sub("", _PICTURE.sub("", text))
     text = re.sub(r"\n{3,}", "\n\n", re.sub(r" +\n", "\n", text))
     return front + _ABSOLUTE.sub(r"\1", text).strip() + "\n"
-
-
-def _front_matter(card: str) -> tuple[str, str]:
-    found = re.match(r"---\n.*?\n---\n+", card, re.S)
-    return (found.group(), card[found.end() :]) if found else ("", card)
 
 
 def _use(model: Model) -> str:

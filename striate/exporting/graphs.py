@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import io
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -31,7 +33,7 @@ def write_onnx(model: Model, path: Path) -> None:
     import onnx
 
     program = traced(model)
-    try:
+    with _naming(model, "ONNX"):
         exported = torch.onnx.export(
             program,
             dynamo=True,
@@ -40,10 +42,6 @@ def write_onnx(model: Model, path: Path) -> None:
             dynamic_shapes=({0: "N"},),
             verbose=False,
         )
-    except Exception as error:
-        if short_of_means(error):
-            raise
-        raise _impossible(model, "ONNX", error) from error
     assert exported is not None
     graph = exported.model
     # It records which lines of which files each node came from: private, and of no use to anybody else.
@@ -62,7 +60,6 @@ def write_program(model: Model, path: Path) -> None:
     Raises:
         UsageError: the net, an external one, does what torch.export cannot follow.
     """
-
     program = traced(model)
     for module in program.graph_module.modules():
         if isinstance(module, torch.fx.GraphModule):
@@ -77,19 +74,22 @@ def traced(model: Model) -> ExportedProgram:
     """The net with its normalisation and softmax, as a graph for any number of images."""
     height, width = model.classifier.preprocessing.size
     example = torch.zeros(2, height, width, model.classifier.preprocessing.channels, dtype=torch.uint8)
-    try:
+    with _naming(model, "a graph"):
         return torch.export.export(
             Deployed(model), (example,), dynamic_shapes=({0: torch.export.Dim("N")},), strict=False
         )
+
+
+@contextmanager
+def _naming(model: Model, form: str) -> Iterator[None]:
+    """Makes a UsageError of whatever a net raises that cannot be written in a form."""
+    try:
+        yield
     except Exception as error:
         if short_of_means(error):
             raise
-        raise _impossible(model, "a graph", error) from error
-
-
-def _impossible(model: Model, form: str, error: Exception) -> UsageError:
-    reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
-    return UsageError(
-        f"{model.classifier.net.spec.name} cannot be written as {form}, which has no decisions that depend on values and no code "
-        f"but tensor operations: {reason}. Its weights can: {param('to', 'safetensors')}"
-    )
+        reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
+        raise UsageError(
+            f"{model.classifier.net.spec.name} cannot be written as {form}, which has no decisions that depend on values and no "
+            f"code but tensor operations: {reason}. Its weights can: {param('to', 'safetensors')}"
+        ) from error

@@ -49,7 +49,7 @@ class Model:
     about: About
 
     def facts(self) -> dict[str, str]:
-        """`about` as texts, for formats whose metadata are texts: what is no text is JSON."""
+        """`about` for formats whose metadata are texts: what is no text becomes JSON."""
         return {key: value if isinstance(value, str) else to_json(value) for key, value in self.about.as_dict().items()}
 
 
@@ -85,7 +85,7 @@ def about(run: Run) -> About:
 
 
 class Deployed(nn.Module):
-    """The net as it is handed over: uint8 pixels (N, H, W, C) at the net's size -> (probabilities, logits), both (N, classes).
+    """The exported net: uint8 pixels (N, H, W, C) at the net's size -> (probabilities, logits), both (N, classes).
 
     A copy: the classifier of `model` stays as it is.
     """

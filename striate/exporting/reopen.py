@@ -15,7 +15,6 @@ import numpy as np
 BATCH = 7
 Arrays = dict[str, np.ndarray[Any, Any]]
 Job = dict[str, Any]
-"""See above."""
 
 
 def onnx(file: str, pixels: np.ndarray[Any, Any], job: Job) -> list[Arrays]:

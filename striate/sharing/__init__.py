@@ -1,7 +1,7 @@
 """Sharing a run through the Hugging Face Hub, by the library of that name, an extra.
 
-What is sent is built first, in a folder of its own, from what may be public (see `public`); what comes is brought into the same
-form before it is kept.
+What is sent is first built in a temporary folder from what may be public (see `public`). A run that is pulled is brought into the
+same form before it is kept.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ _PULLED = re.compile(
     r"|evaluations/[A-Za-z0-9][A-Za-z0-9._-]{0,120}/"
     r"(evaluation\.json|robustness\.json|per_class\.csv|predictions\.csv|mistakes\.png|attention\.png))"
 )
-"""What is taken of a run. Its report and card are made here: a page from a stranger could run in the browser."""
+"""The files that are pulled. Report and card are made here, since a page from others could run code in the browser."""
 _OURS = ["*.yaml", "*.json", "*.csv", "*.png", "README.md", "report.html", "weights/*", "evaluations/*"]
 """What a run that is pushed again replaces."""
 
@@ -58,7 +58,7 @@ class File:
 
 @dataclass(frozen=True, slots=True)
 class Pushed:
-    """What became of a push: the address there, what was to be sent, and whether it was."""
+    """The result of a push: the address, the files, and whether they were sent."""
 
     url: str
     files: tuple[File, ...]
@@ -74,25 +74,24 @@ def push(
     with_pictures: bool = False,
     agreed: Callable[[Sequence[File]], bool] = lambda files: True,
 ) -> Pushed:
-    """Sends a finished run to the Hugging Face Hub as the model `to`; one that is there already gets a new version.
+    """Uploads a finished run to the Hugging Face Hub as the model `to`; an existing one gets a new version.
 
-    Images, names of files, and paths stay here: what is sent are numbers, class names, weights, charts, report and card.
+    Sent are numbers, class names, weights, charts, report and card; images, file names and paths are not.
 
     Args:
         to: `USER/NAME`.
-        private: only for those who may see it there.
+        private: create a private repository.
         with_pictures: the sheets of images (samples, mistakes), names of files and features of validation images too.
-        agreed: is told what is to be sent, before anything is; nothing is unless it says yes.
+        agreed: is called with the files before anything is sent; if it returns False, nothing is.
 
     Raises:
         UsageError: no such name, huggingface_hub is not installed, or it is to be private and is public there.
         DataError: the run is not finished.
         StriateError: the Hub did not take it.
     """
-    _check_name(to)
-    hub = _hub()
+    api = _hub(to)
     with tempfile.TemporaryDirectory() as place:
-        # As who pulls it has it: the report and the card name the folder and the one above.
+        # The report and the card name this folder and the one above, as they are after `striate pull`.
         folder = Path(place) / "runs" / to.partition("/")[2]
         folder.mkdir(parents=True)
         write_public(run, folder, with_pictures)
@@ -103,7 +102,6 @@ def push(
         if not agreed(files):
             return Pushed(_url(to), files, sent=False)
         with _speaking(to):
-            api = hub.HfApi(library_name="striate", library_version=__version__)
             api.create_repo(to, private=private, exist_ok=True)
             _check_there(to, api.model_info(to), private)
             api.upload_folder(
@@ -114,9 +112,9 @@ def push(
 
 @checked
 def pull(source: str, *, out: str | Path = "runs", name: str | None = None, revision: str | None = None) -> Run:
-    """Brings a run from the Hugging Face Hub, as a new run that can predict at once.
+    """Downloads a run from the Hugging Face Hub, as a new run that can predict at once.
 
-    Nothing of it is run: of a net that is somebody's code only the weights come, and `Run.open(..., module=...)` needs that net.
+    None of its code is run: of a net that is code only the weights come, and `Run.open(..., module=...)` needs that net.
 
     Args:
         source: `USER/NAME`.
@@ -128,15 +126,13 @@ def pull(source: str, *, out: str | Path = "runs", name: str | None = None, revi
         DataError: it is no run, too large, or its weights are refused.
         StriateError: the Hub did not give it.
     """
-    _check_name(source)
-    hub = _hub()
+    api = _hub(source)
     with tempfile.TemporaryDirectory() as place:
         folder = Path(place) / "pulled"
         with _speaking(source):
-            api = hub.HfApi(library_name="striate", library_version=__version__)
             found = api.model_info(source, revision=revision, files_metadata=True)
             wanted = _chosen(source, [(one.rfilename, one.size) for one in found.siblings or []])
-            hub.snapshot_download(source, revision=found.sha, allow_patterns=wanted, local_dir=folder)
+            api.snapshot_download(source, revision=found.sha, allow_patterns=wanted, local_dir=folder)
         odd = [path for path in folder.rglob("*") if path.is_symlink()]
         if odd or sum(path.stat().st_size for path in folder.rglob("*") if path.is_file()) > MOST_BYTES:
             raise DataError(f"{source} has links in it, or more than it said: it is not kept")
@@ -181,22 +177,19 @@ def _check_there(to: str, there: Any, private: bool) -> None:
         raise UsageError(f"{to} is there already, and no run of Striate: choose another name")
 
 
-def _check_name(name: str) -> None:
-    if not _HUB_NAME.fullmatch(name) or ".." in name:
-        raise UsageError(f"a name on the Hub is USER/NAME, as in ada/lenet5; got {name!r}")
-
-
 def _say_where(card: Path, to: str) -> None:
-    """Puts the command that brings the run before the first one that uses it."""
+    """Inserts the command that pulls the run before the first one that uses it."""
     text = card.read_text(encoding="utf-8")
     write_atomic(card, text.replace("striate predict ", f"striate pull {to}\nstriate predict ", 1))
 
 
-def _hub() -> Any:
-    """huggingface_hub, its telemetry off. Raises UsageError if it is not installed."""
+def _hub(name: str) -> Any:
+    """The Hub, its telemetry off. Raises UsageError if there can be no such name there, or huggingface_hub is not installed."""
+    if not _HUB_NAME.fullmatch(name) or ".." in name:
+        raise UsageError(f"a name on the Hub is USER/NAME, as in ada/lenet5; got {name!r}")
     os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
     try:
-        return import_module("huggingface_hub")
+        return import_module("huggingface_hub").HfApi(library_name="striate", library_version=__version__)
     except ImportError as error:
         raise UsageError("huggingface_hub is not installed: pip install 'striate[hub]'") from error
 
@@ -207,7 +200,7 @@ def _url(name: str) -> str:
 
 @contextmanager
 def _speaking(name: str) -> Iterator[None]:
-    """Makes a StriateError of whatever the library and what it is built on raise: they have no type in common."""
+    """Makes a StriateError of whatever the library raises: its errors have no type in common."""
     try:
         yield
     except StriateError:

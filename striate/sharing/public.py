@@ -1,7 +1,7 @@
-"""The form of a run that others may see: what is in it is picked by name, and all else stays at home.
+"""The public form of a run: its contents are picked by name, and everything else is left out.
 
-A run that came from somebody is brought into the same form before it is kept, so that nothing but numbers, class names and
-weights is taken over from a stranger: no code, no path, no page.
+A run from others is brought into the same form before it is kept, so that only numbers, class names and weights are taken from
+them: no code, no path, no page.
 """
 
 from __future__ import annotations
@@ -36,9 +36,9 @@ from striate.runforms.evaluation import EvaluationFigures, Seen, Views
 from striate.runforms.summary import Ended, Summary
 
 PRIVATE = "private-pictures"
-"""What data that are no set by name are called elsewhere."""
+"""The public name of data that are no set by name."""
 CODE = "code"
-"""What the file of a net is called elsewhere."""
+"""The public name of the file of a net."""
 GRIDS = ("mistakes.png", "attention.png")
 MOST_PIXELS = 50_000_000
 """Limit on the pixels of a sheet of images."""
@@ -51,7 +51,7 @@ _FROM_FILE = re.compile(r"^it begins with the weights in .*")
 
 
 def write_public(run: Run, folder: Path, with_pictures: bool = False) -> None:
-    """Writes a run's public form into an empty folder; the charts, the report and the card can be made of it there.
+    """Writes a run's public form into an empty folder, from which charts, report and card can be made.
 
     Args:
         with_pictures: the sheets of images, their file names and the features of validation images too. Without that, of
@@ -116,8 +116,8 @@ def public_config(run: Run) -> RunConfig:
             weights=None,
             published=False,
             origin=origin,
-            notes=tuple(_FROM_FILE.sub("it begins with weights from a file", note) for note in net.notes),
-            pretrained=tuple(_FROM_FILE.sub("it begins with weights from a file", note) for note in net.pretrained),
+            notes=_without_files(net.notes),
+            pretrained=_without_files(net.pretrained),
         ),
         data=DataConfig(
             name=config.data.name if known else PRIVATE, location=config.data.location if known else PRIVATE
@@ -130,26 +130,22 @@ def public_config(run: Run) -> RunConfig:
     )
 
 
+def _without_files(notes: tuple[str, ...]) -> tuple[str, ...]:
+    return tuple(_FROM_FILE.sub("it begins with weights from a file", note) for note in notes)
+
+
 def _public_data(data: Data, name: str, known: bool) -> Data:
     """data.json without names of files. Its findings, which name some, are left out."""
+    kept = ("source", "classes", "counts", "class_counts", "shape", "fingerprint", "junk", "seen_in_training")
     return Data(
-        name=name,
-        title=data.title if known else "private images",
-        source=data.source,
-        licence=data.licence if known else "",
-        classes=data.classes,
-        counts=data.counts,
-        class_counts=data.class_counts,
-        shape=data.shape,
-        fingerprint=data.fingerprint,
-        junk=data.junk,
-        seen_in_training=data.seen_in_training,
-    )
+        name=name, title=data.title if known else "private images", licence=data.licence if known else "",
+        **{key: getattr(data, key) for key in kept},
+    )  # fmt: skip
 
 
 def _public_environment(environment: Mapping[str, object]) -> dict[str, object]:
     found = {key: environment[key] for key in _MACHINE if isinstance(environment.get(key), str | int)}
-    # What follows names the kernel, and some build their own.
+    # What follows names the kernel, which may be somebody's own.
     return {**found, "platform": str(environment.get("platform", "")).partition("-")[0]}
 
 
@@ -171,12 +167,12 @@ def _public_summary(run: Run, config: RunConfig, known: bool) -> Summary:
 
 
 def _without_place(command: str) -> str:
-    """A command without the folder in which a set by name lay: elsewhere it lies elsewhere, or is downloaded."""
+    """A command without the folder of a set by name, which other machines keep elsewhere or download."""
     return re.sub(r" --data-dir ('([^']|'\"'\"')*'|[^ '\n]+)+", "", command)
 
 
 def _write_answer(run: Run, folder: Path) -> None:
-    """answer.json, by which the net is known again wherever it is loaded: figures for images that are no images."""
+    """answer.json, by which the net is recognised wherever it is loaded: its logits for synthetic images."""
     answer, classes = run.answer, run.config.net.classes
     if answer is None:
         return
@@ -192,7 +188,7 @@ def _time(text: str | None) -> str | None:
 
 
 def _write_calibration(run: Run, folder: Path, with_features: bool) -> None:
-    """calibration.json. The features of validation images tell what those look like: without them `abstain` is left out."""
+    """calibration.json. The features of validation images reveal what those look like; without them `abstain` is left out."""
     found = run.calibration
     if found is None:
         return
@@ -264,7 +260,7 @@ def _field(value: str | None, classes: Collection[str]) -> str | float | None:
 
 
 def _copy_sheet(run: Run, name: str, target: Path) -> None:
-    """Draws a PNG anew: what was written beside its pixels stays behind, but for captions of class names and shares."""
+    """Writes a PNG anew, without its metadata except captions of class names and shares."""
     source = place(run.path, name)
     if source is None:
         return

@@ -314,7 +314,7 @@ def test_what_is_there_stays_and_names_are_checked_first(run, tmp_path, monkeypa
     assert (tmp_path / "mine.onnx").read_text() == "mine"
     with pytest.raises(UsageError, match=r"to='pt2' writes is called \*\.pt2, got 'net\.pt'"):
         export(run, to="pt2", path=tmp_path / "net.pt")
-    with pytest.raises(UsageError, match=r"no form of export named 'onxx'. Did you mean onnx"):
+    with pytest.raises(UsageError, match=r"no export format named 'onxx'. Did you mean onnx"):
         export(run, to="onxx")
 
 
