@@ -85,15 +85,12 @@ def _format(flags: Mapping[str, bool], output: Path | None) -> str | None:
     wanted = [name for name, flag in flags.items() if flag]
     if len(wanted) > 1:
         raise UsageError(f"choose one format: --{' or --'.join(wanted)}")
-    form = wanted[0] if wanted else None
-    if output is not None:
-        if form is None:
-            form = format_of(output)
-        if output.exists():
-            raise UsageError(f"{output} already exists: choose another name")
-    elif form == "parquet":
-        raise UsageError("Parquet cannot be printed: use --output FILE.parquet")
+    form = wanted[0] if wanted else None if output is None else format_of(output)
+    if output is not None and output.exists():
+        raise UsageError(f"{output} already exists: choose another name")
     if form == "parquet":
+        if output is None:
+            raise UsageError("Parquet cannot be printed: use --output FILE.parquet")
         require_pyarrow()
     return form
 

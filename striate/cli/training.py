@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import typer
 
 from striate.cli.options import TrustCode, call_with, option
-from striate.cli.output import aside, show_fields, show_json, show_line
+from striate.cli.output import aside, show_line
 from striate.errors import CheckError, UsageError
 from striate.settings import Settings
 from striate.texts import duration, interval, share
@@ -52,17 +52,15 @@ class Train(TrustCode):
                 )  # fmt: skip
         else:
             if self.try_out:
-                show_checks(experiment.try_out(settings), self.as_json)
+                self._show_checks(experiment.try_out(settings))
             if self.find_lr is not None:
-                show_search(experiment.search_rate(settings), self.find_lr, self.as_json)
+                self._show_search(experiment.search_rate(settings), self.find_lr)
             if self.try_out or self.find_lr is not None:
                 return
             with aside():
                 run = experiment.train_with(settings, started=started)
-        if speaks() and self.as_json:
-            show_json(result(run))
-        elif speaks():
-            show_result(run)
+        if speaks():
+            self.show(_result(run), _shown(run))
 
     def _moved(self) -> str | None:
         """The new location of a resumed run's data, if any. Raises UsageError for options that the run has settled for itself."""
@@ -78,33 +76,29 @@ class Train(TrustCode):
             )
         return str(self.settings.data) if "data" in given else None
 
+    def _show_checks(self, checks: Sequence[Check]) -> None:
+        """The end of `striate train --try`. Raises CheckError if a check failed."""
+        if not self.as_json:
+            show_line()
+        shown = {f"{check.verdict:<7}  {check.name}": check.said for check in checks}
+        self.show([check.as_dict() for check in checks], shown)
+        if failed := [check.name for check in checks if check.verdict == "failed"]:
+            raise CheckError(f"this training would fail: {', '.join(failed)}")
 
-def show_checks(checks: Sequence[Check], as_json: bool) -> None:
-    """The end of `striate train --try`. Raises CheckError if a check failed."""
-    if as_json:
-        show_json([check.as_dict() for check in checks])
-    else:
-        show_line()
-        show_fields({f"{check.verdict:<7}  {check.name}": check.said for check in checks})
-    if failed := [check.name for check in checks if check.verdict == "failed"]:
-        raise CheckError(f"this training would fail: {', '.join(failed)}")
+    def _show_search(self, found: Found, path: Path) -> None:
+        """The end of `striate train --find-lr PNG`."""
+        from striate.drawing.vega import png
+        from striate.files import write_new
+        from striate.report.charts.learning import rate_search
 
-
-def show_search(found: Found, path: Path, as_json: bool) -> None:
-    """The end of `striate train --find-lr PNG`."""
-    from striate.drawing.vega import png
-    from striate.files import write_new
-    from striate.report.charts.learning import rate_search
-
-    marks = {"steepest": found.steepest} if found.steepest is not None else {}
-    write_new(path, png(rate_search(found.rates, found.losses, {**marks, "lowest loss": found.lowest})))
-    advice = (
-        "none: the loss never fell" if found.steepest is None else f"{found.steepest:.2g}, where the loss falls fastest"
-    )
-    show_fields({"try --lr": advice, "limit": f"{found.lowest:.2g}, where the loss is lowest", "plot": path})
+        marks = {"steepest": found.steepest} if found.steepest is not None else {}
+        write_new(path, png(rate_search(found.rates, found.losses, {**marks, "lowest loss": found.lowest})))
+        steepest = f"{marks['steepest']:.2g}, where the loss falls fastest" if marks else "none: the loss never fell"
+        limit = f"{found.lowest:.2g}, where the loss is lowest"
+        self.show({**found.as_dict(), "plot": str(path)}, {"try --lr": steepest, "limit": limit, "plot": path})
 
 
-def result(run: Run) -> dict[str, object]:
+def _result(run: Run) -> dict[str, object]:
     """The output of `striate train --json`."""
     from striate.runforms.summary import Ended
 
@@ -125,21 +119,19 @@ def result(run: Run) -> dict[str, object]:
     }
 
 
-def show_result(run: Run) -> None:
+def _shown(run: Run) -> dict[str, object]:
     """The end of `striate train` for a person: accuracy, time, where things are, what to try next."""
     evaluation = next(iter(run.evaluations.values()), None)
     seconds = run.summary.seconds
     spent = sorted(((value, key) for key, value in seconds.items() if key != "total" and value >= 0.05), reverse=True)
-    show_fields(
-        {
-            "accuracy": "not measured (judge none); to test: striate evaluate " + shlex.quote(str(run.path))
-            if evaluation is None
-            else f"{share(evaluation, 'accuracy')} of {evaluation.n:,} {evaluation.split} images "
-            f"(95 % interval {interval(evaluation)})",
-            "time": f"{duration(seconds['total'])}: {', '.join(f'{key} {duration(value)}' for value, key in spent)}",
-            "ended": str(run.ending),
-            **({} if run.learning else {"warning": run.learning.said}),
-            **({"report": run.path / "report.html"} if run.config.report else {"run": run.path}),
-            **({"next": f"striate predict {shlex.quote(str(run.path))} IMAGE"} if run.learning else {}),
-        }
-    )
+    return {
+        "accuracy": "not measured (judge none); to test: striate evaluate " + shlex.quote(str(run.path))
+        if evaluation is None
+        else f"{share(evaluation, 'accuracy')} of {evaluation.n:,} {evaluation.split} images "
+        f"(95 % interval {interval(evaluation)})",
+        "time": f"{duration(seconds['total'])}: {', '.join(f'{key} {duration(value)}' for value, key in spent)}",
+        "ended": str(run.ending),
+        **({} if run.learning else {"warning": run.learning.said}),
+        **({"report": run.path / "report.html"} if run.config.report else {"run": run.path}),
+        **({"next": f"striate predict {shlex.quote(str(run.path))} IMAGE"} if run.learning else {}),
+    }
