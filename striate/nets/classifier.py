@@ -1,4 +1,4 @@
-"""Finds the tensors with one row per class: by gradients, and verified by permuting their rows."""
+"""Finds the tensors of a net that have a row for each class: by gradients, with a proof by permuting their rows."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ def _proven(net: Net, size: tuple[int, int]) -> tuple[str, ...]:
 
 
 def _take_statistics(net: Net, images: Tensor) -> None:
-    """Gives batch norm the statistics of these images: with those it begins with, the additions of a thousand layers overflow."""
+    """Gives batch norm the statistics of these images: with its initial ones, the additions of a thousand layers overflow."""
     for module in net.modules():
         if isinstance(module, nn.BatchNorm2d):
             module.momentum = 1.0
@@ -61,7 +61,7 @@ def _take_statistics(net: Net, images: Tensor) -> None:
 
 
 def _of_logits(net: Net, images: Tensor) -> list[str]:
-    """Names of parameters of which each row moves the logit of its own class only, and of buffers beside them."""
+    """Names of parameters whose rows each change the logit of their own class only, and of buffers beside them."""
     module = inner(net).requires_grad_(True)
     rows = {name: one for name, one in module.named_parameters() if one.dim() and len(one) == net.classes}
     if not rows:
@@ -95,7 +95,7 @@ def _logits(net: Net, images: Tensor) -> Tensor:
 
 
 def _last_rows(heads: nn.ModuleDict, classes: int) -> list[str]:
-    """Finds, in each auxiliary head, which evaluation does not ask, the tensors of its last layer with a row for each class."""
+    """Names of the tensors, in each auxiliary head, of its last layer that has a row for each class."""
     found = []
     for stage, head in heads.items():
         layers = [

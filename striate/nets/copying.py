@@ -1,4 +1,4 @@
-"""Copies of any module, whatever it contains, that share nothing with it that running them could change.
+"""Copies of any module, whatever it holds; running a copy changes nothing in the original.
 
 `copy.deepcopy` refuses tensors that have a history, locks and open files, lets a class answer as it likes, and leaves hooks and
 lambdas with the module that they were written for: running such a copy changes the original. Here a module is taken apart by
@@ -16,7 +16,6 @@ import sys
 import threading
 import types
 import weakref
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, TypeVar, cast
 
@@ -29,19 +28,18 @@ from striate.nets.netspec import NetFacts
 from striate.texts import with_article
 
 _Module = TypeVar("_Module", bound=nn.Module)
-_LOCKS: dict[type, Callable[[], Any]] = {type(make()): make for make in (threading.Lock, threading.RLock)}
+_LOCKS: dict[type, Any] = {type(make()): make for make in (threading.Lock, threading.RLock)}
 _BY_REFERENCE = (
     type, types.ModuleType, types.BuiltinFunctionType, types.CodeType, types.MethodDescriptorType, types.WrapperDescriptorType,
     contextvars.ContextVar, NetFacts, torch.dtype, torch.device, torch.layout, torch.memory_format, bytes, str,
     OpOverload, OpOverloadPacket,
 )  # fmt: skip
-_WRAPPERS = (nn.DataParallel, nn.parallel.DistributedDataParallel)
 
 
 def plain(module: nn.Module) -> nn.Module:
-    """The module inside what `torch.compile` or one of torch's wrappers for several devices made of it: its state has the names
-    that its author knows."""
-    while (wrapped := isinstance(module, _WRAPPERS)) or _is_compiled(module):
+    """The module without `torch.compile` and torch's wrappers for several devices: its state has the names of its author."""
+    wrappers = (nn.DataParallel, nn.parallel.DistributedDataParallel)
+    while (wrapped := isinstance(module, wrappers)) or _is_compiled(module):
         module = cast(nn.Module, module.module if wrapped else module._orig_mod)
     return module
 
@@ -102,7 +100,7 @@ class Uncopyable:
 
 
 class UncopyableError(Exception):
-    """A copy was run and needs what only the original has."""
+    """A copy was run and needs something that only the original has."""
 
 
 def _is_compiled(module: object) -> bool:

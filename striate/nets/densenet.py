@@ -17,7 +17,7 @@ from functools import partial
 import torch
 from torch import Tensor, nn
 
-from striate.nets.blocks import conv_norm_relu, global_head, named, repeats
+from striate.nets.blocks import conv_chain, conv_norm_relu, global_head, named, repeats
 from striate.nets.net import Net
 from striate.nets.netspec import Family, NetSpec, torchvision_accuracy, variant
 
@@ -55,16 +55,10 @@ class DenseLayer(nn.Module):
 
 def dense_layer(inputs: int, form: DenseNetForm) -> DenseLayer:
     """BN-ReLU-conv3x3, behind BN-ReLU-conv1x1 with bottleneck."""
-    inner = 4 * form.growth
-    layers: dict[str, nn.Module] = {"norm1": nn.BatchNorm2d(inputs), "relu1": nn.ReLU()}
-    if form.bottleneck:
-        layers |= {
-            "conv1": nn.Conv2d(inputs, inner, 1, bias=form.conv_bias),
-            "norm2": nn.BatchNorm2d(inner),
-            "relu2": nn.ReLU(),
-        }
-        inputs = inner
-    layers["conv2"] = nn.Conv2d(inputs, form.growth, 3, padding=1, bias=form.conv_bias)
+    convs = [(1, 4 * form.growth, 1)] * form.bottleneck + [(3, form.growth, 1)]
+    layers = conv_chain(inputs, convs, ("norm", "relu", "conv"), form.conv_bias)
+    if not form.bottleneck:
+        layers["conv2"] = layers.pop("conv1")  # so is the 3x3 called in both
     return DenseLayer(named(layers))
 
 

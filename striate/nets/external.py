@@ -1,4 +1,4 @@
-"""External nets: an object in a file, a torchvision or a timm model, a module that is at hand. Each is made a `Net`."""
+"""External nets: an object in a file, a torchvision or a timm model, a module object. Each becomes a `Net`."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ class ExternalFacts(NetFacts):
     """The facts of an external net, found by running it on shapes, and how it is made.
 
     `origin` has its `min_size`; the `target` that `make` takes, if there is one; for a file also `file` and `sha256`; and
-    `given`, true for a module that was at hand, whose weights no name gives again.
+    `given`, true for a module object, whose weights no name gives again.
     """
 
     make: Callable[[int, int, bool], ExternalNet]
@@ -77,7 +77,7 @@ def make(
     without_weights: bool = False,
     source: Source | None = None,
 ) -> ExternalNet:
-    """Builds what `target` names; the one place where a target becomes a module.
+    """Builds the net that `target` names; targets become modules nowhere else.
 
     Args:
         target: `FILE.py:OBJECT` (a module, or a class or function that makes one; the file is run), `torchvision:NAME` or

@@ -1,4 +1,4 @@
-"""What modules give while a net runs, and evaluation mode for a while: nothing of either stays with the net."""
+"""Hooks and evaluation mode that are removed from the net when they are no longer needed."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def evaluating(net: nn.Module) -> Iterator[None]:
 
 
 def parts_of(net: Net) -> dict[str, nn.Module]:
-    """The modules of a net by the paths that people know: from its stages on; of an external one as its author named them."""
+    """The modules of a net by path: relative to its stages; for an external net, to the module that its author wrote."""
     parts = dict((net.stages if inner(net) is net else inner(net)).named_modules())
     del parts[""]
     return parts
@@ -74,7 +74,7 @@ def _call(listener: Callable[[str, Any], object], name: str, module: nn.Module, 
 
 @contextmanager
 def capture(module: nn.Module, *, entering: bool = False) -> Iterator[list[Any]]:
-    """Collects what a module gives, call by call, as part of the graph of gradients.
+    """Collects the outputs of a module, call by call, as part of the autograd graph.
 
     The net goes on with a copy, since what follows may write into it.
 

@@ -1,4 +1,4 @@
-"""Net: the one form that every network has, named stages and then a head."""
+"""Net: the form that every network has, named stages followed by a head."""
 
 from __future__ import annotations
 

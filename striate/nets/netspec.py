@@ -1,4 +1,4 @@
-"""NetFacts: what is known of any net. NetSpec: one row of the catalogue. Family: one paper's rows, and what it brought."""
+"""NetFacts: what is known of any net. NetSpec: one row of the catalogue. Family: a paper's rows, and what was new in it."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ Geometry = Literal["paper", "native", "tutorial"]
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class NetFacts:
-    """The requirements on every net, of the catalogue or external."""
+    """The facts that are needed of any net, from the catalogue or external."""
 
     name: str
     """What one types. In the catalogue lower case, digits and hyphens: `lenet5`, `vgg16-native`."""

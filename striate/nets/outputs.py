@@ -1,4 +1,4 @@
-"""What a net gives: which of its tensors are the logits, which others there are, and how to say it."""
+"""The outputs of a net: which tensor holds the logits, which others there are, and a description for messages."""
 
 from __future__ import annotations
 
@@ -14,8 +14,7 @@ from striate.texts import with_article
 
 
 class Logits(nn.Module):
-    """The head of an external net: takes the logits out of what the net gives, a tensor or something with `.logits` or
-    `["logits"]`.
+    """The head of an external net: takes the logits from its output, a tensor or something with `.logits` or `["logits"]`.
 
     torchvision's GoogLeNet and Inception give auxiliary logits beside them while they train; those are ignored.
     """
@@ -32,13 +31,13 @@ class Logits(nn.Module):
 
 
 def logits_in(output: object) -> Tensor | None:
-    """What a net gives as its logits; None if it is not known which tensor they are."""
+    """The logits in a net's output; None if it is not known which tensor they are."""
     found = output.get("logits") if isinstance(output, Mapping) else getattr(output, "logits", output)
     return found if isinstance(found, Tensor) else None
 
 
 def outputs_in(output: object) -> list[Tensor]:
-    """The tensors in what a net gives, in tuples, dicts, dataclasses and other objects too; those that are its logits first."""
+    """The tensors in a net's output, also inside tuples, dicts, dataclasses and other objects; the logits first."""
     logits = logits_in(output)
     found = {id(tensor): tensor for tensor in ([] if logits is None else [logits]) + _tensors(output, set())}
     return list(found.values())
@@ -62,7 +61,7 @@ def _tensors(output: object, seen: set[int]) -> list[Tensor]:
 
 
 def names_in(output: object) -> list[str]:
-    """The names of what is in a dict, a named tuple or a dataclass that a net gives, but for those that hold nothing."""
+    """The names of the entries of a dict, a named tuple or a dataclass that a net returns, except those that are None."""
     if isinstance(output, Mapping):
         return [str(name) for name, value in output.items() if value is not None]
     named = [field.name for field in fields(output)] if is_dataclass(output) else getattr(output, "_fields", ())
@@ -70,7 +69,7 @@ def names_in(output: object) -> list[str]:
 
 
 def described(output: object) -> str:
-    """What a net gives, in words: `a tuple of 2 tensors`, `a dict of features and maps`, `None`."""
+    """A net's output in words: `a tuple of 2 things`, `a dict of features, logits`, `None`."""
     if output is None:
         return "None"
     name = with_article(type(output).__name__)

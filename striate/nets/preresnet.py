@@ -20,19 +20,10 @@ import torch
 from torch import Tensor, nn
 
 from striate.errors import UsageError
-from striate.nets.blocks import (
-    Scale,
-    ZeroPadShortcut,
-    conv_chain,
-    conv_norm_relu,
-    convolutions,
-    global_head,
-    he_init,
-    named,
-    repeats,
-)
+from striate.nets.blocks import Scale, conv_chain, conv_norm_relu, global_head, he_init, named, repeats
 from striate.nets.net import Net
 from striate.nets.netspec import Family, NetSpec, variant
+from striate.nets.residual import ZeroPadShortcut, convolutions
 
 Order = Literal["original", "bn-after-addition", "relu-before-addition", "relu-preactivation", "full-preactivation"]
 Shortcut = Literal["identity", "constant-scaling", "exclusive-gating", "shortcut-gating", "conv", "dropout"]

@@ -17,19 +17,10 @@ from typing import Any, Literal
 
 from torch import nn
 
-from striate.nets.blocks import (
-    Residual,
-    Scale,
-    ZeroPadShortcut,
-    conv_chain,
-    conv_norm_relu,
-    convolutions,
-    global_head,
-    named,
-    repeats,
-)
+from striate.nets.blocks import Scale, conv_chain, conv_norm_relu, global_head, named, repeats
 from striate.nets.net import Net
 from striate.nets.netspec import Family, NetSpec, torchvision_accuracy, variant
+from striate.nets.residual import Residual, ZeroPadShortcut, convolutions
 
 Option = Literal["A", "B", "C", "none"]
 
@@ -60,8 +51,7 @@ class ResNetForm:
 
 def body(inputs: int, width: int, stride: int, form: ResNetForm) -> nn.Sequential:
     """F(x), without the ReLU behind its last batch norm."""
-    convs = convolutions(width, stride, form.bottleneck, form.stride_on_3x3)
-    layers = conv_chain(inputs, convs, bias=form.conv_bias)
+    layers = conv_chain(inputs, convolutions(width, stride, form.bottleneck, form.stride_on_3x3), bias=form.conv_bias)
     layers.popitem()
     return named(layers)
 
@@ -72,9 +62,8 @@ def shortcut(inputs: int, channels: int, stride: int, form: ResNetForm) -> nn.Mo
         return nn.Identity()
     if form.shortcut == "A":
         return ZeroPadShortcut(inputs, channels, stride)
-    return conv_norm_relu(
-        nn.Conv2d(inputs, channels, 1, stride, bias=form.conv_bias), norm=form.shortcut_norm, relu=False
-    )
+    conv = nn.Conv2d(inputs, channels, 1, stride, bias=form.conv_bias)
+    return conv_norm_relu(conv, norm=form.shortcut_norm, relu=False)
 
 
 def unit(inputs: int, width: int, stride: int, form: ResNetForm) -> nn.Module:

@@ -1,4 +1,4 @@
-"""Files of torch.save, which are pickles in a ZIP: judged before they are opened, and opened without running anything.
+"""Files of torch.save, which are pickles in a ZIP: checked before they are opened, and opened without running anything.
 
 The pickle is walked first, and not executed: it may use the opcodes and the names that tensors, numbers, and dicts and lists of
 them need, and no others. Then torch reads it with `weights_only=True`, as a second wall. Sizes are compared before memory is

@@ -54,7 +54,7 @@ def read_source(path: Path) -> Source:
 
 
 def find_object(source: Source, name: str, target: str) -> Any:
-    """Runs the file and gives its object `name`: a module, or what can be called to make one.
+    """Runs the file and returns its object `name`: a module, or a class or function that makes one.
 
     Raises:
         UsageError: the file fails, or has no such object, or it is neither.

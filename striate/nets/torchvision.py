@@ -1,4 +1,4 @@
-"""torchvision's weights, in and out: the same tensors under the other's names, for every row that has a twin there."""
+"""torchvision's weights, loaded and saved: the same tensors under the other's names, for every row that has a twin there."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import re
 import warnings
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
+from functools import reduce
 from urllib.error import URLError
 
 import torch
@@ -29,19 +30,14 @@ def twin(name: str) -> str:
 def their_names(net: Net) -> dict[str, str]:
     """Our name of each tensor of the net: torchvision's."""
     if rules := FAMILIES[net.spec.family].torchvision:
-        names = {}
-        for ours in net.state_dict():
-            theirs = ours
-            for pattern, replacement in rules:
-                theirs = re.sub(pattern, replacement, theirs)
-            names[ours] = theirs
-        return names
+        return {
+            ours: reduce(lambda name, rule: re.sub(rule[0], rule[1], name), rules, ours) for ours in net.state_dict()
+        }
     # AlexNet and VGG are numbered there: `features` are our stages, layer by layer, `classifier` the head behind the flattening.
-    numbered: dict[str, str] = {}
-    stages = [name for name, module in net.named_modules() if name.startswith("stages.") and not any(module.children())]
-    head = [name for name, module in net.named_modules() if name.startswith("head.") and not any(module.children())]
-    for theirs, layers in (("features", stages), ("classifier", head[2:])):
-        numbered |= {layer: f"{theirs}.{number}" for number, layer in enumerate(layers)}
+    layers = [name for name, module in net.named_modules() if not any(module.children())]
+    stages, head = ([name for name in layers if name.startswith(part)] for part in ("stages.", "head."))
+    numbered = {layer: f"features.{number}" for number, layer in enumerate(stages)}
+    numbered |= {layer: f"classifier.{number}" for number, layer in enumerate(head[2:])}
     return {
         f"{layer}.{tensor}": f"{numbered[layer]}.{tensor}"
         for layer, tensor in (ours.rsplit(".", 1) for ours in net.state_dict())
@@ -102,7 +98,7 @@ def difference(wanted: Collection[str], given: Collection[str]) -> str:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Pretrained:
-    """What weights that a net begins with bring along.
+    """What is known of the weights that a net begins with.
 
     Attributes:
         mean, std: of each channel of the images that they know, whose pixels are 0 to 1; None where nothing says so.

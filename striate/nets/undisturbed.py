@@ -1,6 +1,5 @@
-"""State outside a module that running a copy of it changes: random generators, counters and tables that its class or "
-"its
-file keeps, and what it prints. All of it is put back.
+"""Restores what running a copy of a module changes outside it: random generators, counters and tables that its class or its file
+keeps; and keeps what it prints off the terminal.
 """
 
 from __future__ import annotations
@@ -71,14 +70,11 @@ def _remember(names: Any) -> Callable[[], None]:
     ]
 
     def put_back() -> None:
-        for name in [name for name in vars(names) if not name.startswith("__")]:
-            if vars(names)[name] is not before.get(name, _MISSING):
-                if name in before:
-                    setattr(names, name, before[name])
-                else:
-                    delattr(names, name)
-        for name in before.keys() - vars(names).keys():
-            setattr(names, name, before[name])
+        for name in [name for name in vars(names) if not name.startswith("__") and name not in before]:
+            delattr(names, name)
+        for name, value in before.items():
+            if vars(names).get(name, _MISSING) is not value:
+                setattr(names, name, value)
         for value, content in held:
             _refill(value, content)
         for cache, size in caches:

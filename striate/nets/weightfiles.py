@@ -1,4 +1,4 @@
-"""Weights from anybody: files that are judged before they are opened, and opened without running anything.
+"""Weights from untrusted files, which are checked before they are opened, and opened without running anything.
 
 Two forms are read: safetensors, and what `torch.save` has written of a state dict since PyTorch 1.6 (see `savedfiles`). Sizes and
 shapes are compared with the file and with the net before memory is taken.
@@ -47,7 +47,7 @@ _SIGNS = (
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Loaded(Pretrained):
-    """What came with the weights of a file.
+    """What is known of the weights of a file.
 
     Attributes:
         classes: the names of its classes; None where the file does not say.
@@ -59,7 +59,7 @@ class Loaded(Pretrained):
 
 
 def load_weights(net: nn.Module, path: str | Path, *, new_classifier: bool = False) -> Loaded:
-    """Puts the weights of a file into a net. The file may come from anybody: nothing in it is run, and a net that it does not
+    """Puts the weights of a file into a net. The file need not be trusted: nothing in it is run, and a net that it does not
     fit stays as it is.
 
     Its tensors may have the net's own names or torchvision's of the same net, each behind one prefix, such as the `module.` of
