@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Iterator
+from typing import Any
 
 import typer
 
@@ -57,7 +58,7 @@ def command_lines(seed: int, count: int) -> Iterator[list[str]]:
         yield [*name.split(), *_arguments(draw, name, commands[name])]
 
 
-def _commands(group, prefix: str = "") -> Iterator[tuple[str, object]]:
+def _commands(group: Any, prefix: str = "") -> Iterator[tuple[str, object]]:
     for name, command in group.commands.items():
         if hasattr(command, "commands"):
             yield from _commands(command, f"{prefix}{name} ")
@@ -65,7 +66,7 @@ def _commands(group, prefix: str = "") -> Iterator[tuple[str, object]]:
             yield prefix + name, command
 
 
-def _arguments(draw: random.Random, name: str, command) -> list[str]:
+def _arguments(draw: random.Random, name: str, command: Any) -> list[str]:
     line = []
     for parameter in command.params:
         if parameter.param_type_name == "argument" and (draw.random() < 0.85 or not parameter.required):
@@ -96,7 +97,7 @@ def _usual(draw: random.Random, name: str, argument: str) -> str:
     return draw.choice(("pictures/dark/00.png", "pictures"))
 
 
-def _odd(draw: random.Random, parameter) -> str:
+def _odd(draw: random.Random, parameter: Any) -> str:
     described = getattr(parameter, "type_descriptor", None)
     kind = str(parameter.type if described is None else described.annotation).lower()
     if any(word in kind for word in ("int", "float")):

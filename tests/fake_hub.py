@@ -1,23 +1,27 @@
 """As much of the Hugging Face Hub as pushing and pulling needs, on this machine, and a record of all that it was sent."""
 
+from __future__ import annotations
+
 import base64
 import hashlib
 import json
 import re
 import threading
+from collections.abc import Iterator
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any
 from urllib.parse import unquote, urlsplit
 
 
 class Repository:
-    def __init__(self, private=False):
+    def __init__(self, private: bool = False) -> None:
         self.private = private
-        self.files = {}  # name -> content
-        self.claimed = {}  # name -> the size that it is said to have, where that is a lie
+        self.files: dict[str, bytes] = {}  # name -> content
+        self.claimed: dict[str, int] = {}  # name -> the size that it is said to have, where that is a lie
 
     @property
-    def sha(self):
+    def sha(self) -> str:
         content = b"".join(name.encode() + body for name, body in sorted(self.files.items()))
         return hashlib.sha1(content).hexdigest()
 
@@ -28,12 +32,12 @@ class FakeHub:
     received: (method, path, headers, body) of every request.
     """
 
-    def __init__(self):
-        self.repositories = {}
-        self.received = []
+    def __init__(self) -> None:
+        self.repositories: dict[str, Repository] = {}
+        self.received: list[tuple[str, str, str, bytes]] = []
         self.address = ""
 
-    def api(self, method, path, body):
+    def api(self, method: str, path: str, body: bytes) -> tuple[int, Any]:
         """(status, answer as JSON) of a call."""
         if path == "/api/repos/create":
             asked = json.loads(body)
@@ -75,7 +79,7 @@ class _Handler(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
     hub: FakeHub
 
-    def _body(self):
+    def _body(self) -> bytes:
         if self.headers.get("Transfer-Encoding") == "chunked":
             body = b""
             while size := int(self.rfile.readline(), 16):
@@ -85,7 +89,7 @@ class _Handler(BaseHTTPRequestHandler):
             return body
         return self.rfile.read(int(self.headers.get("Content-Length") or 0))
 
-    def _answer(self, status, content, kind="application/json", **headers):
+    def _answer(self, status: int, content: bytes, kind: str = "application/json", **headers: str) -> None:
         self.send_response(status)
         for name, value in {"Content-Type": kind, "Content-Length": len(content), **headers}.items():
             self.send_header(name.replace("_", "-"), str(value))
@@ -95,7 +99,7 @@ class _Handler(BaseHTTPRequestHandler):
         if self.command != "HEAD":
             self.wfile.write(content)
 
-    def _handle(self):
+    def _handle(self) -> None:
         body = self._body()
         self.hub.received.append((self.command, self.path, str(self.headers), body))
         path = unquote(urlsplit(self.path).path)
@@ -112,12 +116,12 @@ class _Handler(BaseHTTPRequestHandler):
 
     do_GET = do_POST = do_HEAD = do_PUT = do_DELETE = _handle
 
-    def log_message(self, *_):
+    def log_message(self, *_: object) -> None:
         pass
 
 
 @contextmanager
-def fake_hub():
+def fake_hub() -> Iterator[FakeHub]:
     """A FakeHub that listens."""
     hub = FakeHub()
     server = ThreadingHTTPServer(("127.0.0.1", 0), type("Handler", (_Handler,), {"hub": hub}))

@@ -10,9 +10,11 @@ import subprocess
 import sys
 import threading
 import time
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 NOBODY = 65534
 
@@ -32,7 +34,8 @@ class _Pipe:
     def __init__(self, path: Path) -> None:
         os.mkfifo(path, 0o666)
         path.chmod(0o666)
-        self.name, self.parts, self.over = str(path), [], False
+        self.name, self.over = str(path), False
+        self.parts: list[bytes] = []
         self.handle = os.open(path, os.O_RDWR | os.O_NONBLOCK)
         self.thread = threading.Thread(target=self._read)
         self.thread.start()
@@ -62,9 +65,12 @@ class Warm:
         self.process = subprocess.Popen(
             [sys.executable, __file__], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, start_new_session=True
         )
+        assert self.process.stdin is not None
+        assert self.process.stdout is not None
+        self.orders, self.answers = self.process.stdin, self.process.stdout
 
     @contextmanager
-    def running(self, *arguments: object, cwd: Path, **faults: object):
+    def running(self, *arguments: object, cwd: Path, **faults: object) -> Iterator[tuple[int, Callable[[], Ended]]]:
         """A command under `faults`; gives (pid, end), and `end()` waits and gives how it ended.
 
         Faults: `limits`, name of a limit without RLIMIT_ -> value, where AS is added to what the process has; `closed`, numbers
@@ -73,13 +79,12 @@ class Warm:
         self.count += 1
         pipes = [_Pipe(self.folder / f"{self.count}.{name}") for name in ("out", "err")]
         order = {"argv": [str(part) for part in arguments], "cwd": str(cwd), "out": pipes[0].name, "err": pipes[1].name}
-        self.process.stdin.write(json.dumps(order | faults) + "\n")
-        self.process.stdin.flush()
-        pid, ended = int(self.process.stdout.readline()), []
+        print(json.dumps(order | faults), file=self.orders, flush=True)
+        pid, ended = int(self.answers.readline()), list[Ended]()
 
         def end() -> Ended:
             if not ended:
-                code = os.waitstatus_to_exitcode(int(self.process.stdout.readline()))
+                code = os.waitstatus_to_exitcode(int(self.answers.readline()))
                 ended.append(Ended(code, *(pipe.text() for pipe in pipes)))
             return ended[0]
 
@@ -93,12 +98,12 @@ class Warm:
             return end()
 
     def close(self) -> None:
-        self.process.stdin.close()
+        self.orders.close()
         self.process.wait(timeout=60)
-        self.process.stdout.close()
+        self.answers.close()
 
 
-def until(holds, seconds: float = 60.0) -> None:
+def until(holds: Callable[[], object], seconds: float = 60.0) -> None:
     """Waits until `holds()`."""
     give_up = time.monotonic() + seconds
     while not holds():
@@ -119,7 +124,7 @@ def _serve() -> None:
         print(os.waitpid(pid, 0)[1], flush=True)
 
 
-def _be(order: dict, main) -> None:
+def _be(order: dict[str, Any], main: Callable[[list[str]], None]) -> None:
     """What the child does; never returns."""
     import resource
     import traceback

@@ -33,7 +33,7 @@ def deep(levels: int) -> Any:
     return value
 
 
-VALUES = (
+VALUES: tuple[Any, ...] = (
     MISSING, None, True, "", "text", ESCAPES, "../../../etc/passwd", "=1+1", -1, 0, 1, 0.5, 3.7, 99, 20_000, 1_000_000, -(2**63),
     2**70, 10**300, 1e300, float("nan"), float("inf"), -float("inf"), [], {}, [1, 2], [20_000, 20_000], ["a"] * 50, {"a": 1},
     {"": {"": [None]}}, deep(60), "x" * 200_000, [float("nan")], "2026-13-45T99:99:99", "2999-01-01T00:00:00+00:00",
@@ -94,7 +94,10 @@ def changed(file: str, at: tuple[Any, ...], value: Any) -> Callable[[Path], None
 
 
 def text(file: str, content: str | bytes) -> Callable[[Path], None]:
-    return lambda run: (run / file).write_bytes(content if isinstance(content, bytes) else content.encode())
+    def change(run: Path) -> None:
+        (run / file).write_bytes(content if isinstance(content, bytes) else content.encode())
+
+    return change
 
 
 def pipe(file: str) -> Callable[[Path], None]:

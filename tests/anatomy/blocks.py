@@ -189,7 +189,7 @@ KINDS: dict[str, Make] = {
     "dilated": lambda d: Block(lambda b, x: b.c(x), c=_conv(3, padding=2, dilation=2)),
     "depthwise": lambda d: Block(lambda b, x: b.c(x), c=_conv(3, padding=1, groups=C)),
     "grouped": lambda d: Block(lambda b, x: b.c(x).tanh(), c=_conv(3, padding=1, groups=2)),
-    "transposed": lambda d: Block(lambda b, x: b.c(x), c=nn.ConvTranspose2d(C, C, *d.choice([(2, 2), (4, 2, 1)]))),
+    "transposed": lambda d: Block(lambda b, x: b.c(x), c=nn.ConvTranspose2d(C, C, *d.choice([(2, 2), (4, 2, 1)]))),  # type: ignore[arg-type]
     "functional": lambda d: Block(lambda b, x: F.conv2d(x, b.w, padding=1), w=_weight(C, C, 3, 3)),
     "residual": lambda d: Block(lambda b, x: F.silu(x + b.c(b.n(x))), c=_conv(3, padding=1), n=nn.BatchNorm2d(C)),
     "max": lambda d: Block(lambda b, x: F.max_pool2d(x, 2)),
@@ -246,7 +246,7 @@ KINDS: dict[str, Make] = {
     "attention": lambda d: Block(
         lambda b, x: x + _maps(b.attention(_tokens(x), _tokens(x), _tokens(x))[0], x), attention=_attention()
     ),
-    "sdpa": lambda d: Block(lambda b, x: _maps(F.scaled_dot_product_attention(*[_tokens(x)] * 3), x)),
+    "sdpa": lambda d: Block(lambda b, x: _maps(F.scaled_dot_product_attention(*[_tokens(x)] * 3), x)),  # type: ignore[arg-type]
     "causal": lambda d: Block(_causal),
     "swin": lambda d: Block(_swin, attention=_attention()),
     "token": lambda d: Block(_dropped_token, attention=_attention(), token=_weight(1, 1, C)),

@@ -1,5 +1,7 @@
 """Nets that are no function of one image, each with what is to be said of it."""
 
+from __future__ import annotations
+
 import random
 
 import numpy as np
@@ -9,83 +11,83 @@ from torch import nn
 
 
 class Base(nn.Module):
-    def __init__(self, channels=3, classes=3):
+    def __init__(self, channels: int = 3, classes: int = 3) -> None:
         super().__init__()
         self.a = nn.Conv2d(channels, 8, 3)
         self.head = nn.Linear(8, classes)
 
-    def features(self, x):
+    def features(self, x: torch.Tensor) -> torch.Tensor:
         return self.a(x).relu().mean((2, 3))
 
-    def rows(self, x):
+    def rows(self, x: torch.Tensor) -> torch.Tensor:
         return self.a(x).mean(3).transpose(1, 2)
 
 
 class LayersInAList(nn.Module):
-    def __init__(self, channels=3, classes=3):
+    def __init__(self, channels: int = 3, classes: int = 3) -> None:
         super().__init__()
         self._layers = [nn.Conv2d(channels, 8, 3), nn.Conv2d(8, 8, 3)]
         self.head = nn.Linear(8, classes)
 
-    def forward(self, x):
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
         for layer in self._layers:
             x = layer(x).relu()
         return self.head(x.mean((2, 3)))
 
 
 class LayersInADict(nn.Module):
-    def __init__(self, channels=3, classes=3):
+    def __init__(self, channels: int = 3, classes: int = 3) -> None:
         super().__init__()
         self.parts = {"stem": [nn.Conv2d(channels, 8, 3)]}
         self.head = nn.Linear(8, classes)
 
-    def forward(self, x):
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
         return self.head(self.parts["stem"][0](x).relu().mean((2, 3)))
 
 
 class DropoutAlwaysOn(Base):
-    def forward(self, x):
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
         return self.head(F.dropout(self.features(x), 0.5))
 
 
 class Noise(Base):
-    def forward(self, x):
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
         return self.head(self.features(x) + 0.1 * torch.randn(8))
 
 
 class SoftmaxOverTheBatch(Base):
-    def forward(self, x):
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
         return torch.softmax(self.head(self.features(x)), 0)
 
 
 class NormalisedByTheBatch(Base):
-    def forward(self, x):
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
         f = self.features(x)
         return self.head((f - f.mean(0)) / (f.std(0) + 1e-5))
 
 
 class NoRunningStatistics(Base):
-    def __init__(self, channels=3, classes=3):
+    def __init__(self, channels: int = 3, classes: int = 3) -> None:
         super().__init__(channels, classes)
         self.norm = nn.BatchNorm2d(8, track_running_stats=False)
 
-    def forward(self, x):
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
         return self.head(self.norm(self.a(x)).relu().mean((2, 3)))
 
 
 class Sorted(Base):
-    def forward(self, x):
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
         return self.head(self.features(x)).sort(0).values
 
 
 class FirstForAll(Base):
-    def forward(self, x):
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
         f = self.features(x)
         return self.head(f - f[0])
 
 
 class Similarities(Base):
-    def forward(self, x):
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
         f = self.features(x)
         return self.head((f @ f.T).softmax(1) @ f)
 
@@ -93,11 +95,11 @@ class Similarities(Base):
 class Attends(Base):
     """batch_first was forgotten."""
 
-    def __init__(self, channels=3, classes=3):
+    def __init__(self, channels: int = 3, classes: int = 3) -> None:
         super().__init__(channels, classes)
         self.attention = nn.MultiheadAttention(8, 2)
 
-    def forward(self, x):
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
         rows = self.rows(x)
         return self.head(self.attention(rows, rows, rows, need_weights=False)[0].mean(1))
 
@@ -105,71 +107,71 @@ class Attends(Base):
 class ReadsTheBatch(Base):
     """batch_first was forgotten."""
 
-    def __init__(self, channels=3, classes=3):
+    def __init__(self, channels: int = 3, classes: int = 3) -> None:
         super().__init__(channels, classes)
         self.recurrent = nn.LSTM(8, 8)
 
-    def forward(self, x):
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
         return self.head(self.recurrent(self.rows(x))[0][:, -1])
 
 
 class Counts(Base):
     calls = 0
 
-    def forward(self, x):
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
         self.calls += 1
         return self.head(self.features(x)) * self.calls
 
 
 class RunsInEvaluation(Base):
-    def __init__(self, channels=3, classes=3):
+    def __init__(self, channels: int = 3, classes: int = 3) -> None:
         super().__init__(channels, classes)
         self.register_buffer("level", torch.zeros(8))
 
-    def forward(self, x):
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
         f = self.features(x)
-        self.level.mul_(0.5).add_(f.detach().mean(0))
-        return self.head(f - self.level)
+        self.level.mul_(0.5).add_(f.detach().mean(0))  # type: ignore[operator]
+        return self.head(f - self.level)  # type: ignore[operator]
 
 
 class DrawsInPython(Base):
-    def forward(self, x):
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
         return self.head(self.features(x)) * random.random()
 
 
 class DrawsInNumPy(Base):
     generator = np.random.default_rng(0)
 
-    def forward(self, x):
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
         return self.head(self.features(x) + torch.from_numpy(self.generator.random(8, np.float32)))
 
 
 class StandardisesEachImage(Base):
-    def forward(self, x):
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
         x = (x - x.mean((1, 2, 3), keepdim=True)) / x.std((1, 2, 3), keepdim=True)
         return self.head(self.features(x))
 
 
 class Squeezes(Base):
-    def forward(self, x):
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
         return self.head(F.adaptive_avg_pool2d(self.a(x), 1).squeeze())
 
 
 class DrawnTable(Base):
     """Random features that nobody keeps."""
 
-    def __init__(self, channels=3, classes=3):
+    def __init__(self, channels: int = 3, classes: int = 3) -> None:
         super().__init__(channels, classes)
         self.table = torch.randn(8, 8)
 
-    def forward(self, x):
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
         return self.head(self.features(x) @ self.table)
 
 
 class DropsKeys(Base):
     """The dropout of attention stays on; it moves the answers by less than a hundredth."""
 
-    def forward(self, x):
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
         rows = self.rows(x)
         return self.head(F.scaled_dot_product_attention(rows, rows, rows, dropout_p=0.2).mean(1))
 
@@ -177,7 +179,7 @@ class DropsKeys(Base):
 class Whitens(Base):
     """By the covariance of the batch, which moves the answers by less than a hundredth."""
 
-    def forward(self, x):
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
         f = self.features(x)
         return self.head(f @ (f.T @ f / len(f)))
 
@@ -186,19 +188,19 @@ LAYER = nn.Linear(8, 8)
 
 
 class ReadsAGlobalLayer(Base):
-    def forward(self, x):
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
         return self.head(LAYER(self.features(x)))
 
 
 class LeavesItsTable(Base):
     """The buffer is in no file of weights."""
 
-    def __init__(self, channels=3, classes=3):
+    def __init__(self, channels: int = 3, classes: int = 3) -> None:
         super().__init__(channels, classes)
         self.register_buffer("table", torch.randn(8, 8), persistent=False)
 
-    def forward(self, x):
-        return self.head(self.features(x) @ self.table)
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return self.head(self.features(x) @ self.table)  # type: ignore[operator]
 
 
 CASES = {

@@ -1,6 +1,10 @@
 """Images that tests make: as varied as photos, each another, and copies of them as people make copies."""
 
+from __future__ import annotations
+
 import io
+from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 from PIL import Image, ImageFilter, ImageOps
@@ -10,7 +14,7 @@ from striate.data import DataSet, ImageData
 KINDS = ("exact", "encoded", "resized", "mirrored", "cropped")
 
 
-def photo(number, side=96):
+def photo(number: int, side: int = 96) -> Image.Image:
     """An image of soft colours, shapes and grain, a function of its number."""
     generator = np.random.default_rng((7, number))
     soft = Image.fromarray(generator.integers(0, 256, (4, 4, 3), dtype=np.uint8)).resize((side, side), 3)
@@ -30,7 +34,7 @@ def photo(number, side=96):
     return Image.fromarray(np.clip(np.asarray(soft.filter(ImageFilter.BoxBlur(1))) + grain, 0, 255).astype(np.uint8))
 
 
-def copy_of(image, kind, generator):
+def copy_of(image: Image.Image, kind: str, generator: np.random.Generator) -> Image.Image:
     """The image as somebody has copied it."""
     if kind == "exact":
         return image
@@ -46,11 +50,13 @@ def copy_of(image, kind, generator):
     return Image.open(io.BytesIO(content.getvalue())).convert("RGB")
 
 
-def pixels(images, side=32):
+def pixels(images: Sequence[Image.Image], side: int = 32) -> np.ndarray[Any, Any]:
     return np.stack([np.asarray(image.resize((side, side), Image.Resampling.BILINEAR)) for image in images])
 
 
-def data_set(unreadable=None, files=None, **splits):
+def data_set(
+    unreadable: dict[str, str] | None = None, files: dict[str, Any] | None = None, **splits: tuple[Any, Any]
+) -> DataSet:
     """A data set of {split: (pixels, labels)} with classes a, b, ..."""
     classes = tuple("abcdefghij"[: 1 + max(max(labels) for _, labels in splits.values())])
     return DataSet(

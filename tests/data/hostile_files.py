@@ -1,8 +1,12 @@
 """500 files as they should not be: 25 kinds, 20 of each, a function of the seed."""
 
+from __future__ import annotations
+
 import io
 import struct
 import zlib
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 from PIL import Image
@@ -11,7 +15,7 @@ FORMS = {"jpg": "JPEG", "png": "PNG", "webp": "WEBP", "gif": "GIF", "bmp": "BMP"
 EACH = 20
 
 
-def picture(generator, form, side=48, **options):
+def picture(generator: np.random.Generator, form: str, side: int = 48, **options: Any) -> bytes:
     """The bytes of an image that can be read."""
     pixels = generator.integers(0, 256, (side // 4, side // 4, 3), dtype=np.uint8).repeat(4, 0).repeat(4, 1)
     content = io.BytesIO()
@@ -19,11 +23,11 @@ def picture(generator, form, side=48, **options):
     return content.getvalue()
 
 
-def chunk(name, content):
+def chunk(name: bytes, content: bytes) -> bytes:
     return struct.pack(">I", len(content)) + name + content + struct.pack(">I", zlib.crc32(name + content))
 
 
-def png(width, height, colour=2, depth=8, rows=b"", before=b""):
+def png(width: int, height: int, colour: int = 2, depth: int = 8, rows: bytes = b"", before: bytes = b"") -> bytes:
     """A PNG that says it is of this size."""
     header = struct.pack(">IIBBBBB", width, height, depth, colour, 0, 0, 0)
     return (
@@ -35,7 +39,7 @@ def png(width, height, colour=2, depth=8, rows=b"", before=b""):
     )
 
 
-def billion(number):
+def billion(number: int) -> bytes:
     """A small file whose header says 1e9 pixels or more, in one of five formats."""
     side = 31_700 + number
     gif = b"GIF89a" + struct.pack("<HHBBB", 65_500, 65_500, 0x80, 0, 0) + b"\0" * 6
@@ -56,7 +60,7 @@ def billion(number):
     return (png(side, side), gif, bmp + b"\0" * 16, bytes(jpeg), wide)[number % 5]
 
 
-def flipped(content, generator, bits=24):
+def flipped(content: bytes, generator: np.random.Generator, bits: int = 24) -> bytes:
     """The bytes with some bits turned, anywhere."""
     damaged = bytearray(content)
     for place in generator.integers(0, len(damaged), bits):
@@ -64,7 +68,7 @@ def flipped(content, generator, bits=24):
     return bytes(damaged)
 
 
-def name_of(number, ending):
+def name_of(number: int, ending: str) -> str:
     """A name that is hard to print or to store: a line break, emoji, right-to-left, 250 characters, a terminal's command."""
     names = (
         "a\nb",
@@ -79,12 +83,12 @@ def name_of(number, ending):
     return f"{names[number % len(names)][: 250 - len(ending) - 4]}{number:02d}.{ending}"
 
 
-def write_all(folder, seed=0):
+def write_all(folder: Path, seed: int = 0) -> dict[Path, bool | None]:
     """Writes the files into `folder` and returns {path: whether it can be read, None where that is as the damage falls}."""
     generator = np.random.default_rng(seed)
     expected = {}
 
-    def put(name, content, readable):
+    def put(name: str, content: bytes, readable: bool | None) -> None:
         path = folder / name
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_bytes(content)
@@ -115,12 +119,12 @@ def write_all(folder, seed=0):
     return expected
 
 
-def text_bomb():
+def text_bomb() -> bytes:
     """A compressed comment of 30 MB in 30 kB."""
     return chunk(b"zTXt", b"Comment\0\0" + zlib.compress(bytes(30_000_000), 1))
 
 
-def broken_link(path, number):
+def broken_link(path: Path, number: int) -> None:
     """A link to nothing, or to itself."""
     path.symlink_to(path.name if number % 2 else "nowhere.jpg")
 
@@ -152,13 +156,13 @@ LARGE = {
 """The largest images that are read, each in another form of pixels; and a few that are a little too large."""
 
 
-def jpeg(size, mode, **options):
+def jpeg(size: tuple[int, int], mode: str, **options: Any) -> bytes:
     content = io.BytesIO()
     Image.new(mode, size).save(content, "JPEG", **options)
     return content.getvalue()
 
 
-def turned():
+def turned() -> bytes:
     content = io.BytesIO()
     exif = Image.Exif()
     exif[0x0112] = 6
@@ -166,7 +170,7 @@ def turned():
     return content.getvalue()
 
 
-def other(size, form, mode="RGB", **options):
+def other(size: tuple[int, int], form: str, mode: str = "RGB", **options: Any) -> bytes:
     content = io.BytesIO()
     Image.new(mode, size).save(content, form, **options)
     return content.getvalue()

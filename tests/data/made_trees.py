@@ -67,7 +67,7 @@ def write_tree(root: Path, seed: int) -> Truth:
     base = root.joinpath(*draw.sample(["dataset", "flowers", "v2"], draw.choice((0, 0, 1, 2))))
     style = draw.choice((None, None, *STYLES))
     classes = draw.sample(CLASSES, draw.randint(2, 4))
-    places = {None: base} if style is None else {split: base / name for split, name in style.items()}
+    places: dict[str | None, Path] = {split: base / name for split, name in (style or {}).items()} or {None: base}
     for split, place in places.items():
         for label in classes:
             _fill_class(place / label, split, label, draw, truth, root)

@@ -1,5 +1,9 @@
 """A made set whose class is a small patch at a random place, and small nets that the tests of explaining share."""
 
+from __future__ import annotations
+
+from typing import Any
+
 import numpy as np
 import torch
 import torch.nn.functional as F
@@ -12,7 +16,9 @@ CLASSES = 4
 """Three textures, and no patch at all. Without the last, one texture would be the answer where the two others are not seen."""
 
 
-def patches(count, side, patch, seed, dot=1):
+def patches(
+    count: int, side: int, patch: int, seed: int, dot: int = 1
+) -> tuple[torch.Tensor, torch.Tensor, np.ndarray[Any, Any]]:
     """(images (N, 1, side, side), labels (N,), top left corners of the patches (N, 2)).
 
     Images are of random black and white dots; the patch has the dots in rows, columns or as a chess board. It is as bright
@@ -31,7 +37,7 @@ def patches(count, side, patch, seed, dot=1):
     return torch.from_numpy(pictures * 2.0 - 1).float()[:, None], torch.from_numpy(labels), corners
 
 
-def trained_on_patches(name, side, patch, *, count, epochs, rate, dot=1):
+def trained_on_patches(name: str, side: int, patch: int, *, count: int, epochs: int, rate: float, dot: int = 1) -> Net:
     """A net of the catalogue, trained by a plain loop."""
     torch.manual_seed(0)
     net = build(name, channels=1, classes=CLASSES)
@@ -41,15 +47,15 @@ def trained_on_patches(name, side, patch, *, count, epochs, rate, dot=1):
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, rate, total_steps=epochs * batches)
     net.train()
     for _ in range(epochs):
-        for chosen in torch.randperm(count)[: batches * 32].split(32):
+        for chosen in torch.randperm(count)[: batches * 32].split(32):  # type: ignore[no-untyped-call]
             optimizer.zero_grad()
-            F.cross_entropy(net(inputs[chosen]), labels[chosen]).backward()
+            F.cross_entropy(net(inputs[chosen]), labels[chosen]).backward()  # type: ignore[no-untyped-call]
             optimizer.step()
             schedule.step()
     return net.eval()
 
 
-def small_net(stages, head, channels=1, classes=3, size=8):
+def small_net(stages: dict[str, nn.Module], head: nn.Module, channels: int = 1, classes: int = 3, size: int = 8) -> Net:
     """A Net of these parts, with the least facts that it needs."""
     net = Net(stages, head)
     net.spec = NetFacts(name="made", title="Made", family="made", input=(channels, size, size), min_size=1, origin={})
@@ -60,17 +66,19 @@ def small_net(stages, head, channels=1, classes=3, size=8):
 class Linear(nn.Module):
     """(N, C, H, W) -> logits (N, 3), each a weighted sum of the pixels plus its bias."""
 
-    def __init__(self, channels=2, size=8):
+    def __init__(self, channels: int = 2, size: int = 8) -> None:
         super().__init__()
         generator = torch.Generator().manual_seed(3)
         self.weight = nn.Parameter(torch.randn(3, channels, size, size, generator=generator))
         self.bias = nn.Parameter(torch.randn(3, generator=generator))
 
-    def forward(self, x):
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
         return torch.einsum("nchw,kchw->nk", x, self.weight) + self.bias
 
 
-def enlarged(small, height, width, middle, stride):
+def enlarged(
+    small: np.ndarray[Any, Any], height: int, width: int, middle: float, stride: float
+) -> np.ndarray[Any, Any]:
     """Bilinear, position k where pixel middle + k * stride is, the border repeated: one value after the other."""
     h, w = small.shape
     large = np.zeros((height, width))

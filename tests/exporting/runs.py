@@ -1,6 +1,11 @@
 """Runs that were never trained: their files are written as a training leaves them, with weights of our own."""
 
+from __future__ import annotations
+
 import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
 
 import torch
 
@@ -14,7 +19,16 @@ from striate.runforms.config import RunConfig
 from tests import run_config
 
 
-def make_run(folder, net, *, size, channels, classes, location="fashion-mnist-sample", target=None):
+def make_run(
+    folder: Path,
+    net: Any,
+    *,
+    size: tuple[int, int],
+    channels: int,
+    classes: Sequence[str],
+    location: str = "fashion-mnist-sample",
+    target: str | None = None,
+) -> Run:
     """A finished run of `net`: a Net, or a module that `target` names or that is given again when the run is opened."""
     given = not isinstance(net, Net) and target is None
     preprocessing = Preprocessing(size=size, channels=channels, mean=(0.4,) * channels, std=(0.3,) * channels)
@@ -34,18 +48,18 @@ def make_run(folder, net, *, size, channels, classes, location="fashion-mnist-sa
     return Run.open(folder, module=net if given else None)
 
 
-def sharp(net):
+def sharp(net: Any) -> Any:
     """With a last layer whose logits differ between images, as after a training."""
     with torch.no_grad():
         net.head.classifier.weight.normal_(std=0.3)
     return net
 
 
-def clothes():
+def clothes() -> tuple[str, ...]:
     return load_data("fashion-mnist-sample").train.classes
 
 
-def quick(folder, row, epochs=1.0, **options):
+def quick(folder: Path, row: str, epochs: float = 1.0, **options: Any) -> Run:
     """A run that was trained for a moment."""
     from striate.training import Progress
 

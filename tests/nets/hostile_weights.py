@@ -3,6 +3,8 @@
 Each file is for LeNet-5 (61,706 values). Whatever would run, if anything ran it, makes the file `CANARY` in the folder.
 """
 
+from __future__ import annotations
+
 import argparse
 import codecs
 import gzip
@@ -16,6 +18,9 @@ import subprocess
 import tarfile
 import warnings
 import zipfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -26,32 +31,36 @@ import striate
 CANARY = "canary"
 
 
-def lenet():
+def lenet() -> dict[str, torch.Tensor]:
     return striate.build("lenet5").state_dict()
 
 
 class Reduced:
     """Is pickled as a call of `function` with `arguments`."""
 
-    def __init__(self, function, *arguments):
+    def __init__(self, function: Callable[..., Any], *arguments: Any) -> None:
         self.function, self.arguments = function, arguments
 
-    def __reduce__(self):
+    def __reduce__(self) -> tuple[Callable[..., Any], tuple[Any, ...]]:
         return self.function, self.arguments
 
 
-def saved(value, **options):
+def saved(value: Any, **options: Any) -> bytes:
     buffer = io.BytesIO()
     torch.save(value, buffer, **options)
     return buffer.getvalue()
 
 
-def members(content):
+def members(content: bytes) -> list[tuple[str, bytes]]:
     with zipfile.ZipFile(io.BytesIO(content)) as archive:
         return [(member.filename, archive.read(member)) for member in archive.infolist()]
 
 
-def zipped(parts, packing=zipfile.ZIP_STORED, prepare=lambda info: info):
+def zipped(
+    parts: list[tuple[str, bytes]],
+    packing: int = zipfile.ZIP_STORED,
+    prepare: Callable[[zipfile.ZipInfo], zipfile.ZipInfo] = lambda info: info,
+) -> bytes:
     """A ZIP of (name, content), each as `prepare` makes its entry."""
     buffer = io.BytesIO()
     with zipfile.ZipFile(buffer, "w", packing) as archive:
@@ -62,7 +71,7 @@ def zipped(parts, packing=zipfile.ZIP_STORED, prepare=lambda info: info):
     return buffer.getvalue()
 
 
-def with_pickle(pickled, state=None):
+def with_pickle(pickled: bytes, state: dict[str, torch.Tensor] | None = None) -> bytes:
     """A file of torch.save with another pickle in it."""
     return zipped(
         [
@@ -72,25 +81,25 @@ def with_pickle(pickled, state=None):
     )
 
 
-def reduced(function, *arguments):
+def reduced(function: Callable[..., Any], *arguments: Any) -> bytes:
     return saved({**lenet(), "extra": Reduced(function, *arguments)})
 
 
-def with_opcodes(code):
+def with_opcodes(code: bytes) -> bytes:
     """The pickle of an empty dict, with `code` before its end."""
     return with_pickle(b"\x80\x02}" + code + b".")
 
 
-def safetensors(header, data=b"", length=None):
+def safetensors(header: Any, data: bytes = b"", length: int | None = None) -> bytes:
     text = header if isinstance(header, bytes) else json.dumps(header).encode()
     return struct.pack("<Q", len(text) if length is None else length) + text + data
 
 
-def entry(shape, begin, end, kind="F32"):
+def entry(shape: list[Any], begin: int, end: int, kind: str = "F32") -> dict[str, Any]:
     return {"dtype": kind, "shape": shape, "data_offsets": [begin, end]}
 
 
-def changed(**tensors):
+def changed(**tensors: torch.Tensor | None) -> dict[str, torch.Tensor]:
     """LeNet-5's state with other tensors under some names; `__` stands for a dot, None for leaving one out."""
     state = lenet()
     for name, tensor in tensors.items():
@@ -101,7 +110,7 @@ def changed(**tensors):
     return state
 
 
-def first(value, **options):
+def first(value: Any, **options: Any) -> dict[str, torch.Tensor]:
     """LeNet-5's state with `value` as the first value of its first tensor."""
     state = lenet()
     name = next(iter(state))
@@ -110,7 +119,7 @@ def first(value, **options):
     return state
 
 
-def lying_numel():
+def lying_numel() -> bytes:
     """A storage that says to be longer than its member."""
     name, pickled = members(saved(lenet()))[0]
     assert name.endswith("data.pkl")
@@ -118,7 +127,7 @@ def lying_numel():
     return with_pickle(pickled[:at] + b"M\xff\xff" + pickled[at + 2 :])
 
 
-def overlapping():
+def overlapping() -> bytes:
     """A ZIP with two entries of one place, as a bomb has thousands of them."""
     content = bytearray(saved(lenet()))
     directory = content.rindex(b"PK\x01\x02")
@@ -127,13 +136,13 @@ def overlapping():
     return bytes(content)
 
 
-def flipped(content, place):
+def flipped(content: bytes, place: int) -> bytes:
     damaged = bytearray(content)
     damaged[place] ^= 0x40
     return bytes(damaged)
 
 
-def tar(content):
+def tar(content: bytes) -> bytes:
     buffer = io.BytesIO()
     with tarfile.open(fileobj=buffer, mode="w") as archive:
         info = tarfile.TarInfo("pickle")
@@ -142,32 +151,32 @@ def tar(content):
     return buffer.getvalue()
 
 
-def link(info):
+def link(info: zipfile.ZipInfo) -> zipfile.ZipInfo:
     info.external_attr = (stat.S_IFLNK | 0o777) << 16
     return info
 
 
-def good_parts():
+def good_parts() -> list[tuple[str, bytes]]:
     return members(saved(lenet()))
 
 
-def folder_of(parts):
+def folder_of(parts: list[tuple[str, bytes]]) -> str:
     return parts[0][0].split("/")[0]
 
 
-def with_member(name, content=b"x"):
+def with_member(name: str, content: bytes = b"x") -> bytes:
     parts = good_parts()
     return zipped([*parts, (name.format(folder=folder_of(parts)), content)])
 
 
-def tensor_of(state):
+def tensor_of(state: dict[str, torch.Tensor]) -> bytes:
     return save({name: tensor.contiguous() for name, tensor in state.items()})
 
 
 WHOLE = torch.nn.Sequential(torch.nn.Linear(3, 3))
 
 
-def hostile(folder):
+def hostile(folder: Path) -> dict[str, tuple[bytes, str]]:
     """{name: (content, pattern of the reason)} of all of them."""
     canary = folder / CANARY
     touch = f"open({str(canary)!r}, 'w').close()"
@@ -325,23 +334,23 @@ def hostile(folder):
     }
 
 
-def _twice(parts):
+def _twice(parts: list[tuple[str, bytes]]) -> bytes:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         return zipped([*parts, parts[0]])
 
 
-def _many():
+def _many() -> bytes:
     parts = good_parts()
     return zipped([*parts, *((f"{folder_of(parts)}/data/{number + 100}", b"") for number in range(100_000))])
 
 
-def _script():
+def _script() -> bytes:
     parts = good_parts()
     return zipped([*parts, (f"{folder_of(parts)}/code/__torch__.py", b"import os")])
 
 
-def _npz():
+def _npz() -> bytes:
     buffer = io.BytesIO()
     np.savez(buffer, a=np.zeros(3))
     return buffer.getvalue()

@@ -1,13 +1,17 @@
 """Small nets of kinds that people write, for images 3x32x32 and ten classes, and a look at a module that tells any change."""
 
+from __future__ import annotations
+
 import contextlib
 import functools
 import random
 import threading
 import weakref
 from collections import OrderedDict, namedtuple
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any, Self
 
 import numpy as np
 import torch
@@ -16,22 +20,22 @@ from torch import nn
 from torch.nn.utils import parametrizations
 
 
-def head(channels, classes=10):
+def head(channels: int, classes: int = 10) -> nn.Sequential:
     return nn.Sequential(nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(channels, classes))
 
 
 class Base(nn.Module):
     """A convolution, something between, and a head."""
 
-    def __init__(self):
+    def __init__(self) -> None:
         super().__init__()
         self.c = nn.Conv2d(3, 8, 3)
         self.h = head(8)
 
-    def between(self, x):
+    def between(self, x: torch.Tensor) -> torch.Tensor:
         return x
 
-    def forward(self, x):
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
         return self.h(self.between(self.c(x)))
 
 
@@ -40,95 +44,95 @@ class CachesTable(Base):
 
     table = None
 
-    def between(self, x):
+    def between(self, x: torch.Tensor) -> torch.Tensor:
         if self.table is None:
             self.table = torch.linspace(0, 1, x.shape[-1], device=x.device).expand(x.shape[-2], -1).clone()
         return x * self.table
 
 
 class CachesInDict(Base):
-    def __init__(self):
+    def __init__(self) -> None:
         super().__init__()
-        self.tables = {}
+        self.tables = {}  # type: ignore[var-annotated]
 
-    def between(self, x):
+    def between(self, x: torch.Tensor) -> torch.Tensor:
         if x.shape[-1] not in self.tables:
             self.tables[x.shape[-1]] = torch.ones(x.shape[-2:], device=x.device)
         return x + self.tables[x.shape[-1]]
 
 
 class CachesOnClass(Base):
-    shared: dict = {}  # noqa: RUF012
+    shared: dict[Any, torch.Tensor] = {}  # noqa: RUF012  # type: ignore[type-arg]
     calls = 0
 
-    def between(self, x):
+    def between(self, x: torch.Tensor) -> torch.Tensor:
         type(self).calls += 1
         return x + self.shared.setdefault(tuple(x.shape), torch.zeros(x.shape[-2:], device=x.device))
 
 
-GLOBAL_TABLES: dict = {}
+GLOBAL_TABLES: dict[int, torch.Tensor] = {}
 
 
 @functools.lru_cache
-def table(height, width, device):
+def table(height: int, width: int, device: torch.device) -> torch.Tensor:
     return torch.zeros(height, width, device=device)
 
 
 class CachesInGlobals(Base):
-    def between(self, x):
+    def between(self, x: torch.Tensor) -> torch.Tensor:
         GLOBAL_TABLES.setdefault(x.shape[-1], torch.zeros(x.shape[-2:], device=x.device))
         return x + GLOBAL_TABLES[x.shape[-1]] + table(*x.shape[-2:], x.device)
 
 
 class Counts(Base):
-    def __init__(self):
+    def __init__(self) -> None:
         super().__init__()
         self.register_buffer("n", torch.zeros(()))
-        self.calls, self.seen, self.last = 0, [], None
+        self.calls, self.seen, self.last = 0, [], None  # type: ignore[var-annotated]
 
-    def between(self, x):
-        self.n += 1
+    def between(self, x: torch.Tensor) -> torch.Tensor:
+        self.n += 1  # type: ignore[assignment, operator]
         self.calls += 1
         self.seen.append(tuple(x.shape))
-        self.last = x
+        self.last = x  # type: ignore[assignment]
         return x
 
 
 class HooksOnItself(Base):
     """Hooks and lambdas that close over the module: a copy that kept them would change the original."""
 
-    def __init__(self):
+    def __init__(self) -> None:
         super().__init__()
         self.calls = 0
         self.c.register_forward_hook(lambda module, given, out: self.bump(out))
         self.bound, self.partial = self.bump, functools.partial(self.bump)
 
-    def bump(self, x):
+    def bump(self, x: torch.Tensor) -> torch.Tensor:
         self.calls += 1
         return x
 
-    def between(self, x):
+    def between(self, x: torch.Tensor) -> torch.Tensor:
         return self.partial(self.bound(x))
 
 
 class PatchedForward(Base):
-    def __init__(self):
+    def __init__(self) -> None:
         super().__init__()
         plain, self.count = self.forward, [0]
 
-        def counting(x):
+        def counting(x: torch.Tensor) -> torch.Tensor:
             self.count[0] += 1
             return plain(x)
 
-        self.forward = counting
+        self.forward = counting  # type: ignore[method-assign]
 
 
 class Locks(Base):
-    def __init__(self):
+    def __init__(self) -> None:
         super().__init__()
         self.lock, self.condition = threading.RLock(), threading.Condition()
 
-    def between(self, x):
+    def between(self, x: torch.Tensor) -> torch.Tensor:
         with self.lock:
             return x
 
@@ -136,43 +140,43 @@ class Locks(Base):
 class HoldsFile(Base):
     """An open file that forward does not use."""
 
-    def __init__(self):
+    def __init__(self) -> None:
         super().__init__()
         self.file, self.numbers = Path(__file__).open("rb"), (i for i in range(3))  # noqa: SIM115
         weakref.finalize(self, self.file.close)
 
 
 class UsesGenerator(Base):
-    def __init__(self):
+    def __init__(self) -> None:
         super().__init__()
         self.numbers = (i for i in range(1000))
 
-    def between(self, x):
+    def between(self, x: torch.Tensor) -> torch.Tensor:
         return x + next(self.numbers)
 
 
 class HoldsOperators(Base):
     """torch's operators answer to any attribute, with another one: a copy of one never ends."""
 
-    def __init__(self):
+    def __init__(self) -> None:
         super().__init__()
         self.act, self.overload = torch.ops.aten.relu, torch.ops.aten.relu.default
 
-    def between(self, x):
+    def between(self, x: torch.Tensor) -> torch.Tensor:
         return self.overload(self.act(x))
 
 
 class NonLeaf(Base):
-    def __init__(self):
+    def __init__(self) -> None:
         super().__init__()
         self.twice = self.c.weight * 2
 
-    def between(self, x):
+    def between(self, x: torch.Tensor) -> torch.Tensor:
         return x * self.twice.mean().detach()
 
 
 class OwnDeepcopy(Base):
-    def __deepcopy__(self, memo):
+    def __deepcopy__(self, memo: dict[int, Any]) -> Any:
         raise RuntimeError("not to be copied")
 
 
@@ -180,54 +184,54 @@ class SharesParent(nn.Module):
     """A child that knows its parent, one strongly by a list, one weakly."""
 
     class Child(nn.Module):
-        def __init__(self, parent):
+        def __init__(self, parent: nn.Module) -> None:
             super().__init__()
             self.parent, self.weak = [parent], weakref.ref(parent)
 
-        def forward(self, x):
-            self.weak().calls += 1
-            return self.parent[0].h(x)
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            self.weak().calls += 1  # type: ignore[operator, union-attr]
+            return self.parent[0].h(x)  # type: ignore[operator]
 
-    def __init__(self):
+    def __init__(self) -> None:
         super().__init__()
         self.calls, self.c, self.h = 0, nn.Conv2d(3, 8, 3), head(8)
         self.child = self.Child(self)
 
-    def forward(self, x):
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
         return self.child(self.c(x))
 
 
 class Tied(nn.Module):
-    def __init__(self):
+    def __init__(self) -> None:
         super().__init__()
         self.c, self.d = nn.Conv2d(3, 3, 3, padding=1), nn.Conv2d(3, 3, 3, padding=1)
         self.d.weight, self.row, self.h = self.c.weight, self.c.weight.data[0], head(3)
 
-    def forward(self, x):
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
         return self.h(self.d(self.c(x).relu()))
 
 
 class WeightNorms(nn.Module):
-    def __init__(self):
+    def __init__(self) -> None:
         super().__init__()
         self.a = parametrizations.weight_norm(nn.Conv2d(3, 8, 3))
         self.b = parametrizations.spectral_norm(nn.Conv2d(8, 8, 3))
         self.d = nn.utils.spectral_norm(nn.Conv2d(8, 8, 3))
         self.h = head(8)
 
-    def forward(self, x):
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
         return self.h(self.d(self.b(self.a(x).relu()).relu()))
 
 
 class WeightStandardised(nn.Conv2d):
-    def forward(self, x):
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
         mean = self.weight.mean((1, 2, 3), keepdim=True)
         deviation = self.weight.std((1, 2, 3), keepdim=True) + 1e-5
         return self._conv_forward(x, (self.weight - mean) / deviation, self.bias)
 
 
 class Standardised(Base):
-    def __init__(self):
+    def __init__(self) -> None:
         super().__init__()
         self.c = WeightStandardised(3, 8, 3)
 
@@ -235,33 +239,33 @@ class Standardised(Base):
 class AsksItsWeights(Base):
     """`.item()` of a buffer and a number of a parameter: known without any image."""
 
-    def __init__(self):
+    def __init__(self) -> None:
         super().__init__()
         self.register_buffer("times", torch.tensor(2))
         self.scale = nn.Parameter(torch.ones(()))
 
-    def between(self, x):
-        for _ in range(int(self.times.item())):
+    def between(self, x: torch.Tensor) -> torch.Tensor:
+        for _ in range(int(self.times.item())):  # type: ignore[operator]
             x = x.relu()
         return x * 2 if self.scale > 0 else x
 
 
 class Recurrent(nn.Module):
-    def __init__(self, kind=nn.LSTM):
+    def __init__(self, kind: Callable[..., nn.Module] = nn.LSTM) -> None:
         super().__init__()
         self.l, self.h = kind(96, 16, batch_first=True), nn.Linear(16, 10)
 
-    def forward(self, x):
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
         return self.h(self.l(x.permute(0, 2, 1, 3).flatten(2))[0][:, -1])
 
 
 class LearnedQueries(nn.Module):
-    def __init__(self):
+    def __init__(self) -> None:
         super().__init__()
         self.p, self.q, self.h = nn.Conv2d(3, 32, 8, 8), nn.Parameter(torch.randn(1, 5, 32)), nn.Linear(32, 10)
         self.d = nn.TransformerDecoderLayer(32, 4, 64, batch_first=True)
 
-    def forward(self, x):
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
         x = self.p(x).flatten(2).transpose(1, 2)
         return self.h(self.d(self.q.expand(len(x), -1, -1), x).mean(1))
 
@@ -279,35 +283,35 @@ Named = namedtuple("Named", "logits maps")
 class Gives(Base):
     """Answers in the way that `how` says."""
 
-    def __init__(self, how):
+    def __init__(self, how: Callable[..., Any]) -> None:
         super().__init__()
         self.how = how
 
-    def forward(self, x):
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
         x = self.c(x)
         y = self.h(x)
         return self.how(y, x)
 
 
 class Conditional(Base):
-    def between(self, x):
+    def between(self, x: torch.Tensor) -> torch.Tensor:
         return x.relu() if x.sum() > 0 else x.tanh()
 
 
 class Items(Base):
-    def between(self, x):
+    def between(self, x: torch.Tensor) -> torch.Tensor:
         return x / x.abs().max().item()
 
 
 class ThroughNumpy(Base):
-    def between(self, x):
+    def between(self, x: torch.Tensor) -> torch.Tensor:
         return x + torch.from_numpy(np.sort(x.detach().numpy(), -1))
 
 
 class Experts(Base):
     """A mixture of experts that chooses rows by a mask."""
 
-    def between(self, x):
+    def between(self, x: torch.Tensor) -> torch.Tensor:
         chosen = x.mean((1, 2, 3)) > 0
         out = x.clone()
         out[chosen] = x[chosen] * 2
@@ -315,63 +319,63 @@ class Experts(Base):
 
 
 class SoftExperts(Base):
-    def __init__(self):
+    def __init__(self) -> None:
         super().__init__()
         self.gate, self.experts = nn.Linear(8, 2), nn.ModuleList(nn.Conv2d(8, 8, 1) for _ in range(2))
 
-    def between(self, x):
+    def between(self, x: torch.Tensor) -> torch.Tensor:
         weights = self.gate(x.mean((2, 3))).softmax(1)
         return sum(weights[:, i, None, None, None] * expert(x) for i, expert in enumerate(self.experts))
 
 
 class FixedBatch(Base):
-    def between(self, x):
+    def between(self, x: torch.Tensor) -> torch.Tensor:
         return x.view(4, 8, *x.shape[2:])
 
 
 class TwoInputs(Base):
-    def forward(self, x, other):
+    def forward(self, x: torch.Tensor, other: torch.Tensor) -> torch.Tensor:  # type: ignore[override]
         return super().forward(x + other)
 
 
 class KeywordOnly(Base):
-    def forward(self, x, *, mask):
+    def forward(self, x: torch.Tensor, *, mask: torch.Tensor) -> torch.Tensor:  # type: ignore[override]
         return super().forward(x * mask)
 
 
 class Prints(Base):
-    def between(self, x):
+    def between(self, x: torch.Tensor) -> torch.Tensor:
         print("shape", x.shape)
         return x
 
 
 class Raises(Base):
-    def between(self, x):
+    def between(self, x: torch.Tensor) -> torch.Tensor:
         raise ValueError("the image is upside down")
 
 
 class NoForward(nn.Module):
-    def __init__(self):
+    def __init__(self) -> None:
         super().__init__()
         self.c = nn.Conv2d(3, 8, 3)
 
 
 class NoParameters(nn.Module):
-    def forward(self, x):
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
         return x.mean((2, 3))
 
 
 class Complex(nn.Module):
-    def __init__(self):
+    def __init__(self) -> None:
         super().__init__()
         self.c, self.l = nn.Conv2d(3, 8, 3, dtype=torch.complex64), nn.Linear(8, 10)
 
-    def forward(self, x):
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
         return self.l(self.c(x.to(torch.complex64)).abs().mean((2, 3)))
 
 
 class Autocast(Base):
-    def forward(self, x):
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
         with torch.autocast("cpu", torch.bfloat16):
             return super().forward(x)
 
@@ -379,50 +383,50 @@ class Autocast(Base):
 class Draws(Base):
     """Random numbers from three generators, whatever the mode."""
 
-    def between(self, x):
+    def between(self, x: torch.Tensor) -> torch.Tensor:
         return x + torch.rand(()) + np.random.rand() + torch.rand_like(x) * 0  # noqa: NPY002
 
 
 class InPlace(Base):
-    def between(self, x):
+    def between(self, x: torch.Tensor) -> torch.Tensor:
         x[:, 0] = 0
         return x.add_(1).relu_()
 
 
 class SqueezeExcite(Base):
-    def __init__(self):
+    def __init__(self) -> None:
         super().__init__()
         self.se = nn.Sequential(
             nn.AdaptiveAvgPool2d(1), nn.Conv2d(8, 2, 1), nn.ReLU(), nn.Conv2d(2, 8, 1), nn.Sigmoid()
         )
 
-    def between(self, x):
+    def between(self, x: torch.Tensor) -> torch.Tensor:
         return x * self.se(x)
 
 
 class Siamese(Base):
-    def forward(self, x):
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
         left, right = self.c(x[..., :16]), self.c(x[..., 16:])
         return self.h((left - right).abs())
 
 
 class Hypernetwork(Base):
-    def __init__(self):
+    def __init__(self) -> None:
         super().__init__()
         self.make = nn.Linear(4, 8 * 8)
         self.code = nn.Parameter(torch.randn(4))
 
-    def between(self, x):
+    def between(self, x: torch.Tensor) -> torch.Tensor:
         return F.conv2d(x, self.make(self.code).view(8, 8, 1, 1))
 
 
 class Ode(Base):
-    def __init__(self):
+    def __init__(self) -> None:
         super().__init__()
         self.f = nn.Conv2d(8, 8, 3, padding=1)
         self.evaluations = 0
 
-    def between(self, x):
+    def between(self, x: torch.Tensor) -> torch.Tensor:
         for _ in range(3):
             self.evaluations += 1
             x = x + 0.1 * self.f(x).tanh()
@@ -430,12 +434,12 @@ class Ode(Base):
 
 
 class Capsules(nn.Module):
-    def __init__(self):
+    def __init__(self) -> None:
         super().__init__()
         self.c = nn.Conv2d(3, 16, 9, 4)
         self.w = nn.Parameter(torch.randn(36 * 2, 10, 4, 8) * 0.1)
 
-    def forward(self, x):
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
         u = self.c(x).flatten(2).reshape(len(x), -1, 8)
         votes = torch.einsum("nco,bcij->bnci" if False else "ncij,bnj->bnci", self.w, u)
         logits = torch.zeros(votes.shape[:3], device=x.device)
@@ -448,49 +452,49 @@ class Capsules(nn.Module):
 class OwnTrain(Base):
     """Keeps its first layer in eval mode, as frozen batch norm does."""
 
-    def __init__(self):
+    def __init__(self) -> None:
         super().__init__()
         self.n = nn.BatchNorm2d(8)
-        self.modes = []
+        self.modes: list[bool] = []
 
-    def train(self, mode=True):
+    def train(self, mode: bool = True) -> Self:
         super().train(mode)
         self.n.eval()
         return self
 
-    def between(self, x):
+    def between(self, x: torch.Tensor) -> torch.Tensor:
         return self.n(x)
 
 
 class Discriminator(nn.Module):
     """DCGAN's, with a 1x1 map of ten at its end."""
 
-    def __init__(self):
+    def __init__(self) -> None:
         super().__init__()
         self.body = nn.Sequential(
             nn.Conv2d(3, 8, 4, 2, 1), nn.LeakyReLU(0.2, True), nn.Conv2d(8, 16, 4, 2, 1, bias=False), nn.BatchNorm2d(16),
             nn.LeakyReLU(0.2, True), nn.AdaptiveAvgPool2d(4), nn.Conv2d(16, 10, 4),
         )  # fmt: skip
 
-    def forward(self, x):
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
         return self.body(x)
 
 
-def compiled_inside():
+def compiled_inside() -> nn.Module:
     net = Base()
-    net.h = torch.compile(net.h)
+    net.h = torch.compile(net.h)  # type: ignore[assignment]
     return net
 
 
-def scripted():
-    return torch.jit.trace(Base().eval(), torch.zeros(1, 3, 32, 32))
+def scripted() -> Any:
+    return torch.jit.trace(Base().eval(), torch.zeros(1, 3, 32, 32))  # type: ignore[no-untyped-call]
 
 
-def exported():
+def exported() -> nn.Module:
     return torch.export.export(Base().eval(), (torch.zeros(1, 3, 32, 32),)).module()
 
 
-def frozen():
+def frozen() -> nn.Module:
     net = Base()
     net.c.requires_grad_(False)
     net.c.weight.grad = torch.ones_like(net.c.weight)
@@ -537,11 +541,11 @@ REFUSED = {
 """How it is made, why it is not inspected, why it is not trained; None where it is."""
 
 
-def snapshot(module):
+def snapshot(module: nn.Module) -> Any:
     """Everything that can be seen of a module, its class and the generators, in values that compare bit for bit."""
-    seen = {}
+    seen: dict[int, int] = {}
 
-    def look(value):
+    def look(value: Any) -> Any:
         if isinstance(value, torch.Tensor):
             if id(value) in seen:
                 return ("again", seen[id(value)])
@@ -578,6 +582,6 @@ def snapshot(module):
     with contextlib.suppress(TypeError):
         known |= {"names": list(module.state_dict())}
     outside = (look(GLOBAL_TABLES), table.cache_info().currsize)
-    numpy_state = np.random.get_state()  # noqa: NPY002
+    numpy_state: Any = np.random.get_state()  # noqa: NPY002
     drawn = (torch.get_rng_state().numpy().tobytes(), numpy_state[1].tobytes(), numpy_state[2], random.getstate())
     return look(module), known, outside, drawn

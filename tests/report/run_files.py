@@ -47,7 +47,7 @@ def evaluation_of(classes: list[str], each: int, seed: int = 0) -> tuple[dict[st
     """evaluation.json and the rows of predictions.csv, `each` images a class, worked out by plain loops."""
     rng = np.random.default_rng(seed)
     k = len(classes)
-    rows = []
+    rows: list[dict[str, Any]] = []
     for index in range(k * each):
         truth = index % k
         right = rng.random() < 0.97 - 0.2 * truth / k
@@ -149,7 +149,7 @@ def add_certainty(run: Run) -> Run:
     """The same run with all that later versions keep."""
     (key,) = run.evaluations
     folder = run.path / "evaluations" / key
-    rows = read_predictions(folder)
+    rows = [dict(row) for row in read_predictions(folder)]
     found = with_certainty(run.evaluations[key].as_dict(), rows)
     tempered = {"temperature": 1.318, "ece_calibrated": 0.0099, "reliability_calibrated": found["reliability"]}
     write_json(folder / "evaluation.json", found | tempered)
