@@ -121,7 +121,6 @@ def test_the_finder_gives_the_same_answer_twice_and_leaves_the_job_alone():
 
 def test_the_finder_finds_the_limit_of_a_quadratic():
     """Of loss = a/2 w^2, plain gradient steps diverge above the rate 2/a."""
-
     for curvature in (0.5, 5.0, 50.0):
         w, rates, losses = 1.0, [], []
         for number in range(200):
