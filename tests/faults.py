@@ -114,6 +114,7 @@ def until(holds: Callable[[], object], seconds: float = 60.0) -> None:
 def _serve() -> None:
     from striate.cli import main
     from striate.explaining import look  # noqa: F401
+    from striate.report import card, charts, html  # noqa: F401  # another user may not read what is not there yet
 
     for line in sys.stdin:
         order = json.loads(line)

@@ -111,8 +111,8 @@ def test_no_test_file_of_a_named_set_is_opened(tmp_path, small_sample, forbid):
     forbid("t10k")
     run = short("fashion-mnist-sample", tmp_path, judge="validation", epochs=0.1, report=False)
     (evaluation,) = run.evaluations.values()
-    assert (evaluation.split, evaluation.n) == ("validation", 100)
-    assert "100 validation" in " ".join((run.path / "README.md").read_text().replace("\xa0", " ").split())
+    assert (evaluation.split, evaluation.n) == ("validation", 101)
+    assert "101 validation" in " ".join((run.path / "README.md").read_text().replace("\xa0", " ").split())
     assert "not a test result" in (run.path / "README.md").read_text()
     assert run.overview().split == "validation"
     resumed = striate.resume(run.path, epochs=0.2, progress=QUIET)

@@ -23,7 +23,7 @@ import torch
 from torch import Tensor, nn
 from torch._ops import OpOverload, OpOverloadPacket
 
-from striate.errors import UsageError
+from striate.errors import UsageError, out_of_memory
 from striate.nets.netspec import NetFacts
 from striate.texts import with_article
 
@@ -74,6 +74,8 @@ class Copies:
         try:
             module: nn.Module = unpickler.load()
         except Exception as error:
+            if out_of_memory(error):
+                raise
             raise self._refused(f"{type(error).__name__}: {error}") from error
         if unpickler.alive:
             vars(module)["_kept_alive"] = unpickler.alive
