@@ -1,4 +1,4 @@
-# Every target sets up what it needs: a virtual environment in .venv, with pinned versions. The second time it is there.
+# Every target sets up what it needs: a virtual environment in .venv, with pinned versions, created once.
 PYTHON ?= python3
 BIN := .venv/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check install --quiet --constraint constraints.txt
@@ -10,10 +10,10 @@ PYTEST := $(BIN)/python -m pytest --numprocesses=auto --maxprocesses=4 --dist=wo
 demo: .venv/.installed  ## Train LeNet-5 on the sample that ships with the package, and say where the report is
 	$(BIN)/striate train
 
-test: .venv/.developing  ## The fast tests: all that are not marked
+test: .venv/.developing  ## The fast tests: all without a mark
 	$(PYTEST)
 
-test-full: .venv/.developing  ## Those, and the tests marked `full`
+test-full: .venv/.developing  ## The fast tests, and those marked `full`
 	$(PYTEST) -m "not slow"
 
 test-slow: .venv/.developing  ## The tests that take long or need much disk
@@ -25,11 +25,11 @@ check: .venv/.developing  ## Format, lint, types, `test-full`: what continuous i
 	$(BIN)/mypy
 	$(PYTEST) -m "not slow"
 
-fix: .venv/.developing  ## Mend format and lint where a machine can
+fix: .venv/.developing  ## Fix format and lint automatically where possible
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
 
-docs: .venv/.developing  ## Write the pages that are made from the code: docs/nets, docs/commands.md
+docs: .venv/.developing  ## Generate the pages that are made from the code: docs/nets, docs/commands.md
 	$(BIN)/python -m scripts.make_docs
 	$(BIN)/python -m scripts.make_commands
 

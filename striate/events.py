@@ -192,7 +192,7 @@ class EventFile:
             self.next_step = event.time + STEPS_KEPT_SECONDS
         lines = f"{to_json(event.as_dict())}\n".encode(errors="backslashreplace")
         if self.lost:
-            gap = Warned(text=f"{self.lost} events before this line could not be written: the disk did not take them")
+            gap = Warned(text=f"{self.lost} events before this line could not be written to the disk")
             lines = f"{to_json(gap.as_dict())}\n".encode() + lines
         with suppress(OSError):
             os.lseek(self.descriptor, self.end, os.SEEK_SET)

@@ -86,7 +86,7 @@ def write_new(path: Path, content: bytes | str) -> Path:
         UsageError: `path` holds something else; the same content is left as it is.
     """
     if _taken(path, content):
-        raise UsageError(f"{path} exists already and holds something else: name another file")
+        raise UsageError(f"{path} already exists and holds something else: choose another file")
     write_atomic(path, content)
     return path
 

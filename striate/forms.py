@@ -43,8 +43,8 @@ Whole = Annotated[dict[str, object], WHOLE]
 
 @typing.dataclass_transform(frozen_default=True, kw_only_default=True, field_specifiers=(field,))
 class Form:
-    """The permitted content of a mapping in a file: each "
-    "subclass is a frozen dataclass, whose `__post_init__` raises DataError where fields
+    """The permitted content of a mapping in a file: each
+    subclass is a frozen dataclass, whose `__post_init__` raises DataError where fields
     do not go together.
     """
 

@@ -131,9 +131,9 @@ def build_net(run: Run, most: int | None = None) -> Net:
         module = copied(plain(run.module), "cpu")
     elif wanted.origin.target is None:
         raise UsageError(
-            f"{run.path} holds the weights of a {wanted.name} that was given to striate.train(), and not its code.",
-            f"Give such a net again: striate.load({str(run.path)!r}, module=...), or resume(..., module=...).",
-            "A net that is trained as FILE.py:OBJECT is found again by every command.",
+            f"{run.path} holds the weights of a {wanted.name} that was given to striate.train(), but not its code.",
+            f"Give the net again: striate.load({str(run.path)!r}, module=...), or resume(..., module=...).",
+            "Every command finds a net that was trained as FILE.py:OBJECT.",
         )
     else:
         module = _made_again(run, wanted.origin.target, most)
@@ -211,7 +211,7 @@ def load_net(
         raise UsageError(f"which must be last or best, got {which!r}")
     path = place(run.path, f"weights/{run.recipe.keep}.safetensors", most=MOST_BYTES)
     if path is None:
-        raise DataError(f"{run.path} has no finished weights: go on with striate train --resume {run.path}")
+        raise DataError(f"{run.path} has no finished weights: resume it with striate train --resume {run.path}")
     net = build_net(run, most=path.stat().st_size)
     load_weights(net, path)
     # As it was trained, so that the same images give the same bits.
@@ -222,9 +222,7 @@ def load_net(
     if which not in (None, run.recipe.keep):  # the answer was kept of the others
         path = place(run.path, f"weights/{which}.safetensors", most=MOST_BYTES)
         if path is None:
-            raise DataError(
-                f"{run.path} has no {which} weights: {param('keep', 'best')} is what keeps those of the best epoch"
-            )
+            raise DataError(f"{run.path} has no {which} weights: {param('keep', 'best')} keeps those of the best epoch")
         load_weights(net, path)
     return net
 
@@ -252,6 +250,7 @@ def _require_answer(run: Run, net: Net, device: torch.device) -> None:
     if not reproduces(torch.tensor(kept, dtype=torch.float32), answers(net, images)):
         fault = lost_by_loading(net)
         raise DataError(
-            f"the net of {run.path} answers otherwise than when it was saved ({run.path / ANSWER}): its code, or a library that "
-            f"makes it, has changed; or {fault.why[0].lower()}{fault.why[1:]} {fault.remedy}"
+            f"the net of {run.path} gives different answers than when it was saved "
+            f"({run.path / ANSWER}): its code, or a library it depends on, has changed; "
+            f"or {fault.why[0].lower()}{fault.why[1:]} {fault.remedy}"
         )

@@ -42,7 +42,7 @@ def follow(run: str | Path | Run, *, live: bool = True) -> Iterator[Event]:
     """
     path = run.path if isinstance(run, Run) else Path(run)
     if not (path / "config.yaml").is_file() and not trains(path):
-        raise DataError(f"{path} is not a run: it has no config.yaml. The runs that there are: striate runs")
+        raise DataError(f"{path} is not a run: it has no config.yaml. List runs with: striate runs")
     return _followed(path, live)
 
 
@@ -138,12 +138,12 @@ def taken(run: Run, warn: Callable[[str], None]) -> Iterator[None]:
             lock.acquire(timeout=LOCK_SECONDS)
     except Timeout:
         raise UsageError(
-            f"{run.path} is being trained already{_by(run)}: wait for its end, or stop it: striate stop {run.path}"
+            f"{run.path} is already being trained{_by(run)}: wait until it ends, or stop it: striate stop {run.path}"
         ) from None
     except (NotImplementedError, OSError) as error:
         if isinstance(error, PermissionError):
             raise
-        warn(f"the disk of {run.path} knows no locks ({error}): do not resume this run twice at the same time")
+        warn(f"the disk of {run.path} does not support locks ({error}): do not resume this run twice at the same time")
         yield
         return
     try:

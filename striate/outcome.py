@@ -93,7 +93,7 @@ BELOW = (
     "validation accuracy is {}, below the chance level of {} for {} classes: check that training and validation labels mean "
     "the same, and that both hold the same kind of images"
 )
-"""What `judge` says."""
+"""The result of `judge`."""
 _FIGURE = r"(try --lr )?(([<>]?-?[0-9.]{1,12}(e[+-]?[0-9]{1,3})?( ?%)?)|nan|inf)"
 _SAID = [re.compile(_FIGURE.join(map(re.escape, words.split("{}")))) for words in ("", ROSE, JUMPED, STUCK, BELOW)]
 _PLAINLY: Mapping[Verdict, str] = {
@@ -107,7 +107,7 @@ _PLAINLY: Mapping[Verdict, str] = {
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Chance:
-    """What guessing gives.
+    """The results at chance level.
 
     Attributes:
         loss: of giving every image the shares of the classes, as training computes it (smoothing and auxiliary heads included).
@@ -129,7 +129,8 @@ ENOUGH_STEPS = 50
 
 
 def judge(rows: Sequence[Row], chance: Chance, first: float, advice: str) -> Learning:
-    """What the rows of metrics.csv say. `first`: the loss of the first step, NaN if it is not known. `advice`: what to do where
+    """The verdict from the rows of
+    metrics.csv. `first`: the loss of the first step, NaN if it is not known. `advice`: what to do where
     the rate is too high, as in `try --lr 0.001`.
     """
     if not rows:

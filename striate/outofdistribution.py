@@ -47,12 +47,13 @@ class OutOfDistribution:
         known = run.calibration
         if known is not None and known.abstain is None and known.n:
             raise UsageError(
-                f"{run.path} was validated with {known.n} images, too few to say when to abstain: {FEWEST} are needed. "
-                "Train with more of them, as --validation 0.2 gives"
+                f"{run.path} was validated with {known.n} images, too few for a threshold to abstain: it needs "
+                f"{FEWEST}. Train with more of them, for example with --validation 0.2"
             )
         if known is None or known.abstain is None:
             raise UsageError(
-                f"{run.path} has no calibration.json, so nothing says when to abstain. Its validation images do:",
+                f"{run.path} has no calibration.json, so there is no threshold to abstain. Fit it on the validation "
+                f"images:",
                 f"striate evaluate {run.path} --split validation",
             )
         abstain: Abstain | WithoutReferences = known.abstain

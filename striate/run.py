@@ -67,7 +67,7 @@ class Run:
             StriateError: `out` cannot be written.
         """
         if name is not None and not _NAME.fullmatch(name):
-            raise UsageError(f"a run's name is letters, digits, '.', '_' and '-', up to 100 of them; got {name!r}")
+            raise UsageError(f"a run's name is letters, digits, '.', '_' and '-', at most 100 characters; got {name!r}")
         fallback = re.sub(r"[^A-Za-z0-9._-]+", "-", fallback).strip("-.")[:90] or "run"
         try:
             out.mkdir(parents=True, exist_ok=True)
@@ -75,10 +75,10 @@ class Run:
                 with suppress(FileExistsError):
                     (out / free).mkdir()
                     return cls(out / free)
-            raise UsageError(f"{out / str(name)} exists already: choose another {param('name')}, or leave it out")
+            raise UsageError(f"{out / str(name)} already exists: choose another {param('name')}, or leave it out")
         except OSError as error:
             raise StriateError(
-                f"{out} cannot be written ({error.strerror}): name another folder with {param('out')}"
+                f"{out} cannot be written ({error.strerror}): choose another folder with {param('out')}"
             ) from error
 
     @classmethod
@@ -164,24 +164,25 @@ class Run:
 
     @cached_property
     def data(self) -> Data:
-        """What it was trained on: name, classes, counts, fingerprint. Raises DataError where there is none."""
+        """The training data: name, classes, counts, fingerprint. Raises DataError where there is none."""
         if (found := read_json(self.path, "data.json", Data)) is None:
             raise DataError(f"{self.path / 'data.json'} is not there")
         return found
 
     @property
     def calibration(self) -> Calibration | None:
-        """What was fitted on the validation images: temperature, and when to abstain; None where there were none."""
+        """The values fitted on the validation images: temperature, and threshold to abstain; None if there were
+        none."""
         return read_json(self.path, "calibration.json", Calibration)
 
     @property
     def temperature(self) -> float:
-        """What the net's logits are divided by before the softmax: as its calibration says, 1 where it has none."""
+        """The temperature that divides the net's logits before the softmax; 1 without calibration."""
         return 1.0 if (known := self.calibration) is None else float(known.temperature)
 
     @property
     def answer(self) -> list[list[float]] | None:
-        """What its net answered to two fixed images when it was saved: logits, NaN for no number; None if not kept."""
+        """The net's answers to two fixed images when it was saved: logits, possibly NaN; None if not recorded."""
         if (found := read_json(self.path, "answer.json", Answer)) is None:
             return None
         return [[math.nan if value is None else float(value) for value in row] for row in found.logits]
@@ -208,7 +209,7 @@ class Run:
 
     @property
     def learning(self) -> Learning:
-        """What the net made of its training; unknown for older runs."""
+        """Whether the net learned; unknown for older runs."""
         found = self.summary.learning
         return Learning(verdict="unknown") if found is None else found
 

@@ -47,17 +47,17 @@ def place(folder: Path, name: str, most: int | None = None) -> Path | None:
         found = path.stat()
     except FileNotFoundError:
         if path.is_symlink():
-            raise DataError(f"{path} is a link that leads nowhere: remove it, or put the file there") from None
+            raise DataError(f"{path} is a broken link: remove it, or put the file there") from None
         return None
     except OSError as error:
         raise DataError(f"{path} cannot be read ({error.strerror})") from error
     if not stat.S_ISREG(found.st_mode):
         what = "a folder" if stat.S_ISDIR(found.st_mode) else "a pipe, socket or device"
-        raise DataError(f"{path} is {what}, and should be a file: it is not opened")
+        raise DataError(f"{path} is {what}, but should be a file: it is not opened")
     require_inside(folder, path)
     if found.st_size > most:
         raise DataError(
-            f"{path} has {found.st_size:,} bytes, and at most {most:,} are read: it was not written by striate"
+            f"{path} has {found.st_size:,} bytes, but at most {most:,} are read: it was not written by striate"
         )
     return path
 
@@ -79,7 +79,7 @@ def check_folders(folder: Path) -> None:
         if path.is_symlink() or path.exists():
             require_inside(folder, path)
             if not path.is_dir():
-                raise DataError(f"{path} should be a folder, and is none")
+                raise DataError(f"{path} should be a folder, but is not")
 
 
 def read_text(folder: Path, name: str) -> str | None:
@@ -95,7 +95,8 @@ def read_text(folder: Path, name: str) -> str | None:
 
 
 def read_yaml(folder: Path, name: str, form: type[Read]) -> Read:
-    """What a YAML file says. Raises DataError where it is missing, damaged, or not as its form says; it names the field."""
+    """The content of a YAML file.
+    Raises DataError where it is missing, damaged, or not as its form says; it names the field."""
     path = folder / name
     if (text := read_text(folder, name)) is None:
         raise DataError(f"{path} is not there")
@@ -138,7 +139,7 @@ def read_csv(folder: Path, name: str, row_of: Callable[[dict[str, str]], Row]) -
         head = next(table, [])
         for cells in table:
             if len(cells) != len(head):
-                raise ValueError(f"it has {len(cells)} columns, and the heading {len(head)}")
+                raise ValueError(f"it has {len(cells)} columns, but the heading has {len(head)}")
             rows.append(row_of(dict(zip(head, map(csv_text, cells), strict=True))))
     except (DataError, ValueError, csv.Error) as error:
         raise DataError(f"{path}: line {table.line_num}: {error}") from error

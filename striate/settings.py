@@ -191,7 +191,7 @@ class Settings:
         """
         for name in ("net", "data"):
             if not isinstance(getattr(self, name), str | Path):
-                raise UsageError(f"{name} was given as an object: only settings that name it can be written down")
+                raise UsageError(f"{name} was given as an object, which cannot be written to a file")
         return {item.name: _plain(getattr(self, item.name)) for item in fields(self)}
 
     @classmethod
@@ -257,12 +257,12 @@ def _set_fields(given: Sequence[str] | Mapping[str, Any]) -> Mapping[str, Any] |
     """
     if not isinstance(given, Mapping):
         if wrong := next((text for text in given if "=" not in text), None):
-            raise UsageError(f"{param('set')} takes a field and its value, such as weight-decay=5e-4, got {wrong!r}")
+            raise UsageError(f"{param('set')} must be a field and its value, such as weight-decay=5e-4, got {wrong!r}")
         given = dict(text.partition("=")[::2] for text in given)
     found = {str(name).strip().replace("-", "_"): value for name, value in given.items()}
     own = {item.name: item.name for item in fields(Settings)} | {"augmentation": "augment"}
     if twin := next((own[name] for name in found if name in own), None):
-        raise UsageError(f"{twin} is a setting of its own: give {param(twin)} and not {param('set')}")
+        raise UsageError(f"{twin} has its own setting: use {param(twin)} instead of {param('set')}")
     return found or ()
 
 

@@ -83,7 +83,7 @@ def check_net(
             raise unknown_name("check", name, CHECKS, ", ".join(CHECKS))
     module = net if isinstance(net, nn.Module) else net()
     if not isinstance(module, nn.Module):
-        raise UsageError(f"what makes a net must give a torch.nn.Module, got {type(module).__name__}")
+        raise UsageError(f"the function must return a torch.nn.Module, got {type(module).__name__}")
     before, generator = _state(module), torch.get_rng_state()
     row = describe(module)
     image = tuple(input or row.input)
@@ -106,7 +106,7 @@ def check_net(
         if fault is not None:
             wrong.append(f"{name}: {fault}")
     if "unchanged" not in skip and (changed := _changed(before, _state(module), generator)):
-        wrong.append(f"unchanged: {', '.join(changed[:3])} changed while the net was looked at")
+        wrong.append(f"unchanged: {', '.join(changed[:3])} changed during the checks")
     if wrong:
         raise CheckError(f"{row.name} fails {len(wrong)} of {len(CHECKS) - len(set(skip))} checks", *wrong)
 
@@ -181,7 +181,7 @@ def _saving(subject: _Subject) -> str | None:
     own = adapt(fresh, subject.own.spec, subject.own.channels, subject.own.classes)
     if reproduces(answers(subject.own, images), answers(own, images)):
         return None
-    return "a net that is built anew and given its weights answers otherwise: what it computes with is not all in its state"
+    return "a newly built net with its saved weights gives different answers: part of its state is not saved"
 
 
 def _export(subject: _Subject) -> str | None:
@@ -193,11 +193,11 @@ def _export(subject: _Subject) -> str | None:
     near = _ROUNDING * max(1.0, float(own.abs().max()))
     if torch.allclose(exported, own, rtol=_ROUNDING, atol=near, equal_nan=True):
         return None
-    return "what torch.export makes of it answers otherwise"
+    return "the result of torch.export gives different answers"
 
 
 def _state(module: nn.Module) -> dict[str, object]:
-    """What must be the same afterwards: values, modes, gradients and hooks of all parts."""
+    """The state that must not change: values, modes, gradients and hooks of all parts."""
     found: dict[str, object] = {}
     for path, part in module.named_modules():
         found[f"the mode of {path or 'the net'}"] = part.training

@@ -124,8 +124,8 @@ class Log:
             self.tracker = None
             said = (str(error).splitlines() or [""])[0][:300]
             self.warn(
-                f"the log in {self.run.config.log} ends here ({type(error).__name__}: {said}). Training goes on, and "
-                "the run's folder has everything; a resumed run tries again"
+                f"logging to {self.run.config.log} ends here ({type(error).__name__}: {said}). Training continues, "
+                "and the run's folder is complete; a resumed run tries again"
             )
         self.seconds += time.perf_counter() - began
 

@@ -52,8 +52,8 @@ def trust(path: Path, sha256: str, target: str) -> None:
                 write_atomic(place, "".join(f"{line}\n" for line in lines))
     except OSError as error:
         raise StriateError(
-            f"{place}, the list of nets' files that are trusted, cannot be written ({error.strerror}): move what is there away, "
-            "or name another file in the environment variable STRIATE_TRUST"
+            f"{place}, the list of trusted net files, cannot be written ({error.strerror}): move it away, or set "
+            f"another file in the environment variable STRIATE_TRUST"
         ) from error
 
 
@@ -75,26 +75,26 @@ def trusted_source(kept: Origin, run: Path, trust_code: bool) -> Source:
     if not path.is_file():
         raise UsageError(
             f"the net of {run} is {target}, and {path} is no longer there:",
-            f"put it back, or give the net in Python: striate.load({str(run)!r}, module=...)",
+            f"restore it, or give the net in Python: striate.load({str(run)!r}, module=...)",
         )
     source = read_source(path)
     if trust_code:
         trust(source.path, source.sha256, target)
         return source
     read_first = (
-        f"It is not run unless you trust it. Read it first; then {param('trust_code', True)} runs it, and it is trusted from "
-        "then on as long as it does not change"
+        f"It is not run unless you trust it. Read it first; then {param('trust_code', True)} runs it and trusts it "
+        f"until it changes"
     )
     if source.path.is_relative_to(run.resolve()):
         raise UsageError(f"the net of {run} is code that lies in the run's own folder: {path}", read_first)
     if source.sha256 != kept.sha256:
         raise UsageError(
             f"{path} has changed since {run} was trained: its SHA-256 is {source.sha256[:12]}..., it was {kept.sha256[:12]}...",
-            f"Put the old file back, or run the new one all the same with {param('trust_code', True)}",
+            f"Restore the old file, or run the new one anyway with {param('trust_code', True)}",
         )
     if not path.is_absolute() or _entry(source.path, source.sha256, target) not in _read(trusted_files()):
         raise UsageError(
-            f"the net of {run} is code in {path}, and no training on this machine has run {target} of that file",
+            f"the net of {run} is code in {path}, and no training on this machine has run {target} from that file",
             read_first,
         )
     return source

@@ -78,7 +78,7 @@ def test_nothing_that_exists_is_overwritten(call, small_sample):
     ]
     code, _, err = call("train", "--epochs", "0.1", "--name", "lenet5-fashion-mnist-sample")
     assert code == 2
-    assert "exists already: choose another --name" in err
+    assert "already exists: choose another --name" in err
 
 
 def test_runs_lists_them_and_says_how_to_make_one(call, trained):
@@ -144,7 +144,7 @@ def test_inspect_draws_and_overwrites_nothing(call):
     assert call("inspect", "lenet5", "--diagram", "net.svg")[0] == 0  # the same drawing
     code, _, err = call("inspect", "alexnet", "--diagram", "net.svg")
     assert code == 2
-    assert "net.svg exists already" in err
+    assert "net.svg already exists" in err
 
 
 def test_inspect_explains_and_the_size_calculator_shows_its_sum(call):
@@ -202,7 +202,7 @@ def test_a_folder_of_pictures_is_trained_on(call, pictures, no_charts):
         (("train", "lenet5-1998"), 2, ["lenet5-1998 needs images of at least 32x32, got 28x28", "--size 32"]),
         (("train", "--size", "8"), 2, ["lenet5 needs images of at least 12x12, got 8x8"]),
         (("train", "--epochs", "-1"), 2, ["epochs must be above 0, got -1"]),
-        (("train", "--epochs", "1", "--budget", "5m"), 2, ["epochs and budget cannot both"]),
+        (("train", "--epochs", "1", "--budget", "5m"), 2, ["epochs and budget cannot be combined"]),
         (("train", "--budget", "soon"), 2, ["a budget is a time such as 90s, 5m", "'soon'"]),
         (("train", "--budget", "1s"), 2, ["leaves no time to train"]),
         (("train", "--batch-size", "0"), 2, ["batch-size must be at least 1, got 0"]),

@@ -253,7 +253,7 @@ def test_ranks_that_a_machine_cannot_start_are_not_started(damaged):
         write(run / "config.yaml", config)
 
     began = time.perf_counter()
-    with pytest.raises(DataError, match=r"config\.yaml: plan\.ranks is 999, and this machine has .*with processes"):
+    with pytest.raises(DataError, match=r"config\.yaml: plan\.ranks is 999, but this machine has .*with processes"):
         striate.resume(damaged(many), epochs=3, progress=QUIET)
     assert time.perf_counter() - began < 30
     assert resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss < 2**22

@@ -176,7 +176,7 @@ def test_a_run_without_a_report_draws_nothing_and_is_finished(tmp_path, small_sa
     assert json.loads(out)[0]["split"] is None
     code, _, err = call("train", "--resume", run.path)
     assert code == 2
-    assert "To train it longer" in err
+    assert "To extend it" in err
 
 
 def test_validation_cannot_judge_without_validation_images(tmp_path):

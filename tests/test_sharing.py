@@ -182,7 +182,7 @@ def test_a_pulled_run_predicts_as_the_run_did(hub, private, tmp_path):
     assert run.answer is not None
     assert run.summary.pulled.revision == hub.repositories["ada/tumours"].sha
     assert pull("ada/tumours", out=tmp_path / "runs").path.name == "tumours-2"
-    with pytest.raises(UsageError, match="exists already"):
+    with pytest.raises(UsageError, match="already exists"):
         pull("ada/tumours", out=tmp_path / "runs", name="tumours")
 
 
@@ -213,7 +213,7 @@ def test_what_is_private_there_is_not_made_public(hub, private):
     assert hub.repositories["ada/tumours"].private
     hub.repositories["ada/tumours"].private = False
     hub.repositories["ada/tumours"].files.clear()
-    with pytest.raises(UsageError, match="is there already, and public"):
+    with pytest.raises(UsageError, match="already exists and is public"):
         push(private, "ada/tumours", private=True)
     assert not hub.repositories["ada/tumours"].files
 
@@ -221,7 +221,7 @@ def test_what_is_private_there_is_not_made_public(hub, private):
 def test_other_peoples_models_are_not_overwritten(hub, private):
     push(private, "ada/bert")
     hub.repositories["ada/bert"].files = {"config.json": b"{}", "model.safetensors": b"x"}
-    with pytest.raises(UsageError, match="no run of Striate"):
+    with pytest.raises(UsageError, match="not a run of Striate"):
         push(private, "ada/bert")
     assert len(hub.repositories["ada/bert"].files) == 2
 
@@ -304,10 +304,10 @@ def test_what_a_run_says_of_itself_goes_along_and_where_things_lie_does_not(hub,
     assert (again.calibration.likeliest, again.calibration.how, again.calibration.not_finite) == (1.5, "shrunk", 1)
     card = (again.path / "README.md").read_text()
     assert "try --lr 0.001" in card
-    assert "the net gave no number" in card
+    assert "the net returned NaN" in card
     report = (again.path / "report.html").read_text()
     assert "12,345 multiply-adds and those of 2 fft_rfft2, which are not known, per image" in report
-    assert "the net gave no number" in report
+    assert "the net returned NaN" in report
 
 
 @pytest.fixture
@@ -342,7 +342,7 @@ def put(name, content):
 
 ATTACKS = {
     "weights that are a pickle": (to_pickle, r"eve/gift.*is refused"),
-    "no weights": (lambda files: files.pop("weights/last.safetensors"), r"no run of Striate"),
+    "no weights": (lambda files: files.pop("weights/last.safetensors"), r"not a run of Striate"),
     "weights of another net": (bad_config(net__name="lenet5"), r"does not hold the weights of lenet5"),
     "a net of absurd size": (bad_config(net__classes=10**12), r"net\.classes must be"),
     "weights elsewhere": (bad_config(recipe__keep="../../../etc/passwd"), r"eve/gift"),
@@ -355,7 +355,7 @@ ATTACKS = {
     ),
     "JSON that is deep": (put("data.json", b"[" * 100_000), r"eve/gift"),
     "no JSON": (put("data.json", b"\xff"), r"eve/gift"),
-    "an image that is none": (put("samples.png", b"GIF89a"), r"is no PNG"),
+    "an image that is none": (put("samples.png", b"GIF89a"), r"not a readable PNG"),
     "an answer of another number of classes": (put("answer.json", b'{"logits": [[1.0, 2.0, 3.0]]}'), r"answer\.json.*rows of 2"),
     "an answer that is none": (put("answer.json", b'{"logits": "x"}'), r"answer\.json.*logits"),
     "metrics that are text": (put("metrics.csv", b"epoch,step\nrm -rf,1\n"), r"eve/gift"),

@@ -224,7 +224,7 @@ def test_one_training_of_a_run_at_a_time_and_a_lock_of_the_dead_is_taken_over(wa
         command = [sys.executable, "-m", "striate", "train", "--resume", "runs/run"]
         second = subprocess.run(command, cwd=here, capture_output=True, text=True, check=False)
         assert second.returncode == 2, second.stderr
-        assert f"runs/run is being trained already by process {pid} on " in second.stderr
+        assert f"runs/run is already being trained by process {pid} on " in second.stderr
         assert status(run)["status"] == "running"
         os.kill(pid, signal.SIGKILL)
         end()

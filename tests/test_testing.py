@@ -117,7 +117,7 @@ def test_checks_are_left_out_by_name_and_a_wrong_number_of_classes_is_said():
     check_net(Random, (1, 12, 12), skip=("answers", "saving", "export"))
     with pytest.raises(UsageError, match=r"there is no check named 'answer'. Did you mean answers or unchanged\?"):
         check_net(Small, skip=("answer",))
-    with pytest.raises(UsageError, match=r"must give a torch\.nn\.Module, got int"):
+    with pytest.raises(UsageError, match=r"must return a torch\.nn\.Module, got int"):
         check_net(lambda: 7)
     with pytest.raises(CheckError, match="gives 4 classes, and the check has 7"):
         check_net(Small, (1, 12, 12), classes=7)

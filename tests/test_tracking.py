@@ -257,4 +257,4 @@ def test_a_real_server(tmp_path, server, monkeypatch):
     log.rows([*run.metrics, row(10**6, 99, 0.1), row(10**6 + 1, 100, 0.1)])
     assert time.perf_counter() - began < 30
     assert len(said) == 1
-    assert "Training goes on" in said[0]
+    assert "Training continues" in said[0]

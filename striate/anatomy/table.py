@@ -41,7 +41,7 @@ def render(name: str, graph: Graph, rows: Sequence[Row], totals: Totals, depth: 
         if len(lines) <= _PAGE:
             break
     sums = ("", quantity(totals.parameters), quantity(totals.macs), storage(totals.activation_bytes))
-    head = _Line("", 0, ("output", "parameters", "MACs", "stored", "field", "stride", "centre"))
+    head = _Line("", 0, ("output", "parameters", "MACs", "activations", "RF", "stride", "RF centre"))
     text = [f"{name}, one image of {dimensions(graph.input_shape[1:])}", ""]
     text += _align([head, *lines, _Line("total", 0, sums)], width)
     text.insert(-1, "-" * max(len(line) for line in text))
@@ -49,7 +49,7 @@ def render(name: str, graph: Graph, rows: Sequence[Row], totals: Totals, depth: 
     if totals.flops is None:
         text += wrap(f"{totals.macs_in_words}: those are unknown. FLOPs are 2 x MACs.", width)
     else:
-        text.append(f"{totals.macs_in_words} are {totals.flops:,} FLOPs (2 x MACs).")
+        text.append(f"{totals.macs_in_words} are {totals.flops:,} FLOPs (2 x MACs). RF: receptive field, in pixels.")
     if totals.parameters_unused:
         text.append(
             f"{totals.parameters_unused:,} more are not read by the forward pass: {_owners(unused_parameters(graph))}."
@@ -65,12 +65,12 @@ def summarise(memory: Memory, smallest_input: int | None, findings: Sequence[Fin
     """The lines below the table: memory, smallest image, findings."""
     lines = [f"Memory with {counted(memory.batch, 'image')} a batch: {storage(memory.inference)} to infer, "]
     if memory.training is None or memory.activations is None:
-        lines[-1] += "and it cannot train on such a batch"
+        lines[-1] += "training not possible on such a batch"
     else:
-        lines[-1] += f"{storage(memory.training)} to train"
+        lines[-1] += f"training {storage(memory.training)}"
         lines.append(
             f"  weights {storage(memory.weights)}, gradients {storage(memory.gradients)}, {memory.optimizer} "
-            f"{storage(memory.optimizer_state)}, activations kept {storage(memory.activations)}"
+            f"{storage(memory.optimizer_state)}, saved activations {storage(memory.activations)}"
         )
     if smallest_input is not None:
         lines.append(f"Smallest image: {smallest_input}x{smallest_input}")

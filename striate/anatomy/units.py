@@ -25,7 +25,7 @@ class Unit:
     kind: Kind
     lines: list[str] = field(default_factory=list)
     shape: Shape = ()
-    """Of its output, batch dimension left out."""
+    """Shape of its output without the batch dimension."""
     parameters: int = 0
     nodes: list[int] = field(default_factory=list)
 

@@ -60,8 +60,8 @@ def _place(picture: Picture) -> tuple[int, int]:
 def copy_findings(pairs: Sequence[Pair], dataset: DataSet, near: bool) -> list[Finding]:
     """The pairs as findings: across splits, across classes, and within a class of one split. One can be in the first two."""
     height, width, _ = dataset.first.shape
-    alike = "of the same image, it seems: encoded anew, resized, mirrored or slightly cropped"
-    alike = alike if near else f"with equal pixels at {width}x{height}"
+    alike = "that seem to show the same image: re-encoded, resized, mirrored or slightly cropped"
+    alike = alike if near else f"with identical pixels at {width}x{height}"
     by_kind: dict[str, list[Pair]] = defaultdict(list)
     for pair in sorted(pairs, key=lambda pair: -pair.likeness):
         kinds = ["leakage"] * (pair.first.split != pair.second.split)

@@ -160,7 +160,7 @@ def told(error: BaseException) -> tuple[int, list[str]]:
         return 1, [NO_THREADS]
     first = (text.strip().splitlines() or [""])[0][:300]
     return 1, [
-        f"{type(error).__name__}: {first or 'without a word'}. This is a bug in striate: please report it, with the "
+        f"{type(error).__name__}: {first or 'without a message'}. This is a bug in striate: please report it, with the "
         "output of the same command with --debug"
     ]
 

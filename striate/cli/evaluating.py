@@ -85,7 +85,7 @@ def _show_evaluation(run: Run, evaluation: Evaluation, as_json: bool) -> None:
     fields = {
         "accuracy": f"{share(summary, 'accuracy')} of {summary.n:,} {summary.split} images "
         f"(95 % interval {interval(summary)})",
-        "no answer": f"the net gave no number (NaN or infinity) for {summary.unanswered:,} images; they count as misclassified"
+        "no answer": f"the net returned NaN or infinity for {summary.unanswered:,} images; they count as misclassified"
         if summary.unanswered
         else None,
         "top 5": None if summary.top5 is None else share(summary, "top5"),

@@ -68,7 +68,7 @@ _MNIST_FILES = {
     TEST_LABELS: "ff7bcfd416de33731a308c3f266cc351222c34898ecbeaf847f06e48f7ec33f2",
 }
 _SETS = (
-    NamedSet("fashion-mnist-sample", "Fashion-MNIST, the first 10,000 and 2,000", _FASHION, "MIT", classes=_CLOTHES),
+    NamedSet("fashion-mnist-sample", "Fashion-MNIST (sample of 12,000 images)", _FASHION, "MIT", classes=_CLOTHES),
     NamedSet("fashion-mnist", "Fashion-MNIST", _FASHION, "MIT", "FashionMNIST", _FASHION_FILES, classes=_CLOTHES),
     NamedSet("mnist", "MNIST", _MNIST, "not stated", "MNIST", _MNIST_FILES, classes=DIGITS, flippable=False),
     NamedSet("cifar10", "CIFAR-10", _CIFAR, "not stated", "CIFAR10", pickles="cifar-10-batches-py"),

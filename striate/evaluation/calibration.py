@@ -48,7 +48,7 @@ def calibrate(run: Run, classifier: Classifier, data: ImageData, score: Score = 
         answered = np.isfinite(of_chosen).all(1) & np.isfinite(features).all(1)
         chosen, features = chosen[answered], features[answered]
         if not len(chosen):
-            raise DataError(f"{run.path}: the net's features of {len(data)} validation images are no finite numbers")
+            raise DataError(f"{run.path}: the net's features for {len(data)} validation images are not finite")
         references = features.astype(np.float16).astype(np.float32)
     outputs, of_pictures = _scored(classifier, data.pixels, score, references, chosen)
     finite = np.isfinite(outputs).all(axis=1)

@@ -135,8 +135,8 @@ def protocol(name: str, size: tuple[int, int], scales: Sequence[int] | None = No
         )
     if bad := [scale for scale in wanted if not 1 <= scale <= LARGEST * shorter]:
         raise UsageError(
-            f"a scale is the shorter side of the whole image, here 1 to {LARGEST * shorter} pixels "
-            f"({LARGEST} times what the net takes), got {bad[0]}"
+            f"a scale is the shorter side of the whole image, here from 1 to {LARGEST * shorter} pixels ({LARGEST} "
+            f"times the net's size), got {bad[0]}"
         )
     return Protocol(name, (replace(usual, scales=wanted),), chosen=wanted != usual.scales)
 

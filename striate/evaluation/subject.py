@@ -70,7 +70,7 @@ def subject_of(run: Run, data: DataLike | None, split: str, device: str, data_di
     dataset, own = load_for(run, data, data_dir)
     pictures = _split(run, dataset, split, own=own)
     if not len(pictures):
-        raise DataError(f"{dataset.location} has no image in its {split} split")
+        raise DataError(f"{dataset.location} has no images in its {split} split")
     pictures, by_position = with_classes(pictures, run.data.classes, dataset)
     return Subject(
         classifier=Classifier.of(run, device=device),
@@ -150,13 +150,14 @@ def require_place(run: Run, location: str) -> None:
     """Raises DataError if a run's own folder, table or archive is no longer there."""
     if location == GIVEN:
         raise DataError(
-            f"the data that {run.path} was trained on was given in Python and is in no file: give it again, as in "
-            f"striate.evaluate(run, data=...) or striate.resume({str(run.path)!r}, data=...); it is known by its fingerprint"
+            f"the data that {run.path} was trained on was given in Python, not as a file: give it again, as in "
+            f"striate.evaluate(run, data=...) or striate.resume({str(run.path)!r}, data=...); it is recognised by its "
+            f"fingerprint"
         )
     if not is_name(location) and not Path(location).exists():
         raise DataError(
-            f"{location}, the data that {run.path} was trained on, is no longer there. If it was moved, name its new place: "
-            f"{param('data', 'NEWPLACE')}; it is known again by its content"
+            f"{location}, the data that {run.path} was trained on, is no longer there. If it was moved, give its new "
+            f"location: {param('data', 'NEWPLACE')}; it is recognised by its content"
         )
 
 
@@ -187,7 +188,7 @@ def _unknown(unknown: Sequence[str], given: Sequence[str], classes: Sequence[str
     alike = {_plain(name): name for name in classes}
     near = [f"{name!r} differs from {alike[_plain(name)]!r}" for name in unknown if _plain(name) in alike]
     if dataset.numbered:
-        way = "it has numbers and no names: give it an array classes with the names in the order of its labels"
+        way = "it has numbers instead of names: add an array named classes, with the names in the order of its labels"
     elif near:
         way = f"{_listed(near)} only in case, spaces or letter forms: rename it"
     else:
@@ -215,7 +216,7 @@ def _split(run: Run, dataset: DataSet, split: str, own: bool) -> ImageData:
         return recorded(dataset, content, split)
     held = run.validation_indices() if own else None
     if split == "validation" and held is not None and not len(held):
-        raise UsageError(f"{run.name} kept no images for validation")
+        raise UsageError(f"{run.name} has no validation images")
     if held is not None and split in ("train", "validation"):
         kept = np.setdiff1d(np.arange(len(dataset.train), dtype=np.int64), held)
         return dataset.train.select(held if split == "validation" else kept)

@@ -63,7 +63,7 @@ def summarise(
     """
     answered, total = _answered(outputs), len(labels)
     if not answered.any():
-        raise DataError(f"the net gives values that are no numbers (NaN) for all {total} images")
+        raise DataError(f"the net returns NaN for all {total} images")
     predicted = np.where(answered, outputs.argmax(1), len(classes))  # a column more, for those without an answer
     whole = confusion_matrix(labels, predicted, len(classes) + 1)[:-1]
     confusion, correct = whole[:, :-1], int((predicted == labels).sum())
@@ -106,7 +106,7 @@ class Certainty(NamedTuple):
 
 
 def certainty(outputs: LogProbabilities, labels: npt.NDArray[np.int64]) -> Certainty:
-    """Of finite outputs (N, classes)."""
+    """The figures of finite outputs (N, classes)."""
     confidence, hits = np.exp(outputs.max(1)), outputs.argmax(1) == labels
     bins = tuple(map(Bin.from_dict, reliability(confidence, hits)))
     return Certainty(float(_losses(outputs, labels).mean()), expected_calibration_error(confidence, hits), bins)

@@ -92,7 +92,7 @@ def check_protocol(net: Net, size: Size, protocol: Protocol) -> None:
         whole = view.name != "dense" or slides(net)
         least = min(size) if whole else net.spec.min_size
         if (smallest := min(view.scales)) < least:
-            reason = "as large as what the net takes" if whole else "as large as the net can take"
+            reason = "of the size the net takes" if whole else "of the largest size the net takes"
             raise UsageError(
                 f"the view {view.name} of {net.spec.name} needs scales of at least {least} pixels ({reason}), got {smallest}"
             )

@@ -20,12 +20,12 @@ def announcement(setup: Setup) -> dict[str, str]:
     testing = f", {len(dataset.splits['test']):,} test" if "test" in dataset.splits else ""
     dial = f"a budget of {duration(recipe.budget)}" if recipe.budget else counted(recipe.epochs, "epoch")
     further = {
-        f"balanced by {recipe.balance}": recipe.balance != "none",
+        f"class balance by {recipe.balance}": recipe.balance != "none",
         f"sizes {recipe.resize_schedule}": recipe.resize_schedule,
         f"in {recipe.micro_batches} micro-batches": recipe.micro_batches > 1,
-        f"body frozen for {percent(recipe.freeze, 0)}": recipe.freeze,
+        f"backbone frozen for {percent(recipe.freeze, 0)}": recipe.freeze,
         f"moving average of the weights, decay {recipe.ema:g}": recipe.ema,
-        "the best epoch is kept": recipe.keep == "best",
+        "keeping the best epoch": recipe.keep == "best",
         f"patience {recipe.patience}": recipe.patience,
         f"augment {recipe.augmentation}": recipe.augmentation != Augmentation(),
         "no flip (mirroring can change the class here)": not (dataset.flippable or recipe.augmentation.flip),

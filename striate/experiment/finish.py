@@ -84,7 +84,7 @@ def finish(run: Run, job: Job, dataset: DataSet, state: State, clock: Clock, aud
         way = f"everything is saved. To resume: striate train --resume {run.path}"
         raise Interrupted(
             f"stopped by {error.name} between training and the end of the report; "
-            f"{way if has_checkpoint(run.path) else 'nothing was trained yet'}",
+            f"{way if has_checkpoint(run.path) else 'nothing had been trained yet'}",
             128 + error.number,
         ) from error
 
@@ -153,11 +153,11 @@ def naming_disk(run: Run) -> Iterator[None]:
     except OSError as error:
         if error.errno not in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO, errno.EROFS):
             raise
-        way = f"go on with: striate train --resume {run.path}" if has_checkpoint(run.path) else "start again"
+        way = f"resume with: striate train --resume {run.path}" if has_checkpoint(run.path) else "start again"
         left = storage(shutil.disk_usage(run.path.parent).free)
         file = error.filename if isinstance(error.filename, str) else "what is to be written"
         raise StriateError(
-            f"the disk of {run.path} does not take {file} ({error.strerror}; {left} are free): "
+            f"the disk of {run.path} cannot store {file} ({error.strerror}; {left} are free): "
             f"free some space there and {way}"
         ) from error
 

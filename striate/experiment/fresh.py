@@ -191,6 +191,6 @@ def _check_space(job: Job, out: Path) -> None:
     free = shutil.disk_usage(place).free
     if free < needed:
         raise StriateError(
-            f"{place} has {storage(free)} free and this run may need {storage(needed)}: "
-            f"make room, or name another folder with {param('out')}"
+            f"{place} has {storage(free)} free, but this run may need {storage(needed)}: free some space, or choose "
+            f"another folder with {param('out')}"
         )

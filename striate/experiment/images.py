@@ -62,7 +62,7 @@ def _require_read_so(dataset: DataSet, asked: Reading, settings: Settings) -> No
         value = getattr(asked, name)
         if value not in (None if name == "size" else getattr(usual, name), getattr(read, name)):
             raise UsageError(
-                f"{name} is for reading files, and {dataset.name} was given as it was loaded: "
+                f"{name} is for reading files, but {dataset.name} has already been loaded: use "
                 f"striate.load_data(..., {name}={value!r})"
             )
 
@@ -90,19 +90,20 @@ def require_images(
     """
     if lacking := _lacking(training):
         raise DataError(
-            f"{dataset.location} has no image to learn {_named(lacking)} from: add images to the training split, or leave "
-            f"the class out{_excluded(dataset)}"
+            f"{dataset.location} has no training images of {_named(lacking)}: add some, or leave the class "
+            f"out{_excluded(dataset)}"
         )
     test = dataset.splits.get("test")
     if judge == "test" and not len(test or ()):
         raise DataError(
-            f"{dataset.location} leaves no image to test with: {_why_none(dataset, dataset.train)}. Add images, or give a "
-            "folder test of its own"
+            f"{dataset.location} leaves no test images: {_why_none(dataset, dataset.train)}. Add images, or provide a "
+            "separate test folder"
         )
     if recipe.validation > 0 and (validation is None or not len(validation)):
         raise DataError(
-            f"{dataset.location} leaves no image for validation: {_why_none(dataset, training)}. Add images, give a folder "
-            f"val of its own, or train without validation: {param('validation', 0)}"
+            f"{dataset.location} leaves no validation "
+            f"images: {_why_none(dataset, training)}. Add images, provide a separate val folder, or train without "
+            f"validation: {param('validation', 0)}"
         )
     asked = [
         *([param("keep", "best")] if recipe.keep == "best" else []),
@@ -110,19 +111,19 @@ def require_images(
         *([param("judge", "validation")] if judge == "validation" else []),
     ]
     if asked and not len(validation or ()):
-        raise UsageError(f"{asked[0]} goes by validation images, and there are none: give {param('validation', 0.1)}")
+        raise UsageError(f"{asked[0]} needs validation images, but there are none: use {param('validation', 0.1)}")
     said = []
     for name, part in (("validation", validation), ("test", test)):
         if part is not None and (lacking := _lacking(part)):
             said.append(
-                f"no {name} image is of {_named(lacking)}: nothing will be known there of "
+                f"no {name} image is of {_named(lacking)}: there will be no figures for "
                 f"{'this class' if len(lacking) == 1 else 'these classes'}"
             )
     held = 0 if validation is None or "validation" in dataset.splits else len(validation)
     if held > len(training):
         said.append(
-            f"validation keeps {held:,} of {held + len(training):,} training images, and {len(training):,} are left to learn "
-            f"from: a smaller {param('validation')} leaves more"
+            f"validation keeps {held:,} of {held + len(training):,} training images, which leaves {len(training):,} "
+            f"for training: a smaller {param('validation')} keeps more"
         )
     return said
 
@@ -146,18 +147,18 @@ def _why_none(dataset: DataSet, training: ImageData) -> str:
         return f"there are no images{_excluded(dataset)}"
     counts = np.asarray(training.class_counts())
     if counts.max() == 1:
-        return f"each class has a single image, which is needed to learn from{_excluded(dataset)}"
+        return f"each class has a single image, which is needed for training{_excluded(dataset)}"
     groups = together(training)
     whole = groups is not None and all(
         len(np.unique(groups[training.labels == label])) == 1 for label in np.flatnonzero(counts > 1)
     )
     if not whole:
-        return f"a class has {counts.max()} images at the most{_excluded(dataset)}"
+        return f"a class has {counts.max()} images at most{_excluded(dataset)}"
     height, width, _ = training.shape
-    equal = f"equal at {height}x{width} pixels"
+    equal = f"identical at {height}x{width} pixels"
     of_one = (
-        f"of one group of {param('group_by')}" if training.groups is not None and any(training.groups) else equal
+        f"in one group of {param('group_by')}" if training.groups is not None and any(training.groups) else equal
     )  # groups tell more than copies
     if of_one != equal and len(set(training.content_hashes())) <= np.count_nonzero(counts):
         of_one = equal
-    return f"the images of each class are all {of_one}, and such images are never parted"
+    return f"the images of each class are all {of_one}, and such images are never separated"

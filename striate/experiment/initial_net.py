@@ -30,7 +30,7 @@ IMAGENET = 1000
 """Classes of published weights, except some of timm's."""
 SHOWN = 5
 """Classes that a note names."""
-_PUBLISHED = "there are as many classes as the published weights have"
+_PUBLISHED = "the number of classes is that of the published weights"
 
 
 def build_initial_net(
@@ -47,7 +47,7 @@ def build_initial_net(
     torch.manual_seed(int(getattr(settings.recipe, "seed", 0)) if settings.seed is None else settings.seed)
     if settings.pretrained and settings.weights is not None:
         raise UsageError(
-            f"{param('pretrained')} and {param('weights')} cannot both be given: a net begins with the one or the other"
+            f"{param('pretrained')} and {param('weights')} cannot be combined: a net starts from one or the other"
         )
     published: Pretrained | None = None
     if isinstance(row, ExternalFacts):
@@ -68,7 +68,7 @@ def _build_external(
 ) -> tuple[Net, Pretrained | None]:
     if settings.init != "default":
         raise UsageError(
-            f"{param('init', settings.init)} is for nets of the catalogue: {row.name} draws its weights itself"
+            f"{param('init', settings.init)} is for nets of the catalogue: {row.name} initialises its own weights"
         )
     channels, classes = settings.channels or dataset.train.shape[2], len(dataset.classes)
     made = row.make(channels, classes, settings.pretrained)
@@ -84,7 +84,7 @@ def _build_external(
         notes = (*notes, *check_fit(net, size, classes, dataset.name))
     except UsageError as error:
         if (fault := layers_nobody_owns(made.module)) is not None:  # which also hides what channels it takes
-            raise UsageError(f"{row.name} is no function of one image. {fault}") from error
+            raise UsageError(f"{row.name} is not a function of one image. {fault}") from error
         raise
     if made.mean is None or made.std is None:
         net.notes = notes
@@ -114,7 +114,7 @@ def _file(weights: Path) -> tuple[Path, tuple[str, ...] | None]:
         run = Run.open(weights)
         found = place(run.path, f"weights/{run.recipe.keep}.safetensors", most=MOST_BYTES)
         if found is None:
-            raise DataError(f"{run.path} has no finished weights: go on with striate train --resume {run.path}")
+            raise DataError(f"{run.path} has no finished weights: resume it with striate train --resume {run.path}")
         return found, run.data.classes
     folder = weights.absolute().parent
     if folder.name == "weights" and (folder.parent / "config.yaml").is_file():
@@ -148,13 +148,13 @@ def _matched(
             state[name].copy_(drawn[name] if order is None else state[name][order])
     if order is None:
         return f"its classifier is initialised anew: its classes were {listed(given, SHOWN)}, and are {listed(classes, SHOWN)}"
-    return "the rows of its classifier are put where these classes have them, by name"
+    return "the rows of its classifier are reordered by class name"
 
 
 def by_position(why: str, classes: Sequence[str]) -> str:
     """The note about a classifier that is kept unchanged."""
     names = listed(classes, SHOWN)
-    return f"{why}: its classifier is kept by position, and its rows are taken for {names}, in this order"
+    return f"{why}: its classifier is kept by position, so its rows are used for {names}, in this order"
 
 
 def check_size(row: NetFacts, size: tuple[int, int]) -> None:

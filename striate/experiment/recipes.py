@@ -33,7 +33,7 @@ def resolve_recipe(row: NetFacts, net: Net, dataset: DataSet, size: tuple[int, i
     recipe or field, epochs and budget both, or a number out of range.
     """
     if settings.epochs is not None and settings.budget is not None:
-        raise UsageError("epochs and budget cannot both be given: the budget decides the epochs")
+        raise UsageError("epochs and budget cannot be combined: the budget decides the epochs")
     recipe = settings.recipe
     if not isinstance(recipe, Recipe):
         batch_norm = normed(net)

@@ -25,19 +25,19 @@ def why_none(config: RunConfig) -> str | None:
     """Why no command repeats the run of a config; None where one does."""
     plan = config.plan
     if config.net.origin.given:
-        return "its net was given as a module, whose weights at the start no command has"
+        return "its net was given as a module, and no command can give its initial weights"
     if config.data.location == GIVEN:
-        return "its data was given in Python, and no command has it"
+        return "its data was given in Python, and no command can give it"
     if config.only_in_python:
         return config.only_in_python
     spans, early = Length.of(plan).spans, plan.patience_restarted
     for (_, before), (done, _) in pairwise(spans):
         if done < before and done not in early:
-            return f"its end was moved on the way, after step {done} of {before}"
+            return f"its end was moved during training, after step {done} of {before}"
     if plan.parts is not None:
-        return "memory ran out on the way, and sums of floats depend on where"
+        return "memory ran out during training, and floating-point sums depend on when"
     if plan.resumed_in is not None:
-        return f"it was begun in {plan.ranks} processes and went on in {plan.resumed_in}"
+        return f"it was started with {plan.ranks} processes and resumed with {plan.resumed_in}"
     return None
 
 

@@ -99,7 +99,7 @@ def resume(call: _Call) -> Run:
         ending = run.ending
         further = ending.planned_epochs * (1 if ending.steps < ending.planned_steps else 2)
         raise UsageError(
-            f"{run.path} is {ending}. To train it longer, say how many epochs it is to have in all: "
+            f"{run.path} is {ending}. To extend it, give the total number of epochs: "
             f"striate train --resume {shlex.quote(str(run.path))} --epochs {further:g}"
         )
     processes = call.processes
@@ -121,9 +121,9 @@ def _difference(run: Run, dataset: DataSet) -> str:
     """How the training images of a data set differ from those that a run was begun with."""
     had, has = run.data.classes, dataset.train.classes
     if had != has:
-        return f"its classes are {', '.join(has[:SHOWN])}, and they were {', '.join(had[:SHOWN])}"
+        return f"its classes are {', '.join(has[:SHOWN])}, but they were {', '.join(had[:SHOWN])}"
     if run.data.shape != dataset.train.shape:
-        return f"its images are {dimensions(dataset.train.shape)}, and they were {dimensions(run.data.shape)}"
+        return f"its images are {dimensions(dataset.train.shape)}, but they were {dimensions(run.data.shape)}"
     kept = run.split.content or {}
     parts = ["train"] if "validation" in dataset.splits else ["train", "validation"]
     before = Counter(one for part in parts for one in kept.get(part, ()))
@@ -133,7 +133,7 @@ def _difference(run: Run, dataset: DataSet) -> str:
         return f"of {before.total():,} training images {gone:,} are gone or changed, and {new:,} are new"
     count = sum(run.data.counts.get(part, 0) for part in parts)
     if count != len(dataset.train):
-        return f"it has {len(dataset.train):,} training images, and had {count:,}"
+        return f"it has {len(dataset.train):,} training images, but had {count:,}"
     return "its training images, their labels or their order differ"
 
 
@@ -143,8 +143,8 @@ def _ranks(run: Run) -> int:
     most = max(RANKS_A_CORE * usable_cores(), torch.accelerator.device_count())
     if ranks > most:
         raise DataError(
-            f"{run.path / 'config.yaml'}: plan.ranks is {ranks}, and this machine has {usable_cores()} cores: at most {most} "
-            f"processes are started for a run without being asked. Say how many with {param('processes')}"
+            f"{run.path / 'config.yaml'}: plan.ranks is {ranks}, but this machine has {usable_cores()} cores: no more "
+            f"than {most} processes are started automatically. Set the number with {param('processes')}"
         )
     return ranks
 
@@ -213,7 +213,8 @@ def _made_again(ranks: Ranks, run: Run, source: Source, audience: Audience) -> t
     dataset = read_data(given, reading, data_dir=source.dir, workers=usable_cores(), on_progress=audience.reading)
     if dataset.train.fingerprint() != run.data.fingerprint:
         raise DataError(
-            f"{dataset.location} is not what {run.path} was begun with: {_difference(run, dataset)}. To resume, put the images "
+            f"{dataset.location} is not the data that {run.path} was trained "
+            f"on: {_difference(run, dataset)}. To resume, put the images "
             "back that it had, or train again"
         )
     net = build_net(run)
@@ -225,8 +226,8 @@ def _made_again(ranks: Ranks, run: Run, source: Source, audience: Audience) -> t
         raise DataError(f"{run.path / 'config.yaml'}: {error}") from error
     if (steps := job.batches.steps_per_epoch) != plan.steps_per_epoch:
         raise DataError(
-            f"{run.path / 'config.yaml'}: plan.steps_per_epoch is {plan.steps_per_epoch:,}, and its images make {steps:,} "
-            f"batches of recipe.batch_size, {job.recipe.batch_size:,}"
+            f"{run.path / 'config.yaml'}: plan.steps_per_epoch is {plan.steps_per_epoch:,}, but its images make "
+            f"{steps:,} batches of recipe.batch_size, {job.recipe.batch_size:,}"
         )
     execution.apply_to(job.step)
     return dataset, job
@@ -255,7 +256,7 @@ def previous_attempt(out: Path, name: str | None) -> Path | None:
         return None
     if name is None:
         raise UsageError(
-            "with torchrun --max-restarts a run needs a name, by which restarted ranks find it: add "
+            "with torchrun --max-restarts, a run needs a name so that restarted ranks can find it: add "
             f"{param('name', 'NAME')}"
         )
     path = out / name
@@ -291,7 +292,7 @@ def extended(config: RunConfig, done: int, epochs: float, rows: Sequence[Row] = 
     now, before = counted(steps / per_epoch, "epoch"), counted(length.steps / per_epoch, "epoch")
     last, rate = (recipe.rate(at.progress(step)) for at, step in ((length, max(0, done - 1)), (moved, done)))
     end = recipe.rate(moved.progress(steps - 1))
-    anew = f"its patience of {counted(recipe.patience or 0, 'epoch')} begins anew; " if impatient else ""
+    anew = f"its patience of {counted(recipe.patience or 0, 'epoch')} starts anew; " if impatient else ""
     return config.planned(changed, budget=None), (
         f"{anew}{now} in all instead of {before}: from step {done + 1} on the learning rate is that of a run of {now}, "
         f"{rate:.3g} after {last:.3g}, and {end:.3g} in the last step"

@@ -124,11 +124,11 @@ def set_up(settings: Settings, audience: Audience, ranks: Ranks = ALONE) -> Setu
     recipe = resolve_recipe(row, net, dataset, picture, settings)
     training, validation, held = split(dataset, recipe)
     if recipe.freeze and not any(True for _ in net.head.parameters()):
-        raise UsageError(f"{param('freeze')} is for nets whose head learns by itself, and {row.name} is all body")
+        raise UsageError(f"{param('freeze')} needs a net with a separate head, and {row.name} has none")
     remarks = require_images(dataset, training, validation, recipe, settings.judge)
     if dataset.reading is not None and dataset.reading.channels != net.channels:
         raise UsageError(
-            f"{row.name} takes {net.channels}-channel images, and the files were read in {dataset.reading.channels}: "
+            f"{row.name} takes {net.channels}-channel images, but the files were read with {dataset.reading.channels}: "
             f"striate.load_data(..., channels={net.channels})"
         )
     preprocessing = preprocessing_for(training, picture, net.channels, settings.fit)

@@ -33,9 +33,9 @@ def asked_of(setup: Setup) -> Asked:
 def require_sound(setup: Setup) -> None:
     """Raises UsageError if the net of a job is no function of one image, or bounds its logits; with the cause and its place."""
     if (fault := asked_of(setup).fault) is not None:
-        raise UsageError(f"{setup.row.name} is no function of one image. {fault}")
+        raise UsageError(f"{setup.row.name} is not a function of one image. {fault}")
     if bounded := [finding for finding in setup.mistakes if finding.name in BOUNDED]:
-        raise UsageError(f"{setup.row.name} cannot be trained as it ends. {bounded[0]}")
+        raise UsageError(f"{setup.row.name} cannot be trained with this output. {bounded[0]}")
 
 
 def soundness(setup: Setup) -> list[Check]:
@@ -44,7 +44,9 @@ def soundness(setup: Setup) -> list[Check]:
     if fault is not None:
         checks = [Check(NAME, "failed", str(fault))]
     else:
-        checks = [Check(NAME, "ok", "finite, the same twice, the same alone and among others, on 4 fixed images")]
+        checks = [
+            Check(NAME, "ok", "finite, the same when repeated, and the same alone and in a batch, on 4 fixed images")
+        ]
     for finding in setup.mistakes:
         if fault is None or finding.name != fault.name:
             verdict: Verdict = "failed" if finding.name in BOUNDED else "warning"
@@ -72,7 +74,7 @@ def require_saved(run: Run, job: Job, net: Net) -> None:
     except UsageError:  # its file has changed since training began, and is not run
         return
     if not reproduces(answers(net, images), answers(again, images)):
-        raise StriateError(f"{net.spec.name} is no function of one image. {lost_by_loading(net)}")
+        raise StriateError(f"{net.spec.name} is not a function of one image. {lost_by_loading(net)}")
 
 
 def _builder(setup: Setup) -> Callable[[], torch.nn.Module] | None:

@@ -61,7 +61,7 @@ def attribution(
     """
     chosen = find_method(method)
     if layer is not None and not chosen.layered:
-        raise UsageError(f"{param('layer')} is for grad-cam; {method} looks at the pixels themselves")
+        raise UsageError(f"{param('layer')} is for grad-cam; {method} works on the pixels")
     with torch.inference_mode(False), torch.enable_grad(), evaluating(net):
         inputs = inputs.detach().clone()
         targets = torch.as_tensor(target, device=inputs.device).clone().expand(len(inputs))
@@ -148,8 +148,8 @@ def _guided_backprop(net: Net, inputs: Tensor, targets: Tensor, layer: Layer | N
         node.register_prehook(lambda gradients: (gradients[0].clamp(min=0),))
     if not relus:
         raise UsageError(
-            f"guided-backprop changes how gradients pass a ReLU, and {net.spec.name} has none: use saliency or "
-            "integrated-gradients"
+            f"guided-backprop modifies the gradients of ReLUs, but {net.spec.name} has none: use saliency or "
+            f"integrated-gradients"
         )
     (gradient,) = torch.autograd.grad(score, inputs)
     return gradient.abs().amax(1)

@@ -196,9 +196,7 @@ def _explain(
     (name, pixels), net, classes = picture, classifier.net, classifier.classes
     probabilities = classifier.probabilities(pixels[None])[0]
     if not bool(probabilities.isfinite().all()):
-        raise DataError(
-            f"{name}: the net gives no number for this image (NaN or infinity), so there is nothing to explain"
-        )
+        raise DataError(f"{name}: the net returns NaN or infinity for this image, so there is nothing to explain")
     predicted = int(probabilities.argmax())
     wanted = predicted if target is None else classes.index(target)
     inputs = classifier.preprocessing.tensor(pixels[None]).to(classifier.device)
@@ -226,5 +224,5 @@ def _read_all(classifier: Classifier, pictures: Picture | Sequence[Picture]) -> 
     if unreadable := [f"{name}: {pixels}" for name, pixels in found if isinstance(pixels, str)]:
         raise DataError(*unreadable)
     if not found:
-        raise UsageError("there is no image to explain")
+        raise UsageError("there are no images to explain")
     return [(name, pixels) for name, pixels in found if not isinstance(pixels, str)]

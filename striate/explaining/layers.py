@@ -78,14 +78,16 @@ def find_layer(net: Net, inputs: Tensor, name: str | None = None) -> Layer:
     height, width = inputs.shape[2:]
     if name is not None:
         if name not in found:
-            raise unknown_name(f"layer with maps in {net.spec.name}", name, found, ", ".join(_outer(net, found)))
+            raise unknown_name(
+                f"layer with feature maps in {net.spec.name}", name, found, ", ".join(_outer(net, found))
+            )
         return found[name]
     for layer in reversed([found[name] for name in _outer(net, found)]):
         if LEAST <= layer.maps[1] <= height and LEAST <= layer.maps[2] <= width:
             return layer
     raise UsageError(
-        f"no stage of {net.spec.name} has maps of {LEAST}x{LEAST} or more for images of {height}x{width}: "
-        f"name one with {param('layer')}: {', '.join(map(str, found.values()))}"
+        f"no stage of {net.spec.name} has feature maps of {LEAST}x{LEAST} or more for images of {height}x{width}: "
+        f"choose one with {param('layer')}: {', '.join(map(str, found.values()))}"
     )
 
 

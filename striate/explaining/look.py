@@ -75,7 +75,7 @@ def look(
     data_dir: str | Path | None = None,
     seed: int = 0,
 ) -> Sheet | Embedding:
-    """What is inside a net.
+    """Shows the inside of a net.
 
     Args:
         subject: a run, or a net by name, whose weights are drawn anew then.
@@ -143,7 +143,7 @@ def embed(subject: Subject, run: str) -> Embedding:
     shown, split = subject.sized, subject.split
     count = min(MOST, len(shown))
     if count < 3:
-        raise UsageError(f"{subject.name} has {len(shown)} {split} images: an embedding needs three or more")
+        raise UsageError(f"{subject.name} has {len(shown)} {split} images: an embedding needs at least three")
     pixels: Pictures = shown.pixels[:count]
     features, logits = last_features(subject.classifier, pixels)
     points, explained = principal_components(features)

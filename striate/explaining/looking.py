@@ -1,4 +1,4 @@
-"""What is inside a net: its first filters, its feature maps of an image, and what a unit responds to most."""
+"""The inside of a net: its first filters, its feature maps for an image, and what a unit responds to most."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def filters(net: Net) -> Sheet:
     """
     found = next(((name, part) for name, part in net.named_modules() if isinstance(part, nn.Conv2d)), None)
     if found is None:
-        raise UsageError(f"{net.spec.name} has no convolution, so no filters to look at")
+        raise UsageError(f"{net.spec.name} has no convolution, so there are no filters to show")
     name, conv = found
     weights = conv.weight.detach().cpu().permute(0, 2, 3, 1).numpy()  # (K, h, w, C)
     tiles = []
@@ -78,7 +78,7 @@ def feature_maps(classifier: Classifier, pixels: Pixels, layer: str | None = Non
         shown = "" if len(maps) <= most else f", the first {most}"
         if layer is None and len(maps) > most:
             chosen = np.sort(np.argsort(-np.abs(maps).mean((1, 2)), kind="stable")[:most])
-            shown = ", those of largest mean"
+            shown = ", those with the largest mean"
         low, high = min(0.0, float(maps.min())), float(maps.max())
         heading = f"{one}{shown}; from {low:.3g} (dark) to {high:.3g} (light)"
         rows.append((heading, tuple(Tile(shaded(maps[k], low, high), str(k)) for k in chosen)))

@@ -139,8 +139,8 @@ def _written(run: Run, to: str, model: Model, target: Path, chosen: CheckPicture
     expected = reference(model, chosen.pixels)
     if odd := int((~np.isfinite(expected["logits"])).any(1).sum()):
         raise CheckError(
-            f"not exported: the net gives no number (NaN or infinity) for {odd} of {len(chosen.pixels)} {chosen.source}. "
-            "Look for a division by zero in it"
+            f"not exported: the net returns NaN or infinity for {odd} of {len(chosen.pixels)} {chosen.source}. "
+            "Look for a division by zero in the net"
         )
     target.parent.mkdir(parents=True, exist_ok=True)
     with TemporaryDirectory(dir=target.parent, prefix=f".{target.name}.", ignore_cleanup_errors=True) as temporary:
@@ -150,7 +150,8 @@ def _written(run: Run, to: str, model: Model, target: Path, chosen: CheckPicture
         check = next((one for one in checks if not one.passed), checks[0])
         if not check.passed:
             raise CheckError(
-                f"not kept: {target.name} does not answer as {run.name} does. On {check.pictures} {chosen.source} the largest "
+                f"not kept: {target.name} does not give the same answers as {run.name}. "
+                f"On {check.pictures} {chosen.source} the largest "
                 f"difference is {check.difference:.1e} of the largest logit (limit {LIMIT:.0e}), and {check.same} "
                 "have the same class"
             )
@@ -171,14 +172,14 @@ def _target(run: Run, to: str, path: str | Path | None) -> Path:
     target = run.path / "exports" / f"{run.name}{marked}{endings[0]}" if path is None else Path(path)
     if target.suffix not in endings:
         expected = " or ".join(ending or "a folder's name without a dot" for ending in endings)
-        raise UsageError(f"what {param('to', to)} writes is called *{expected}, got {target.name!r}")
+        raise UsageError(f"the name for {param('to', to)} must end in {expected}, got {target.name!r}")
     if target.exists():
         raise _taken(target)
     return target
 
 
 def _taken(target: Path) -> UsageError:
-    return UsageError(f"{target} exists already: remove it, or name another with {param('path')}")
+    return UsageError(f"{target} already exists: remove it, or choose another name with {param('path')}")
 
 
 def _reopened(form: str, write: Callable[[Model, Path], None]) -> Writer:
@@ -217,7 +218,7 @@ def _zip(run: Run, model: Model, path: Path, pictures: CheckPictures) -> list[An
         of_net = {"form": "onnx", "file": str(folder / "model.onnx"), "pictures": pictures.pixels}
         answers = opened([of_net, {"form": "folder", "file": str(folder), "pictures": files}])
     if not (answers[1]["pixels"] == pictures.pixels).all():
-        raise CheckError(f"not kept: pictures.py reads other pixels than the run does, of {pictures.source}")
+        raise CheckError(f"not kept: pictures.py does not read the same pixels as the run, for {pictures.source}")
     if path.suffix:
         write_zip(folder, path)
     return answers
@@ -227,28 +228,28 @@ FORMS: dict[str, Form] = {
     "onnx": Form(
         endings=(".onnx",),
         inside="normalisation, net, softmax; class names and preprocessing as metadata",
-        beside="decoding and scaling of files, as --to zip has it in pictures.py",
+        beside="decoding and resizing of files, as in pictures.py of --to zip",
         use='onnxruntime.InferenceSession("{name}").run(None, {{"pixels": pixels}})',
         write=_reopened("onnx", write_onnx),
     ),
     "pt2": Form(
         endings=(".pt2",),
         inside="normalisation, net, softmax; class names and preprocessing in about.json",
-        beside="decoding and scaling of files, as --to zip has it in pictures.py",
+        beside="decoding and resizing of files, as in pictures.py of --to zip",
         use='torch.export.load("{name}").module()(pixels)',
         write=_reopened("pt2", write_program),
     ),
     "safetensors": Form(
         endings=(".safetensors",),
         inside="the weights; net, class names and preprocessing as metadata",
-        beside="the net's code, normalisation, decoding and scaling: Striate has them",
+        beside="the net's code, normalisation, decoding and resizing: Striate has them",
         use='net.load_state_dict(safetensors.torch.load_file("{name}"))',
         write=_safetensors,
     ),
     "torchvision": Form(
         endings=(".safetensors", ".pth"),
         inside="the weights under torchvision's names; in .safetensors class names and preprocessing as metadata",
-        beside="torchvision's net, normalisation, decoding and scaling",
+        beside="torchvision's net, normalisation, decoding and resizing",
         use="torchvision.models.get_model(..., weights=None, num_classes=...).load_state_dict(...) with the weights in {name}",
         write=_reopened("torchvision", write_torchvision),
     ),

@@ -97,7 +97,7 @@ def pictures_of(run: Run, preprocessing: Preprocessing, count: int = COUNT) -> C
         return _of_files(run, preprocessing, count)
     except StriateError:
         sample = load_data(SAMPLE).splits
-        return _of_set(sample, preprocessing, count, f"images of the shipped sample ({name} is not here)")
+        return _of_set(sample, preprocessing, count, f"images of the bundled sample ({name} is not on this machine)")
 
 
 def _of_set(splits: Mapping[str, ImageData], preprocessing: Preprocessing, count: int, source: str) -> CheckPictures:
@@ -122,7 +122,7 @@ def _of_files(run: Run, preprocessing: Preprocessing, count: int) -> CheckPictur
         except DataError:  # those that training left out
             continue
     if not pixels:
-        raise DataError(f"{source} has no readable image any more")
+        raise DataError(f"{source} no longer has a readable image")
     return CheckPictures(pixels=np.stack(pixels), files=tuple(paths), source=f"{'test ' * bool(tests)}images of {name}")
 
 
@@ -183,7 +183,7 @@ def opened(jobs: Sequence[Mapping[str, Any]]) -> list[Answers]:
         if ended.returncode:
             reason = (ended.stderr.strip().splitlines() or [f"the process ended with {ended.returncode}"])[-1]
             kind = StriateError if reason.startswith(("OSError", "MemoryError", "PermissionError")) else CheckError
-            raise kind(f"it could not be opened again: {reason}")
+            raise kind(f"it could not be reopened: {reason}")
         answers: list[Answers] = []
         for job in whole:
             with np.load(job["answers"], allow_pickle=False) as found:

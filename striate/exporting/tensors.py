@@ -54,7 +54,8 @@ def torchvision_name(model: Model) -> str:
         theirs = TWINS[name]
     if model.classifier.net.channels != 3:
         raise UsageError(
-            f"torchvision's {theirs} takes images of 3 channels, and this run's net of {model.classifier.net.channels}: "
+            f"torchvision's {theirs} takes images of 3 channels, but this run's net "
+            f"of {model.classifier.net.channels}: "
             f"use {param('to', 'safetensors')}, pt2 or onnx"
         )
     return theirs

@@ -1,4 +1,4 @@
-"""What several papers' files share: named layers, chains of convolutions, heads, normalisation, initialisation."""
+"""Shared by several papers' files: named layers, chains of convolutions, heads, normalisation, initialisation."""
 
 from __future__ import annotations
 

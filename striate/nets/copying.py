@@ -150,7 +150,7 @@ def _refer(thing: Any) -> Any:
 
 @dataclass(eq=False, slots=True)
 class _Kept:
-    """What the copy has by reference, not taken apart: the globals of a function, an object that is found by its name."""
+    """Objects that the copy shares by reference: the globals of a function, an object that is found by its name."""
 
     thing: Any
 
@@ -236,7 +236,7 @@ class _Unpickler(pickle.Unpickler):
         self.made: dict[int, Any] = {}
         self.storages: dict[int, torch.UntypedStorage] = {}
         self.alive: list[Any] = []
-        """What weak references point to: nothing else may hold it."""
+        """Targets of weak references, which nothing else may hold."""
 
     def persistent_load(self, number: int) -> Any:
         if number not in self.made:

@@ -24,7 +24,7 @@ from striate.nets.netspec import Family, NetSpec, torchvision_accuracy, variant
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class DenseNetForm:
-    """What tells the forms of DenseNet apart. The defaults are the paper's DenseNet-121."""
+    """The options of the forms of DenseNet. The defaults are the paper's DenseNet-121."""
 
     depths: tuple[int, ...] = (6, 12, 24, 16)
     """Layers of each block."""

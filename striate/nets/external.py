@@ -171,9 +171,9 @@ def _with_published(name: str, made: ExternalNet) -> ExternalNet:
     fitting = {key: weights[key] for key in own if key in weights and weights[key].shape == own[key].shape}
     made.module.load_state_dict(own | fitting)
     anew = [key for key in own if key not in fitting]
-    notes = [f"it begins with torchvision's weights {label}"]
+    notes = [f"it starts from torchvision's weights {label}"]
     if anew:
-        notes.append(f"what has another number of classes begins anew: {', '.join(anew)}")
+        notes.append(f"initialised anew, because the number of classes differs: {', '.join(anew)}")
     # Inception's weights are of images with mean and deviation 0.5, into which torchvision's net turns ImageNet's itself.
     mean, std = ((0.5,) * 3, (0.5,) * 3) if name in INCEPTIONS else (tuple(transforms.mean), tuple(transforms.std))
     return replace(made, mean=mean, std=std, notes=(*made.notes, *notes))
@@ -220,7 +220,7 @@ def _from_timm(
         made,
         mean=averaged(tuple(about["mean"]), channels or default[0]),
         std=averaged(tuple(about["std"]), channels or default[0]),
-        notes=(f"it begins with timm's weights {about.get('architecture', name)}.{about.get('tag', '')}".rstrip("."),),
+        notes=(f"it starts from timm's weights {about.get('architecture', name)}.{about.get('tag', '')}".rstrip("."),),
     )
 
 

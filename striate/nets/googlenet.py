@@ -37,7 +37,7 @@ BLOCKS = {
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class GoogLeNetForm:
-    """What tells the forms of GoogLeNet apart. The defaults are the paper's."""
+    """The options of the forms of GoogLeNet. The defaults are the paper's."""
 
     batch_norm: Literal["none", "blocks", "all"] = "none"
     """Where batch norm stands between convolution and ReLU: nowhere, in the Inception blocks, everywhere."""

@@ -21,7 +21,7 @@ class NetFacts:
     """The facts that are needed of any net, from the catalogue or external."""
 
     name: str
-    """What one types. In the catalogue lower case, digits and hyphens: `lenet5`, `vgg16-native`."""
+    """The name to type. In the catalogue lower case, digits and hyphens: `lenet5`, `vgg16-native`."""
     title: str
     """As a paper would write it: `LeNet-5`."""
     family: str
@@ -31,7 +31,8 @@ class NetFacts:
     min_size: int
     """Smallest possible height and width in pixels."""
     origin: Mapping[str, Any] = field(default_factory=dict)
-    """What a run keeps besides the name to make the net again; nothing for the catalogue's. `striate.nets.external` has more."""
+    """What a run records besides the name to build the net
+    again; nothing for the catalogue's. `striate.nets.external` has more."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -94,15 +95,15 @@ class Family:
     title: str
     """The net's name as the paper writes it."""
     new: str
-    """What it did that had not been done, in a sentence."""
+    """What was new about it, in a sentence."""
     mattered: str
-    """What came of it."""
+    """Why it mattered."""
     drawn: str
     """The row that the family's page draws."""
     recipe: Mapping[str, Any]
     """How the paper trained its nets: fields of `striate.recipe.Recipe`, as a run's config has them."""
     torchvision: tuple[tuple[str, str], ...] = ()
-    """What to replace in our name of a tensor, pattern after pattern, to get torchvision's; empty where those are numbered."""
+    """Patterns to replace in our name of a tensor, in order, to get torchvision's; empty where those are numbered."""
     rows: tuple[NetSpec, ...]
 
 

@@ -21,7 +21,7 @@ from striate.nets.netspec import Family, NetSpec, variant
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class NiNForm:
-    """What tells the forms of NiN apart. The defaults are the paper's net for CIFAR-10."""
+    """The options of the forms of NiN. The defaults are the paper's net for CIFAR-10."""
 
     convs: tuple[tuple[int, int, int], ...] = ((5, 1, 2), (5, 1, 2), (3, 1, 1))
     """Kernel, stride and padding of each block's first convolution."""

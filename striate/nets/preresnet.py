@@ -31,7 +31,7 @@ Shortcut = Literal["identity", "constant-scaling", "exclusive-gating", "shortcut
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class IdentityMappingForm:
-    """What tells the nets of the paper apart. The defaults are ResNet-110 as it was."""
+    """The options of the paper's nets. The defaults are ResNet-110 as it was."""
 
     depth: int = 110
     """Layers with weights: 6n+2, or 9n+2 with bottlenecks."""

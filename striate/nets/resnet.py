@@ -27,7 +27,7 @@ Option = Literal["A", "B", "C", "none"]
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class ResNetForm:
-    """What tells the forms of ResNet apart. The defaults are the paper's ResNet-18."""
+    """The options of the forms of ResNet. The defaults are the paper's ResNet-18."""
 
     depths: tuple[int, ...] = (2, 2, 2, 2)
     """Blocks of each group, conv2 and on."""

@@ -26,7 +26,7 @@ LARGEST_HEADER = 4 * 2**20
 MOST_MEMBERS = 10_000
 MOST_OPCODES = 300_000
 
-AGAIN = "Save it again where you trust it: torch.save(net.state_dict(), FILE), or safetensors.torch.save_file"
+AGAIN = "If you trust it, save it again: torch.save(net.state_dict(), FILE), or safetensors.torch.save_file"
 
 _STORAGES = {
     "DoubleStorage": 8, "FloatStorage": 4, "HalfStorage": 2, "BFloat16Storage": 2, "LongStorage": 8, "IntStorage": 4,
@@ -52,7 +52,8 @@ _MEMBER = re.compile(
 
 
 def read_saved(file: BinaryIO, path: Path, mapped: bool = False) -> Any:
-    """What `torch.save` wrote: tensors, numbers, strings, and dicts and lists of them; nothing else is ever made.
+    """Reads what `torch.save` wrote: tensors, numbers, strings, and dicts and lists of them; nothing else is ever
+    created.
 
     Args:
         file: its content; as large as memory may become.
@@ -75,7 +76,7 @@ def read_saved(file: BinaryIO, path: Path, mapped: bool = False) -> Any:
     except Exception as error:  # whatever torch's reader makes of it
         if short_of_means(error):
             raise
-        refuse(path, f"it does not hold what its parts say ({type(error).__name__}: {str(error).splitlines()[0]})")
+        refuse(path, f"its content does not match its header ({type(error).__name__}: {str(error).splitlines()[0]})")
 
 
 def _members(file: BinaryIO, path: Path) -> tuple[dict[str, int], bytes]:
@@ -94,7 +95,7 @@ def _members(file: BinaryIO, path: Path) -> tuple[dict[str, int], bytes]:
             if inside in ("constants.pkl", "archive_format") or inside.startswith("code/"):
                 refuse(path, "it is a program (TorchScript, or exported), and no state dict")
             if name == inside or not _MEMBER.fullmatch(inside):
-                refuse(path, f"it holds {name[:80]!r}, which torch.save does not write for a state dict")
+                refuse(path, f"it holds {name[:80]!r}, which is not part of a state dict")
             if inside in records:
                 refuse(path, f"it holds {name!r} twice")
             if member.compress_type != zipfile.ZIP_STORED or member.compress_size != member.file_size:
@@ -102,7 +103,7 @@ def _members(file: BinaryIO, path: Path) -> tuple[dict[str, int], bytes]:
             if member.flag_bits & 1 or stat.S_ISLNK(member.external_attr >> 16):
                 refuse(path, f"{name!r} in it is a link or encrypted")
             if member.header_offset < end or (end == 0 and member.header_offset):
-                refuse(path, f"{name!r} in it begins within another, or behind something else")
+                refuse(path, f"{name!r} in it overlaps another, or follows unknown data")
             end = member.header_offset + 30 + len(name.encode()) + member.file_size
             records[inside] = member.file_size
         if end > archive.start_dir:

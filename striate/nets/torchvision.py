@@ -123,7 +123,7 @@ def fold_stem(weight: Tensor, channels: int) -> Tensor:
 
 
 def fold_note(channels: int) -> str:
-    """What `fold_stem` did, in words."""
+    """A description of what `fold_stem` did."""
     how = "the sum of its three colours" if channels == 1 else "its three colours in turn, times 3 / channels"
     return f"its first convolution takes {channels} channel{'s' * (channels > 1)}: {how}"
 
@@ -147,11 +147,11 @@ def pretrained(name: str, *, channels: int = 3, classes: int = 1000, progress: b
     source = load(name, state_dict)
     net = build(name, channels=channels, classes=classes)
     weights = source.state_dict()
-    notes = [f"{name} begins with torchvision's weights {label}"]
+    notes = [f"{name} starts from torchvision's weights {label}"]
     mean, std = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
     if name == "googlenet-torchvision":
         mean = std = (0.5, 0.5, 0.5)
-        notes.append("its auxiliary heads were not trained; its images have mean and deviation 0.5")
+        notes.append("its auxiliary heads were not trained; its images have mean and standard deviation 0.5")
     if channels != 3:
         stem = next(key for key, tensor in weights.items() if tensor.dim() == 4)
         weights[stem] = fold_stem(weights[stem], channels)
@@ -177,7 +177,7 @@ def published(name: str, progress: bool) -> tuple[str, dict[str, Tensor]]:
                 model = torchvision.models.get_model(name, weights=weights, progress=progress)
     except (URLError, OSError) as error:
         raise StriateError(
-            f"could not download {weights.url}: {error}. With a copy of that file in {torch.hub.get_dir()}/checkpoints it "
-            "needs no network"
+            f"could not download {weights.url}: {error}. With a copy of the file "
+            f"in {torch.hub.get_dir()}/checkpoints no network is needed"
         ) from error
     return str(weights), dict(model.state_dict())

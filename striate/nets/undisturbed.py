@@ -60,7 +60,7 @@ def _namespaces(module: nn.Module) -> Iterator[Any]:
 
 
 def _remember(names: Any) -> Callable[[], None]:
-    """What puts the values of a class or a Python module back, and what its lists, dicts, sets and caches hold."""
+    """Restores the values of a class or a Python module, and the content of its lists, dicts, sets and caches."""
     before = {name: value for name, value in vars(names).items() if not name.startswith("__")}
     held = [(value, value.copy()) for value in before.values() if isinstance(value, _CONTAINERS)]
     caches = [

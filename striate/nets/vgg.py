@@ -30,7 +30,7 @@ E = ((3, 3), (3, 3), (3, 3, 3, 3), (3, 3, 3, 3), (3, 3, 3, 3))
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class VGGForm:
-    """What tells the forms of VGG apart. The defaults are the paper's net A; any width multiple is a form."""
+    """The options of the forms of VGG. The defaults are the paper's net A; any width multiple is a form."""
 
     kernels: Sequence[Sequence[int]] = A
     """Kernel sizes of each group's convolutions, five groups."""

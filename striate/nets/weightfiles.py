@@ -40,7 +40,7 @@ _SIGNS = (
     (b"7z\xbc\xaf", "is a 7z archive"),
     (b"\x89HDF", "is an HDF5 file, as Keras writes it"),
     (b"\x93NUMPY", "is a NumPy array"),
-    (b"\x08", "looks like an ONNX file, which is a program and no set of weights"),
+    (b"\x08", "looks like an ONNX file, which is a program, not a set of weights"),
 )
 """How files begin that are often taken for weights, and what to say of them."""
 
@@ -103,8 +103,8 @@ def read_weights(path: Path, *, most: int) -> tuple[dict[str, Tensor], dict[str,
         DataError: it is refused.
     """
     if not path.is_file():
-        what = "is no file" if path.exists() else "does not exist"
-        raise DataError(f"{path} {what}: name a file of weights, .safetensors, .pt or .pth")
+        what = "is not a file" if path.exists() else "does not exist"
+        raise DataError(f"{path} {what}: give a file of weights, .safetensors, .pt or .pth")
     size = path.stat().st_size
     if size > most:
         reason = f"it has {size:,} bytes, and one with the weights of this net at most {most:,}"
@@ -142,10 +142,10 @@ def _check_safetensors(file: BinaryIO, path: Path, size: int) -> dict[str, str]:
     except (ValueError, RecursionError) as error:
         refuse(path, f"its header is damaged ({error})")
     if not isinstance(header, dict):
-        refuse(path, "its header is no list of tensors")
+        refuse(path, "its header is not a list of tensors")
     metadata = header.pop("__metadata__", {})
     if not isinstance(metadata, dict) or not all(isinstance(value, str) for value in metadata.values()):
-        refuse(path, "its notes are no text")
+        refuse(path, "its metadata are not text")
     spans = []
     for name, entry in header.items():
         try:
@@ -173,7 +173,7 @@ def _check_safetensors(file: BinaryIO, path: Path, size: int) -> dict[str, str]:
 def _once(pairs: list[tuple[str, Any]]) -> dict[str, object]:
     found = dict(pairs)
     if len(found) < len(pairs):
-        raise ValueError("a name is there twice")
+        raise ValueError("a name occurs twice")
     return found
 
 
@@ -185,7 +185,7 @@ def _state_dict(saved: Any, path: Path) -> dict[str, Tensor]:
             if isinstance(found, dict) and found and all(map(_is_entry, found, found.values())):
                 return dict(found)
         what = f"a dict with {', '.join(map(repr, list(saved)[:5])) or 'nothing'}"
-    refuse(path, f"it holds {what}, and not names and tensors, nor such a dict as {' or '.join(_NESTED)}")
+    refuse(path, f"it holds {what}, not names and tensors, nor a dict of them under {' or '.join(_NESTED)}")
 
 
 def _is_entry(name: object, value: object) -> bool:
@@ -215,10 +215,11 @@ def _matched(
         if len(heads) != 1 or not all("." in name for name in there):
             break
         prefix += f"{heads.pop()}."
-        notes = [f"the prefix {prefix} of its names was taken off"]
+        notes = [f"the prefix {prefix} was removed from its names"]
     name = net.spec.name if isinstance(net, Net) else f"this {type(net).__name__}"
     raise DataError(
-        f"{path} does not hold the weights of {name}: {difference(own, given)}: name the net that they are of (striate nets)"
+        f"{path} does not hold the weights of {name}: {difference(own, given)}: name the net that they belong to "
+        f"(striate nets)"
     )
 
 
@@ -242,16 +243,17 @@ def _fitting(own: Tensor, given: Tensor, name: str, path: Path) -> Tensor:
     """
     if given.shape != own.shape:
         raise DataError(
-            f"{path} is not for this net: {name} has the shape {tuple(given.shape)}, and the net's is {tuple(own.shape)}. "
-            "Build the net for the same channels, classes and size"
+            f"{path} is not for this net: {name} has the shape {tuple(given.shape)}, but the net's is "
+            f"{tuple(own.shape)}. Build the net for the same channels, classes and size"
         )
     if given.is_floating_point() != own.is_floating_point() or given.is_complex():
         raise DataError(f"{path} is not for this net: {name} is of {given.dtype}, and the net's of {own.dtype}")
     tensor = given.to(own.dtype, copy=True)
     if own.is_floating_point() and (odd := int((~tensor.isfinite()).sum())):
         raise DataError(
-            f"{path} is no good: {odd:,} of {tensor.numel():,} values of {name} are not finite numbers (NaN, infinite, or too "
-            f"large for {own.dtype}). The training that wrote it had failed: take an earlier one"
+            f"{path} is not "
+            f"usable: {odd:,} of {tensor.numel():,} values of {name} are not finite numbers (NaN, infinite, or too "
+            f"large for {own.dtype}). The training that wrote it failed: use an earlier file"
         )
     return tensor
 

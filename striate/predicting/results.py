@@ -12,7 +12,7 @@ from striate.texts import percent
 
 UNKNOWN = "unknown"
 """The label of an image that is unlike those of validation. A class may have this name too; `Prediction.known` tells."""
-NO_NUMBER = "the net gives no number for this image (NaN or infinity), so there is no answer"
+NO_NUMBER = "the net returns NaN or infinity for this image, so there is no answer"
 """The error of an image that was read, and for which the net has no answer."""
 SHOWN = 50
 """Predictions that a notebook shows."""
@@ -89,7 +89,7 @@ class Predictions(list[Prediction]):
                     ", ".join(f"{name} {percent(value)}" for name, value in others),
                 )
             )
-        columns = ("what the net saw" if self.thumbnails else "", "image", "prediction", "confidence", "next classes")
+        columns = ("what the net sees" if self.thumbnails else "", "image", "prediction", "confidence", "next classes")
         return notebook.table(columns, rows, self._rest())
 
     def _rest(self) -> str:

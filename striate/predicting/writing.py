@@ -28,7 +28,9 @@ def format_of(path: Path) -> str:
     """The format that a file's ending names. Raises UsageError for another one."""
     ending = path.suffix.lower().removeprefix(".")
     if ending not in FORMATS:
-        raise UsageError(f"{path} ends in none of {', '.join(f'.{name}' for name in FORMATS)}, which say the format")
+        raise UsageError(
+            f"{path} must end in one of {', '.join(f'.{name}' for name in FORMATS)}, which decide the format"
+        )
     return ending
 
 

@@ -1,4 +1,5 @@
-"""What a run shows: charts, grids of images, the report and the model card, all made from the files of its directory.
+"""The presentation of a run: charts, grids of images, the report and the model card, all made from the files of its
+directory.
 
 Importing this package is light: Altair and vl-convert are loaded when the first chart is drawn.
 """

@@ -1,4 +1,4 @@
-"""What a run's net cannot do, as far as its files show."""
+"""The limits of a run's net, derived from its files."""
 
 from __future__ import annotations
 

@@ -189,7 +189,7 @@ def _section(finding: Finding, dataset: DataSet) -> dict[str, object]:
 
 
 def names(finding: Finding, dataset: DataSet) -> list[str]:
-    """What a finding concerns, a line each that can be printed."""
+    """The subjects of a finding, one printable line each."""
     return [
         *(f"{_name(path, dataset)}: {plain(reason)}" for path, reason in finding.files),
         *(f"{_name_of(one, dataset)}{f' ({one.note})' if one.note else ''}" for one in finding.pictures),

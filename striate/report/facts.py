@@ -1,4 +1,4 @@
-"""What the report and the card say about a run, worked out from its files."""
+"""The statements of the report and the card about a run, derived from its files."""
 
 from __future__ import annotations
 
@@ -100,12 +100,12 @@ def read_views(run: Run, evaluations: Evaluations) -> list[ViewsOf]:
 
 
 def lacking(evaluation: EvaluationFigures) -> list[str]:
-    """What its figures leave out or count otherwise, in sentences."""
+    """Notes on images that the figures leave out or count differently."""
     n, split, said = evaluation.n, evaluation.split, []
     if unanswered := evaluation.unanswered:
         said.append(
-            f"For {thousands(unanswered)} of {thousands(n)} {split} images the net gave no number (NaN or infinity). They count "
-            "as misclassified; loss and calibration error are those of the others."
+            f"For {thousands(unanswered)} of {thousands(n)} {split} images, the net returned NaN or infinity. They "
+            f"count as misclassified; loss and calibration error are those of the others."
         )
     if absent := [row.class_ for row in evaluation.per_class if not row.support]:
         more = f" and {thousands(len(absent) - NAMED)} more" if len(absent) > NAMED else ""
@@ -245,7 +245,7 @@ def pace(metrics: Sequence[Row]) -> float:
 
 
 def interpret_accuracy(metrics: Sequence[Row]) -> str:
-    """What the accuracy curves say, in a sentence or two."""
+    """A description of the accuracy curves, in a sentence or two."""
     seen = [(row["epoch"], number) for row in metrics if (number := measured(row, "val_accuracy")) is not None]
     if not seen:
         return ""

@@ -82,7 +82,7 @@ def _sheet(run: Path, name: str) -> dict[str, object] | None:
 
 
 def _ledger(data: Data) -> list[str]:
-    """What became of every entry of the data, in lines; empty where the run does not say."""
+    """The ledger of the data, in lines; empty if the run has none."""
     if data.ledger is None:
         return []
     from striate.data.ledger import ledger_lines  # loads torch, which reports of sets by name do without
@@ -111,7 +111,7 @@ def _time_spent(seconds: dict[str, float]) -> dict[str, object] | None:
 
 
 def _evaluation(run: Run, key: str, found: EvaluationFigures) -> dict[str, object]:
-    """What the page shows of an evaluation: the figures, its charts and its worst mistakes."""
+    """The part of the page about an evaluation: the figures, its charts and its worst mistakes."""
     folder = run.path / "evaluations" / key
     worst, n = classes.worst_classes(found.per_class), len(found.classes)
     matrix = f"Confusion matrix of {n} classes: {share(found, 'accuracy')} of {found.n} images lie on its diagonal."

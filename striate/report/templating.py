@@ -28,7 +28,7 @@ def environment_of(run: Run) -> jinja2.Environment:
 
 
 def context_of(run: Run) -> dict[str, Any]:
-    """What the templates are given. `lead`: the evaluation that the headline quotes, or None."""
+    """The values passed to the templates. `lead`: the evaluation that the headline quotes, or None."""
     evaluations = run.evaluations
     key = leading(run.config, evaluations)
     lead = evaluations[key] if key else None

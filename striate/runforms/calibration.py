@@ -1,4 +1,4 @@
-"""What was fitted on a run's validation images, and what its net answered to fixed ones."""
+"""The values fitted on a run's validation images, and its net's answers to fixed images."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What was decided before step 1: config.yaml."""
+"""The decisions made before step 1: config.yaml."""
 
 from __future__ import annotations
 
@@ -74,7 +74,8 @@ class PreprocessingConfig(Form):
 
 
 class RecipeConfig(Form):
-    """What lists of runs and their pages say of a recipe. `Run.recipe` reads all of it, which needs torch."""
+    """The fields of a recipe shown in lists of runs and on their
+    pages. `Run.recipe` reads all of it, which needs torch."""
 
     name: Name
     epochs: Epochs
@@ -94,7 +95,7 @@ class Span(Form):
 
 
 class Plan(Form):
-    """What was decided by measuring, and what went otherwise on the way.
+    """The decisions made by measurement, and the changes during training.
 
     Attributes:
         macs: of an image; None where the cost of an operation is not known: `macs_counted` and `macs_not_counted` then.
@@ -154,7 +155,7 @@ class RunConfig(Form):
     deterministic: bool = False
     plan: Plan
     settings: Annotated[dict[str, object], RARE] = field(default_factory=dict)
-    """What `striate.train` is asked for to repeat the run; empty in older runs."""
+    """The settings of `striate.train` that repeat the run; empty in older runs."""
     only_in_python: Rare[Text] = None
     """Why, for older runs, no command repeats it."""
 
@@ -175,7 +176,7 @@ class RunConfig(Form):
         """Raises DataError for what a later version wrote."""
         written = values.get("format", FORMAT)
         if isinstance(written, int) and written > FORMAT:
-            raise DataError(f"format {written:,} is of a later version of striate, and this one reads {FORMAT}: update")
+            raise DataError(f"format {written:,} is from a later version of striate; this one reads {FORMAT}: update")
         return values
 
     def planned(self, plan: Plan, **recipe: object) -> RunConfig:

@@ -1,4 +1,4 @@
-"""What a run was trained on: data.json, split.json."""
+"""The training data of a run: data.json, split.json."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ class LedgerRow(Form):
 
 
 class Ledger(Form):
-    """What became of every entry of the data: see `striate.data.ledger`."""
+    """The ledger of the data: see `striate.data.ledger`."""
 
     what: Name
     entries: Count

@@ -1,4 +1,4 @@
-"""What the files of a run's evaluations hold. docs/evaluation.md explains the figures."""
+"""The content of a run's evaluation files. docs/evaluation.md explains the figures."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ class Kept(Form):
 
 
 class Seen(Form):
-    """What was evaluated, and how each image was looked at.
+    """The evaluated images, and their views.
 
     Attributes:
         protocol: the paper's, None for a view.
@@ -142,7 +142,7 @@ _TOGETHER = (
     ("reliability", "by_confidence"),
     ("temperature", "ece_calibrated", "reliability_calibrated"),
 )
-"""What evaluations of earlier versions, or without a calibration, lack: all of a group or nothing of it."""
+"""Fields that older or uncalibrated evaluations lack: all of a group or none."""
 
 
 class Corruption(Form):

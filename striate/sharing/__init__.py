@@ -45,7 +45,7 @@ _PULLED = re.compile(
 )
 """The files that are pulled. Report and card are made here, since a page from others could run code in the browser."""
 _OURS = ["*.yaml", "*.json", "*.csv", "*.png", "README.md", "report.html", "weights/*", "evaluations/*"]
-"""What a run that is pushed again replaces."""
+"""The files that a second push replaces."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,7 +135,7 @@ def pull(source: str, *, out: str | Path = "runs", name: str | None = None, revi
             api.snapshot_download(source, revision=found.sha, allow_patterns=wanted, local_dir=folder)
         odd = [path for path in folder.rglob("*") if path.is_symlink()]
         if odd or sum(path.stat().st_size for path in folder.rglob("*") if path.is_file()) > MOST_BYTES:
-            raise DataError(f"{source} has links in it, or more than it said: it is not kept")
+            raise DataError(f"{source} contains links, or more than it announced: it is not kept")
         run = Run.create(Path(out), name, source.partition("/")[2])
         try:
             write_public(Run.open(folder), run.path, with_pictures=True)
@@ -156,7 +156,7 @@ def _chosen(source: str, there: Sequence[tuple[str, int | None]]) -> list[str]:
     """The files of a model that are taken. Raises DataError if they are not a run's, or too large, before any is."""
     wanted = {name: size or 0 for name, size in there if _PULLED.fullmatch(name)}
     if "config.yaml" not in wanted or not any(name.startswith("weights/") for name in wanted):
-        raise DataError(f"{source} is no run of Striate: it has no config.yaml, or no weights")
+        raise DataError(f"{source} is not a run of Striate: it has no config.yaml, or no weights")
     if len(wanted) > MOST_FILES or sum(wanted.values()) > MOST_BYTES:
         raise DataError(
             f"{source} has {len(wanted):,} files of {sum(wanted.values()):,} bytes; at most {MOST_FILES:,} of {MOST_BYTES:,} are "
@@ -171,10 +171,10 @@ def _chosen(source: str, there: Sequence[tuple[str, int | None]]) -> list[str]:
 def _check_there(to: str, there: Any, private: bool) -> None:
     """Raises UsageError if what is there on the Hub is public and should not be, or is no run, whose files would be replaced."""
     if private and not there.private:
-        raise UsageError(f"{to} is there already, and public: make it private there first, or choose another name")
+        raise UsageError(f"{to} already exists and is public: make it private first, or choose another name")
     names = {one.rfilename for one in there.siblings or []} - {".gitattributes", "README.md"}
     if names and "config.yaml" not in names:
-        raise UsageError(f"{to} is there already, and no run of Striate: choose another name")
+        raise UsageError(f"{to} already exists and is not a run of Striate: choose another name")
 
 
 def _say_where(card: Path, to: str) -> None:
@@ -208,5 +208,5 @@ def _speaking(name: str) -> Iterator[None]:
     except Exception as error:
         said = " ".join(str(error).split())[:300]
         raise StriateError(
-            f"{_url(name)}: {type(error).__name__}: {said}. What is private, or is to be written, needs: hf auth login"
+            f"{_url(name)}: {type(error).__name__}: {said}. Private repositories, and uploading, need: hf auth login"
         ) from error

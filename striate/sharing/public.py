@@ -46,7 +46,7 @@ MOST_PIXELS = 50_000_000
 _MACHINE = (*PACKAGES, "python", "cpu", "cores", "threads", "device")
 _COMMAND = re.compile(r"(striate train ([A-Za-z0-9 ._,=:+-]|runs/again)+\n?)+")
 _CAPTION = re.compile(r"^(read as|predicted) |, [<>]?[0-9]+\s%$")
-"""What stands around a class name in a caption; runs of earlier versions have `read as`."""
+"""The text around a class name in a caption; runs of earlier versions have `read as`."""
 _FROM_FILE = re.compile(r"^it begins with the weights in .*")
 
 
@@ -63,7 +63,7 @@ def write_public(run: Run, folder: Path, with_pictures: bool = False) -> None:
     try:
         _write(run, folder, with_pictures)
     except (KeyError, TypeError, ValueError, AttributeError, IndexError, RecursionError, UsageError) as error:
-        raise DataError(f"{run.path} is not as Striate writes runs ({type(error).__name__}: {error})") from error
+        raise DataError(f"{run.path} is not a run as Striate writes it ({type(error).__name__}: {error})") from error
 
 
 def _write(run: Run, folder: Path, with_pictures: bool) -> None:
@@ -71,7 +71,7 @@ def _write(run: Run, folder: Path, with_pictures: bool) -> None:
     known = is_name(config.data.location)
     weights = place(run.path, f"weights/{config.recipe.keep}.safetensors", MOST_BYTES)
     if weights is None:
-        raise DataError(f"{run.path} has no finished weights: go on with striate train --resume {run.path}")
+        raise DataError(f"{run.path} has no finished weights: resume it with striate train --resume {run.path}")
     tensors, _ = read_weights(weights, most=MOST_BYTES)
     write_atomic(folder / "weights" / weights.name, save(tensors, weights_notes(config, run.data.classes)))
     Run(folder).keep(config)
@@ -273,4 +273,4 @@ def _copy_sheet(run: Run, name: str, target: Path) -> None:
             kept = [(tile.box, "\n".join(tile.lines)) for tile in tiles if known]
             write_atomic(target, noted(image.convert("RGB"), kept))
     except (OSError, SyntaxError) as error:
-        raise DataError(f"{source} is no PNG that can be read: {error}") from error
+        raise DataError(f"{source} is not a readable PNG: {error}") from error

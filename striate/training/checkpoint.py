@@ -77,7 +77,7 @@ def load_checkpoint(
 
 
 def _read(run: Run, path: Path, most: int | None) -> dict[str, Any]:
-    """What a checkpoint holds. Raises DataError if it is no file, too large, damaged, or refused."""
+    """The content of a checkpoint. Raises DataError if it is no file, too large, damaged, or refused."""
     checksum = _checksum_path(path)
     try:
         for file, limit in ((path, most or LARGEST), (checksum, 1024)):
@@ -87,7 +87,7 @@ def _read(run: Run, path: Path, most: int | None) -> dict[str, Any]:
     except OSError as error:
         raise DataError(f"{error.filename} cannot be read ({error.strerror})") from error
     if hashlib.sha256(content).hexdigest().encode() != expected:
-        raise DataError(f"its SHA-256 is not the one in {checksum.name}")
+        raise DataError(f"its SHA-256 differs from the one in {checksum.name}")
     # It may have come with somebody's run, its checksum too.
     state: dict[str, Any] = read_saved(io.BytesIO(content), path)
     return state
@@ -130,8 +130,9 @@ class Checkpoints:
                 raise
             least = SECONDS
             self.warn(
-                f"the checkpoint of step {state['step']} could not be written ({error.strerror}): make room on the disk "
-                f"of {self.run.path}. Training goes on; the checkpoint of step {self.saved} is whole"
+                f"the checkpoint of step {state['step']} could not be written ({error.strerror}): free some space on "
+                f"the disk "
+                f"of {self.run.path}. Training continues; the checkpoint of step {self.saved} is complete"
             )
         self.tried = self.now()
         self.wait = max(least, RATIO * (self.tried - begin))

@@ -18,7 +18,7 @@ RISEN = 3.0
 
 
 class Found(Form):
-    """What the search found.
+    """The result of the search.
 
     Attributes:
         rates, losses: the learning rate of each step, and the smoothed training loss before it.

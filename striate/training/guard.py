@@ -89,7 +89,8 @@ class Guard:
 
 
 def culprit(job: Job, step: int, parts: int, side: int | None = None) -> str:
-    """What was not finite in `step`, found by computing it again, from the weights that it began with: the loss, and the first
+    """The first non-finite value in `step`, found by computing the step again from its initial
+    weights: the loss, and the first
     module whose output was not finite; or else the first parameter, on the way back, whose gradient was not.
     """
     epoch, batch = divmod(step, job.batches.steps_per_epoch)

@@ -1,4 +1,4 @@
-"""What a person sees while a net trains: a bar on a terminal, one plain line an epoch elsewhere. All of it on stderr."""
+"""The display of a training: a progress bar on a terminal, one plain line per epoch elsewhere. All of it on stderr."""
 
 from __future__ import annotations
 

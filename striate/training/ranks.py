@@ -37,11 +37,11 @@ GRACE_SECONDS = 30.0
 POLL_SECONDS = 0.1
 """Between two looks at what rank 0 has sent, where another process started it."""
 
-GO_ON = "If training had begun, it goes on from its last checkpoint with: striate train --resume RUN"
+GO_ON = "If training had started, resume it from its last checkpoint with: striate train --resume RUN"
 
 Result = TypeVar("Result")
 Outcome = tuple[list[Result], StriateError | None]
-"""What a function gave, or what it raised."""
+"""The result of a function, or its exception."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,7 +62,7 @@ class Ranks:
 
     @classmethod
     def here(cls) -> Ranks:
-        """What the variables that torchrun sets say of this process; alone where there are none."""
+        """The rank of this process by torchrun's environment variables; a single rank without them."""
         names = ("RANK", "WORLD_SIZE", "LOCAL_RANK", "LOCAL_WORLD_SIZE")
         said = [int(os.environ[name]) for name in names if name in os.environ]
         return cls(said[0], said[1], said[2], said[3]) if len(said) == len(names) else ALONE
@@ -87,11 +87,11 @@ class Ranks:
             return device
         if device.type == "mps" or ":" in wanted:
             raise UsageError(
-                f"{self.count} ranks cannot share {wanted}: use {param('device', 'cuda')}, a GPU each, or cpu"
+                f"{self.count} ranks cannot share {wanted}: use {param('device', 'cuda')}, with one GPU each, or cpu"
             )
         if self.local_count > (there := torch.cuda.device_count()):
             raise UsageError(
-                f"{self.local_count} ranks on one machine need a GPU each, and it has {there}: start {there}, or "
+                f"{self.local_count} ranks on one machine need one GPU each, but it has {there}: start {there}, or "
                 f"use {param('device', 'cpu')}"
             )
         device = torch.device("cuda", self.local)
@@ -99,7 +99,8 @@ class Ranks:
         return device
 
     def together(self, make: Callable[[], Result]) -> Result:
-        """What `make()` gives, called by every rank. If one of them raises a StriateError, all do: the first one's."""
+        """The result of `make()`, called by every
+        rank. If one of them raises a StriateError, all do: the first one's."""
         if self.count == 1:
             return make()
         outcome = _tried(make)
@@ -108,7 +109,7 @@ class Ranks:
         return _result((outcome[0], next(filter(None, errors), None)))
 
     def decided(self, make: Callable[[], Result]) -> Result:
-        """What `make()` gives when rank 0 calls it; nobody else does. A StriateError is raised by all ranks."""
+        """The result of `make()`, called by rank 0 only. A StriateError is raised by all ranks."""
         if self.count == 1:
             return make()
         outcomes: list[Outcome[Result]] = [_tried(make) if self.first else ([], None)]
@@ -182,7 +183,7 @@ def spread(processes: int | None, work: Callable[..., Result], audience: Audienc
     if processes is not None and processes < 1:
         raise UsageError(f"processes must be at least 1, got {processes}")
     if processes is not None and ranks.count > 1:
-        raise UsageError(f"{ranks.count} ranks were started by torchrun already: leave {param('processes')} out")
+        raise UsageError(f"{ranks.count} ranks were already started by torchrun: leave out {param('processes')}")
     if processes is not None and processes > 1:
         return _result(_started(processes, audience, work, given))
     with joined(ranks):
@@ -206,7 +207,7 @@ def joined(ranks: Ranks) -> Iterator[None]:
     except RuntimeError as error:
         if not isinstance(error, dist.DistError) and "gloo" not in str(error):
             raise
-        raise StriateError(f"rank {ranks.rank} of {ranks.count} lost another, which failed. {GO_ON}") from error
+        raise StriateError(f"rank {ranks.rank} of {ranks.count} lost another rank, which failed. {GO_ON}") from error
     finally:
         if dist.is_initialized():
             dist.destroy_process_group()

@@ -54,7 +54,7 @@ def chance(job: Job) -> Chance:
 
 
 def learning(job: Job, plan: Plan, state: State) -> Learning:
-    """What the net made of its training so far."""
+    """Whether the net has learned so far."""
     rate = rate_to_try(job.recipe.lr, plan.usual_lr)
     first = float(state.peaks[0]) if state.rows else 0.0
     return judge(state.rows, chance(job), first, f"try --lr {rate:g}")

@@ -154,8 +154,8 @@ def _time_steps(job: Job, execution: Execution, limit: float, parts: int) -> tup
             if execution.compiled and isinstance(error, torch._dynamo.exc.TorchDynamoException):
                 reason = str(error).strip().splitlines()[0]
                 raise StriateError(
-                    f"torch.compile cannot compile {job.net.spec.name} here ({reason}): leave {param('compile')} out; on the "
-                    "CPU it needs a C++ compiler"
+                    f"torch.compile cannot compile {job.net.spec.name} here ({reason}): leave out {param('compile')}; "
+                    f"on the CPU it needs a C++ compiler"
                 ) from error
             parts = more_parts(job, parts, error)
 
@@ -195,7 +195,8 @@ def more_parts(job: Job, parts: int, error: RuntimeError) -> int:
     if 2 * parts > job.smallest_share:
         height, width = job.preprocessing.size
         raise StriateError(
-            f"memory does not hold a training step of {job.net.spec.name} on {parts} parts of a batch of {job.recipe.batch_size} "
+            f"not enough memory for a training step of {job.net.spec.name} with {parts} micro-batches of a batch "
+            f"of {job.recipe.batch_size} "
             f"images of {height}x{width}: use a smaller {param('size')}, or a smaller net"
         ) from error
     return 2 * parts

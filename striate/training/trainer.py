@@ -1,4 +1,4 @@
-"""What is decided between two steps of the loop: whether to validate, save, show, move the end, or stop."""
+"""The decisions between two steps of the loop: whether to validate, save, show, move the end, or stop."""
 
 from __future__ import annotations
 
@@ -210,8 +210,8 @@ class Trainer:
         self.stop.ask(signal)  # it may have come to another rank
         self._save(must=True)
         raise Interrupted(
-            f"stopped after step {self.state.step} of {self.length.steps}, everything is saved. "
-            f"To resume: striate train --resume {self.run.path}",
+            f"stopped after step {self.state.step} of {self.length.steps}; everything is saved. To "
+            f"resume: striate train --resume {self.run.path}",
             self.stop.exit_code,
         )
 

@@ -159,7 +159,7 @@ def test_a_run_on_data_given_in_python_asks_for_it_again(tmp_path):
         striate.resume(run.path, epochs=2, progress=QUIET)
     other = pixels.copy()
     other[3] = 255 - other[3]
-    with pytest.raises(DataError, match="is not what"):
+    with pytest.raises(DataError, match="is not the data"):
         striate.resume(run.path, epochs=2, data=(other, labels), progress=QUIET)
     longer = striate.resume(run.path, epochs=2, data=(pixels, labels), progress=QUIET)
     assert longer.ending.epochs == pytest.approx(2)

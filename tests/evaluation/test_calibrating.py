@@ -120,7 +120,7 @@ def test_few_pictures_change_no_confidence_and_refuse_nothing(run, validation, c
     assert written.abstain is None
     assert not (run.path / FILE).exists()
     with pytest.raises(
-        UsageError, match=f"validated with {count} images, too few to say when to abstain: 19 are needed"
+        UsageError, match=f"validated with {count} images, too few for a threshold to abstain: it needs 19"
     ):
         OutOfDistribution(run)
     assert "No temperature scaling" in render(run)
@@ -144,7 +144,7 @@ def test_pictures_without_finite_logits_are_left_out_and_counted(run, validation
     constant = Net({"net": nn.Sequential(nn.Flatten(), nn.Linear(784, 10))}, nn.Identity())
     nn.init.constant_(constant.stages["net"][1].weight, torch.nan)
     odd = Classifier(net=constant, preprocessing=preprocessing)
-    with pytest.raises(DataError, match="no finite"):
+    with pytest.raises(DataError, match="not finite"):
         calibrate(run, odd, validation)
 
 

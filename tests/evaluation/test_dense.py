@@ -148,7 +148,7 @@ def test_a_layer_that_is_in_the_head_twice_counts_twice():
 
 
 def test_heads_that_cannot_slide_are_named():
-    with pytest.raises(UsageError, match="holds a Sigmoid where that cannot be"):
+    with pytest.raises(UsageError, match="holds a Sigmoid where this is not possible"):
         dense(net_with_head(nn.AdaptiveAvgPool2d(2), nn.Flatten(), nn.Sigmoid(), nn.Linear(16, 3)), (8, 8))
     with pytest.raises(UsageError, match="holds a Softmax"):
         dense(net_with_head(nn.AdaptiveAvgPool2d(2), nn.Flatten(), nn.Linear(16, 3), nn.Softmax(1)), (8, 8))

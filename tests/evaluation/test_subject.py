@@ -144,7 +144,7 @@ def test_numbers_without_names_are_taken_by_position_and_said(run, tmp_path, cal
     code, _, err = call("evaluate", run.path, "--data", fewer)
     assert code == 3
     assert "does not know: 0, 1. It has 0, 1; the run knows ant, bee, cat" in err
-    assert "give it an array classes" in err
+    assert "add an array named classes" in err
 
 
 def test_numbers_that_are_names_are_names():
@@ -162,7 +162,7 @@ def test_moved_data_is_known_by_its_content(trained_once, moved, call):
     before = {split: evaluate(striate.load(trained_once[0]), split=split).summary for split in ("test", "validation")}
     code, _, err = call("evaluate", run.path)
     assert code == 3
-    assert "no longer there. If it was moved, name its new place: --data NEWPLACE" in err
+    assert "no longer there. If it was moved, give its new location: --data NEWPLACE" in err
     for split in ("test", "validation", "train"):
         found = evaluate(run, new, split=split)
         assert found.key == f"photos-{split}-centre"

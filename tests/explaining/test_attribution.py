@@ -225,7 +225,10 @@ def test_no_pictures_no_maps():
         ({"target": 10}, "classes 0 to 9"),
         ({"target": -1}, "classes 0 to 9"),
         ({"target": 0, "method": "gradcam"}, "no method named 'gradcam'. Did you mean grad-cam"),
-        ({"target": 0, "layer": "c2"}, "no layer with maps in lenet5 named 'c2'. Did you mean .* c1, s2, c3, s4"),
+        (
+            {"target": 0, "layer": "c2"},
+            "no layer with feature maps in lenet5 named 'c2'. Did you mean .* c1, s2, c3, s4",
+        ),
         ({"target": 0, "method": "saliency", "layer": "c1"}, "^layer is for grad-cam"),
     ],
 )
@@ -235,7 +238,7 @@ def test_what_cannot_be_asked_for(arguments, message):
 
 
 def test_a_net_whose_maps_are_too_small_is_told_apart():
-    with pytest.raises(UsageError, match="no stage of resnet20 has maps of 4x4 or more for images of 3x3"):
+    with pytest.raises(UsageError, match="no stage of resnet20 has feature maps of 4x4 or more for images of 3x3"):
         attribution(build("resnet20"), torch.zeros(1, 3, 3, 3), 0)
 
 

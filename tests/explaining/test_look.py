@@ -63,7 +63,7 @@ def test_maps_are_what_the_layers_give():
     assert [len(tiles) for _, tiles in sheet.rows] == [1, 10, 10, 10, 10, 10, 10]
     inside = feature_maps(classifier, pixels, "inception1.branches.conv1x1")
     assert len(inside.rows[1][1]) == 16
-    with pytest.raises(UsageError, match="no layer with maps"):
+    with pytest.raises(UsageError, match="no layer with feature maps"):
         feature_maps(classifier, pixels, "inception9")
 
 

@@ -126,7 +126,7 @@ def test_torchvision_has_no_lenet_and_no_grey_resnet(run, tmp_path):
         channels=1,
         classes=clothes(),
     )
-    with pytest.raises(UsageError, match="resnet18 takes images of 3 channels, and this run's net of 1"):
+    with pytest.raises(UsageError, match="resnet18 takes images of 3 channels, but this run's net of 1"):
         export(grey, to="torchvision")
     assert not (grey.path / "exports").exists()
 
@@ -272,7 +272,9 @@ def test_without_its_data_a_run_is_checked_on_the_sample_and_it_is_said(tmp_path
         )
         chosen = pictures_of(run, model_of(run).classifier.preprocessing, 5)
         assert chosen.pixels.shape == (5, 32, 32, 3)
-        assert chosen.source == f"test images of the shipped sample ({location.rpartition('/')[2]} is not here)"
+        assert (
+            chosen.source == f"test images of the bundled sample ({location.rpartition('/')[2]} is not on this machine)"
+        )
 
 
 def test_what_differs_is_not_kept(run, tmp_path, monkeypatch, call):
@@ -284,7 +286,7 @@ def test_what_differs_is_not_kept(run, tmp_path, monkeypatch, call):
     monkeypatch.setattr(Deployed, "forward", slightly_wrong)
     code, out, err = call("export", run.path, "--to", "onnx", "--output", tmp_path / "wrong.onnx")
     assert (code, out) == (4, "")
-    assert "not kept: wrong.onnx does not answer as clothes does" in err
+    assert "not kept: wrong.onnx does not give the same answers as clothes" in err
     assert "1.0e-03 of the largest logit (limit 1e-04)" in err
     assert list(tmp_path.iterdir()) == []
     assert not (run.path / "exports" / "wrong.onnx.json").exists()
@@ -299,7 +301,7 @@ def test_what_cannot_be_opened_is_not_kept(run, tmp_path, monkeypatch):
             write=exporting._reopened("onnx", lambda model, path: path.write_bytes(b"no net")),
         ),
     )
-    with pytest.raises(CheckError, match="could not be opened again"):
+    with pytest.raises(CheckError, match="could not be reopened"):
         export(run, to="onnx", path=tmp_path / "wrong.onnx")
     assert list(tmp_path.iterdir()) == []
 
@@ -309,10 +311,10 @@ def test_what_is_there_stays_and_names_are_checked_first(run, tmp_path, monkeypa
     (tmp_path / "mine.onnx").write_text("mine")
     (tmp_path / "mine").mkdir()
     for to, name in (("onnx", "mine.onnx"), ("zip", "mine")):
-        with pytest.raises(UsageError, match=r"mine.* exists already: remove it, or name another"):
+        with pytest.raises(UsageError, match=r"mine.* already exists: remove it, or choose another name"):
             export(run, to=to, path=tmp_path / name)
     assert (tmp_path / "mine.onnx").read_text() == "mine"
-    with pytest.raises(UsageError, match=r"to='pt2' writes is called \*\.pt2, got 'net\.pt'"):
+    with pytest.raises(UsageError, match=r"to='pt2' must end in \.pt2, got 'net\.pt'"):
         export(run, to="pt2", path=tmp_path / "net.pt")
     with pytest.raises(UsageError, match=r"no export format named 'onxx'. Did you mean onnx"):
         export(run, to="onxx")
@@ -326,7 +328,7 @@ def test_what_comes_into_being_meanwhile_stays_too(run, tmp_path, monkeypatch):
         return original.write(*given)
 
     monkeypatch.setitem(exporting.FORMS, "safetensors", replace(original, write=late))
-    with pytest.raises(UsageError, match="exists already"):
+    with pytest.raises(UsageError, match="already exists"):
         export(run, to="safetensors", path=tmp_path / "mine.safetensors", pictures=QUICK)
     assert (tmp_path / "mine.safetensors").read_text() == "mine"
 
@@ -401,7 +403,7 @@ def test_the_command(run, call):
     assert 'load_file("clothes.safetensors")' in out
     code, _, err = call("export", run.path, "--to", "safetensors")
     assert code == 2
-    assert "exists already" in err
+    assert "already exists" in err
     code, out, _ = call("export", run.path, "--to", "safetensors", "--output", "other.safetensors", "--json")
     assert code == 0
     found = json.loads(out)

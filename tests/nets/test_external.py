@@ -163,8 +163,8 @@ def test_torchvisions_weights_on_grey_pictures_of_other_classes(monkeypatch):
     made = make("torchvision:squeezenet1_1", channels=1, classes=10, pretrained=True)
     assert (made.mean, made.std) == ((pytest.approx(0.449),), (pytest.approx(0.226),))
     assert [note.split(":")[0] for note in made.notes] == [
-        "it begins with torchvision's weights Test.V1",
-        "what has another number of classes begins anew",
+        "it starts from torchvision's weights Test.V1",
+        "initialised anew, because the number of classes differs",
         "its first convolution takes 1 channel",
     ]
     grey = torch.rand(2, 1, 64, 64)
@@ -203,7 +203,7 @@ def test_timms_weights_come_with_their_mean_and_deviation(monkeypatch):
     made = make("timm:test_resnet", channels=1, classes=6, pretrained=True)
     assert asked == [True]
     assert (made.input, made.mean, made.std) == ((1, 160, 160), (pytest.approx(0.5),), (pytest.approx(0.5),))
-    assert made.notes == ("it begins with timm's weights test_resnet.r160_in1k",)
+    assert made.notes == ("it starts from timm's weights test_resnet.r160_in1k",)
 
 
 def test_a_module_is_found_again_by_its_file_only_where_that_makes_the_same_net(own, imported):

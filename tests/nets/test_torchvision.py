@@ -149,7 +149,7 @@ def test_pretrained_as_published(published: nn.Module) -> None:
     x = torch.randn(1, 3, 64, 64)
     with torch.no_grad():
         torch.testing.assert_close(net.eval()(x), published(x), rtol=1.3e-6, atol=1e-5)
-    assert result.notes == ("resnet18 begins with torchvision's weights Test.V1",)
+    assert result.notes == ("resnet18 starts from torchvision's weights Test.V1",)
     assert result.mean == (0.485, 0.456, 0.406)
 
 

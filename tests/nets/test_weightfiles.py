@@ -86,7 +86,7 @@ def test_the_canary_sings_where_a_pickle_is_run(files):
 def test_what_is_no_file_is_not_opened(tmp_path, make):
     path = tmp_path / "weights.pt"
     make(path)
-    with pytest.raises(DataError, match=r"is no file|does not exist"):
+    with pytest.raises(DataError, match=r"is not a file|does not exist"):
         load_weights(striate.build("lenet5"), path)
 
 
@@ -197,7 +197,7 @@ def test_torchvisions_names(tmp_path, name, theirs):
     torch.save({f"module.{key}": value for key, value in module.state_dict().items()}, tmp_path / "w.pth")
     net = striate.build(name, classes=3)
     notes = load_weights(net, tmp_path / "w.pth").notes
-    assert notes[1:] == ("the prefix module. of its names was taken off", "its tensors have torchvision's names")
+    assert notes[1:] == ("the prefix module. was removed from its names", "its tensors have torchvision's names")
     wanted = module.state_dict()
     assert all(torch.equal(value, wanted[key]) for key, value in under_their_names(net).items())
 

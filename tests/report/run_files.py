@@ -212,7 +212,7 @@ def write_run(
         path / "data.json",
         {
             "name": "fashion-mnist-sample",
-            "title": "Fashion-MNIST, the first 10,000 and 2,000",
+            "title": "Fashion-MNIST (sample of 12,000 images)",
             "source": "Xiao, Rasul, Vollgraf: Fashion-MNIST, https://arxiv.org/abs/1708.07747",
             "licence": "MIT",
             "classes": classes,

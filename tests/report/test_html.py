@@ -94,7 +94,7 @@ def test_says_what_the_files_say(make_run):
         "61,706 parameters, 0.417 million multiply-adds per image",
         "9,000 for training 1,000 for validation 2,000 for the final test",
         f"Validation accuracy after epoch 12: {percent(last['val_accuracy'])}",
-        "Fashion-MNIST, the first 10,000 and 2,000",
+        "Fashion-MNIST (sample of 12,000 images)",
         "Licence: MIT",
         run.data.fingerprint,
         run.summary.command,
@@ -289,7 +289,7 @@ def test_what_the_figures_lack_is_said_in_report_and_card(make_run):
     write_json(path, evaluation)
     run = Run.open(run.path)
     said = (
-        "For 7 of 1,800 test images the net gave no number (NaN or infinity). They count as misclassified",
+        "For 7 of 1,800 test images, the net returned NaN or infinity. They count as misclassified",
         "No test images of Bag: the figures say nothing about them.",
         "These images have class numbers but no names; classes were matched by position: 0 is T-shirt/top, 1 is Trouser.",
     )

@@ -112,7 +112,13 @@ def test_a_full_disk_costs_a_warning_then_another_try_and_no_training(monkeypatc
     kept.save({"step": 7}, must=False)
     assert kept.saved == 0
     assert len(warned) == 1
-    for part in ("step 7", "No space left on device", "make room", str(tmp_path), "the checkpoint of step 0 is whole"):
+    for part in (
+        "step 7",
+        "No space left on device",
+        "free some space",
+        str(tmp_path),
+        "the checkpoint of step 0 is complete",
+    ):
         assert part in warned[0]
     assert not kept.due()
     disk.time += SECONDS

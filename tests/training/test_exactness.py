@@ -213,7 +213,7 @@ def test_resume_refuses_data_that_changed(tmp_path, pictures):
             progress=StopAfter(1),
         )
     next((pictures / "dark").glob("*.png")).unlink()
-    with pytest.raises(DataError, match=r"is not what .* was begun with"):
+    with pytest.raises(DataError, match=r"is not the data that .* was trained on"):
         striate.resume(tmp_path / "run")
 
 

@@ -90,9 +90,9 @@ def test_a_finished_run_is_extended_and_says_what_the_rate_does(short, tmp_path)
     first, second = (shlex.split(line) for line in run.summary.command.splitlines())
     assert first[first.index("--epochs") + 1] == "1.5"
     assert second == ["striate", "train", "--resume", "runs/again", "--epochs", "3"]
-    with pytest.raises(UsageError, match="3 are done already, got 2"):
+    with pytest.raises(UsageError, match="3 are done, got 2"):
         striate.resume(path, epochs=2)
-    with pytest.raises(UsageError, match="3 are done already, got 3"):
+    with pytest.raises(UsageError, match="3 are done, got 3"):
         striate.resume(path, epochs=3)
 
 
@@ -151,7 +151,7 @@ def test_an_interrupted_run_is_made_shorter_or_longer(tmp_path, clothes, epochs)
     assert run.metrics[0]["lr"] == pytest.approx(0.2 * (1 - 29.5 / 90) / 0.8)
     assert run.metrics[-1]["lr"] == pytest.approx(0.2 * (0.5 / steps) / 0.8)
     assert run.summary.command is None  # nothing that can be pasted stops a run after that step
-    assert run.summary.no_command == "its end was moved on the way, after step 30 of 90"
+    assert run.summary.no_command == "its end was moved during training, after step 30 of 90"
     assert repeat_command(run.config) is None
 
 
@@ -167,7 +167,7 @@ def test_with_resume_only_the_end_can_be_changed(short, capsys):
             main(["train", *words, "--resume", str(short.path)])
         assert exited.value.code == 2
         assert f"{named} cannot be combined with --resume" in capsys.readouterr().err
-    for epochs, why in (("0.5", "1.5 are done already, got 0.5"), ("-1", "--epochs must be above 0, got -1")):
+    for epochs, why in (("0.5", "1.5 are done, got 0.5"), ("-1", "--epochs must be above 0, got -1")):
         with pytest.raises(SystemExit) as exited:
             main(["train", "--resume", str(short.path), "--epochs", epochs])
         assert exited.value.code == 2

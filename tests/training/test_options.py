@@ -171,7 +171,7 @@ def test_the_body_stays_as_it_is_while_it_is_frozen(tmp_path):
 
 def test_freezing_a_net_without_a_head_of_its_own_is_refused(tmp_path):
     net = nn.Sequential(nn.Flatten(), nn.Linear(784, 10))
-    with pytest.raises(UsageError, match="all body"):
+    with pytest.raises(UsageError, match="a separate head"):
         train(tmp_path, net, freeze=0.5, size=28)
 
 
@@ -249,7 +249,7 @@ def test_training_stops_when_validation_is_no_better_for_so_many_epochs(tmp_path
 
 def test_what_goes_by_validation_needs_validation(tmp_path):
     for choice in ({"keep": "best"}, {"patience": 3}):
-        with pytest.raises(UsageError, match="goes by validation images, and there are none"):
+        with pytest.raises(UsageError, match="needs validation images, but there are none"):
             train(tmp_path, validation=0, **choice)
     for choice, message in (
         ({"ema": 1.0}, "ema must be at least 0 and below 1"),

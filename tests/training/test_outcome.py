@@ -138,7 +138,7 @@ def test_a_run_that_its_patience_ended_goes_on_when_it_is_extended(tiny):
     done = made.state.step
     assert done < 80
     config, said = extended(made.run.config, done, 20, made.state.rows)
-    assert said.startswith("its patience of 1 epoch begins anew; ")
+    assert said.startswith("its patience of 1 epoch starts anew; ")
     assert config.plan.patience_restarted == (done,)
     made.run.keep(config)
     again = tiny("run", resume=True, **changes)
@@ -195,11 +195,11 @@ def test_stopped_early_resumed_and_extended(small, call, tmp_path):
     assert before == {file: file.read_bytes() for file in run.path.rglob("*") if file.is_file()}
     code, _, err = call("train", "--resume", "runs/run", "--epochs", 30)
     assert code == 0
-    assert "its patience of 1 epoch begins anew" in err
+    assert "its patience of 1 epoch starts anew" in err
     after = striate.load(run.path).ending
     assert after.planned_epochs == 30
     assert after.epochs > ending.epochs
-    with pytest.raises(UsageError, match="are done already"):
+    with pytest.raises(UsageError, match="are done"):
         striate.resume(run.path, epochs=ending.epochs, progress=QUIET)
 
 

@@ -479,7 +479,7 @@ def test_what_cannot_be_shared_is_refused_by_name(monkeypatch):
     for name, value in (("RANK", 1), ("WORLD_SIZE", 2), ("LOCAL_RANK", 1), ("LOCAL_WORLD_SIZE", 2)):
         monkeypatch.setenv(name, str(value))
     assert Ranks.here() == Ranks(1, 2, 1, 2)
-    with pytest.raises(UsageError, match="2 ranks were started by torchrun already: leave processes out"):
+    with pytest.raises(UsageError, match="2 ranks were already started by torchrun: leave out processes"):
         striate.train(processes=2)
 
 

@@ -115,7 +115,7 @@ def repeats(settings, photos, tmp_path, monkeypatch):
     run = striate.train(name="original", progress=QUIET, **given)
     command = run.summary.command
     if "budget" in given and command is None:  # this machine kept another pace than was measured
-        assert "moved on the way" in run.summary.no_command
+        assert "moved during training" in run.summary.no_command
         return
     assert "--budget" not in command
     run = striate.load((tmp_path / run.path).resolve())
@@ -143,7 +143,7 @@ def test_what_no_option_can_give_has_no_command_and_says_why(tmp_path, photos):
     for changed, reason in (
         ({"net": replace(own.net, origin=Origin(given=True))}, "given as a module"),
         ({"plan": replace(own.plan, parts=4)}, "memory ran out"),
-        ({"plan": replace(own.plan, resumed_in=3)}, "begun in 1 processes and went on in 3"),
+        ({"plan": replace(own.plan, resumed_in=3)}, "started with 1 processes and resumed with 3"),
     ):
         assert reason in why_none(replace(own, **changed))
         assert repeat_command(replace(own, **changed)) is None

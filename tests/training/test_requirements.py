@@ -38,7 +38,7 @@ def refused(tmp_path, data, match, **settings):
 
 def test_one_group_a_class(tmp_path):
     data = make(tmp_path / "photos", {"cat": 8, "dog": 8}, name="{label}-{number}.png")
-    refused(tmp_path, data, "no image to test with.*all of one group of group_by", group_by="cat|dog")
+    refused(tmp_path, data, "no test images.*all in one group of group_by", group_by="cat|dog")
 
 
 def test_one_picture_a_class(tmp_path):
@@ -46,17 +46,17 @@ def test_one_picture_a_class(tmp_path):
 
 
 def test_pictures_that_are_equal(tmp_path):
-    refused(tmp_path, make(tmp_path / "photos", {"a": 6, "bb": 6}, equal=True), "all equal at 28x28 pixels")
+    refused(tmp_path, make(tmp_path / "photos", {"a": 6, "bb": 6}, equal=True), "all identical at 28x28 pixels")
 
 
 def test_pictures_that_are_equal_at_the_size_of_the_net_only(tmp_path):
     data = make(tmp_path / "photos", {"a": 6, "bb": 6}, side=224, same_small=True)
-    refused(tmp_path, data, "all equal at 28x28 pixels, and such images are never parted")
+    refused(tmp_path, data, "all identical at 28x28 pixels, and such images are never separated")
 
 
 def test_two_pictures_a_class_leave_none_for_validation(tmp_path):
     data = make(tmp_path / "photos", {"a": 2, "b": 2})
-    refused(tmp_path, data, "no image for validation: each class has a single image.*validation=0")
+    refused(tmp_path, data, "no validation images: each class has a single image.*validation=0")
 
 
 def test_one_class_only_and_a_class_that_is_excluded(tmp_path):
@@ -82,18 +82,18 @@ def test_a_class_without_test_or_validation_pictures_is_said_and_trains(tmp_path
     for number in range(12):
         (data / "cat" / f"cat-{number}.png").rename(data / "cat" / f"one-{number}.png")
     said = looked(data, group_by="one|dog-[0-9]+")
-    assert "No test image is of class cat: nothing will be known there of this class." in said
+    assert "No test image is of class cat: there will be no figures for this class." in said
     assert "No validation image is of class cat" in said
 
 
 def test_a_validation_that_keeps_nearly_all_is_said(tmp_path):
     data = make(tmp_path / "photos", {"cat": 12, "dog": 12})
-    assert "Validation keeps 18 of 20 training images, and 2 are left to learn from" in looked(data, validation=0.99)
+    assert "Validation keeps 18 of 20 training images, which leaves 2 for training" in looked(data, validation=0.99)
     assert "Validation keeps" not in looked(data)
 
 
 def test_no_validation_where_none_is_asked_for(tmp_path):
     data = make(tmp_path / "photos", {"a": 2, "b": 2})
     assert looked(data, validation=0) is not None
-    with pytest.raises(UsageError, match="goes by validation images"):
+    with pytest.raises(UsageError, match="needs validation images"):
         looked(data, validation=0, keep="best")

@@ -1,4 +1,4 @@
-"""Training refuses what is no function of one image, runs keep an answer, and NaN never leaves as an answer."""
+"""Training refuses what is not a function of one image, runs keep an answer, and NaN never leaves as an answer."""
 
 import csv
 import io
@@ -158,7 +158,7 @@ def test_training_refuses_it_before_step_1(kind, data, tmp_path):
     name, place = unsound.CASES[kind]
     with pytest.raises(UsageError) as refused:
         trained(f"{unsound.__file__}:{kind.__name__}", data, tmp_path)
-    assert "is no function of one image" in str(refused.value)
+    assert "is not a function of one image" in str(refused.value)
     assert name in str(refused.value)
     assert place in str(refused.value)
     assert not (tmp_path / "runs").exists()
@@ -188,7 +188,7 @@ def test_bounded_logits_are_not_trained(kind, call, nets, data, tmp_path):
     for way in ((), ("--find-lr", tmp_path / "rates.png")):
         code, _, err = call("train", f"{nets}:{kind}", "--data", data, "--epochs", "1", *out, *way)
         assert code == UsageError.exit_code
-        assert "cannot be trained as it ends" in err
+        assert "cannot be trained with this output" in err
         assert all(words in " ".join(err.split()) for words in BOUNDED[kind])
     assert not (tmp_path / "runs").exists()
     assert not (tmp_path / "rates.png").exists()
@@ -247,7 +247,7 @@ def test_a_run_keeps_an_answer_that_its_net_must_give(nets, data, tmp_path):
     picture = np.full((12, 12, 3), 9, np.uint8)
     assert striate.load(run.path).predict(picture)[0].error is None
     nets.write_text(NETS.replace(".relu()", ".tanh()"))
-    with pytest.raises(DataError, match=r"answers otherwise than when it was saved .*answer\.json"):
+    with pytest.raises(DataError, match=r"gives different answers than when it was saved .*answer\.json"):
         striate.load(run.path, trust_code=True).predict(picture)
     (run.path / "answer.json").unlink()  # as in runs of before
     assert striate.load(run.path, trust_code=True).predict(picture)[0].error is None
@@ -279,7 +279,7 @@ def test_no_number_is_the_error_of_its_row(call, odd, tmp_path):
     code, out, err = call("predict", run.path, folder)
     assert code == 3
     assert len(out.splitlines()) == 2
-    assert f"{folder}/2.png: the net gives no number for this image (NaN or infinity)" in err
+    assert f"{folder}/2.png: the net returns NaN or infinity for this image" in err
     assert "1 of 3 images could not be classified" in err
     code, out, _ = call("predict", run.path, folder, "--json")
     rows = json.loads(out, parse_constant=pytest.fail)
@@ -311,7 +311,7 @@ def test_no_number_counts_as_wrong_and_is_named(call, odd):
     assert code == 0
     assert json.loads(out, parse_constant=pytest.fail)["unanswered"] == 4
     _, out, _ = call("evaluate", run.path)
-    assert "no number (NaN or infinity) for 4 images" in out.replace("\n", " ")
+    assert "NaN or infinity for 4 images" in out.replace("\n", " ")
     _, out, _ = call("evaluate", run.path, "--robustness", "--json")
     assert json.loads(out, parse_constant=pytest.fail)["robustness"]["clean"] <= 0.8
 
@@ -320,10 +320,10 @@ def test_export_and_explain_say_it(call, odd, tmp_path):
     run, folder = odd
     code, _, err = call("export", run.path, "--to", "safetensors")
     assert code == CheckError.exit_code
-    assert "the net gives no number (NaN or infinity) for 4 of" in err
+    assert "the net returns NaN or infinity for 4 of" in err
     code, _, err = call("explain", run.path, folder / "2.png", "--method", "saliency", "--output", tmp_path)
     assert code == 3
-    assert "2.png: the net gives no number for this image" in err
+    assert "2.png: the net returns NaN or infinity for this image" in err
 
 
 def test_resuming_a_copy_keeps_the_answer_true(nets, data, tmp_path):

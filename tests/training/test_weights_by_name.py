@@ -36,7 +36,7 @@ def test_the_same_classes_in_another_order_get_their_own_rows(tmp_path):
     donor, net = build("lenet5", classes=4).eval(), build("lenet5", classes=4).eval()
     path = saved(donor, tmp_path / "w.safetensors", ["cat", "dog", "eel", "fox"])
     notes = begin_with(net, path, ("fox", "cat", "eel", "dog"), (28, 28)).notes
-    assert notes[-1] == "the rows of its classifier are put where these classes have them, by name"
+    assert notes[-1] == "the rows of its classifier are reordered by class name"
     assert torch.allclose(net(grey()), donor(grey())[:, [3, 0, 2, 1]], atol=1e-6)
 
 
@@ -59,7 +59,7 @@ def test_the_same_classes_in_the_same_order_need_no_word_and_a_file_without_name
     save_file(donor.state_dict(), tmp_path / "plain.safetensors")
     notes = begin_with(net, tmp_path / "plain.safetensors", ("cat", "dog"), (28, 28)).notes
     assert notes[-1] == (
-        "the file does not name its classes: its classifier is kept by position, and its rows are taken for cat, dog, "
+        "the file does not name its classes: its classifier is kept by position, so its rows are used for cat, dog, "
         "in this order"
     )
     assert all(torch.equal(one, donor.state_dict()[name]) for name, one in net.state_dict().items())
@@ -93,7 +93,7 @@ def test_a_run_and_its_file_and_what_it_exported_name_their_classes(tmp_path, ca
     for weights in (first.path, last, "out.safetensors", old, old / "weights" / "last.safetensors"):
         net = build("lenet5", classes=2)
         note = begin_with(net, weights, ("dog", "cat"), (28, 28)).notes[-1]
-        assert note.startswith("the rows of its classifier are put where"), weights
+        assert note.startswith("the rows of its classifier are reordered"), weights
         assert torch.equal(net.state_dict()[name], before[name].flip(0))
     run = striate.train("lenet5", data("b", "dog", "cat"), weights=first.path, lr=1e-9, **given)
     assert run.config.net.pretrained[-1] == note
