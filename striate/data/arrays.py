@@ -11,8 +11,7 @@ from typing import Any
 import numpy as np
 
 from striate.data.athand import Part
-from striate.data.classnames import require_distinct
-from striate.data.dataset import DataSet, Reading
+from striate.data.dataset import DataSet, Reading, require_distinct
 from striate.data.given import labelled
 from striate.data.layout import SPLIT_NAMES
 from striate.data.ledger import ARRAYS, Ledger

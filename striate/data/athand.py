@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
@@ -101,42 +101,36 @@ def splits_of(data: object) -> tuple[dict[str, Part], tuple[str, ...] | None]:
 def _part(data: Any, split: str) -> Part:
     if isinstance(data, ImageData):
         return Part(data, len(data), data.labels, data.classes)
+    keys: tuple[Any, Any] = (0, 1)
     if hasattr(data, "features") and hasattr(data, "column_names"):
-        return _of_columns(data, split)
-    if _is_pair(data):
+        keys = _column(data, split, "image", "Image"), _column(data, split, "label", "ClassLabel")
+        names = getattr(data.features[keys[1]], "names", None)
+    elif _is_pair(data):
         images, labels = data
         if len(images) != len(labels):
             raise DataError(f"{split}: {len(images):,} images need as many labels, got {len(labels):,}")
         return Part(images if isinstance(images, np.ndarray | torch.Tensor) else list(images), len(labels), labels)
-    if not isinstance(data, MapStyle) or isinstance(data, str | bytes | np.ndarray | torch.Tensor):
+    elif not isinstance(data, MapStyle) or isinstance(data, str | bytes | np.ndarray | torch.Tensor):
         raise UsageError(
             f"{split}: {type(data).__name__} cannot be used as training data: give (images, labels), a Dataset with "
             "access by position, or a dict of splits. For a DataLoader, give its dataset"
         )
-    names = _class_names(data)
+    else:
+        names = _class_names(data)
+    taken: list[Any] = []
 
-    def pair(position: int) -> tuple[Any, Any]:
-        item = data[position]
-        if not isinstance(item, tuple | list) or len(item) != 2:
-            raise UsageError(
-                f"{split} must be a Dataset of (image, label): its item {position} is {kind_of_thing(item)}. {ONE_LABEL}"
-            )
-        return item[0], item[1]
+    def in_turn() -> Iterator[Any]:
+        """The images, each read once with its label: what is drawn anew each time is drawn once."""
+        for position in range(len(data)):
+            item = data[position]
+            if keys == (0, 1) and (not isinstance(item, tuple | list) or len(item) != 2):
+                raise UsageError(
+                    f"{split} must be a Dataset of (image, label): its item {position} is {kind_of_thing(item)}. {ONE_LABEL}"
+                )
+            taken.append(item[keys[1]])
+            yield item[keys[0]]
 
-    return _in_turn(len(data), pair, names)
-
-
-def _in_turn(count: int, pair: Callable[[int], tuple[Any, Any]], names: tuple[str, ...] | None) -> Part:
-    """A split whose images and labels come together and are read once: what is drawn anew each time is drawn once."""
-    labels: list[Any] = []
-
-    def images() -> Iterator[Any]:
-        for position in range(count):
-            image, label = pair(position)
-            labels.append(label)
-            yield image
-
-    return Part(images(), count, labels, names)
+    return Part(in_turn(), len(data), taken, names and tuple(names))
 
 
 def _is_pair(data: object) -> bool:
@@ -146,29 +140,17 @@ def _is_pair(data: object) -> bool:
     return hasattr(data[1], "__len__") and not isinstance(data[1], str | bytes)
 
 
-def _of_columns(data: Any, split: str) -> Part:
-    """A Hugging Face Dataset: the column of images by its feature, that of labels by its ClassLabel or its name."""
-    features = data.features
-
-    def column(what: str, feature: str) -> str:
-        of_kind = [name for name in features if type(features[name]).__name__ == feature]
-        named = [name for name in _COLUMNS[what] if name in features]
-        chosen = [name for name in named if name in of_kind] or of_kind or named
-        if not chosen or (len(chosen) > 1 and chosen[0] not in named):
-            raise UsageError(
-                f"{split}: which column is the {what}? It has {', '.join(features)}: keep one of the type {feature}, or give "
-                f"(images, labels). {ONE_LABEL}"
-            )
-        return chosen[0]
-
-    image, label = column("image", "Image"), column("label", "ClassLabel")
-    names = getattr(features[label], "names", None)
-
-    def pair(position: int) -> tuple[Any, Any]:
-        row = data[position]
-        return row[image], row[label]
-
-    return _in_turn(len(data), pair, names and tuple(names))
+def _column(data: Any, split: str, what: str, feature: str) -> str:
+    """The column of a Hugging Face Dataset with the images or labels: by its feature, else by its name."""
+    of_kind = [name for name in data.features if type(data.features[name]).__name__ == feature]
+    named = [name for name in _COLUMNS[what] if name in data.features]
+    chosen = [name for name in named if name in of_kind] or of_kind or named
+    if not chosen or (len(chosen) > 1 and chosen[0] not in named):
+        raise UsageError(
+            f"{split}: which column is the {what}? It has {', '.join(data.features)}: keep one of the type {feature}, or give "
+            f"(images, labels). {ONE_LABEL}"
+        )
+    return chosen[0]
 
 
 def _class_names(data: Any) -> tuple[str, ...] | None:

@@ -86,10 +86,10 @@ class Augmentation:
                 raise UsageError(f"the augmentation {kind} is given twice in {text!r}")
             try:
                 found[kind] = float(strength if given else USUAL[kind])
-                if not math.isfinite(found[kind]):
-                    raise ValueError
             except ValueError:
-                raise UsageError(f"{kind} needs a number, as in {kind}={USUAL[kind]:g}, got {strength!r}") from None
+                found[kind] = math.nan
+            if not math.isfinite(found[kind]):
+                raise UsageError(f"{kind} needs a number, as in {kind}={USUAL[kind]:g}, got {strength!r}")
         if not found:
             raise UsageError(f"no augmentation in {text!r}: name some of {', '.join(USUAL)}, or none")
         for kind in {"flip", "shift"} & found.keys():
@@ -118,10 +118,7 @@ class Augmentation:
 
     def __call__(self, pixels: Tensor, draws: Draws, statistics: tuple[Tensor, Tensor] | None = None) -> Tensor:
         """uint8 (N, C, H, W) -> the same, or float32 from 0 to 255 where a kind interpolates. Mixing comes after it.
-
-        Args:
-            draws: of the N samples of the batch.
-            statistics: of `colour_statistics`, for lighting and erasing.
+        `statistics`: of `colour_statistics`, for lighting and erasing.
         """
         if self.flip:
             pixels = flip(pixels, draws.uniform(FLIP) < 0.5)

@@ -27,9 +27,8 @@ import numpy as np
 import PIL
 
 from striate.data.decode import DECODER
-from striate.data.formats import has_heif
+from striate.data.formats import FORMATS, has_heif
 from striate.data.images import Pixels, Store, content_hash
-from striate.data.kinds import FORMATS
 from striate.data.preprocessing import Preprocessing
 from striate.data.reading import Entry, Files, Known, OnProgress
 from striate.files import write_atomic

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from striate.data.kinds import SUFFIXES
+from striate.data.formats import SUFFIXES
 from striate.data.layout import SPLIT_OF
 from striate.errors import DataError
 

@@ -14,8 +14,7 @@ from PIL import Image
 
 from striate.data.athand import ONE_LABEL, MapStyle, Part, kind_of_thing, name_of, splits_of
 from striate.data.cache import fits_memory
-from striate.data.classnames import require_distinct
-from striate.data.dataset import DataSet, Reading
+from striate.data.dataset import DataSet, Reading, require_distinct
 from striate.data.decode import decode_with_info, has_no_colour
 from striate.data.images import ImageData, Labels, Pictures, Pixels
 from striate.data.inputs import at_hand

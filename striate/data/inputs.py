@@ -17,9 +17,8 @@ from PIL import Image
 
 from striate.data.athand import MapStyle, images_in
 from striate.data.decode import LARGEST_FILE, upright
-from striate.data.formats import other_kind
+from striate.data.formats import kind_of, other_kind
 from striate.data.images import Pixels
-from striate.data.kinds import kind_of
 from striate.data.ledger import Ledger
 from striate.data.preprocessing import Preprocessing
 from striate.data.reading import in_portions

@@ -9,8 +9,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from striate.data.classnames import require_distinct
-from striate.data.kinds import ARCHIVES
+from striate.data.dataset import require_distinct
+from striate.data.formats import ARCHIVES
 from striate.data.ledger import below
 from striate.data.tree import Folder
 from striate.errors import DataError, UsageError, param

@@ -9,9 +9,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import NamedTuple
 
-from striate.data.classnames import require_distinct
 from striate.data.columns import PATH_COLUMNS, Columns, find_columns, has_columns
-from striate.data.kinds import SUFFIXES
+from striate.data.dataset import require_distinct
+from striate.data.formats import SUFFIXES
 from striate.data.layout import SPLIT_NAMES, SPLIT_OF
 from striate.data.tabletext import read_text
 from striate.data.tree import entries_below

@@ -13,7 +13,7 @@ import unicodedata
 from collections.abc import Callable, Collection, Mapping, Sequence
 from pathlib import Path
 
-from striate.data.kinds import kind_of
+from striate.data.formats import kind_of
 from striate.errors import DataError
 from striate.terminal import plain
 

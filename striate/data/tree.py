@@ -9,8 +9,7 @@ from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from striate.data.formats import is_picture
-from striate.data.kinds import named
+from striate.data.formats import is_picture, named
 from striate.data.ledger import Fate, Ledger, below
 
 _JUNK = frozenset(

@@ -10,8 +10,7 @@ from PIL import Image
 
 from striate.data import formats, load_data
 from striate.data.decode import decode
-from striate.data.formats import is_picture
-from striate.data.kinds import FORMATS, kind_of
+from striate.data.formats import FORMATS, is_picture, kind_of
 from striate.errors import DataError
 
 LOSSY = {"JPEG", "AVIF", "GIF", "WEBP"}

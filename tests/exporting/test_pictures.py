@@ -9,7 +9,7 @@ import pytest
 from PIL import Image
 
 from striate.data import Preprocessing
-from striate.data.kinds import FORMATS
+from striate.data.formats import FORMATS
 from striate.data.preprocessing import HEADROOM
 from striate.errors import DataError
 from striate.exporting.folder import BUNDLE, write_scripts
