@@ -55,9 +55,9 @@ def load_data(
     range: str | Sequence[float] | None = None,
     on_progress: OnProgress | None = None,
 ) -> DataSet:
-    """A set by name; a folder or table of images; a NumPy archive (`.npz`); or images and labels that are at hand in Python.
+    """A set by name; a folder or table of images; a NumPy archive (`.npz`); or images and labels given in Python.
 
-    docs/data.md has the forms. At hand: `(images, labels)`, with images as an array, a tensor, or a list of PIL images, arrays,
+    docs/data.md has the forms. In Python: `(images, labels)`, with images as an array, a tensor, or a list of PIL images, arrays,
     tensors or files; a torch Dataset of (image, label); a Hugging Face Dataset; a dict of splits of these; a DataSet as it is.
 
     Args:
@@ -71,14 +71,14 @@ def load_data(
         exclude: for files, patterns such as `ants/*.gif` of those to leave out, of the path below the folder or of the name.
         splits: for folders, which of them are splits, where their names do not say it: `train=training_set,test=test_set`, or
             `none` if each is a class.
-        on_bad: what files that cannot be read do: they are left out and named, or they are an error.
-        partial: the images may be of some classes only, also in one split other ones than in another: to evaluate with.
+        on_bad: whether files that cannot be read are left out and named, or an error.
+        partial: a split may lack classes, as for data to evaluate with.
         range: black and white of images of more than 8 bits, as in `(0, 4095)`; None for what is known of them (docs/data.md).
         on_progress: called with (done, total) while files are decoded.
 
     Raises:
-        UsageError: neither a known name nor a path, with the nearest names; or a pattern that is none or finds nothing.
-        DataError: what was found cannot be used; with `stop`, a file that cannot be read.
+        UsageError: neither a known name nor a path, with the nearest names; a pattern that is invalid or matches nothing.
+        DataError: the data cannot be used; with `on_bad="stop"`, a file cannot be read.
     """
     reading = Reading(
         size=size, channels=channels, fit=fit, range=range_of(range), group_by=group_by, exclude=tuple(exclude), splits=splits,

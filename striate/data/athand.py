@@ -1,4 +1,4 @@
-"""Data at hand in Python, in the forms that people have it, taken apart into images, labels and names of classes."""
+"""Data given in Python, in its usual forms, taken apart into images, labels and class names."""
 
 from __future__ import annotations
 

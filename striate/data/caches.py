@@ -6,39 +6,29 @@ import json
 import math
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
 
 from striate.data.cache import ABOUT, LOCK, About, cache_root, lock_of
 from striate.errors import DataError
 
 
-@dataclass(frozen=True, slots=True)
-class CacheInfo:
+@dataclass(frozen=True, kw_only=True, slots=True)
+class CacheInfo(About):
     """One cache on this machine.
 
     Attributes:
-        source: the folder or table whose images it holds; `there`: whether that still exists.
-        size, channels, fit: of its `Preprocessing`.
+        there: whether the folder or table whose images it holds still exists.
         pictures: how many are prepared; `whole`: whether these are all.
         bytes: on disk.
         used: seconds since the epoch when it was used last.
         path: its folder.
     """
 
-    source: str
     there: bool
-    size: tuple[int, int]
-    channels: int
-    fit: str
     pictures: int
     whole: bool
     bytes: int
     used: float
     path: str
-
-    def as_dict(self) -> dict[str, Any]:
-        """The cache in plain types."""
-        return asdict(self)
 
 
 def list_caches() -> list[CacheInfo]:
@@ -57,9 +47,9 @@ def _info(about: Path) -> CacheInfo:
     row = math.prod((*made.size, made.channels))
     whole = [index.with_suffix(".pixels").stat().st_size for index in folder.glob("*.index")]
     return CacheInfo(
-        source=made.source, there=Path(made.source).exists(), size=made.size, channels=made.channels, fit=made.fit,
-        pictures=sum(size // row for size in whole) if row else 0, whole=bool(whole),
-        bytes=sum(path.stat().st_size for path in folder.iterdir()), used=about.stat().st_mtime, path=str(folder),
+        **asdict(made), there=Path(made.source).exists(), pictures=sum(size // row for size in whole) if row else 0,
+        whole=bool(whole), bytes=sum(path.stat().st_size for path in folder.iterdir()), used=about.stat().st_mtime,
+        path=str(folder),
     )  # fmt: skip
 
 

@@ -60,7 +60,7 @@ class Reading:
 
 @dataclass(frozen=True, eq=False, kw_only=True, slots=True, repr=False)
 class DataSet:
-    """A set of images under one name: its splits, where it came from, and what may be done to it.
+    """A set of images under one name: its splits and where it came from.
 
     Attributes:
         name: `fashion-mnist`, or the folder's name.
@@ -70,12 +70,12 @@ class DataSet:
         splits: `train`, and `validation` and `test` where the set gives them. All have the same classes.
         flippable: whether a mirrored image keeps its class (it does not for digits).
         unreadable: file -> reason, for those that were left out.
-        excluded: pattern -> the files that were left out because it names them.
-        made: the splits that were made of the training images, for want of given ones.
+        excluded: pattern -> the files that it left out.
+        made: the splits that were made from the training images because the data has none.
         ledger: what became of every file and folder, row, or array; None for a set by name.
         files: path -> what its file is, for those that could be read; empty where images are no files.
-        place: of files, the folder of their pixel cache, or why there is none.
-        numbered: whether classes have numbers only, for want of names.
+        place: the folder of the pixel cache, or why there is none.
+        numbered: whether classes have numbers and no names.
         reading: how files were read.
         values: of images that are wider than 8 bits.
         range: their black and white, where it was stated.
@@ -119,7 +119,7 @@ class DataSet:
     def __getitem__(self, key: int) -> tuple[torch.Tensor, int]: ...
 
     def __getitem__(self, key: int | str) -> tuple[torch.Tensor, int] | ImageData:
-        """A split by its name; by number (uint8 tensor (C, H, W), label) of one image, counted over all splits in turn."""
+        """A split by its name, or by number (uint8 tensor (C, H, W), label) of one image, counted over all splits."""
         if isinstance(key, str):
             if key not in self.splits:
                 raise UsageError(f"{self.name} has no split {key!r}; it has: {', '.join(self.splits)}")
@@ -175,7 +175,7 @@ class DataSet:
         return sorted({path for paths in self.excluded.values() for path in paths})
 
     def require_excluded(self) -> None:
-        """Raises UsageError if a pattern that was to exclude files names none: it is misspelt then."""
+        """Raises UsageError if a pattern of files to exclude matches none: it is probably misspelt."""
         if unused := [pattern for pattern, paths in self.excluded.items() if not paths]:
             raise UsageError(f"{param('exclude')} {unused[0]!r} matches no file of {self.location}")
 

@@ -77,7 +77,7 @@ def decode(source: str | Path | bytes, at_least: int | None = None) -> Image.Ima
 def decode_with_info(
     source: str | Path | bytes, at_least: int | None = None, wanted: Range | None = None
 ) -> tuple[Image.Image, FileInfo]:
-    """As `decode`, with what the file is. `wanted`: black and white of values wider than 8 bits, where they were stated."""
+    """As `decode`, with what the file is. `wanted`: the stated black and white of values wider than 8 bits."""
     name = "the image" if isinstance(source, bytes) else str(source)
     content = source if isinstance(source, bytes) else read_bytes(source)
     if not content:
@@ -151,8 +151,7 @@ def read_bytes(path: str | Path) -> bytes:
 def _silence_pillow() -> None:
     """Silences Pillow's warnings about odd metadata: real problems raise an exception.
 
-    By one filter, put in where it is not yet. It stays: filters belong to the process, and a thread that puts them back
-    undoes what another one does.
+    One filter is added and stays: filters belong to the process, and a thread that restores them undoes what others did.
     """
     if _QUIET not in warnings.filters:
         warnings.filterwarnings("ignore", module=_PILLOW.pattern)

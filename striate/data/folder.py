@@ -21,7 +21,7 @@ from striate.data.splits import with_test_split
 from striate.errors import DataError, UsageError, param
 
 FEW = 8
-"""Images that are looked at first: whether a set is grey is guessed by them, and known once all are decoded."""
+"""Images that are decoded first to guess whether a set is grey; once all are decoded, it is known."""
 _SHOWN = 20
 """Number of unreadable files that an error lists."""
 
@@ -80,8 +80,8 @@ def _prepared(
     workers: int,
     on_progress: OnProgress | None,
 ) -> Prepared:
-    """The pixels of all files, also of those to leave out: the cache is the same whatever is excluded. They have the channels
-    that are asked for, or one where the images of `rows` are all grey, and else three.
+    """The pixels of all files, excluded ones too, so that excluding changes no cache. Unless `reading` says otherwise they have
+    one channel if the images of `rows` are all grey, else three.
     """
 
     def read(channels: int) -> Prepared:

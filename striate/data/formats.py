@@ -1,4 +1,4 @@
-"""Files as images: their kinds, by the marks at their beginnings and the endings of their names; and who opens those that are read.
+"""Files as images: their kinds, by the marks at their beginnings and the endings of their names, and who opens them.
 
 Content decides. An ending only says that a file is *meant* to be an image, so that a damaged one is named and not passed over.
 Formats that Pillow reads with the help of other programs, or by code that was not made for files of strangers (EPS, WMF,

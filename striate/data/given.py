@@ -1,4 +1,4 @@
-"""Images that are at hand in Python, with their labels, made into a data set."""
+"""Images and labels given in Python, made into a data set."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from striate.data.athand import ONE_LABEL, MapStyle, Part, kind_of_thing, name_o
 from striate.data.cache import fits_memory
 from striate.data.dataset import DataSet, Reading, require_distinct
 from striate.data.decode import decode_with_info, has_no_colour
-from striate.data.images import ImageData, Labels, Pictures, Pixels
+from striate.data.images import ImageData, Labels, Pictures
 from striate.data.inputs import at_hand
 from striate.data.preprocessing import Preprocessing, stack
 from striate.data.ranges import gathered
@@ -56,7 +56,10 @@ def labelled(
     found: list[Found] = []
     mixed = False
     if all(isinstance(part.images, np.ndarray | torch.Tensor | ImageData) for part in parts.values()):
-        pixels = {split: _whole(_called(split, part)[0], part.images, reading, found) for split, part in parts.items()}
+        pixels = {
+            split: _pixels_of(_called(split, part)[0], part.images, reading.range, found)
+            for split, part in parts.items()
+        }
     else:
         pixels, mixed = _one_by_one(parts, reading, found)
     channels = {split: one.shape[3] for split, one in pixels.items()}
@@ -81,30 +84,24 @@ def _called(split: str, part: Part) -> tuple[str, str]:
     return part.called or (f"the images of {split}", f"the labels of {split}")
 
 
-def _whole(what: str, images: Any, reading: Reading, found: list[Found]) -> Pictures:
-    """uint8 (N, H, W, C) of an array of images, or of a tensor (N, H, W) or (N, C, H, W)."""
+def _pixels_of(what: str, images: Any, wanted: Range | None, found: list[Found]) -> Pictures:
+    """uint8 (N, H, W, C) of an array (N, H, W) or (N, H, W, C) or a tensor (N, H, W) or (N, C, H, W), with 1 or 3 channels, of
+    any kind of number; `found` gets the values of each. Raises DataError for another shape, one that can be read in two ways, or
+    values whose black and white are not known.
+    """
     if isinstance(images, ImageData):
         return images.pixels
+    shape = tuple(images.shape)
     if isinstance(images, torch.Tensor):
-        shape = tuple(images.shape)
-        if len(shape) == 4:
-            if shape[1] not in (1, 3) or (shape[3] in (1, 3) and shape[1:] != (1, 1, 1)):
-                raise DataError(
-                    f"{what}: a tensor must be (N, H, W) or (N, 1 or 3, H, W), got {shape}; if its channels are last, "
-                    "use permute(0, 3, 1, 2); if that is unclear, give a NumPy array, with its channels last"
-                )
-            images = images.permute(0, 2, 3, 1)
+        if len(shape) == 4 and (shape[1] not in (1, 3) or (shape[3] in (1, 3) and shape[1:] != (1, 1, 1))):
+            raise DataError(
+                f"{what}: a tensor must be (N, H, W) or (N, 1 or 3, H, W), got {shape}; if its channels are last, "
+                "use permute(0, 3, 1, 2); if that is unclear, give a NumPy array, with its channels last"
+            )
+        images = images.permute(0, 2, 3, 1) if len(shape) == 4 else images
         images = (images.float() if images.dtype == torch.bfloat16 else images).detach().cpu().numpy()
-    return _pixels_of(what, images, reading.range, found)
-
-
-def _pixels_of(what: str, pixels: np.ndarray[Any, Any], wanted: Range | None, found: list[Found]) -> Pixels:
-    """uint8 (N, H, W, C) of images (N, H, W) or (N, H, W, 1 or 3) of any kind of number; `found` gets the values of each. Raises
-    DataError for another shape, one that can be read in two ways, or values whose black and white are not known.
-    """
-    shape = pixels.shape
-    if pixels.ndim == 3:
-        pixels = pixels[..., None]
+        shape = images.shape
+    pixels = images[..., None] if len(shape) == 3 else images
     if pixels.ndim != 4 or pixels.shape[3] not in (1, 3) or not pixels.size:
         hint = ": channels come last, transpose(0, 2, 3, 1)" if len(shape) == 4 and shape[1] in (1, 3) else ""
         raise DataError(f"{what} must be (N, H, W) or (N, H, W, 1 or 3), got {pixels.dtype} {shape}{hint}")
@@ -236,8 +233,8 @@ def _labels_of(what: str, given: np.ndarray[Any, Any], count: int) -> Labels:
 def _require_classes(
     where: str, names: tuple[str, ...] | None, labels_in: Mapping[str, Labels], partial: bool
 ) -> tuple[str, ...]:
-    """The names of the classes, or their numbers for want of names. Raises DataError for a name twice, labels without a name, or,
-    unless `partial`, a split that lacks a class.
+    """The names of the classes, or their numbers if they have no names. Raises DataError for a name twice, labels without a
+    name, or, unless `partial`, a split that lacks a class.
     """
     present = {split: set(labels.tolist()) for split, labels in labels_in.items()}
     lowest, count = min(map(min, present.values())), max(map(max, present.values())) + 1

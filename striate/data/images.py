@@ -47,7 +47,7 @@ class LazyPixels:
         return len(self.rows)
 
     def __getitem__(self, key: int | slice | Indices) -> Pixels:
-        # Out of a map of a file they are to come as an array of their own.
+        # A copy: part of a memory-mapped file would keep the whole map.
         return np.array(self.store[self.rows[key]])
 
     def __iter__(self) -> Iterator[Pixels]:
@@ -67,7 +67,7 @@ Pictures = Pixels | LazyPixels
 
 
 def portions(pixels: Pictures) -> Iterator[Pixels]:
-    """The images in turn, as many at a time as make about 16 MB."""
+    """The images in order, about 16 MB at a time."""
     step = max(1, 2**24 // int(np.prod(pixels.shape[1:])))
     return (pixels[start : start + step] for start in range(0, len(pixels), step))
 
@@ -89,7 +89,7 @@ class ImageData:
         labels: int64 (N,), indices into `classes`.
         classes: the class names, in the order of the labels.
         paths: where each image came from, if it was a file.
-        groups: what each belongs together with (a patient, a burst), where that was given; None for one that is alone.
+        groups: the group of each image (a patient, a burst), if given; None for an image without one.
         hashes: what `content_hashes` gives, where it is known already.
     """
 

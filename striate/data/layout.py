@@ -1,4 +1,4 @@
-"""Which folders of a tree are splits and which are classes. What could be either is asked back, never guessed."""
+"""Which folders of a tree are splits and which are classes. What could be either is never guessed: an error asks."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ _NEUTRAL = frozenset({
     "set", "data", "dataset", "split", "folder", "image", "images", "img", "imgs", "picture", "pictures", "photo",
     "photos", "jpg", "jpeg", "png", "final", "new", "original", "orig", "raw", "the", "my", "of"
 })  # fmt: skip
-"""Words that say nothing beside the name of a split."""
+"""Words that carry no meaning beside the name of a split."""
 _NO_CLASS = frozenset({
     "images", "image", "img", "imgs", "jpegimages", "masks", "mask", "labels", "label", "annotations", "annotation",
     "groundtruth", "ground_truth", "gt", "segmentation", "segmentations", "bboxes", "unlabeled", "unlabelled"
@@ -52,7 +52,7 @@ class Layout:
 
 
 def _how() -> str:
-    """How folders that could be either are told apart."""
+    """How the user says which folders are splits."""
     example = param("splits", "train=training_set,test=test_set")
     return (
         f"Say it with {param('splits')}: {param('splits', 'none')} if every folder is a class, or the folder of each split, "

@@ -31,7 +31,7 @@ class Ledger:
     Attributes:
         what: what the entries are, in words: `FILES`, `ROWS` or `ARRAYS`.
         found: how many there are.
-        notes: what else a person should know of how they were read, a sentence each.
+        notes: what else the user should know about how they were read, a sentence each.
     """
 
     def __init__(self, what: str = FILES) -> None:
@@ -46,7 +46,7 @@ class Ledger:
         self.found += count
 
     def enter(self, fate: Fate, name: str, kind: str = "", count: int = 1) -> None:
-        """Says what became of `count` entries: `name` is the only, or the first, of them, and `kind` why, or what it is."""
+        """Records what became of `count` entries: `name` is the first of them, and `kind` says why, or what it is."""
         self._counts[fate, kind] += count
         if fate != "used" and len(examples := self._examples[fate, kind]) < SHOWN:
             examples.append(name)

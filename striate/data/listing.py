@@ -97,10 +97,9 @@ def list_files(source: Path, reading: Reading) -> Listing:
         files, names, left = _of_folder(tree, layout, reading, ledger)
     else:
         raise DataError(f"{source}: no such folder")
-    for path in (*(file.path for file in files), *(path for path, fate, _ in left if fate != "used")):
-        titles = (below(tree.path, path), path.name, str(path))
-        for pattern, paths in excluded.items():
-            if any(fnmatch.fnmatchcase(title, pattern) for title in titles):
+    for pattern, paths in excluded.items():
+        for path in (*(file.path for file in files), *(path for path, fate, _ in left if fate != "used")):
+            if any(fnmatch.fnmatchcase(name, pattern) for name in (below(tree.path, path), path.name, str(path))):
                 paths.append(str(path))
     aside = [file for file in files if file.split == "test" and not reading.tested]
     kept = [file for file in files if file.split != "test"] if aside else files

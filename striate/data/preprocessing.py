@@ -36,9 +36,9 @@ class Preprocessing(Form):
         size: (H, W) in pixels. An image of this size is left as it is; another is scaled (antialiased bilinear).
         channels: 1 (luma, ITU-R 601-2) or 3 (RGB).
         mean, std: of each channel, of pixel values divided by 255; empty where nothing is normalised.
-        fit: how an image of another shape comes to `size`. `crop`: it is scaled until it covers it and the middle is cut
-            out. `pad`: it is scaled until it is inside, and the rest is black. `squash`: each side is scaled by itself.
-        range: the values that are black and white in images of more than 8 bits; None where nobody stated them.
+        fit: how an image of another aspect ratio is fitted to `size`. `crop`: scaled until it covers it, then centre-cropped.
+            `pad`: scaled until it fits inside, the rest black. `squash`: each side is scaled by itself.
+        range: the values of black and white in images of more than 8 bits; None if not stated.
         sixteen: whether the 16-bit images of the training set fill their range, so that a dark one is dark.
     """
 

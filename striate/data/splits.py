@@ -14,7 +14,7 @@ from striate.data.images import ImageData, Indices, Labels, concatenate
 from striate.errors import DataError, UsageError
 
 TEST_SHARE = 0.15
-"""Share of each class that is held out for the test where the data has no test split of its own."""
+"""Share of each class that is held out for testing if the data has no test split."""
 
 
 def hold_out(labels: Labels, fraction: float, seed: int, groups: Indices | None = None) -> tuple[Indices, Indices]:

@@ -22,7 +22,7 @@ _MISSING = frozenset({"nan", "null", "n/a", "#n/a", "<na>", "nat", "#ref!", "#va
 _PERHAPS_NONE = frozenset(
     {"none", "na", "-", "--", "?", ".", "unknown", "unlabeled", "unlabelled", "undefined", "-1", "-1.0"}
 )
-"""Labels that may be classes, or say that there is none, in small letters."""
+"""Labels that may be classes, or may mean that there is none, in small letters."""
 
 
 class Listed(NamedTuple):
@@ -183,7 +183,7 @@ def find_files(table: Path, cells: Mapping[int, str], notes: list[str]) -> dict[
 
 
 Guess = tuple[dict[int, Path], str]
-"""Files by the number of their row, and what is to be said of them."""
+"""Files by the number of their row, and the note that says how they were found."""
 
 
 def _slashed(table: Path, cells: Mapping[int, str], total: int) -> Guess:

@@ -23,11 +23,11 @@ FateOf = tuple[Path, Fate, str]
 
 @dataclass(slots=True)
 class Folder:
-    """A folder that was looked into.
+    """A folder and what is in it.
 
     Attributes:
         pictures: its files that are images, or are meant to be, by name.
-        closed: why it could not be looked into; empty if it could.
+        closed: why it could not be read; empty if it could.
     """
 
     path: Path

@@ -22,7 +22,7 @@ UNUSED = 0.1
 _BLOCK = 2**20
 """Values that are scaled at a time, in float64."""
 _GREY_STEPS = {"L;2": 85, "L;4": 17}
-"""What Pillow multiplies grey of 2 and of 4 bits by, but not the transparent value beside it."""
+"""What Pillow multiplies grey of 2 and 4 bits by, but not its transparent value."""
 
 
 class Unclear(ValueError):
