@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import json
 import math
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from pathlib import Path
 
 from striate.data.cache import ABOUT, LOCK, About, cache_root, lock_of
 from striate.errors import DataError
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
 class CacheInfo(About):
     """One cache on this machine.
 

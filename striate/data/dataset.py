@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, overload
 from striate.arguments import check
 from striate.choices import Fit, OnBad
 from striate.data.decode import FileInfo
-from striate.data.images import ImageData, position_of
+from striate.data.images import ImageData
 from striate.data.ledger import Ledger
 from striate.data.ranges import Values, doubt, range_of
 from striate.data.values import Range
@@ -124,7 +124,7 @@ class DataSet:
             if key not in self.splits:
                 raise UsageError(f"{self.name} has no split {key!r}; it has: {', '.join(self.splits)}")
             return self.splits[key]
-        position = position_of(key, len(self))
+        position = range(len(self))[key]
         for part in self.splits.values():
             if position < len(part):
                 break

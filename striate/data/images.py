@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import operator
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Protocol, overload
@@ -72,14 +71,6 @@ def portions(pixels: Pictures) -> Iterator[Pixels]:
     return (pixels[start : start + step] for start in range(0, len(pixels), step))
 
 
-def position_of(number: int, count: int) -> int:
-    """A position from 0 on; negative numbers count from the end. Raises IndexError for one that is not there."""
-    position = operator.index(number)
-    if not -count <= position < count:
-        raise IndexError(f"there are {count} images, but no number {position}")
-    return position % count
-
-
 @dataclass(frozen=True, eq=False, slots=True, repr=False)
 class ImageData:
     """Labelled images of one size, as they are trained on.
@@ -132,7 +123,7 @@ class ImageData:
 
         if isinstance(key, slice):
             return self.select(np.arange(len(self))[key])
-        position = position_of(key, len(self))
+        position = range(len(self))[key]  # from 0 on; IndexError for one that is not there
         return torch.from_numpy(np.array(self.pixels[position]).transpose(2, 0, 1).copy()), int(self.labels[position])
 
     def __iter__(self) -> Iterator[tuple[torch.Tensor, int]]:

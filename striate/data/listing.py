@@ -7,6 +7,7 @@ import re
 import unicodedata
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 
 from striate.data.dataset import Reading
@@ -194,35 +195,26 @@ def _class_folders(tree: Folder, layout: Layout, reading: Reading) -> dict[str, 
         require_upper([folder for folders in found.values() for folder in folders])
     for split, root in layout.roots.items():
         if not found[split] and (len(found) > 1 or not root.closed):
-            raise DataError(_without_classes(root))
+            while not root.pictures and len(root.folders) == 1:
+                root = root.folders[0]
+            count = sum(1 for _ in root.all_pictures())
+            raise DataError(
+                f"{root.path} has no class folders{f', and {count:,} images' if count else ''}. Put the images of each class into "
+                "a folder named after it, or name them in a table"
+            )
     for folder in (one for folders in found.values() for one in folders):
         if not folder.any_picture() and not folder.all_closed():
-            raise DataError(_without_pictures(tree.path, folder))
+            held = ", ".join(path.name for path in islice(folder.all_others(), 3))
+            raise DataError(
+                f"no readable image of class {folder.name}: {folder.path} "
+                f"{f'holds {held}: unpack it' if held else 'is empty: put images into it'}, or leave it out with "
+                f"{param('exclude')} {below(tree.path, folder.path)}"
+            )
     return found
 
 
 def _composed(name: str) -> str:
     return unicodedata.normalize("NFC", name)
-
-
-def _without_pictures(source: Path, folder: Folder) -> str:
-    held = [path.name for path in folder.all_others()]
-    there = f"holds {', '.join(held[:3])}: unpack it" if held else "is empty: put images into it"
-    return (
-        f"no readable image of class {folder.name}: {folder.path} {there}, or leave it out with "
-        f"{param('exclude')} {below(source, folder.path)}"
-    )
-
-
-def _without_classes(root: Folder) -> str:
-    while not root.pictures and len(root.folders) == 1:
-        root = root.folders[0]
-    count = sum(1 for _ in root.all_pictures())
-    held = f", and {count:,} images" if count else ""
-    return (
-        f"{root.path} has no class folders{held}. Put the images of each class into a folder named after it, or name them in "
-        "a table"
-    )
 
 
 def _masks(paths: Sequence[Path]) -> set[Path]:

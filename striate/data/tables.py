@@ -64,12 +64,10 @@ def read_table(table: Path, split: str = "train", splits: bool = True) -> Table:
     result = Table(notes=notes, empty=len(rows) - len(numbered))
     cells = {number: row[columns.path].strip() for number, row in numbered.items()}
     paths = find_files(table, cells, notes)
-    stated = (
-        {number: row[columns.split].strip().lower() for number, row in numbered.items()}
-        if columns.split is not None
-        else {}
-    )
-    written = sum(map(bool, stated.values())) if splits else 0
+    stated = dict.fromkeys(numbered, "")
+    if columns.split is not None and splits:
+        stated = {number: row[columns.split].strip().lower() for number, row in numbered.items()}
+    written = sum(map(bool, stated.values()))
     seen: dict[str, tuple[int, Listed]] = {}
     for number, row in numbered.items():
         found = Listed(
@@ -120,6 +118,7 @@ def _split_of(table: Path, number: int, named: str, without: int) -> str:
 
 def _require_single(table: Path, labels: Sequence[str]) -> None:
     """Raises DataError if a label is several of the others at once."""
+    known = set(labels)
     for label in labels:
         if label.startswith(("[", "{", "(")) and label.endswith(("]", "}", ")")):
             raise DataError(f"{table}: the class {label!r} is a list: an image must have exactly one class")
@@ -127,7 +126,7 @@ def _require_single(table: Path, labels: Sequence[str]) -> None:
         parts = {
             label: [part.strip() for part in label.split(mark) if part.strip()] for label in labels if mark in label
         }
-        several = [label for label, names in parts.items() if len(names) > 1 and {*labels}.issuperset(names)]
+        several = [label for label, names in parts.items() if len(names) > 1 and known.issuperset(names)]
         if len(several) > (mark == " "):
             raise DataError(
                 f"{table}: {several[0]!r} combines classes that also occur alone: an image must have exactly one "
