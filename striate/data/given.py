@@ -15,9 +15,9 @@ from PIL import Image
 from striate.data.athand import ONE_LABEL, MapStyle, Part, kind_of_thing, name_of, splits_of
 from striate.data.cache import fits_memory
 from striate.data.dataset import DataSet, Reading, require_distinct
-from striate.data.decode import decode_with_info, has_no_colour
+from striate.data.decode import has_no_colour
 from striate.data.images import ImageData, Labels, Pictures
-from striate.data.inputs import at_hand
+from striate.data.inputs import opened
 from striate.data.preprocessing import Preprocessing, stack
 from striate.data.ranges import gathered
 from striate.data.splits import with_test_split
@@ -165,12 +165,9 @@ def _opened(parts: Mapping[str, Part], reading: Reading, found: list[Found]) -> 
 def _open(given: Any, reading: Reading) -> tuple[Image.Image, Found | None]:
     if isinstance(given, Mapping) and {"bytes", "path"} & given.keys():  # of a Hugging Face Image(decode=False)
         given = given.get("bytes") or given.get("path")
-    if isinstance(given, str | Path | bytes):
-        image, info = decode_with_info(given, wanted=reading.range)
-        return image, info.found
-    if not isinstance(given, Image.Image | np.ndarray | torch.Tensor):
+    if not isinstance(given, str | Path | bytes | Image.Image | np.ndarray | torch.Tensor):
         raise DataError(f"an image is a PIL image, an array, a tensor or a file, got {kind_of_thing(given)}")
-    return at_hand(given, reading.range)
+    return opened(given, reading.range)
 
 
 def _labels(

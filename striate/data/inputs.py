@@ -16,7 +16,7 @@ import torch
 from PIL import Image
 
 from striate.data.athand import MapStyle, images_in
-from striate.data.decode import LARGEST_FILE, upright
+from striate.data.decode import LARGEST_FILE, decode_with_info, upright
 from striate.data.formats import kind_of, other_kind
 from striate.data.images import Pixels
 from striate.data.ledger import Ledger
@@ -125,15 +125,18 @@ def read(preprocessing: Preprocessing, picture: Picture) -> Pixels:
         raise DataError(picture.reason)
     if isinstance(picture, str | Path | bytes):
         return preprocessing.read(picture)
-    image, found = at_hand(picture, preprocessing.range)
+    image, found = opened(picture, preprocessing.range)
     preprocessing.require_clear(found)
     return preprocessing.pixels(image)
 
 
-def at_hand(
-    picture: Image.Image | npt.NDArray[Any] | torch.Tensor, wanted: Range | None
+def opened(
+    picture: str | Path | bytes | Image.Image | npt.NDArray[Any] | torch.Tensor, wanted: Range | None
 ) -> tuple[Image.Image, Found | None]:
     """An image of mode L or RGB at its own size, and its values where they are wider than 8 bits. Raises DataError."""
+    if isinstance(picture, str | Path | bytes):
+        image, info = decode_with_info(picture, wanted=wanted)
+        return image, info.found
     if isinstance(picture, Image.Image):
         with _LOADING:
             return upright(picture, wanted)

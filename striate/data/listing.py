@@ -198,9 +198,10 @@ def _class_folders(tree: Folder, layout: Layout, reading: Reading) -> dict[str, 
             while not root.pictures and len(root.folders) == 1:
                 root = root.folders[0]
             count = sum(1 for _ in root.all_pictures())
+            held = f", and {count:,} images" if count else ""
             raise DataError(
-                f"{root.path} has no class folders{f', and {count:,} images' if count else ''}. Put the images of each class into "
-                "a folder named after it, or name them in a table"
+                f"{root.path} has no class folders{held}. Put the images of each class into a folder named after it, or name "
+                "them in a table"
             )
     for folder in (one for folders in found.values() for one in folders):
         if not folder.any_picture() and not folder.all_closed():
