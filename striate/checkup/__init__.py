@@ -29,7 +29,7 @@ class Checkup:
 
     Attributes:
         name, location: of the data set.
-        pictures: split -> how many were looked at.
+        pictures: split -> number of images that were checked.
         classes: their names.
         findings: in the order of their weight.
         seconds: what the check-up took, without loading.

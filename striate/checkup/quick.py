@@ -90,7 +90,7 @@ def _unused_of_eight(dataset: DataSet) -> str | None:
             least, most = min(least, int(portion.min())), max(most, int(portion.max()))
             if most - least > UNUSED * 255:
                 return None
-    if most <= least:  # one value: blank images, which are told as such
+    if most <= least:  # one value: blank images, which are a finding of their own
         return None
     return (
         f"All images together range over {least} to {most} of 0 to 255, as if class numbers or bits were stored as "

@@ -45,7 +45,7 @@ def palette() -> Pixels:
 
 
 def scaled(heat: Heat) -> Heat:
-    """A map brought to 0 to 1: 0 stays, and its 99.5th percentile (or, if that is 0, its maximum) becomes 1."""
+    """A map scaled to 0 to 1: 0 stays, and its 99.5th percentile (or, if that is 0, its maximum) becomes 1."""
     top = float(np.percentile(heat, BRIGHTEST)) or float(heat.max(initial=0))
     return np.clip(heat / top, 0, 1).astype(np.float32) if top > 0 else np.zeros_like(heat, dtype=np.float32)
 

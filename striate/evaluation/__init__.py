@@ -89,7 +89,7 @@ def evaluate(
         data: a set's name, a folder, table or archive; the run's own data if None. Its classes are matched by name, and may be
             some of the run's. If it has the run's fingerprint it is the run's own data, moved.
         split: `train`, `validation` or `test`.
-        views: how each image is looked at: one of `VIEWS`, or of `PROTOCOLS`, the papers'. docs/evaluation.md has them.
+        views: the views of each image: one of `VIEWS`, or of `PROTOCOLS`, the papers'. docs/evaluation.md has them.
         scales: instead of the view's own, in pixels of the shorter side of the whole image.
         robust: also how much of the accuracy is left when the images get worse; for the view `centre`.
         device: see `striate.machine.pick_device`.

@@ -91,7 +91,7 @@ def _score(net: Net, inputs: Tensor, targets: Tensor) -> Tensor:
 def _grad_cam(net: Net, inputs: Tensor, targets: Tensor, layer: Layer | None) -> Tensor:
     """Eq. 1 and 2: the layer's maps, each weighted by the mean of the logit's gradient over it, summed, what is negative cut
     off. Enlarged to the image bilinearly as the paper does, but with each position where the pixels are that it reads:
-    stretched over the image, maps of strided or unpadded convolutions come to lie beside what they saw.
+    stretched over the image, maps of strided or unpadded convolutions would lie beside what they saw.
     """
     assert layer is not None
     with capture(layer.module) as kept:

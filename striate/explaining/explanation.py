@@ -25,7 +25,7 @@ from striate.run import Run
 from striate.texts import percent
 
 DEPENDENT = 0.5
-"""A map that correlates by more with that of random weights hardly depends on what the net has learnt."""
+"""A map that correlates by more with that of random weights hardly depends on what the net learned."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)
@@ -37,7 +37,7 @@ class Explanation:
         pixels: uint8 (H, W, C), as the net saw them.
         heat: float32 (H, W), the map: 0 where nothing supports the class. Each map has its own scale.
         method: a name of `METHODS`.
-        layer: whose maps were looked at, in words; None where the method looks at the pixels themselves.
+        layer: whose maps were used, in words; None for a method that uses the pixels themselves.
         target: the class that the map is of.
         probability: of that class.
         predicted: the likeliest class.

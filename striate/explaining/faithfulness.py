@@ -136,7 +136,7 @@ def weight_dependence(net: Net, heats: Heat, explained: Callable[[Net], Heat], s
     """The rank correlation of each image's map with that of the same net with weights drawn anew.
 
     This is the sanity check of Adebayo et al. 2018 (arXiv:1810.03292), all layers at once: a method whose maps stay the same
-    shows the image, or the architecture, and not what was learnt. The mean over three draws.
+    shows the image, or the architecture, and not what was learned. The mean over three draws.
 
     Args:
         heats: (N, H, W), the maps.

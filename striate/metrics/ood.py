@@ -58,6 +58,6 @@ def threshold_keeping(own: Floats, keep: float = 0.95) -> float:
         raise ValueError(f"scores must be numbers (N,), N >= 1, got {own.shape} with {np.isnan(own).sum()} NaN")
     if not 0 < keep <= 1:
         raise ValueError(f"the share to keep is above 0 and at most 1, got {keep}")
-    # 0.95 x 20 is 19.000000000000004 or so on some numbers: nobody means 20 by it.
+    # 0.95 x 20 can be 19.000000000000004, which must not become 20.
     wanted = max(1, int(np.ceil(keep * len(own) - 1e-9)))
     return float(np.sort(own)[len(own) - wanted])
