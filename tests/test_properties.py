@@ -8,16 +8,17 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from striate.cli.settings import parse_duration
 from torch import nn
 
 from striate.anatomy import trace
 from striate.anatomy.receptive import receptive_fields
+from striate.cli.options import parse_duration
 from striate.data.augmentation import USUAL, Augmentation
 from striate.data.draws import Draws, balanced_order, hashes, permutation
 from striate.data.splits import hold_out
 from striate.errors import UsageError
-from striate.recipe import TUTORIAL, Milestones, ResizeSchedule
+from striate.namedrecipes import TUTORIAL
+from striate.recipe import Milestones, ResizeSchedule
 
 settings.register_profile("here", derandomize=True, deadline=None, max_examples=60, database=None)
 settings.load_profile("here")
