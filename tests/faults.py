@@ -112,6 +112,8 @@ def until(holds: Callable[[], object], seconds: float = 60.0) -> None:
 
 
 def _serve() -> None:
+    import statistics  # noqa: F401  # which the report loads, and another user may not be allowed to read
+
     from striate.cli import main
     from striate.explaining import look  # noqa: F401
     from striate.report import card, charts, html  # noqa: F401  # another user may not read what is not there yet
