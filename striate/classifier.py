@@ -64,10 +64,9 @@ class Classifier(AbstractContextManager["Classifier"]):
     )
     # Denormal numbers are flushed thread by thread.
     _computer: ThreadPoolExecutor = field(
-        init=False,
-        repr=False,
+        init=False, repr=False,
         default_factory=lambda: ThreadPoolExecutor(1, "striate-net", torch.set_flush_denormal, (True,)),
-    )
+    )  # fmt: skip
 
     def __post_init__(self) -> None:
         set_mode(self.net, training=False)
@@ -128,14 +127,11 @@ class Classifier(AbstractContextManager["Classifier"]):
         return self._softmax(self.logits(pixels))
 
     def features(self, pixels: Pictures, stage: str) -> Tensor:
-        """The output of a stage for uint8 (N, H, W, C), on the CPU: float32 (N, K, h, w).
+        """The output of a stage for uint8 (N, H, W, C), on the CPU: float32 (N, K, h, w). Raises UsageError for an unknown stage.
 
         Args:
-            stage: of the net, or a module inside of one by its path: `inception4a`, `inception4a.branches.conv1x1`; in an
-                external net the path in its module.
-
-        Raises:
-            UsageError: there is no such stage.
+            stage: its name, or the path of a module inside one: `inception4a`, `inception4a.branches.conv1x1`; in an external net
+                the path in its module.
         """
         parts = parts_of(self.net)
         if stage not in parts:
