@@ -116,3 +116,14 @@ def test_nothing_unsafe_is_called():
             assert "shell=True" not in call, where
             assert "allow_pickle=True" not in call, where
             assert name != "torch.load" or "weights_only=True" in call, where
+
+
+def test_training_does_not_load_the_compiler(tmp_path):
+    """Importing it takes longer than importing the rest of PyTorch."""
+    program = (
+        "import sys, striate;"
+        f"striate.train('lenet5', epochs=0.02, keep='last', report=False, out={str(tmp_path)!r});"
+        "print([m for m in ('torch._dynamo', 'torch._inductor') if m in sys.modules])"
+    )
+    output = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True).stdout
+    assert output.strip() == "[]"

@@ -17,6 +17,7 @@ from striate.errors import UsageError
 from striate.explaining.layers import Layer, find_layer, layers
 from striate.nets.hooks import capture
 from striate.nets.net import Net
+from striate.training.optimizers import Adam
 
 MOST_FILTERS, MOST_MAPS, A_STAGE = 100, 60, 10
 """Filters and maps that a sheet shows, and maps of each stage where all stages are shown."""
@@ -153,7 +154,7 @@ def _ascended(classifier: Classifier, layer: Layer | None, chosen: Sequence[int]
     hidden = start.to(device).requires_grad_()
     mean = torch.tensor(preprocessing.mean, device=device).view(-1, 1, 1)
     deviation = torch.tensor(preprocessing.std, device=device).view(-1, 1, 1)
-    optimizer = torch.optim.Adam([hidden], lr=RATE)
+    optimizer = Adam([hidden], lr=RATE)
     rows = torch.arange(len(chosen), device=device)
     numbers = torch.tensor(chosen, device=device)
     reach = max(1, min(height, width) // 16)

@@ -19,6 +19,7 @@ from striate.outcome import JUMP, STILL, rate_to_try
 from striate.texts import listed, percent
 from striate.training.finder import trial
 from striate.training.job import Job, seed_step
+from striate.training.optimizers import Adam
 from striate.training.rows import chance
 from striate.training.step import TrainingStep
 
@@ -127,7 +128,7 @@ def _overfits(job: Job, seconds: float) -> tuple[Verdict, str]:
     chosen = _of_every_class(job)
     x = job.preprocessing.normalise(job.batches.gather(chosen))
     labels = job.batches.labels[chosen]
-    step, optimizer = TrainingStep(net), torch.optim.Adam(net.parameters(), lr=RATE)
+    step, optimizer = TrainingStep(net), Adam(net.parameters(), lr=RATE)
     begin, done, first, hits, loss = time.perf_counter(), 0, math.nan, 0, math.nan
     while done < STEPS and (done < 2 or time.perf_counter() - begin < seconds):
         value, found = step(x, labels)

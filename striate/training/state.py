@@ -19,6 +19,7 @@ from striate.runforms.kinds import Count, Seconds
 from striate.runforms.summary import Epoch
 from striate.training.checkpoint import load_checkpoint
 from striate.training.job import Job
+from striate.training.optimizers import SGD, Adam, AdamW
 
 TENSORS = 6
 """A checkpoint has weights, two moments of each and their moving average, in at most eight bytes a value; and some to spare."""
@@ -178,7 +179,7 @@ def _require_optimizer(saved: Any, own: torch.optim.Optimizer) -> None:
 
 
 _MOMENTS: dict[type[torch.optim.Optimizer], set[str]] = {
-    torch.optim.SGD: {"momentum_buffer"},
-    torch.optim.Adam: {"step", "exp_avg", "exp_avg_sq"},
-    torch.optim.AdamW: {"step", "exp_avg", "exp_avg_sq"},
+    SGD: {"momentum_buffer"},
+    Adam: {"step", "exp_avg", "exp_avg_sq"},
+    AdamW: {"step", "exp_avg", "exp_avg_sq"},
 }

@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from striate.data.images import ImageData
 from striate.nets import Net
 from striate.recipe import Recipe
+from striate.training.optimizers import SGD, Adam, AdamW
 
 
 class TrainingStep(nn.Module):
@@ -90,7 +91,7 @@ def make_optimizer(net: nn.Module, recipe: Recipe) -> torch.optim.Optimizer:
     # Fused kernels update all weights in one pass over memory; MPS has none for every optimizer.
     fused = all(parameter.device.type in ("cpu", "cuda") for _, parameter in trainable)
     if recipe.optimizer == "adamw":
-        return torch.optim.AdamW(groups, lr=recipe.lr, fused=fused)
+        return AdamW(groups, lr=recipe.lr, fused=fused)
     if recipe.optimizer == "adam":
-        return torch.optim.Adam(groups, lr=recipe.lr, fused=fused)
-    return torch.optim.SGD(groups, lr=recipe.lr, momentum=recipe.momentum, nesterov=recipe.nesterov, fused=fused)
+        return Adam(groups, lr=recipe.lr, fused=fused)
+    return SGD(groups, lr=recipe.lr, momentum=recipe.momentum, nesterov=recipe.nesterov, fused=fused)
