@@ -166,7 +166,7 @@ def test_a_log_that_fails_is_said_once_and_raises_nothing(bare, monkeypatch):
         log.rows([row(10, 1, 2.0), row(20, 2, 1.0), row(30, 3, 0.5)])
         log(Evaluated(data="d", split="test", n=100, figures={"accuracy": 0.75}))
     (warning,) = said
-    assert "the log in tensorboard ends here (ConnectionError: the server is gone)" in warning
+    assert "logging to tensorboard ends here (ConnectionError: the server is gone)" in warning
     assert tensorboard(run)["loss/train"] == [(10, 2.0)]
 
 

@@ -187,7 +187,9 @@ def _check_external(net: Net, size: tuple[int, int]) -> None:
 
 def _refused(net: Net, layer: nn.Module) -> UsageError:
     kind = type(layer).__name__
-    return _impossible(net, f"its head's linear layers become convolutions, and it holds a {kind} where that cannot be")
+    return _impossible(
+        net, f"its head's linear layers become convolutions, and it holds a {kind} where this is not possible"
+    )
 
 
 def _impossible(net: Net, why: str) -> UsageError:

@@ -90,9 +90,9 @@ def test_a_finished_run_is_extended_and_says_what_the_rate_does(short, tmp_path)
     first, second = (shlex.split(line) for line in run.summary.command.splitlines())
     assert first[first.index("--epochs") + 1] == "1.5"
     assert second == ["striate", "train", "--resume", "runs/again", "--epochs", "3"]
-    with pytest.raises(UsageError, match="3 are done, got 2"):
+    with pytest.raises(UsageError, match="3 that are done already, got 2"):
         striate.resume(path, epochs=2)
-    with pytest.raises(UsageError, match="3 are done, got 3"):
+    with pytest.raises(UsageError, match="3 that are done already, got 3"):
         striate.resume(path, epochs=3)
 
 
@@ -167,7 +167,7 @@ def test_with_resume_only_the_end_can_be_changed(short, capsys):
             main(["train", *words, "--resume", str(short.path)])
         assert exited.value.code == 2
         assert f"{named} cannot be combined with --resume" in capsys.readouterr().err
-    for epochs, why in (("0.5", "1.5 are done, got 0.5"), ("-1", "--epochs must be above 0, got -1")):
+    for epochs, why in (("0.5", "1.5 that are done already, got 0.5"), ("-1", "--epochs must be above 0, got -1")):
         with pytest.raises(SystemExit) as exited:
             main(["train", "--resume", str(short.path), "--epochs", epochs])
         assert exited.value.code == 2
