@@ -79,8 +79,6 @@ def part(node: Node, term: Term) -> Term:
         begin = int(attributes.get("start") or 0)
         begin = min(max(0, begin + size) if begin < 0 else begin, size)
         return sliced(term, dim, begin, node.shape[dim], int(attributes.get("step") or 1))
-    if name == "narrow":
-        return sliced(term, dim, int(attributes["start"]) % size, node.shape[dim])
     sizes = attributes.get("split_size", attributes.get("split_sizes"))
     part = int(attributes.get("part", 0))
     if sizes is None:
