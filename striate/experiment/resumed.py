@@ -160,10 +160,9 @@ def go_on(ranks: Ranks, audience: Audience, run: Run, epochs: float | None, sour
     try:
         with held(ranks, run, audience):
             _go_on(ranks, audience, run, epochs, source, clock)
-    except UsageError:
-        raise
-    except BaseException:
-        if ranks.first and run.summary.status == "running":  # as the process that died before left it
+    except BaseException as error:
+        # As the process that died before left it.
+        if ranks.first and not isinstance(error, UsageError) and run.summary.status == "running":
             with suppress(OSError):
                 write_summary(run, "interrupted", clock)
         raise
