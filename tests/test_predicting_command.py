@@ -110,7 +110,7 @@ def test_options_that_do_not_go_together(call, run, folder, monkeypatch):
     for arguments, said in (
         (("--csv", "--json"), "choose one format: --csv or --json"),
         (("--parquet",), "use --output FILE.parquet"),
-        (("--output", "p.xlsx"), "ends in none of .csv, .json, .parquet"),
+        (("--output", "p.xlsx"), "must end in one of .csv, .json, .parquet"),
         (("--output", "there.csv"), "there.csv already exists"),
         (("-",), "give it alone"),
     ):
