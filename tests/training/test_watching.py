@@ -159,7 +159,7 @@ def test_a_training_in_a_thread_is_stopped_after_20_steps_and_goes_on_to_the_bit
     stop.ask()
     asked.set()
     thread.join()
-    assert "stopped after step 20 of 24, everything is saved" in str(caught[0])
+    assert "stopped after step 20 of 24; everything is saved" in str(caught[0])
     assert caught[0].exit_code == 130
     assert load_checkpoint(made.run)[0]["step"] == 20
     assert told[-1] == Saved(step=20, time=told[-1].time)
