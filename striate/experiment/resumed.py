@@ -280,9 +280,8 @@ def extended(config: RunConfig, done: int, epochs: float, rows: Sequence[Row] = 
     length = Length.of(plan)
     steps = round(epochs * per_epoch)
     if steps <= done:
-        raise UsageError(
-            f"{param('epochs')} counts all epochs of the run: {done / per_epoch:.4g} are done already, got {epochs:g}"
-        )
+        done_epochs = f"{done / per_epoch:.4g}"
+        raise UsageError(f"{param('epochs')} must be more than the {done_epochs} that are done already, got {epochs:g}")
     restarted = tuple(step for step in plan.patience_restarted if step < done)
     impatient = out_of_patience(rows, recipe.patience, restarted) and rows[-1]["step"] == done
     if steps == length.steps and not impatient:
