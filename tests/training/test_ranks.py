@@ -370,7 +370,7 @@ def test_a_signal_at_one_rank_stops_all_after_the_same_step_and_they_go_on_to_th
     whole, broken = found[f"twice {case} 3 a"], found[f"interrupt {case}"]
     for a, b in zip(whole, broken, strict=True):
         assert b["first"]["step"] == 21
-        assert b["first"]["error"].startswith("Interrupted: stopped after step 21 of 50, everything is saved")
+        assert b["first"]["error"].startswith("Interrupted: stopped after step 21 of 50; everything is saved")
         assert same_bits(a["weights"], b["weights"])
         assert same_bits(a["moments"], b["moments"])
         assert a["rows"] == b["rows"]

@@ -64,7 +64,7 @@ def signalled(tiny, number, at):
 def test_the_running_step_ends_and_is_saved(tiny, number, code, at):
     made, error = signalled(tiny, number, at)
     assert error.exit_code == code
-    assert f"stopped after step {at + 1} of 24, everything is saved" in str(error)
+    assert f"stopped after step {at + 1} of 24; everything is saved" in str(error)
     assert load_checkpoint(made.run)[0]["step"] == at + 1
     whole, again = tiny("whole"), tiny("stopped", resume=True)
     whole.fit()
