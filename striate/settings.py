@@ -24,6 +24,8 @@ if TYPE_CHECKING:
     from striate.data.augmentation import Augmentation
     from striate.recipe import Recipe
 
+AUTO = "auto"
+"""The net that is chosen: see `striate.experiment.auto`."""
 INDIFFERENT = frozenset({"name", "out", "log", "report", "on_bad", "data_dir"})
 """Settings that change nothing about the result."""
 
@@ -52,7 +54,10 @@ class Settings:
     """
 
     net: str | nn.Module = option(
-        "lenet5", "Network: a name from `striate nets`, FILE.py:OBJECT, torchvision:NAME or timm:NAME.", argument=True
+        AUTO,
+        "Network: auto (chosen for the images, the time and this machine), a name from `striate nets`, FILE.py:OBJECT, "
+        "torchvision:NAME or timm:NAME.",
+        argument=True,
     )
     data: str | Path | DataSet | MapStyle = option(
         "fashion-mnist-sample",
@@ -193,6 +198,12 @@ class Settings:
             if not isinstance(getattr(self, name), str | Path):
                 raise UsageError(f"{name} was given as an object, which cannot be written to a file")
         return {item.name: _plain(getattr(self, item.name)) for item in fields(self)}
+
+    def asked(self) -> dict[str, object] | None:
+        """The settings that differ from their defaults, in plain types; None where one was given as an object of Python."""
+        found = {item.name: value for item in fields(self) if (value := getattr(self, item.name)) != item.default}
+        objects = [name for name in ("net", "data", "recipe") if not isinstance(found.get(name, ""), str | Path)]
+        return None if objects else {name: _plain(value) for name, value in found.items()}
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> Settings:

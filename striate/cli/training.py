@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shlex
+import textwrap
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -10,10 +11,10 @@ from typing import TYPE_CHECKING
 import typer
 
 from striate.cli.options import TrustCode, call_with, option
-from striate.cli.output import aside, show_line
+from striate.cli.output import WIDTH, aside, show_line
 from striate.errors import CheckError, UsageError
 from striate.settings import Settings
-from striate.texts import duration, interval, share
+from striate.texts import duration, interval, percent, share
 
 if TYPE_CHECKING:
     from striate.run import Run
@@ -61,6 +62,8 @@ class Train(TrustCode):
                 run = experiment.train_with(settings, started=started)
         if speaks():
             self.show(_result(run), _shown(run))
+            if not self.as_json:
+                _show_advice(run)
 
     def _moved(self) -> str | None:
         """The new location of a resumed run's data, if any. Raises UsageError for options that the run has settled for itself."""
@@ -100,6 +103,7 @@ class Train(TrustCode):
 
 def _result(run: Run) -> dict[str, object]:
     """The output of `striate train --json`."""
+    from striate.advice import diagnose
     from striate.runforms.summary import Ended
 
     key, found = next(iter(run.evaluations.items()), (None, None))
@@ -114,6 +118,7 @@ def _result(run: Run) -> dict[str, object]:
         **{name: getattr(plan, name) for name in ("params", "macs", "epochs", "steps")},
         "ending": Ended.of(run.ending).as_dict(),
         "learning": run.learning.as_dict(),
+        "diagnosis": diagnose(run).as_dict(),
         "seconds": run.summary.seconds,
         "report": str(run.path / "report.html") if run.config.report else None,
     }
@@ -121,7 +126,10 @@ def _result(run: Run) -> dict[str, object]:
 
 def _shown(run: Run) -> dict[str, object]:
     """The end of `striate train` for a person: accuracy, time, where things are, what to try next."""
-    evaluation = next(iter(run.evaluations.values()), None)
+    from striate.advice import diagnose
+
+    evaluation, found = next(iter(run.evaluations.values()), None), diagnose(run)
+    against = "" if found.baseline is None else f" (always the most frequent class: {percent(found.baseline)})"
     seconds = run.summary.seconds
     spent = sorted(((value, key) for key, value in seconds.items() if key != "total" and value >= 0.05), reverse=True)
     return {
@@ -132,6 +140,19 @@ def _shown(run: Run) -> dict[str, object]:
         "time": f"{duration(seconds['total'])}: {', '.join(f'{key} {duration(value)}' for value, key in spent)}",
         "ended": str(run.ending),
         **({} if run.learning else {"warning": run.learning.said}),
+        **({"learned": f"{found.said}{against}"} if found.said and run.learning else {}),
         **({"report": run.path / "report.html"} if run.config.report else {"run": run.path}),
         **({"next": f"striate predict {shlex.quote(str(run.path))} IMAGE"} if run.learning else {}),
     }
+
+
+def _show_advice(run: Run) -> None:
+    """What to do next, each with its command on a line of its own, ready to be copied."""
+    from striate.advice import diagnose
+
+    for place, advice in enumerate(diagnose(run).advice, 1):
+        label, indent = "improve" if place == 1 else "", " " * 13
+        lines = textwrap.wrap(f"{label:10}{place}. {advice.said}", WIDTH, subsequent_indent=indent)
+        way = advice.command or (f"with {advice.options}" if advice.options else "")
+        for line in [*lines, *([indent + way] if way else [])]:
+            show_line(line)

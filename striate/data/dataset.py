@@ -190,6 +190,13 @@ class DataSet:
         if self.range is None and (asked := doubt(self.values, self.unreadable.values())):
             raise DataError(f"{self.location}: {asked}")
 
+    def _of_files(self) -> dict[str, object]:
+        """The files before they are scaled and converted: the median of their shorter sides, and whether any has colour."""
+        if not self.files:
+            return {}
+        sides = sorted(min(file.width, file.height) for file in self.files.values())
+        return {"side": sides[len(sides) // 2], "colour": not all(file.grey for file in self.files.values())}
+
     def as_dict(self) -> dict[str, Any]:
         """The content of the data set, in plain types."""
         return {
@@ -207,6 +214,8 @@ class DataSet:
             "junk": self.junk,
             "ledger": None if self.ledger is None else self.ledger.as_dict(),
             "values": [row.as_dict() for row in self.values],
+            "flippable": self.flippable,
+            **self._of_files(),
         }
 
 

@@ -115,7 +115,7 @@ def _torchvision(name: str, reading: Reading, data_dir: str | Path | None) -> Da
     return replace(dataset, source=f"torchvision.datasets.{name}", flippable=row.flippable)
 
 
-def _arguments(name: str, theirs: object) -> dict[str, Any]:
+def _arguments(name: str, theirs: object) -> dict[str, object]:
     """The arguments of a torchvision data set for a split."""
     extra = {"split": "balanced"} if name == "EMNIST" else {}
     return {} if theirs is None else {**extra, "train" if isinstance(theirs, bool) else "split": theirs}

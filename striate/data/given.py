@@ -238,8 +238,10 @@ def _require_classes(
     names = tuple(map(str, range(count))) if names is None else names
     if twice := [name for name, times in Counter(names).items() if times > 1]:
         raise DataError(f"the classes of {where} hold {twice[0]!r} twice: class names must be unique")
-    if lowest < 0 or count > len(names) or (len(names) < 2 and not partial):
+    if lowest < 0 or count > len(names):
         raise DataError(f"the labels in {where} run from {lowest} to {count - 1}, and there are {len(names)} classes")
+    if len(names) < 2 and not partial:
+        raise DataError(f"all images of {where} are of one class: a classifier tells two or more apart")
     for split, labels in present.items():
         if not partial and (missing := [name for label, name in enumerate(names) if label not in labels]):
             raise DataError(f"the split {split} of {where} lacks: {', '.join(missing)}")

@@ -14,6 +14,7 @@ from striate.arguments import checked, takes
 from striate.errors import StriateError, UsageError, param
 from striate.events import Observer
 from striate.experiment.announcement import announcement, prediction, remarks
+from striate.experiment.auto import chosen, decided
 from striate.experiment.finish import finish, held, judged, naming_disk, nothing_half, write_summary
 from striate.experiment.recipes import for_length
 from striate.experiment.resumed import Source, check_restarts, finished, go_on, previous_attempt
@@ -24,12 +25,13 @@ from striate.nets.undisturbed import same_generators
 from striate.run import Run
 from striate.settings import Settings
 from striate.texts import storage
+from striate.tracking import require
 from striate.training import Audience, Job, Progress, Speed, Stop, candidates, fresh_state, measure, plan_steps
 from striate.training.checkpoint import has_checkpoint
 from striate.training.clock import Clock
 from striate.training.finder import Found, find_rate
 from striate.training.preflight import Check, first_step, preflight
-from striate.training.ranks import Ranks, spread
+from striate.training.ranks import ALONE, Ranks, spread
 
 A_CORE = 16
 """Threads, and processes, for each core at most: more only wait for each other, and the system refuses them at some point."""
@@ -91,6 +93,8 @@ def _train(ranks: Ranks, audience: Audience, settings: Settings, started: float)
         return before if finished(run) else go_on(ranks, audience, run, None, source, started)
     clock = Clock(started)
     clock.add("start", clock.total())
+    with clock.charge("measure"):
+        settings = _decided(settings, ranks, audience)
     with clock.charge("load"):
         setup = ranks.together(lambda: set_up(settings, audience, ranks))
     job = setup.job
@@ -144,7 +148,7 @@ def try_out(settings: Settings, *, progress: Progress | None = None) -> list[Che
     audience = Audience([progress or Progress()])
     _require_one(settings)
     with same_generators():
-        setup = set_up(settings, audience)
+        setup = set_up(_decided(settings, ALONE, audience), audience)
         audience.table(announcement(setup) | remarks(setup))
         checks = soundness(setup)
         if checks[0].verdict == "failed":
@@ -158,10 +162,19 @@ def search_rate(settings: Settings, *, progress: Progress | None = None) -> Foun
     audience = Audience([progress or Progress()])
     _require_one(settings)
     with same_generators():
-        setup = set_up(settings, audience)
+        setup = set_up(_decided(settings, ALONE, audience), audience)
         audience.table(announcement(setup) | worries(setup))
         require_sound(setup)
         return find_rate(setup.job)
+
+
+def _decided(settings: Settings, ranks: Ranks, audience: Audience) -> Settings:
+    """The settings with the net that is chosen where they ask for `auto`."""
+    choice = ranks.decided(lambda: chosen(settings))
+    if choice is None:
+        return settings
+    audience.table({"auto": "\n        ".join(filter(None, (choice.reason, choice.otherwise)))})
+    return decided(settings, choice)
 
 
 def _module(settings: Settings) -> torch.nn.Module | None:
@@ -176,7 +189,8 @@ def _require_one(settings: Settings) -> None:
 
 
 def _check_bounds(settings: Settings) -> None:
-    """Raises UsageError if there are far fewer cores than threads or processes are asked for."""
+    """Raises UsageError if there are far fewer cores than threads or processes are asked for, or nothing to log with."""
+    require(settings.log)
     most = A_CORE * usable_cores()
     for name in ("threads", "processes"):
         if (value := getattr(settings, name)) is not None and value > most:

@@ -3,18 +3,15 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Iterator, Mapping
-from dataclasses import fields
 from itertools import pairwise
 from pathlib import Path
-from typing import Any
 
+from striate.commands import options, text
 from striate.data import GIVEN, is_name
 from striate.data.dataset import OF_FILES
 from striate.nets.sources import source_path
 from striate.recipe import Recipe
 from striate.runforms.config import RunConfig
-from striate.settings import Settings
 from striate.training import Length
 
 AGAIN = "again"
@@ -50,24 +47,9 @@ def repeat_command(config: RunConfig) -> str | None:
     spans = Length.of(config.plan).spans
     epochs = [round(steps / config.plan.steps_per_epoch, 6) for _, steps in spans]
     asked = {**(config.settings or resolved(config)), "epochs": epochs[0]}
-    words = ["striate", "train", str(asked.pop("net")), *_options(asked | ({"name": AGAIN} if len(spans) > 1 else {}))]
-    further = [f"striate train --resume runs/{AGAIN} --epochs {_text(wanted)}" for wanted in epochs[1:]]
+    words = ["striate", "train", str(asked.pop("net")), *options(asked | ({"name": AGAIN} if len(spans) > 1 else {}))]
+    further = [f"striate train --resume runs/{AGAIN} --epochs {text(wanted)}" for wanted in epochs[1:]]
     return "\n".join([shlex.join(words), *further])
-
-
-def _options(asked: Mapping[str, Any]) -> Iterator[str]:
-    """The options that give these settings, without those that are so by default."""
-    usual = {item.name: item.default for item in fields(Settings)}
-    for name, value in asked.items():
-        option = f"--{name.replace('_', '-')}"
-        if value is None or value == usual[name] or value == []:
-            continue
-        if isinstance(value, bool):
-            yield option if value else f"--no-{option[2:]}"
-            continue
-        pairs = [f"{field.replace('_', '-')}={_text(one)}" for field, one in value.items()] if name == "set" else None
-        for one in pairs if pairs is not None else (value if isinstance(value, list) else [value]):
-            yield from (option, _text(one))
 
 
 def resolved(config: RunConfig) -> dict[str, object]:
@@ -101,17 +83,8 @@ def resolved(config: RunConfig) -> dict[str, object]:
         "weights": net.weights,
         "pretrained": net.published,
         **{name: list(found) if isinstance(found := getattr(data, name), tuple) else found for name in OF_FILES},
-        "range": ",".join(map(_text, images.range or ())) or None,
+        "range": ",".join(map(text, images.range or ())) or None,
         "log": config.log,
         "judge": config.judge,
         "report": config.report,
     }
-
-
-def _text(value: object) -> str:
-    """A value with all digits of a float, so that it reads back the same."""
-    if isinstance(value, bool):
-        return str(value).lower()
-    if isinstance(value, float):
-        return str(int(value)) if value.is_integer() and abs(value) < 2**53 else repr(value)
-    return str(value)

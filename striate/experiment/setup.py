@@ -36,7 +36,6 @@ from striate.run import Run
 from striate.runforms.config import DataConfig, NetConfig, Origin, Plan, PreprocessingConfig, RecipeConfig, RunConfig
 from striate.runforms.data import Data
 from striate.settings import Settings
-from striate.tracking import require
 from striate.training import Audience, Job, Speed, epoch_seconds, make_job
 from striate.training.ranks import ALONE, Ranks
 from striate.trust import trust
@@ -100,6 +99,7 @@ class Setup:
             preprocessing=PreprocessingConfig.from_dict(job.preprocessing.as_dict()),
             recipe=RecipeConfig.from_dict({**job.recipe.as_dict(), "epochs": plan.epochs}),
             plan=plan,
+            asked=self.settings.asked(),
             **{name: getattr(self.settings, name) for name in ("log", "judge", "report", "deterministic")},
         )
         return replace(config, settings=resolved(config) | self.base)
@@ -109,7 +109,6 @@ def set_up(settings: Settings, audience: Audience, ranks: Ranks = ALONE) -> Setu
     """Loads the data and makes the job, of this process among `ranks`. Raises UsageError for an unknown name, or numbers that do
     not go together; DataError if the data is missing, damaged, or unsuitable for this net.
     """
-    require(settings.log)
     row = describe(settings.net)
     device = ranks.device(settings.device)
     cores = use_cores(ranks.local_count)

@@ -7,7 +7,6 @@ from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any
 
 import numpy as np
 
@@ -187,7 +186,7 @@ def _reopened(form: str, write: Callable[[Model, Path], None]) -> Writer:
 
     def answers(run: Run, model: Model, path: Path, pictures: CheckPictures) -> list[Answers]:
         write(model, path)
-        job: dict[str, Any] = {"form": form, "file": str(path), "pictures": pictures.pixels}
+        job: dict[str, object] = {"form": form, "file": str(path), "pictures": pictures.pixels}
         if form == "torchvision":
             classifier = model.classifier
             job |= {

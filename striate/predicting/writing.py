@@ -10,7 +10,7 @@ from dataclasses import replace
 from importlib.util import find_spec
 from itertools import islice
 from pathlib import Path
-from typing import Any, BinaryIO, TextIO
+from typing import BinaryIO, TextIO
 
 from striate.errors import UsageError
 from striate.files import csv_cell
@@ -115,9 +115,9 @@ def _plain(prediction: Prediction) -> Prediction:
     )
 
 
-def _row(prediction: Prediction, top: int) -> dict[str, Any]:
+def _row(prediction: Prediction, top: int) -> dict[str, object]:
     """A prediction as a row of a table."""
-    row: dict[str, Any] = {name: getattr(prediction, name) for name in COLUMNS}
+    row: dict[str, object] = {name: getattr(prediction, name) for name in COLUMNS}
     for place in range(1, top + 1):
         best = prediction.top[place - 1] if place <= len(prediction.top) else (None, None)
         row[f"class_{place}"], row[f"confidence_{place}"] = best

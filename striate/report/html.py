@@ -12,6 +12,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from striate.advice import diagnose
 from striate.drawing import page
 from striate.drawing.images import data_uri
 from striate.drawing.page import chart_for_page
@@ -47,6 +48,7 @@ def render(run: Run) -> str:
     elsewhere = {row.key for table in views for row in table.rows} - {lead}
     known |= {
         "metrics": metrics,
+        "diagnosis": diagnose(run),
         "last": metrics[-1] if metrics else None,
         "evaluations": [found for key, found in ordered.items() if key not in elsewhere],
         "views": views,

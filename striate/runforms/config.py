@@ -156,6 +156,8 @@ class RunConfig(Form):
     plan: Plan
     settings: Annotated[dict[str, object], RARE] = field(default_factory=dict)
     """The settings of `striate.train` that repeat the run; empty in older runs."""
+    asked: Rare[dict[str, object]] = None
+    """The settings that differed from their defaults; None where one was an object of Python, and in older runs."""
     only_in_python: Rare[Text] = None
     """Why, for older runs, no command repeats it."""
 

@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 
 from striate.choices import Within
 from striate.errors import DataError
-from striate.forms import Form, shown
+from striate.forms import Form, Rare, shown
 from striate.runforms.kinds import Classes, Count, Counts, Name, Text
 
 
@@ -59,6 +59,12 @@ class Data(Form):
     values: tuple[dict[str, object], ...] = ()
     seen_in_training: Counts = field(default_factory=dict)
     findings: tuple[FindingRow, ...] = ()
+    side: Rare[Annotated[int, Within(1, 10**6)]] = None
+    """Median of the shorter sides of the files, in pixels; None where images are no files."""
+    colour: Rare[bool] = None
+    """Whether some file has colour, whatever the net is fed; None where images are no files."""
+    flippable: Rare[bool] = None
+    """Whether a mirrored image keeps its class."""
 
     def __post_init__(self) -> None:
         for split in ("train", *(split for split, count in self.counts.items() if count)):

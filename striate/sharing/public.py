@@ -126,6 +126,7 @@ def public_config(run: Run) -> RunConfig:
         log=None,
         deterministic=False,
         settings={},
+        asked=None,
         only_in_python=None,
     )
 

@@ -27,7 +27,7 @@ SECONDS = 60.0
 """Within an epoch a checkpoint is written when the last one is older than this, and after a failed one the next."""
 
 
-def save_checkpoint(run: Run, state: dict[str, Any]) -> Path:
+def save_checkpoint(run: Run, state: dict[str, object]) -> Path:
     """Writes `state`, which has its `step` and loads with `weights_only`; then removes all but the `KEPT` newest up to this step,
     and any of later steps: those were damaged, or training would have gone on from them.
 
