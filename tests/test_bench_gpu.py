@@ -9,6 +9,7 @@ TINY = gpu.Scene("resnet18", "resnet18", 32, 2, torch.device("cpu"))
 OUR_STEP = gpu.our_step
 
 
+@pytest.mark.full
 def test_steps_of_both_loops_are_timed(monkeypatch):
     monkeypatch.setattr(gpu, "a_call", lambda device, what, repeats=1: (what(), 0.25)[1])
     monkeypatch.setattr(gpu, "EXECUTIONS", {"nchw": gpu.Execution(1, "nchw")})

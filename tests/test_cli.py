@@ -181,6 +181,7 @@ def test_doctor_reports_the_machine(call):
     assert "SGEMM" in call("doctor")[1]
 
 
+@pytest.mark.full
 def test_a_folder_of_pictures_is_trained_on(call, pictures, no_charts):
     code, out, err = call("train", "lenet5", "--data", pictures, "--epochs", "8", "--json", "--threads", "1")
     assert code == 0, err
@@ -253,6 +254,7 @@ def test_the_paper_form_trains_at_its_size_with_ten_classes_only(call, pictures,
     assert "ten" in err or "10" in err
 
 
+@pytest.mark.full
 def test_pretrained_weights_are_begun_with_and_what_was_changed_is_said(call, pictures, monkeypatch):
     published = striate.build("resnet18").state_dict()
     theirs = {theirs: published[ours] for ours, theirs in their_names(striate.build("resnet18")).items()}
@@ -351,6 +353,7 @@ def test_a_disk_that_fills_while_training_is_said_and_nothing_is_left_half_writt
     assert striate.load("runs/full").summary.status == "failed"
 
 
+@pytest.mark.full
 def test_control_c_saves_and_says_how_to_go_on(tmp_path, clothes):
     words = ["--data", clothes, "--epochs", "900", "--threads", "1", "--out", tmp_path]
     command = [sys.executable, "-m", "striate", "train", *words]

@@ -55,6 +55,7 @@ def try_all(warm, folder, seed, count, seconds):
         shutil.rmtree(folder / "run" / "exports", ignore_errors=True)
 
 
+@pytest.mark.full
 def test_random_command_lines_end_in_words(warm, folder):
     try_all(warm, folder, seed=2, count=25, seconds=60)
 

@@ -65,6 +65,7 @@ def test_the_readmes_commands_run_one_after_the_other(clone, capsys, sample):
     assert ran >= 8
 
 
+@pytest.mark.full
 def test_a_folder_as_in_the_readme(clone, capsys, pictures):
     pictures.rename(clone / "photos")
     command = next(words for words in shell_commands() if "photos" in words)

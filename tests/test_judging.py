@@ -148,6 +148,7 @@ def test_no_test_file_of_cifar_is_opened_to_compare_its_checksum(tmp_path, monke
         read_data("cifar10", Reading(), data_dir=tmp_path)
 
 
+@pytest.mark.full
 def test_the_weights_do_not_depend_on_the_judge_and_the_later_test_is_of_the_same_images(pictures, tmp_path):
     judged = short(pictures, tmp_path, report=False)
     without = short(pictures, tmp_path, judge="none", report=False)

@@ -237,6 +237,7 @@ def test_the_net_stays_loaded_until_the_runs_files_change(trained, png_files, fe
     assert after.confidence == pytest.approx((net_says / 3).softmax(0).max().item(), abs=1e-6)
 
 
+@pytest.mark.full
 def test_evaluating_other_data_adds_to_the_run_and_wrong_data_is_refused(trained, tmp_path, pictures):
     run = striate.load(shutil.copytree(trained.path, tmp_path / "copy"))
     found = striate.evaluate(run, split="validation")

@@ -232,6 +232,7 @@ def test_settings_are_written_and_read_again():
         Settings(torch.nn.Linear(1, 1)).as_dict()
 
 
+@pytest.mark.full
 def test_the_key_is_of_what_decides_the_result():
     key = Settings().key()
     indifferent = {"name": "x", "out": "y", "log": "mlflow", "report": False, "on_bad": "stop", "data_dir": "z"}

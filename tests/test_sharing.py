@@ -121,6 +121,7 @@ def private_in(hub, run):
     return sorted({word for word in wanted for part in sent if word.lower().encode() in part.lower()})
 
 
+@pytest.mark.full
 def test_nothing_private_leaves(hub, whole, private):
     shown = []
     pushed = push(private, "ada/tumours", agreed=lambda files: shown.extend(files) or True)
@@ -253,6 +254,7 @@ def test_a_run_by_a_public_name_keeps_it(hub, trained, tmp_path):
     assert run.overview().accuracy == trained.overview().accuracy
 
 
+@pytest.mark.full
 def test_what_a_run_says_of_itself_goes_along_and_where_things_lie_does_not(hub, whole, no_charts, private, tmp_path):
     """Planted fields of every part: those that are nobody's secret are there after push and pull, the others are not."""
     shutil.copytree(private.path, tmp_path / "run")
@@ -362,6 +364,7 @@ ATTACKS = {
 }  # fmt: skip
 
 
+@pytest.mark.full
 @pytest.mark.parametrize("attack", ATTACKS)
 def test_what_a_stranger_made_of_it_is_refused_and_leaves_nothing(pushed, attack, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
@@ -373,6 +376,7 @@ def test_what_a_stranger_made_of_it_is_refused_and_leaves_nothing(pushed, attack
     assert list((tmp_path / "runs").glob("*")) == []
 
 
+@pytest.mark.full
 def test_what_is_not_a_runs_is_not_taken(pushed, whole, no_charts, tmp_path):
     pushed |= {
         "report.html": b"<script>alert(1)</script>", "README.md": b"[x](javascript:alert(1))", "nets.py": b"import os",

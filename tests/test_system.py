@@ -107,6 +107,7 @@ def test_training_goes_on_when_nobody_can_be_told(warm, here):
     assert status(here / "runs" / "run")["status"] == "finished"
 
 
+@pytest.mark.full
 @pytest.mark.parametrize(
     ("arguments", "named"),
     [
@@ -131,6 +132,7 @@ def test_a_full_disk_is_named_and_nothing_half_written_is_left(warm, here, argum
     assert {path: path.stat().st_mtime_ns for path in here.rglob("*") if path.is_file()} == before
 
 
+@pytest.mark.full
 def test_a_disk_that_fills_before_the_report_says_what_is_missing_and_resuming_makes_it(warm, here):
     ended = warm(*TRAIN, "--name", "run", cwd=here, limits={"FSIZE": 1_000_000})
     said_in_words(ended, 1)
@@ -144,6 +146,7 @@ def test_a_disk_that_fills_before_the_report_says_what_is_missing_and_resuming_m
     assert (run / "report.html").is_file()
 
 
+@pytest.mark.full
 def test_without_address_space_the_report_is_there_without_charts(warm, here):
     ended = warm(*TRAIN, "--name", "run", cwd=here, limits={"AS": 2 * 2**30})
     said_in_words(ended, 0)
@@ -193,6 +196,7 @@ def test_places_that_cannot_be_are_named(warm, here, output, said):
     assert said in ended.err
 
 
+@pytest.mark.full
 @pytest.mark.parametrize(("number", "code"), SIGNALS)
 def test_a_signal_while_the_report_is_made_is_said_and_the_status_true(warm, here, number, code):
     run = here / "runs" / "run"
@@ -217,6 +221,7 @@ def test_a_signal_in_another_command_leaves_nothing_half(warm, here, arguments):
     assert not litter(here.parent / "base")
 
 
+@pytest.mark.full
 def test_one_training_of_a_run_at_a_time_and_a_lock_of_the_dead_is_taken_over(warm, here):
     run = here / "runs" / "run"
     with warm.running(*LONG, "--name", "run", cwd=here) as (pid, end):

@@ -87,6 +87,7 @@ def train(tmp_path, **settings):
     return striate.train("lenet5", threads=1, layout="nchw", out=tmp_path / "runs", progress=progress, **settings)
 
 
+@pytest.mark.full
 def test_tensorboard_shows_what_metrics_csv_has_also_after_resume(tmp_path, monkeypatch, small_sample):
     monkeypatch.setattr("striate.experiment.finish.write_all", lambda run: [])  # the report is no part of this
     run = train(tmp_path, epochs=2, name="board", log="tensorboard")

@@ -132,9 +132,8 @@ def best(found: Survey, settings: Settings, speed: Callable[[str, int], float]) 
     for candidate in candidates:
         side = settings.size or min(candidate.side or found.side, found.side)
         fixed = None if settings.budget is not None else (settings.epochs or EPOCHS) * found.images
-        if candidate is not last and (
-            side < spec(candidate.net).min_size or (fixed is not None and fixed < candidate.needs)
-        ):
+        short = settings.budget <= AROUND if settings.budget is not None else (fixed or 0) < candidate.needs
+        if candidate is not last and (short or side < spec(candidate.net).min_size):
             continue
         rate = speed(candidate.net, side)
         called = f"{candidate.net} at {side}x{side} in {'colour' if found.channels == 3 else 'grey'}"

@@ -189,7 +189,9 @@ def _require_one(settings: Settings) -> None:
 
 
 def _check_bounds(settings: Settings) -> None:
-    """Raises UsageError if there are far fewer cores than threads or processes are asked for, or nothing to log with."""
+    """Raises UsageError for epochs and a budget both, far fewer cores than threads or processes, or nothing to log with."""
+    if settings.epochs is not None and settings.budget is not None:
+        raise UsageError("epochs and budget cannot be combined: the budget decides the epochs")
     require(settings.log)
     most = A_CORE * usable_cores()
     for name in ("threads", "processes"):

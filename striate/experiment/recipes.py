@@ -30,10 +30,8 @@ def normed(net: Net) -> bool:
 
 def resolve_recipe(row: NetFacts, net: Net, dataset: DataSet, size: tuple[int, int], settings: Settings) -> Recipe:
     """The recipe with what was asked for laid over it; `size` (H, W) is that of the images. Raises UsageError for an unknown
-    recipe or field, epochs and budget both, or a number out of range.
+    recipe or field, or a number out of range.
     """
-    if settings.epochs is not None and settings.budget is not None:
-        raise UsageError("epochs and budget cannot be combined: the budget decides the epochs")
     recipe = settings.recipe
     if not isinstance(recipe, Recipe):
         batch_norm = normed(net)

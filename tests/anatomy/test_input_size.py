@@ -13,6 +13,7 @@ from striate.nets import CATALOGUE, build
 from tests.anatomy.fast_rows import ROWS
 
 
+@pytest.mark.full
 @pytest.mark.parametrize("name", ROWS)
 def test_the_smallest_input_is_the_one_that_the_row_declares(name: str) -> None:
     with torch.device("meta"):

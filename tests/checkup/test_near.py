@@ -30,6 +30,7 @@ def planted():
     return check(data), kinds
 
 
+@pytest.mark.full
 def test_planted_copies_are_found_across_splits(planted):
     found, kinds = planted
     pairs = {f.kind: {(p.first.index, p.second.index) for p in f.pairs} for f in found.findings}

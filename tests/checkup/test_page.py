@@ -85,6 +85,7 @@ def test_json_has_everything(call, folder):
     assert found["effects"] == []
 
 
+@pytest.mark.full
 def test_the_page_shows_the_pictures_and_asks_for_nothing(call, folder, tmp_path):
     call("data", "check", folder, "--html", "page.html")
     page = (tmp_path / "page.html").read_text(encoding="utf-8")

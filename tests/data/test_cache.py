@@ -212,6 +212,7 @@ def start(photos):
     return child
 
 
+@pytest.mark.full
 def test_a_killed_builder_leaves_none_or_one_to_go_on_from(photos, place, decodings):
     # All kills fall upon one cache in turn: each builder goes on from what the one before had left.
     def kept():

@@ -32,6 +32,7 @@ def test_augmented_pictures_are_drawn(call, pictures):
     assert "no augmentation named" in err
 
 
+@pytest.mark.full
 def test_digits_are_not_mirrored_unless_asked(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     data = load_data("fashion-mnist-sample")

@@ -120,6 +120,7 @@ def test_a_large_jpeg_is_decoded_small_in_every_orientation_and_looks_the_same()
     assert np.abs(np.asarray(small).astype(int) - scaled).max() <= 4
 
 
+@pytest.mark.full
 def test_what_would_need_too_much_memory_is_refused_before_it_is_decoded():
     vast = encoded(Image.new("L", (12000, 12000)), "PNG")
     with pytest.raises(DataError, match=r"12000x12000 pixels are 144 MB once decoded, but at most 120 MB"):

@@ -116,6 +116,7 @@ def test_flip_and_shift_equal_a_plain_loop():
         assert np.array_equal(found[sample].numpy(), expected)
 
 
+@pytest.mark.full
 def test_threads_and_processes_change_no_order_and_no_draw():
     program = (
         "import json, torch\n"

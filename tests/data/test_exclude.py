@@ -77,6 +77,7 @@ def test_unreadable_files_are_named_with_the_reason_or_stop_it(spoiled):
         load_data(spoiled, on_bad="ignore")
 
 
+@pytest.mark.full
 def test_a_run_keeps_what_was_left_out_and_touches_nothing(spoiled, tmp_path):
     before = state(spoiled)
     options = {"epochs": 0.5, "batch_size": 8, "threads": 1, "out": tmp_path / "runs", "progress": QUIET}

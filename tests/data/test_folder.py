@@ -84,6 +84,7 @@ def test_folders_that_cannot_be_used_say_why(tmp_path, pictures):
         load(tmp_path / "not" / "there")
 
 
+@pytest.mark.full
 def test_a_file_name_that_is_no_utf_8_goes_through_training_and_json(pictures, tmp_path, call):
     shutil.copy(pictures / "dark" / "00.png", pictures / "dark" / os.fsdecode(b"odd-\xff.png"))
     (pictures / "dark" / os.fsdecode(b"broken-\xfe.png")).write_bytes(b"no image")

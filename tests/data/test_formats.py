@@ -71,6 +71,7 @@ def test_heic_is_read_with_its_library_and_named_without(tmp_path, monkeypatch):
     assert sum(map(len, data.splits.values())) == 7
 
 
+@pytest.mark.full
 def test_a_folder_to_predict_is_read_as_a_folder_to_train(trained, tmp_path, call):
     folder = tmp_path / "in"
     folder.mkdir()

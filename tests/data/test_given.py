@@ -101,6 +101,7 @@ def train(data, tmp_path, **more):
 FAST = ("arrays",)
 
 
+@pytest.mark.full
 @pytest.mark.parametrize(
     "form", [form if form in FAST else pytest.param(form, marks=pytest.mark.slow) for form in forms()]
 )

@@ -105,6 +105,7 @@ def measured(tmp_path, put):
     return json.loads(done.stdout)
 
 
+@pytest.mark.full
 @pytest.mark.parametrize(
     "form", ["sixteen", *(pytest.param(form, marks=pytest.mark.full) for form in ("palette-alpha", "jpeg-progressive"))]
 )
@@ -126,6 +127,7 @@ def test_every_form_of_large_picture(tmp_path, form):
     assert found["megabytes"] <= MEGABYTES, found
 
 
+@pytest.mark.full
 def test_a_file_of_gigabytes_is_refused_before_it_is_read(tmp_path):
     def put(folder):
         with (folder / "huge.jpg").open("wb") as file:
@@ -136,11 +138,13 @@ def test_a_file_of_gigabytes_is_refused_before_it_is_read(tmp_path):
     assert len(found["unreadable"]) == 1
 
 
+@pytest.mark.full
 def test_a_pipe_is_no_picture_and_nobody_waits_for_it(tmp_path):
     found = measured(tmp_path, lambda folder: os.mkfifo(folder / "pipe.jpg"))
     assert len(found["unreadable"]) == 1
 
 
+@pytest.mark.full
 def test_a_billion_pixels_cost_nothing(tmp_path):
     found = measured(tmp_path, lambda folder: (folder / "bomb.png").write_bytes(png(40_000, 40_000, rows=bytes(10**8))))
     assert found["megabytes"] <= 50, found

@@ -66,6 +66,7 @@ def test_a_ledger_that_does_not_add_up_is_an_error():
     ]
 
 
+@pytest.mark.full
 def test_all_commands_show_it_in_the_same_words(call, pictures, tmp_path):
     (pictures / "dark" / "Thumbs.db").write_bytes(b"")
     (pictures / "dark" / "00.xml").write_text("<annotation/>")

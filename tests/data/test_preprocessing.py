@@ -55,6 +55,7 @@ def test_the_whole_picture_is_padded_or_squashed_where_that_is_asked():
     assert np.array_equal(squashed, np.asarray(wide.resize((12, 12), Image.Resampling.BILINEAR)))
 
 
+@pytest.mark.full
 def test_a_run_keeps_how_its_pictures_were_fitted_and_reads_others_so(pictures, tmp_path):
     run = striate.train(
         "lenet5", pictures, epochs=1, fit="squash", threads=1, out=tmp_path, progress=Progress(quiet=True)

@@ -88,6 +88,7 @@ def test_older_runs_without_a_range_still_open(run):
     assert (old.range, old.sixteen) == (None, False)
 
 
+@pytest.mark.full
 def test_an_exported_folder_reads_by_the_range(run, twelve, tmp_path):
     striate.exporting.export(run, to="zip", path=tmp_path / "handed.zip")
     import zipfile

@@ -53,6 +53,7 @@ def thousand(tmp_path_factory):
     return folder
 
 
+@pytest.mark.full
 @pytest.mark.parametrize("fit", ["crop", "pad", "squash"])
 @pytest.mark.parametrize("channels", [1, 3])
 def test_train_evaluate_and_predict_see_the_same_pixels_of_1000_files(thousand, fit, channels):

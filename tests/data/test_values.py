@@ -416,6 +416,7 @@ def test_archives_with_channels_in_the_wrong_place_are_named(tmp_path):
             load_data(tmp_path / "set.npz")
 
 
+@pytest.mark.full
 def test_damaged_tiffs_have_a_reason_and_libtiff_says_nothing_itself(tmp_path):
     pixels = np.random.default_rng(0).integers(0, 256, (64, 64, 3)).astype(np.uint8)
     for number, compression in enumerate(("tiff_lzw", "tiff_adobe_deflate", "packbits", "jpeg")):

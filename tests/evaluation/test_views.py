@@ -232,6 +232,7 @@ def test_an_evaluation_says_how_pictures_were_looked_at(run, few):
     assert "few-test-vgg-table3-256" in run.evaluations
 
 
+@pytest.mark.full
 def test_one_command_makes_the_table_of_views(run, few, call):
     words = ("--data", few, "--views", "centre,ten-crop,dense,multi-scale", "--json")
     code, out, err = call("evaluate", run.path, *words)

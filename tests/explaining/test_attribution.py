@@ -242,6 +242,7 @@ def test_a_net_whose_maps_are_too_small_is_told_apart():
         attribution(build("resnet20"), torch.zeros(1, 3, 3, 3), 0)
 
 
+@pytest.mark.full
 def test_captum_is_loaded_by_the_methods_that_use_it_only():
     program = (
         "import sys, torch; from striate.nets import build; from striate.explaining.attributing import attribution\n"

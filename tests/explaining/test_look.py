@@ -118,6 +118,7 @@ def test_last_features_enter_the_last_linear_layer():
     assert last_features(nin, np.zeros((2, 8, 8, 3), np.uint8))[0].shape == (2, 10)
 
 
+@pytest.mark.full
 def test_an_embedding_of_a_run(trained, tmp_path):
     subject = subject_of(trained, None, "test", "cpu", None)
     found = embed(subject, trained.name)

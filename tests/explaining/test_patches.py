@@ -34,6 +34,7 @@ def check(name, side, patch, **training):
     assert abs(np.mean(dependence)) < 0.3
 
 
+@pytest.mark.full
 def test_resnet_small():
     check("resnet20", 16, 8, count=384, epochs=5, rate=0.05)
 

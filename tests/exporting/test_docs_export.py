@@ -4,6 +4,7 @@ import re
 import shutil
 from pathlib import Path
 
+import pytest
 import torch
 
 import striate.exporting
@@ -15,6 +16,7 @@ from tests.exporting.runs import clothes, make_run, sharp
 ROOT = Path(__file__).parents[2]
 
 
+@pytest.mark.full
 def test_the_programs_run(trained, tmp_path, monkeypatch, capsys):
     page = (ROOT / "docs" / "export.md").read_text(encoding="utf-8")
     programs = re.findall(r"```python\n(.*?)```", page, re.S)

@@ -183,6 +183,7 @@ def test_pt2_has_the_same_and_what_goes_along(photos, program):
     assert json.loads(about["about.json"])["classes"] == ["crow", "gull"]
 
 
+@pytest.mark.full
 def test_the_folder_is_all_that_others_need(photos, handed):
     assert handed.checked_on == "images of birds"
     assert handed.check.pictures == 16

@@ -34,6 +34,7 @@ def cases(count):
         yield classes, truth, predicted, logits.round() if seed % 3 == 0 else logits
 
 
+@pytest.mark.full
 def test_counts_are_exactly_those_of_scikit_learn_and_ratios_equal_them():
     for classes, truth, predicted, _ in cases(1000):
         labels = np.arange(classes)

@@ -257,6 +257,7 @@ def test_the_facts_without_torch_are_the_catalogue() -> None:
         catalogue.card("resnet5O")
 
 
+@pytest.mark.full
 @pytest.mark.parametrize("name", WITH_HUGE)
 def test_smallest_size_with_other_channels_and_classes(name: str) -> None:
     row = CATALOGUE[name]

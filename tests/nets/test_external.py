@@ -146,6 +146,7 @@ def test_a_net_that_does_not_fit_the_data_is_told_which_layer_to_change(own):
         fitted(f"{own}:flat", 10, size=(32, 32))
 
 
+@pytest.mark.full
 def test_auxiliary_logits_are_left_aside_and_that_is_said():
     module = torchvision.models.googlenet(num_classes=5, init_weights=False, aux_logits=True)
     net = adapt(module, describe(module), 3, 5)

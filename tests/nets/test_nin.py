@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import pytest
 import torch
 from torch.nn import functional as F
 
 from striate.nets import build
 
 
+@pytest.mark.full
 def test_no_class_is_shut_off_by_the_first_steps():
     torch.manual_seed(0)
     net = build("nin-native")

@@ -29,6 +29,7 @@ def fitted(net):
     return own
 
 
+@pytest.mark.full
 @pytest.mark.parametrize("kind", READ)
 def test_it_is_inspected_fitted_and_asked_and_left_as_it_was(kind, capsys):
     net = made(READ[kind])

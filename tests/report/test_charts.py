@@ -58,6 +58,7 @@ CASES = [
 ]
 
 
+@pytest.mark.full
 @pytest.mark.parametrize(("kind", "subject"), CASES)
 def test_is_valid_and_nothing_touches_its_edge(kind, subject):
     chart = chart_of(kind, subject)

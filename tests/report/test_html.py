@@ -426,6 +426,7 @@ def test_is_the_same_each_time_it_is_made(make_run):
     assert html.render(run) == html.render(Run.open(run.path))
 
 
+@pytest.mark.full
 def test_write_all_writes_everything_and_the_bundle_once(tmp_path, monkeypatch):
     import vl_convert
 

@@ -158,6 +158,7 @@ def damage(content, generator):
     )
 
 
+@pytest.mark.full
 def test_200_damaged_checkpoints_are_all_named_and_the_one_before_is_used(tiny, monkeypatch):
     monkeypatch.setattr(checkpoint, "RATIO", 0.0)
     made = tiny()
@@ -279,6 +280,7 @@ def test_a_disk_full_at_any_write_costs_no_good_checkpoint(tiny, monkeypatch, la
     assert bool(ended) is not lasting
 
 
+@pytest.mark.full
 def test_a_disk_that_fills_at_the_end_is_named_and_the_run_can_be_ended_later(
     trained, tmp_path, monkeypatch, no_charts
 ):

@@ -161,6 +161,7 @@ def test_an_interrupted_run_resumes_to_the_bit(tmp_path, clothes, number, code, 
         striate.resume(broken.path)
 
 
+@pytest.mark.full
 def test_killed_outright_in_the_middle_it_goes_on_from_the_last_checkpoint(tmp_path, clothes):
     given = {"epochs": 8, "batch_size": 20, "threads": 1, "layout": "nchw"}
     whole = striate.train("lenet5", clothes, name="whole", out=tmp_path, report=False, progress=QUIET, **given)

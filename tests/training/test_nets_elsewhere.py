@@ -118,6 +118,7 @@ def outputs(run, side=28):
     return logits(net, preprocessing, pixels, CPU)
 
 
+@pytest.mark.full
 @pytest.mark.parametrize(
     "target",
     [
@@ -261,6 +262,7 @@ def test_what_cannot_be_asked_of_it_is_said_and_leaves_no_run(own, data, tmp_pat
     assert not (tmp_path / "runs").exists()
 
 
+@pytest.mark.full
 def test_the_page_about_it_does_what_it_says(tmp_path, monkeypatch, capsys):
     docs = Path(__file__).parents[2] / "docs"
     text = (docs / "elsewhere.md").read_text()

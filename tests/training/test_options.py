@@ -190,6 +190,7 @@ def test_the_mean_of_the_weights_follows_its_formula():
         assert torch.allclose(ours, plain, rtol=1e-12, atol=1e-12)
 
 
+@pytest.mark.full
 def test_a_run_keeps_the_mean_weights_and_resumes_them_to_the_bit(tmp_path, monkeypatch):
     whole = train(tmp_path, ema=0.9, epochs=3)
     plain = train(tmp_path, epochs=3)
@@ -268,6 +269,7 @@ def test_the_command_in_the_run_spells_the_options_out(tmp_path):
         assert words in run.summary.command
 
 
+@pytest.mark.full
 def test_warnings_that_save_an_evening_come_before_and_after_the_first_epoch(tmp_path, monkeypatch):
     monkeypatch.undo()  # the whole sample: the few steps of the small one tell nothing of learning
     net = nn.Sequential(nn.Flatten(), nn.Linear(784, 10))

@@ -4,6 +4,7 @@ import json
 from dataclasses import replace
 
 import numpy as np
+import pytest
 import torch
 from PIL import Image
 from torch import nn
@@ -87,6 +88,7 @@ def test_parameters_that_the_loss_does_not_depend_on_are_named():
     assert found.said.startswith("none reaches spare.weight, spare.bias")
 
 
+@pytest.mark.full
 def test_dead_relus_are_named():
     net = lenet()
     dead = nn.Sequential(nn.Conv2d(6, 6, 1), nn.ReLU())
@@ -98,6 +100,7 @@ def test_dead_relus_are_named():
     assert "(100 %)" in found.said
 
 
+@pytest.mark.full
 def test_equal_pictures_with_different_labels_cannot_be_learned_by_heart():
     job = job_of()
     data = job.batches.data
@@ -138,6 +141,7 @@ def test_a_loss_that_never_falls_has_no_steepest_place():
     assert steepest([0.1, 0.2, 0.3, 0.4], [1.0, 1.0, 1.0, 1.0]) is None
 
 
+@pytest.mark.full
 def test_the_commands_look_and_write_no_run(tmp_path, small_sample, call):
     code, out, _ = call("train", "lenet5", "--try", "--threads", 1)
     assert code == 0

@@ -331,6 +331,7 @@ def furthest(a, b):
     return max(float((a[name] - b[name]).abs().max()) for name in a)
 
 
+@pytest.mark.full
 @pytest.mark.parametrize(
     "case",
     [0, 1, *(pytest.param(case, marks=pytest.mark.full) for case in (2, 3, 4))],
@@ -353,6 +354,7 @@ TWO_NETS = pytest.mark.parametrize(
 )
 
 
+@pytest.mark.full
 @TWO_NETS
 @pytest.mark.parametrize("count", [2, 3])
 def test_the_same_number_twice_gives_the_same_bits(found, case, count):
@@ -365,6 +367,7 @@ def test_the_same_number_twice_gives_the_same_bits(found, case, count):
     assert all(same_bits(weights[0], other) for other in weights[1:]), "all ranks have the same weights"
 
 
+@pytest.mark.full
 @TWO_NETS
 def test_a_signal_at_one_rank_stops_all_after_the_same_step_and_they_go_on_to_the_bit(found, case):
     whole, broken = found[f"twice {case} 3 a"], found[f"interrupt {case}"]
@@ -376,6 +379,7 @@ def test_a_signal_at_one_rank_stops_all_after_the_same_step_and_they_go_on_to_th
         assert a["rows"] == b["rows"]
 
 
+@pytest.mark.full
 def test_a_run_goes_on_with_another_number_of_ranks(found):
     assert [found[f"chain {count}"][0]["step"] for count in (4, 2, 1)] == [16, 36, 50]
     ((whole,), (chain,)) = found["exact 1 1"], found["chain 1"]
@@ -393,12 +397,14 @@ def test_dropout_falls_otherwise_at_each_rank_and_at_the_first_as_in_one_process
     assert not any(torch.equal(draws[i], draws[j]) for i in (1, 2, 3) for j in (1, 2, 3) if i < j)
 
 
+@pytest.mark.full
 def test_a_loss_that_is_not_finite_at_one_rank_stops_all_before_the_update(found):
     for each in found["poison"]:
         assert each["step"] == 21
         assert "in step 22 (epoch 3), which was not taken" in each["error"]
 
 
+@pytest.mark.full
 def test_sharded_validation_of_real_ranks_is_that_of_one_process(found):
     (one,) = found["validate 1"]
     for count in (2, 3, 4):
@@ -407,6 +413,7 @@ def test_sharded_validation_of_real_ranks_is_that_of_one_process(found):
             assert [loss for loss, _ in each] == pytest.approx([loss for loss, _ in one], rel=1e-6)
 
 
+@pytest.mark.full
 def test_an_error_at_one_rank_is_raised_by_all(found):
     assert found["together"] == 3 * [["rank 0 failed", "rank 1 failed", "rank 2 failed"]]
 

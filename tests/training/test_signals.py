@@ -113,6 +113,7 @@ def test_validation_in_portions_is_validation(tiny):
     assert accuracy == float((outputs.argmax(1) == labels).double().mean())
 
 
+@pytest.mark.full
 def test_a_second_signal_ends_the_process_at_once_with_the_last_checkpoint_intact(tmp_path):
     process = start(tmp_path, "checkpoint.save_checkpoint", 2, 60)
     begin = time.perf_counter()

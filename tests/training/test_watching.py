@@ -267,6 +267,7 @@ def raised_step(error):
     return int(str(error).split("stopped after step ")[1].split(" ")[0])
 
 
+@pytest.mark.full
 def test_striate_stop_from_another_process_waits_until_the_run_is_saved(archive, tmp_path):
     run, said = tmp_path / "run", []
 
