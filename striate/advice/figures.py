@@ -18,7 +18,7 @@ State = Literal["exploded", "stuck", "below chance", "one answer", "overfitting"
 
 GAP = 0.08
 """Training accuracy above validation accuracy, from which a net overfits."""
-GOOD = 0.97
+GOOD = 0.9
 """Training accuracy from which a net has learned its training images."""
 SAME = 0.95
 """Share of the answers that are one class, from which the net gives one answer."""
