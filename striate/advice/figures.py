@@ -58,20 +58,16 @@ class Facts:
 
     @property
     def held_out(self) -> tuple[str, float] | None:
-        """The accuracy on images that were not trained on: of validation where there is one, else of the evaluation."""
-        if self.validated:
-            return "validation", self.validated[-1][1]
-        return None if self.evaluation is None else (self.evaluation.split, self.evaluation.accuracy)
+        """The accuracy on validation images. Never that on test images: no setting is advised by them."""
+        return ("validation", self.validated[-1][1]) if self.validated else None
 
     @property
     def luck(self) -> float:
         """Two deviations of an accuracy on so few images as there are for validation: a difference below is none."""
-        if self.validated:
-            count = self.data.counts.get("validation", 0)
-        else:
-            count = 0 if self.evaluation is None else self.evaluation.n
-        accuracy = 0.5 if self.held_out is None else self.held_out[1]
-        return 2 * math.sqrt(accuracy * (1 - accuracy) / count) if count else 1.0
+        count = self.data.counts.get("validation", 0)
+        if self.held_out is None or not count:
+            return 1.0
+        return 2 * math.sqrt(self.held_out[1] * (1 - self.held_out[1]) / count)
 
     @property
     def gap(self) -> float:

@@ -14,8 +14,8 @@ from striate.texts import counted, percent
 
 WORSE = 0.02
 """Validation accuracy lost since the best epoch, from which the training was too long."""
-UNEVEN, UNFAIR = 5.0, 0.05
-"""Times the smallest class the largest is, and accuracy above balanced accuracy, from which imbalance matters."""
+UNEVEN = 5.0
+"""Times the smallest class the largest is, from which imbalance matters."""
 SHRUNK = 3.0
 """Times the side of the images is larger in the files than in the net, from which larger images are advised."""
 
@@ -130,20 +130,14 @@ def _few(facts: Facts) -> Advice | None:
 
 
 def _balance(facts: Facts) -> Advice | None:
-    """Small classes that are given up for large ones."""
-    counts, found = facts.data.class_counts["train"], facts.evaluation
-    ratio = max(counts) / max(1, min(counts))
-    if ratio < UNEVEN or facts.recipe.balance != "none" or found is None:
-        return None
-    recalls = [row.recall for row in found.per_class if row.support]
-    mean = sum(recalls) / len(recalls)
-    weak = min((row for row in found.per_class if row.support), key=lambda row: row.recall)
-    if facts.state != "one answer" and mean - weak.recall < UNFAIR:
+    """Small classes beside large ones, which training gives up."""
+    counts, classes = facts.data.class_counts["train"], facts.data.classes
+    most, least = counts.index(max(counts)), counts.index(min(counts))
+    if counts[most] < UNEVEN * counts[least] or facts.recipe.balance != "none":
         return None
     return Advice(
         cause="imbalance",
-        said=f"the largest class has {ratio:.0f} times the images of the smallest, and {percent(weak.recall)} of "
-        f"class {weak.class_} are recognised",
+        said=f"class {classes[most]} has {counts[most]:,} training images and {classes[least]} {counts[least]:,}",
         change={"balance": "sampler"},
     )
 

@@ -17,6 +17,7 @@ from striate.settings import Settings
 from striate.texts import duration, interval, percent, share
 
 if TYPE_CHECKING:
+    from striate.advice import Diagnosis
     from striate.run import Run
     from striate.training.finder import Found
     from striate.training.preflight import Check
@@ -61,9 +62,12 @@ class Train(TrustCode):
             with aside():
                 run = experiment.train_with(settings, started=started)
         if speaks():
-            self.show(_result(run), _shown(run))
+            from striate.advice import diagnose
+
+            found = diagnose(run)
+            self.show(_result(run, found), _shown(run, found))
             if not self.as_json:
-                _show_advice(run)
+                _show_advice(found)
 
     def _moved(self) -> str | None:
         """The new location of a resumed run's data, if any. Raises UsageError for options that the run has settled for itself."""
@@ -101,9 +105,8 @@ class Train(TrustCode):
         self.show({**found.as_dict(), "plot": str(path)}, {"try --lr": steepest, "limit": limit, "plot": path})
 
 
-def _result(run: Run) -> dict[str, object]:
+def _result(run: Run, diagnosis: Diagnosis) -> dict[str, object]:
     """The output of `striate train --json`."""
-    from striate.advice import diagnose
     from striate.runforms.summary import Ended
 
     key, found = next(iter(run.evaluations.items()), (None, None))
@@ -118,17 +121,15 @@ def _result(run: Run) -> dict[str, object]:
         **{name: getattr(plan, name) for name in ("params", "macs", "epochs", "steps")},
         "ending": Ended.of(run.ending).as_dict(),
         "learning": run.learning.as_dict(),
-        "diagnosis": diagnose(run).as_dict(),
+        "diagnosis": diagnosis.as_dict(),
         "seconds": run.summary.seconds,
         "report": str(run.path / "report.html") if run.config.report else None,
     }
 
 
-def _shown(run: Run) -> dict[str, object]:
+def _shown(run: Run, found: Diagnosis) -> dict[str, object]:
     """The end of `striate train` for a person: accuracy, time, where things are, what to try next."""
-    from striate.advice import diagnose
-
-    evaluation, found = next(iter(run.evaluations.values()), None), diagnose(run)
+    evaluation = next(iter(run.evaluations.values()), None)
     against = "" if found.baseline is None else f" (always the most frequent class: {percent(found.baseline)})"
     seconds = run.summary.seconds
     spent = sorted(((value, key) for key, value in seconds.items() if key != "total" and value >= 0.05), reverse=True)
@@ -146,11 +147,9 @@ def _shown(run: Run) -> dict[str, object]:
     }
 
 
-def _show_advice(run: Run) -> None:
+def _show_advice(found: Diagnosis) -> None:
     """What to do next, each with its command on a line of its own, ready to be copied."""
-    from striate.advice import diagnose
-
-    for place, advice in enumerate(diagnose(run).advice, 1):
+    for place, advice in enumerate(found.advice, 1):
         label, indent = "improve" if place == 1 else "", " " * 13
         lines = textwrap.wrap(f"{label:10}{place}. {advice.said}", WIDTH, subsequent_indent=indent)
         way = advice.command or (f"with {advice.options}" if advice.options else "")
