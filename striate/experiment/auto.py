@@ -203,7 +203,7 @@ def _info(path: Path) -> FileInfo | None:
 
 def images_per_second(net: str, side: int, found: Survey) -> float:
     """Images a second that plain training steps of a net manage on the CPU, with the threads that torch has."""
-    batch = 128 if side < PHOTO else 32
+    batch = 128 if side < PHOTO else 8  # more would take seconds of a budget
     with same_generators():
         module = build(net, channels=found.channels, classes=max(2, found.classes)).train()
         set_layout(module, "nhwc")
