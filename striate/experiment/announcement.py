@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from striate.anatomy.operations import in_words
 from striate.data.augmentation import Augmentation
 from striate.data.splits import seen_in_training
@@ -13,7 +15,7 @@ REPORTED = ("unreadable", "leakage")
 """Kinds of findings that other lines of the announcement report already."""
 
 
-def announcement(setup: Setup) -> dict[str, str]:
+def announcement(setup: Setup) -> dict[str, str | Sequence[str]]:
     """One line each for net, data, recipe and device."""
     job, dataset, recipe = setup.job, setup.dataset, setup.job.recipe
     validating = f", {len(job.validation):,} validation" if job.validation else ""
@@ -38,7 +40,7 @@ def announcement(setup: Setup) -> dict[str, str]:
         "net": f"{setup.row.name} ({setup.row.title}), {setup.totals.parameters:,} parameters, {macs} per image{notes}",
         "data": f"{dataset.name}: {len(job.batches.labels):,} training{validating}{testing} images; "
         f"{dimensions((*job.preprocessing.size, job.preprocessing.channels))}, {len(dataset.classes)} classes",
-        **({} if dataset.ledger is None else {"ledger": "\n        ".join(dataset.ledger.lines())}),
+        **({} if dataset.ledger is None else {"ledger": dataset.ledger.lines()}),
         "recipe": ", ".join(
             [
                 f"{recipe.name}: {dial}",
@@ -54,14 +56,14 @@ def announcement(setup: Setup) -> dict[str, str]:
     }
 
 
-def remarks(setup: Setup) -> dict[str, str]:
+def remarks(setup: Setup) -> dict[str, str | Sequence[str]]:
     """Classes that splits lack, and findings that `announcement` does not report: warnings in words, hints counted."""
     told = [finding for finding in setup.findings if finding.kind not in REPORTED]
     lines = [f"{words[0].upper()}{words[1:]}." for words in setup.remarks]
     lines += [f"{finding.title}. {finding.words}" for finding in told if finding.severity != "hint"]
     if hints := sum(finding.severity == "hint" for finding in told):
         lines.append(f"{counted(hints, 'more hint')}; see: striate data check {setup.dataset.location}")
-    return {"check": "\n        ".join(lines)} if lines else {}
+    return {"check": lines} if lines else {}
 
 
 def prediction(plan: Plan) -> str:

@@ -173,7 +173,7 @@ def _decided(settings: Settings, ranks: Ranks, audience: Audience) -> Settings:
     choice = ranks.decided(lambda: chosen(settings))
     if choice is None:
         return settings
-    audience.table({"auto": "; ".join(filter(None, (choice.reason, choice.otherwise)))})
+    audience.table({"auto": [line for line in (choice.reason, choice.otherwise) if line]})
     return decided(settings, choice)
 
 

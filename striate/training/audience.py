@@ -47,10 +47,11 @@ class Audience:
         """Tells a line for people."""
         self(Said(text=text, about=about))
 
-    def table(self, rows: Mapping[str, str]) -> None:
-        """Tells lines: what each is about, and what it says."""
+    def table(self, rows: Mapping[str, str | Sequence[str]]) -> None:
+        """Tells lines: what they are about, and what they say, in one line or several."""
         for about, text in rows.items():
-            self.say(text, about)
+            for line in [text] if isinstance(text, str) else text:
+                self.say(line, about)
 
     def warn(self, text: str) -> None:
         """Tells a warning."""

@@ -24,13 +24,16 @@ class Progress:
         self.quiet = quiet
         self.stream = stream or sys.stderr
         self._bar: Bar | None = None
+        self._about = ""  # what the last line was about
         self._reading: tuple[float, int, float] | None = None  # when it began, at which image, when it was said last
 
     def __call__(self, event: events.Event) -> None:
         """Shows an event, if it is one for people."""
         match event:
             case events.Said():
-                self.say(f"{event.about:<6}  {event.text}" if event.about else event.text)
+                label = "" if event.about == self._about else event.about  # said once for several lines
+                self.say(f"{label:<6}  {event.text}" if event.about else event.text)
+                self._about = event.about
             case events.Warned():
                 self.say(f"warning: {event.text}")
             case events.Reading():

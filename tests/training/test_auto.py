@@ -98,3 +98,12 @@ def test_a_folder_of_photos_by_the_obvious_command(photos, tmp_path, capsys):
     assert run.config.preprocessing.channels == 3
     assert (run.config.net.name, run.config.preprocessing.size) == ("lenet5", (28, 28)), "few images, seen twice"
     assert run.config.settings["net"] == "lenet5", "the command that repeats the run names the net"
+
+
+def test_lines_of_an_announcement_are_lines(photos, tmp_path, capsys):
+    """A line break that a file's name holds is escaped; those between lines are not."""
+    with pytest.raises(SystemExit, match="0"):
+        main(["train", "lenet5", "--data", str(photos), "--epochs", "1", "--out", str(tmp_path), "--no-report"])
+    said = capsys.readouterr().err
+    assert "check   Classes with too few images" in said
+    assert "\\n" not in said
